@@ -16,7 +16,7 @@ use twinroute_benches::{
     BATCH, Memory, Round, TWINS, batch_json, event_grid_batch, event_json, events, in_area, router,
     runtime,
 };
-use twinroute_filter::eval::{Fields, Scope};
+use twinroute_filter::eval::{EventScope, Fields};
 use twinroute_filter::{Filter, Options};
 use twinroute_model::cloudevents::{amqp, json};
 use twinroute_model::endpoint::{self, Endpoint};
@@ -116,7 +116,7 @@ fn filter(criterion: &mut Criterion) {
         let program = fields.compile(filter.expr());
         let mut events = Round::new(&events);
         group.bench_function(BenchmarkId::new(name, "1 KiB"), |bencher| {
-            bencher.iter(|| program.matches(&Scope::new(&fields, events.next())));
+            bencher.iter(|| program.matches(&EventScope::new(&fields, events.next())));
         });
     }
     group.finish();

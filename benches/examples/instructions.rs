@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 use twinroute_benches::{BATCH, Round, batch_json, event_json, events, in_area, router, runtime};
-use twinroute_filter::eval::{Fields, Scope};
+use twinroute_filter::eval::{EventScope, Fields};
 use twinroute_filter::{Filter, Options};
 use twinroute_model::cloudevents::{amqp, json};
 use twinroute_model::event::Limits;
@@ -84,7 +84,7 @@ fn filter(times: u64) {
     let program = fields.compile(filter.expr());
     let mut events = Round::new(&events);
     for _ in 0..times {
-        black_box(program.matches(&Scope::new(&fields, events.next())));
+        black_box(program.matches(&EventScope::new(&fields, events.next())));
     }
 }
 

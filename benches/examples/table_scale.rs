@@ -14,8 +14,8 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, Settings};
+use twinroute_journal::storage::FolderStorage;
+use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
 use twinroute_model::instance::Instance;
@@ -42,9 +42,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
     let mut builder = Router::builder().connect(connector);
     if let Some(folder) = arguments.next() {
-        let folder = Folder::create(Path::new(&folder))?;
-        let (disk, recovered) =
-            Disk::open(Settings::default(), Arc::new(folder), Arc::new(SystemClock))?;
+        let folder = FolderStorage::create(Path::new(&folder))?;
+        let (disk, recovered) = DiskJournal::open(
+            JournalSettings::default(),
+            Arc::new(folder),
+            Arc::new(SystemClock),
+        )?;
         builder = builder.journal_on_disk(disk, recovered);
     }
     let router = builder.build()?;

@@ -12,8 +12,8 @@ use twinroute_credential::secret_field::SecretField;
 use twinroute_credential::settings::{LoginSettings, Variables};
 use twinroute_credential::token::{TokenError, TokenSource};
 use twinroute_emulator::{
-    ApplicationSettings, Emulator, Faults, IdentitySettings, Settings, TlsPorts, TokenAnswer,
-    VaultAnswer,
+    ApplicationSettings, Emulator, IdentitySettings, ScriptedFaults, Settings, TlsPorts,
+    TokenAnswer, VaultAnswer,
 };
 use twinroute_listen::access::{AccessSettings, Caller, Denied, Gate, Role};
 use twinroute_model::clock::{Clock as _, ManualClock, SystemClock};
@@ -237,9 +237,17 @@ async fn a_silent_entra_costs_a_bounded_wait_and_an_expired_token_is_not_used() 
     let desk = Desk::new().await;
     let tokens = desk.secret();
     let faults = desk.emulator.faults();
-    faults.tokens(Faults::ANY, TokenAnswer::Life(Duration::from_secs(60)), 1);
+    faults.tokens(
+        ScriptedFaults::ANY,
+        TokenAnswer::Life(Duration::from_secs(60)),
+        1,
+    );
     tokens.token(EVENT_HUBS_SCOPE).await.unwrap();
-    faults.tokens(Faults::ANY, TokenAnswer::Stall, Faults::ALWAYS);
+    faults.tokens(
+        ScriptedFaults::ANY,
+        TokenAnswer::Stall,
+        ScriptedFaults::ALWAYS,
+    );
     desk.clock.advance(Duration::from_secs(61));
     tokio::time::pause();
     let error = tokens.token(EVENT_HUBS_SCOPE).await.unwrap_err();

@@ -18,7 +18,7 @@ use twinroute_arm::error::Error;
 use twinroute_arm::http::client;
 use twinroute_arm::source::{AzureSettings, AzureSource};
 use twinroute_credential::overlay::Overlay;
-use twinroute_credential::settings::Credential;
+use twinroute_credential::settings::CredentialSettings;
 use twinroute_credential::token::TokenSource;
 use twinroute_listen::access::{AccessSettings, Gate, Role, TokenSettings};
 use twinroute_listen::{Address, Listener, SocketSettings, Tls, TlsSettings};
@@ -144,7 +144,7 @@ fn settings(url: &str) -> AzureSettings {
         subscription: SUBSCRIPTION.to_owned(),
         resource_group: "rg".to_owned(),
         instance: "main".to_owned(),
-        credential: Some(Credential::Token),
+        credential: Some(CredentialSettings::Token),
         ..AzureSettings::default()
     }
 }

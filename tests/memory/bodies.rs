@@ -8,7 +8,7 @@ use http_body_util::Full;
 use std::io::Write as _;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use twinroute_listen::{Encoding, Limits, inflate, read_body_within};
+use twinroute_listen::{Encoding, HttpLimits, inflate, read_body_within};
 
 /// At a time.
 const BOMBS: usize = 600;
@@ -17,7 +17,7 @@ const BOMBS: usize = 600;
 const TASKS_BYTES_MAX: usize = 8 << 20;
 
 pub(crate) async fn attack() {
-    let limits = Limits::default();
+    let limits = HttpLimits::default();
     // Inflates to exactly what a body may have, and to more.
     for (name, bytes) in [("that fit", 4 << 20), ("that do not fit", 64 << 20)] {
         let bomb = bomb(bytes);
@@ -40,7 +40,7 @@ fn bomb(bytes: usize) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-async fn inflate_all(limits: &Limits, bomb: &[u8]) {
+async fn inflate_all(limits: &HttpLimits, bomb: &[u8]) {
     let budget = Arc::new(limits.budget());
     let mut requests = JoinSet::new();
     let barrier = Arc::new(tokio::sync::Barrier::new(BOMBS));

@@ -5,13 +5,13 @@ use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::Limits;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
-use twinroute_retry::dead_letter::container::{Client, Container};
-use twinroute_retry::dead_letter::document::Letter;
+use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer};
+use twinroute_retry::dead_letter::document::DeadLetterDocument;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_774_000_000_000);
 
@@ -26,13 +26,13 @@ pub(crate) async fn attack() {
     for answer in ANSWERS.into_iter().chain([LISTING]) {
         let server = Server::start(answer).await;
         let http = outgoing().http().build().unwrap();
-        let client = Client::new(Arc::new(http), Limits::default().event_bytes_max);
+        let client = ContainerClient::new(Arc::new(http), Limits::default().event_bytes_max);
         let uri = format!(
             "{}/account/dead?sv=2024-11-04&sp=rwlc&sr=c&se=2099-01-01T00:00:00Z&sig=c2lnbmF0dXJlLW9mLXRoZS1jb250YWluZXI%3D",
             server.url()
         );
         let location = Location::from_secret(&Secret::new(uri)).unwrap();
-        let container = Arc::new(Container::with_sas(&client, location).unwrap());
+        let container = Arc::new(LetterContainer::with_sas(&client, location).unwrap());
         let put = |_| put(Arc::clone(&container));
         let name = format!("container, PUT: {} without end", answer.name);
         cost(&name, COST_BYTES_MAX, together(put)).await;
@@ -45,19 +45,19 @@ pub(crate) async fn attack() {
     }
 }
 
-async fn put(container: Arc<Container>) {
+async fn put(container: Arc<LetterContainer>) {
     let text = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1}"#;
     let event = json::parse(text.into(), &Limits::default()).unwrap();
     let instance = InstanceName::new("main").unwrap();
     let endpoint = EndpointName::new("hub").unwrap();
     let dead = DeadLetter {
-        reason: Reason::Exhausted,
+        reason: DeadLetterReason::Exhausted,
         attempts: 30,
         died_at: NOW,
         last_attempt_at: Some(NOW),
         outcome: "http-404".into(),
     };
-    let letter = Letter {
+    let letter = DeadLetterDocument {
         instance: &instance,
         endpoint: &endpoint,
         event: &event,

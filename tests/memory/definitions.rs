@@ -4,7 +4,7 @@ use super::hostile::{ANSWERS, Endless, Server};
 use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_admin::client::{ANSWER_BYTES_MAX, Client};
+use twinroute_admin::client::{ANSWER_BYTES_MAX, AdminClient};
 use twinroute_arm::api::Api;
 use twinroute_arm::http;
 use twinroute_listen::Address;
@@ -43,7 +43,7 @@ pub(crate) async fn attack() {
         let list = api.list("/endpoints", "2023-01-31");
         let list = async { drop(tokio::time::timeout(Duration::from_millis(800), list).await) };
         cost(&name, COST_BYTES_MAX, list).await;
-        let admin = Client::plain(Address::Tcp(server.address));
+        let admin = AdminClient::plain(Address::Tcp(server.address));
         let name = format!(
             "admin API, asked by the command line: {} without end",
             answer.name

@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use twinroute_listen::Address;
 use twinroute_model::secret::Secret;
 
-/// Bytes of an answer that are read, but by [`Client::download`]: the status of ten thousand endpoints has some
+/// Bytes of an answer that are read, but by [`AdminClient::download`]: the status of ten thousand endpoints has some
 /// 20 MB. While an answer grows it is held twice.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -35,7 +35,7 @@ const GROWTH_BYTES: usize = 256 << 10;
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct AdminAnswer {
     /// HTTP status.
     pub status: u16,
     /// Body, as it came.
@@ -85,7 +85,7 @@ pub enum Error {
 
 /// Whom to ask, and what to show there. Cheap to clone.
 #[derive(Clone)]
-pub struct Client {
+pub struct AdminClient {
     place: Place,
     /// The header `authorization`.
     token: Option<HeaderValue>,
@@ -130,7 +130,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for AdminClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("Client");
         shown
@@ -139,7 +139,7 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Client {
+impl AdminClient {
     /// Asks in plain HTTP.
     #[must_use]
     pub fn plain(address: Address) -> Self {
@@ -206,23 +206,28 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; an answer with another status than 200 is none.
-    pub async fn get(&self, path: &str, timeout: Duration) -> Result<Answer, Error> {
+    pub async fn get(&self, path: &str, timeout: Duration) -> Result<AdminAnswer, Error> {
         self.ask(Method::GET, path, None, timeout).await
     }
 
     /// Posts JSON to `path`.
     ///
     /// # Errors
-    /// As [`Client::get`].
-    pub async fn post(&self, path: &str, json: String, timeout: Duration) -> Result<Answer, Error> {
+    /// As [`AdminClient::get`].
+    pub async fn post(
+        &self,
+        path: &str,
+        json: String,
+        timeout: Duration,
+    ) -> Result<AdminAnswer, Error> {
         self.ask(Method::POST, path, Some(json), timeout).await
     }
 
     /// Deletes `path`.
     ///
     /// # Errors
-    /// As [`Client::get`].
-    pub async fn delete(&self, path: &str, timeout: Duration) -> Result<Answer, Error> {
+    /// As [`AdminClient::get`].
+    pub async fn delete(&self, path: &str, timeout: Duration) -> Result<AdminAnswer, Error> {
         self.ask(Method::DELETE, path, None, timeout).await
     }
 
@@ -230,13 +235,13 @@ impl Client {
     /// answer. `timeout` is for each piece.
     ///
     /// # Errors
-    /// As [`Client::get`]; what was written by then stays.
+    /// As [`AdminClient::get`]; what was written by then stays.
     pub async fn download(
         &self,
         path: &str,
         timeout: Duration,
         out: &mut impl io::Write,
-    ) -> Result<Answer, Error> {
+    ) -> Result<AdminAnswer, Error> {
         let asked = Asked {
             client: self,
             timeout,
@@ -252,7 +257,7 @@ impl Client {
             }
         }
         out.flush().map_err(asked.io("write the answer"))?;
-        Ok(Answer {
+        Ok(AdminAnswer {
             status: 200,
             body: String::new(),
         })
@@ -264,7 +269,7 @@ impl Client {
         path: &str,
         json: Option<String>,
         timeout: Duration,
-    ) -> Result<Answer, Error> {
+    ) -> Result<AdminAnswer, Error> {
         let asked = Asked {
             client: self,
             timeout,
@@ -294,7 +299,7 @@ fn parts(url: &str, scheme: &str) -> Result<(Authority, String), InvalidClient> 
 /// Who is asked and how long that may take.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
-    client: &'a Client,
+    client: &'a AdminClient,
     timeout: Duration,
 }
 
@@ -387,7 +392,7 @@ impl Asked<'_> {
         Err(self.http("no answer in HTTP/1.1")(cause))
     }
 
-    async fn whole(self, response: Response<Incoming>) -> Result<Answer, Error> {
+    async fn whole(self, response: Response<Incoming>) -> Result<AdminAnswer, Error> {
         let status = response.status().as_u16();
         let good = response.status().is_success();
         let bytes_max = if good {
@@ -418,10 +423,10 @@ impl Asked<'_> {
         }
         if !good {
             let body = String::from_utf8_lossy(&body).into_owned();
-            return Ok(Answer { status, body });
+            return Ok(AdminAnswer { status, body });
         }
         let body = String::from_utf8(body);
-        Ok(Answer {
+        Ok(AdminAnswer {
             status,
             body: body.map_err(|_| self.malformed("the answer is not UTF-8".to_owned()))?,
         })

@@ -11,7 +11,7 @@ pub const EQUATION: &str =
 
 /// What became of all deliveries, from one snapshot of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
+pub struct LedgerReport {
     /// What must hold in every row; see [`EQUATION`].
     pub equation: String,
     /// By instance and name.
@@ -71,7 +71,7 @@ pub struct DeadLettered {
     pub replayed: u64,
 }
 
-impl Ledger {
+impl LedgerReport {
     /// The ledger of a snapshot.
     #[must_use]
     pub fn of(status: &Status) -> Self {

@@ -3,7 +3,7 @@
 use crate::answer::{self, INDEX};
 use crate::changes::Asked;
 use crate::guard::{self, Caller, Reach};
-use crate::ledger::Ledger;
+use crate::ledger::LedgerReport;
 use crate::metrics::Metrics;
 use crate::place::Place;
 use crate::refusal::Refusal;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use twinroute_audit::AuditLog;
 use twinroute_listen::access::{Gate, Role};
 use twinroute_listen::{
-    Body, Budget, Limits, Listener, Peer, Scheme, discard, read_body_within, serve,
+    Body, Budget, HttpLimits, Listener, Peer, Scheme, discard, read_body_within, serve,
 };
 use twinroute_router::Router;
 
@@ -57,7 +57,7 @@ struct Admitted {
 struct Desk {
     admin: Admin,
     reach: Reach,
-    limits: Limits,
+    limits: HttpLimits,
     bodies: Arc<Budget>,
 }
 
@@ -101,7 +101,7 @@ impl Admin {
     pub async fn serve(
         &self,
         listeners: Vec<Listener>,
-        limits: &Limits,
+        limits: &HttpLimits,
         shutdown: impl Future<Output = ()>,
     ) {
         let shutdown = shutdown.shared();
@@ -184,7 +184,7 @@ impl Desk {
                 Ok(answer::prometheus(self.admin.metrics.render() + &endpoints))
             }
             (Place::Status, _) => Ok(answer::json(&router.status(), pretty)),
-            (Place::Ledger, _) => Ok(answer::json(&Ledger::of(&router.status()), pretty)),
+            (Place::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
             (Place::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
             (Place::Export, _) => dead_letters::export(router, query),
             (

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
-use twinroute_listen::{Address, IpRule, Limits, MutualTlsSettings, SocketMode, SocketSettings};
+use twinroute_listen::{
+    Address, HttpLimits, IpRule, MutualTlsSettings, SocketMode, SocketSettings,
+};
 
 /// Who is warned for longer stops to listen.
 const EXPIRY_WARNING_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -30,7 +32,7 @@ pub struct Settings {
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
     /// Limits of the server.
-    pub limits: Limits,
+    pub limits: HttpLimits,
 }
 
 /// On which listeners changes are taken.
@@ -53,7 +55,7 @@ impl Default for Settings {
             allow_changes: false,
             expiry_warning: Duration::from_secs(7 * 24 * 60 * 60),
             unix_mode: SocketMode::default(),
-            limits: Limits::default(),
+            limits: HttpLimits::default(),
         }
     }
 }

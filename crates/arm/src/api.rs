@@ -3,7 +3,7 @@
 //! Source: public ARM resource provider contract; the Azure guidelines' retry rules as Azure's own
 //! clients keep them.
 
-use super::error::{Error, Refusal, bounded, error_text};
+use super::error::{ArmRefusal, Error, bounded, error_text};
 use super::retry;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -83,7 +83,7 @@ impl Request {
 
 /// A successful answer.
 #[derive(Clone)]
-pub struct Answer {
+pub struct ApiAnswer {
     /// The HTTP status, below 300.
     pub status: u16,
     /// All headers.
@@ -94,7 +94,7 @@ pub struct Answer {
 }
 
 /// Bodies may hold keys, headers signed URLs.
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for ApiAnswer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Answer")
@@ -104,11 +104,11 @@ impl std::fmt::Debug for Answer {
     }
 }
 
-impl Answer {
+impl ApiAnswer {
     /// The body as JSON.
     ///
     /// # Errors
-    /// [`Error::Answer`].
+    /// [`Error::ApiAnswer`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         // .NET services begin some bodies with a byte order mark.
         let body = self
@@ -213,7 +213,7 @@ impl Api {
         path: &str,
         api_version: &str,
         body: Option<Bytes>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<ApiAnswer, Error> {
         let url = self.url(path, api_version)?;
         self.send(&Request::new(method, url, body)).await
     }
@@ -222,7 +222,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::call`].
-    pub async fn get(&self, path: &str, api_version: &str) -> Result<Answer, Error> {
+    pub async fn get(&self, path: &str, api_version: &str) -> Result<ApiAnswer, Error> {
         self.call(Method::GET, path, api_version, None).await
     }
 
@@ -244,7 +244,7 @@ impl Api {
         Ok(url)
     }
 
-    pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
+    pub(super) async fn send(&self, request: &Request) -> Result<ApiAnswer, Error> {
         let id = uuid::Uuid::new_v4().to_string();
         let mut renewed = false;
         let mut failures = 0;
@@ -292,7 +292,7 @@ impl Api {
         request: &Request,
         token: Option<&Token>,
         id: &str,
-    ) -> Result<Answer, Error> {
+    ) -> Result<ApiAnswer, Error> {
         let mut builder = self
             .http
             .request(request.method.clone(), request.url.clone())
@@ -328,7 +328,7 @@ impl Api {
         &self,
         request: &Request,
         builder: reqwest::RequestBuilder,
-    ) -> Result<Answer, Error> {
+    ) -> Result<ApiAnswer, Error> {
         let failed = |error: reqwest::Error| Error::Transport {
             request: request.name(),
             reason: transport_text(error),
@@ -339,7 +339,7 @@ impl Api {
         if (200..300).contains(&status) {
             let body = answer::read_success(response, request.answer_bytes_max).await;
             let body = body.map_err(|error| unread(request, error))?;
-            return Ok(Answer {
+            return Ok(ApiAnswer {
                 status,
                 headers,
                 body: body.into_bytes(),
@@ -354,7 +354,7 @@ impl Api {
             message = format!("{message}{gap}{skew}");
         }
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-        Err(Refusal {
+        Err(ArmRefusal {
             request: request.name(),
             status,
             code,

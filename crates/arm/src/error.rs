@@ -32,7 +32,7 @@ pub enum Error {
     },
     /// The server refused.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ArmRefusal),
     /// An answer that is not what the API answers.
     #[error("{request}: the answer {reason}")]
     Answer {
@@ -74,7 +74,7 @@ pub enum Error {
 impl Error {
     /// The refusal, where it is one.
     #[must_use]
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub fn refusal(&self) -> Option<&ArmRefusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
             _ => None,
@@ -91,7 +91,7 @@ impl Error {
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Refusal {
+pub struct ArmRefusal {
     /// Method, host and path.
     pub request: String,
     /// The HTTP status.
@@ -106,7 +106,7 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ArmRefusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {}", self.request, self.status)?;
         for text in [&self.code, &self.message] {

@@ -3,7 +3,7 @@
 //! Source: public ARM resource provider contract, asynchronous operations; what Azure's clients accept
 //! beside it: `Location` alone, or nothing but a `provisioningState` that has not come to its end.
 
-use super::api::{Answer, Api, Request};
+use super::api::{Api, ApiAnswer, Request};
 use super::error::{Error, bounded, error_text};
 use super::link::at_home;
 use super::retry;
@@ -34,7 +34,7 @@ enum Follow {
 /// What a look showed.
 enum Seen {
     Running,
-    Succeeded(Answer),
+    Succeeded(ApiAnswer),
     Ended {
         status: String,
         code: String,
@@ -58,7 +58,7 @@ impl Api {
         api_version: &str,
         body: Option<Bytes>,
         patience: Duration,
-    ) -> Result<Answer, Error> {
+    ) -> Result<ApiAnswer, Error> {
         let url = self.url(path, api_version)?;
         let request = Request::new(method, url, body);
         let begun = self.send(&request).await?;
@@ -71,7 +71,7 @@ impl Api {
         })
     }
 
-    async fn follow(&self, request: &Request, begun: Answer) -> Result<Answer, Error> {
+    async fn follow(&self, request: &Request, begun: ApiAnswer) -> Result<ApiAnswer, Error> {
         let mut follow = self.first(request, &begun)?;
         let result = match begun.header("location") {
             Some(link) if request.method == Method::POST => Some(self.link(request, link)?),
@@ -133,7 +133,7 @@ impl Api {
         }
     }
 
-    fn first(&self, request: &Request, begun: &Answer) -> Result<Follow, Error> {
+    fn first(&self, request: &Request, begun: &ApiAnswer) -> Result<Follow, Error> {
         if let Some(link) = begun.header("azure-asyncoperation") {
             return Ok(Follow::Record(self.link(request, link)?));
         }
@@ -158,12 +158,12 @@ impl Api {
         at_home(self.base(), &request.name(), link)
     }
 
-    fn pause(&self, last: &Answer) -> Duration {
+    fn pause(&self, last: &ApiAnswer) -> Duration {
         let after = retry::after(&last.headers, self.now());
         after.unwrap_or(POLL).clamp(POLL, POLL_MAX)
     }
 
-    async fn read(&self, url: Url) -> Result<Answer, Error> {
+    async fn read(&self, url: Url) -> Result<ApiAnswer, Error> {
         self.send(&Request::new(Method::GET, url, None)).await
     }
 
@@ -172,7 +172,7 @@ impl Api {
         &self,
         request: &Request,
         follow: &Follow,
-    ) -> Result<(Seen, Option<Answer>), Error> {
+    ) -> Result<(Seen, Option<ApiAnswer>), Error> {
         let url = match follow {
             Follow::Record(url) | Follow::Result(url) => url.clone(),
             Follow::Resource | Follow::Finished => request.url.clone(),

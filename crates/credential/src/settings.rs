@@ -15,7 +15,7 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 #[serde(default, deny_unknown_fields)]
 pub struct LoginSettings {
     /// How; none when nothing shall log in.
-    pub credential: Option<Credential>,
+    pub credential: Option<CredentialSettings>,
     /// The Entra tenant: for `client-secret` and `client-certificate`; for `workload-identity` and `azure-cli` where it is not
     /// theirs by default.
     pub tenant_id: Option<String>,
@@ -37,7 +37,7 @@ pub struct LoginSettings {
 /// How to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Credential {
+pub enum CredentialSettings {
     /// As the machine's, container's or function's identity.
     ManagedIdentity,
     /// As whoever `az login` logged in.
@@ -67,8 +67,8 @@ impl LoginSettings {
     /// # Errors
     /// The first value that cannot be used, by its key.
     pub fn check(&self) -> Result<(), String> {
-        use Credential as Kind;
-        let is = |kinds: &[Credential]| {
+        use CredentialSettings as Kind;
+        let is = |kinds: &[CredentialSettings]| {
             self.credential
                 .is_some_and(|credential| kinds.contains(&credential))
         };
@@ -135,26 +135,26 @@ impl LoginSettings {
             return Ok(None);
         };
         Ok(Some(match credential {
-            Credential::ManagedIdentity => LoginMethod::ManagedIdentity {
+            CredentialSettings::ManagedIdentity => LoginMethod::ManagedIdentity {
                 client_id: self.client_id.clone(),
             },
-            Credential::AzureCli => LoginMethod::AzureCli {
+            CredentialSettings::AzureCli => LoginMethod::AzureCli {
                 tenant_id: self.tenant_id.clone(),
             },
-            Credential::WorkloadIdentity => LoginMethod::WorkloadIdentity {
+            CredentialSettings::WorkloadIdentity => LoginMethod::WorkloadIdentity {
                 tenant_id: self.tenant_id.clone(),
                 client_id: self.client_id.clone(),
                 token_file: self.token_file.clone(),
                 authority: self.authority.clone(),
             },
-            Credential::ClientCertificate => LoginMethod::ClientCertificate {
+            CredentialSettings::ClientCertificate => LoginMethod::ClientCertificate {
                 tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
                 client_id: self.client_id.clone().ok_or_else(|| missing("client_id"))?,
                 certificate_file: (self.certificate_file.clone())
                     .ok_or_else(|| missing("certificate_file"))?,
                 authority: self.authority.clone(),
             },
-            Credential::ClientSecret => LoginMethod::ClientSecret {
+            CredentialSettings::ClientSecret => LoginMethod::ClientSecret {
                 tenant_id: self.tenant_id.clone().ok_or_else(|| missing("tenant_id"))?,
                 client_id: self.client_id.clone().ok_or_else(|| missing("client_id"))?,
                 secret: match &self.client_secret_file {
@@ -166,7 +166,7 @@ impl LoginSettings {
                 },
                 authority: self.authority.clone(),
             },
-            Credential::Token => {
+            CredentialSettings::Token => {
                 match &self.token_file {
                     Some(path) => LoginMethod::TokenFile(for_the_process_alone(path)?.to_owned()),
                     None => LoginMethod::Token(variable(names.token).ok_or_else(|| {
@@ -239,13 +239,13 @@ mod tests {
     #[test]
     fn secrets_come_from_the_variables_that_are_named() {
         let token = LoginSettings {
-            credential: Some(Credential::Token),
+            credential: Some(CredentialSettings::Token),
             ..LoginSettings::default()
         };
         let login = token.login(NAMES, |name| (name == "THE_TOKEN").then(|| "t".into()));
         assert_eq!(login, Ok(Some(LoginMethod::Token("t".into()))));
         let secret = LoginSettings {
-            credential: Some(Credential::ClientSecret),
+            credential: Some(CredentialSettings::ClientSecret),
             tenant_id: Some("t".to_owned()),
             client_id: Some("c".to_owned()),
             ..LoginSettings::default()
@@ -259,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         let settings = LoginSettings {
-            credential: Some(Credential::Token),
+            credential: Some(CredentialSettings::Token),
             token_file: Some(path.clone()),
             ..LoginSettings::default()
         };
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn a_certificate_needs_its_file_and_other_clouds_their_https_url() {
         let good = LoginSettings {
-            credential: Some(Credential::ClientCertificate),
+            credential: Some(CredentialSettings::ClientCertificate),
             tenant_id: Some("t".to_owned()),
             client_id: Some("c".to_owned()),
             certificate_file: Some("app.pem".into()),
@@ -299,7 +299,8 @@ mod tests {
         let error = refused(|settings| settings.certificate_file = None);
         let expect = "certificate_file is missing for credential = \"client-certificate\"";
         assert_eq!(error, expect);
-        let error = refused(|settings| settings.credential = Some(Credential::ClientSecret));
+        let error =
+            refused(|settings| settings.credential = Some(CredentialSettings::ClientSecret));
         assert_eq!(error, "certificate_file does not belong to this credential");
         for text in [
             "http://login.example",

@@ -4,17 +4,17 @@ use crate::access_key::KeySlot;
 use crate::blob::{self, BlobAccount};
 use crate::broker::message_broker::MessageBroker;
 use crate::event_grid::EventGridService;
-use crate::faults::Faults;
+use crate::faults::ScriptedFaults;
 use crate::http_server::{self, Answer};
 use crate::identity::{self, IdentityService};
 use crate::inspect::{self, HeldEntities};
-use crate::key_vault::{self, KeyVault};
+use crate::key_vault::{self, EmulatedKeyVault};
 use crate::listener::{self, RunningServer};
 use crate::server;
 use crate::service_context::ServiceContext;
 use crate::settings::{PortPlace, Settings};
 use crate::settings_error::SettingsError;
-use crate::tls_proxy::{TlsError, TlsProxy};
+use crate::tls_proxy::{TlsProxy, TlsProxyError};
 use http::Request;
 use hyper::body::Incoming;
 use std::collections::BTreeMap;
@@ -44,8 +44,8 @@ struct EmulatedServices {
     event_grid: Arc<EventGridService>,
     blobs: Arc<BlobAccount>,
     identity: Option<Arc<IdentityService>>,
-    key_vault: Arc<KeyVault>,
-    faults: Arc<Faults>,
+    key_vault: Arc<EmulatedKeyVault>,
+    faults: Arc<ScriptedFaults>,
     connections_max: usize,
 }
 
@@ -57,7 +57,7 @@ pub enum StartError {
     Settings(#[from] SettingsError),
     /// TLS was asked for and cannot be had.
     #[error("TLS cannot be served")]
-    TlsProxy(#[from] TlsError),
+    TlsProxy(#[from] TlsProxyError),
     /// A port could not be bound.
     #[error("port {port} of 127.0.0.1, for {place}, could not be bound")]
     Bind {
@@ -153,13 +153,13 @@ impl Emulator {
 
     /// The key vault with its secrets.
     #[must_use]
-    pub fn key_vault(&self) -> &Arc<KeyVault> {
+    pub fn key_vault(&self) -> &Arc<EmulatedKeyVault> {
         &self.services.key_vault
     }
 
     /// The script of faults.
     #[must_use]
-    pub fn faults(&self) -> &Arc<Faults> {
+    pub fn faults(&self) -> &Arc<ScriptedFaults> {
         &self.services.faults
     }
 
@@ -404,7 +404,7 @@ impl EmulatedServices {
             event_grid: Arc::new(event_grid),
             blobs: Arc::new(BlobAccount::new(settings.blob, context.clone(), issuer)?),
             identity,
-            key_vault: Arc::new(KeyVault::new(settings.key_vault, context.clone())),
+            key_vault: Arc::new(EmulatedKeyVault::new(settings.key_vault, context.clone())),
             faults: context.faults,
             connections_max: settings.connections_max,
         })
@@ -457,7 +457,7 @@ where
 /// The vault shares the port of the identity service.
 async fn answer_identity(
     identity: Arc<IdentityService>,
-    vault: Arc<KeyVault>,
+    vault: Arc<EmulatedKeyVault>,
     request: Request<Incoming>,
 ) -> Answer {
     match key_vault::is_asked(&request) {

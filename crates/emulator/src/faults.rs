@@ -117,7 +117,7 @@ pub enum VaultAnswer {
 
 /// The script. Faults of one entity are used up in the order they were added.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<Script>);
+pub struct ScriptedFaults(Mutex<Script>);
 
 #[derive(Debug, Default)]
 struct Script {
@@ -132,8 +132,8 @@ struct Script {
 
 type Queues<T> = HashMap<String, VecDeque<(T, usize)>>;
 
-impl Faults {
-    /// A count that is never used up: the fault lasts until [`Faults::clear`] or the `clear_…` of its kind.
+impl ScriptedFaults {
+    /// A count that is never used up: the fault lasts until [`ScriptedFaults::clear`] or the `clear_…` of its kind.
     pub const ALWAYS: usize = usize::MAX;
 
     /// Stands for every resource.
@@ -165,7 +165,7 @@ impl Faults {
     }
 
     /// The next `count` requests for tokens for `resource`, such as `https://eventhubs.azure.net`, are
-    /// answered so; those for any resource when it is [`Faults::ANY`].
+    /// answered so; those for any resource when it is [`ScriptedFaults::ANY`].
     pub fn tokens(&self, resource: &str, answer: TokenAnswer, count: usize) {
         let resource = resource.trim_end_matches('/');
         self.with(|script| push(&mut script.tokens, resource, answer, count));
@@ -176,7 +176,7 @@ impl Faults {
         self.with(|script| script.tokens.clear());
     }
 
-    /// Forgets those of one resource, or those of any when it is [`Faults::ANY`].
+    /// Forgets those of one resource, or those of any when it is [`ScriptedFaults::ANY`].
     pub fn clear_tokens_of(&self, resource: &str) {
         let resource = resource.trim_end_matches('/').to_ascii_lowercase();
         self.with(|script| script.tokens.remove(&resource));
@@ -255,7 +255,7 @@ fn pop<T: Clone>(queues: &mut Queues<T>, entity: &str) -> Option<T> {
     let queue = queues.get_mut(&entity)?;
     let (answer, left) = queue.front_mut()?;
     let answer = answer.clone();
-    if *left != Faults::ALWAYS {
+    if *left != ScriptedFaults::ALWAYS {
         *left -= 1;
     }
     if *left == 0 {
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn faults_are_used_up_in_order_and_per_entity() {
-        let faults = Faults::default();
+        let faults = ScriptedFaults::default();
         faults.sends("Hub", SendAnswer::Stall, 2);
         faults.sends("hub", SendAnswer::Drop, 1);
         assert_eq!(faults.next_send("other"), None);
@@ -285,7 +285,7 @@ mod tests {
         faults.connections(1);
         assert!(faults.next_connection_refused());
         assert!(!faults.next_connection_refused());
-        faults.blobs("letters", BlobAnswer::Full, Faults::ALWAYS);
+        faults.blobs("letters", BlobAnswer::Full, ScriptedFaults::ALWAYS);
         assert_eq!(faults.next_blob("letters"), Some(BlobAnswer::Full));
         assert_eq!(faults.next_blob("Letters"), Some(BlobAnswer::Full));
         faults.clear_blobs("letters");

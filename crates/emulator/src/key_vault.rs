@@ -32,14 +32,14 @@ const VERSIONS_MAX: usize = 100;
 
 /// What a key vault holds from the start.
 #[derive(Clone, Debug, Default)]
-pub struct KeyVaultSettings {
+pub struct EmulatedKeyVaultSettings {
     /// Secrets by name.
     pub secrets: Vec<(String, Secret)>,
 }
 
 /// The key vault: secrets with their versions, and what it was asked. It outlives a shutdown.
 #[derive(Debug)]
-pub struct KeyVault {
+pub struct EmulatedKeyVault {
     context: ServiceContext,
     contents: Mutex<VaultContents>,
 }
@@ -66,8 +66,8 @@ struct SecretVersion {
     made: Timestamp,
 }
 
-impl KeyVault {
-    pub(crate) fn new(settings: KeyVaultSettings, context: ServiceContext) -> Self {
+impl EmulatedKeyVault {
+    pub(crate) fn new(settings: EmulatedKeyVaultSettings, context: ServiceContext) -> Self {
         let vault = Self {
             context,
             contents: Mutex::default(),
@@ -173,7 +173,7 @@ pub(crate) fn is_asked<B>(request: &Request<B>) -> bool {
 
 /// Answers a request to the vault; its tokens are those of `identity`.
 pub(crate) async fn answer(
-    vault: Arc<KeyVault>,
+    vault: Arc<EmulatedKeyVault>,
     identity: Arc<IdentityService>,
     request: Request<Incoming>,
 ) -> Answer {

@@ -2,7 +2,7 @@
 //!
 //! The unmodified Azure clients for Python and JavaScript work against them with the connection
 //! strings that [`Emulator`] makes. They listen on the loopback interface only, keep everything in
-//! memory within the limits of each service, and misbehave as scripted through [`Faults`]. They are for tests and for
+//! memory within the limits of each service, and misbehave as scripted through [`ScriptedFaults`]. They are for tests and for
 //! trying things out: not everything the services do is here, and nothing is durable.
 
 mod access_key;
@@ -39,13 +39,13 @@ pub use event_grid::{
     EventGridLimits, EventGridSchema, EventGridService, EventGridSettings, EventGridTopicSettings,
     GridEvent,
 };
-pub use faults::{BlobAnswer, Faults, PostAnswer, SendAnswer, TokenAnswer, VaultAnswer};
+pub use faults::{BlobAnswer, PostAnswer, ScriptedFaults, SendAnswer, TokenAnswer, VaultAnswer};
 pub use identity::{
     ApplicationSettings, Door, IdentityService, IdentitySettings, ManagedIdentitySettings,
     TokenRequest,
 };
 pub use intake::{IntakeCounts, TimedOut};
-pub use key_vault::{KeyVault, KeyVaultSettings};
+pub use key_vault::{EmulatedKeyVault, EmulatedKeyVaultSettings};
 pub use settings::{PortPlace, Settings, TlsPorts};
 pub use settings_error::SettingsError;
-pub use tls_proxy::TlsError;
+pub use tls_proxy::TlsProxyError;

@@ -1,7 +1,7 @@
 //! What all services of one emulator share: the clock, the script of faults, where new keys come from.
 
 use crate::access_key::KeyMaker;
-use crate::faults::Faults;
+use crate::faults::ScriptedFaults;
 use std::fmt;
 use std::sync::Arc;
 use twinroute_model::clock::{Clock, Timestamp};
@@ -9,7 +9,7 @@ use twinroute_model::clock::{Clock, Timestamp};
 #[derive(Clone)]
 pub(crate) struct ServiceContext {
     clock: Arc<dyn Clock>,
-    pub(crate) faults: Arc<Faults>,
+    pub(crate) faults: Arc<ScriptedFaults>,
     pub(crate) key_maker: KeyMaker,
 }
 

@@ -4,7 +4,7 @@ use crate::blob::BlobSettings;
 use crate::broker::settings::BrokerSettings;
 use crate::event_grid::EventGridSettings;
 use crate::identity::IdentitySettings;
-use crate::key_vault::KeyVaultSettings;
+use crate::key_vault::EmulatedKeyVaultSettings;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub struct Settings {
     /// The identity service with the key vault beside it; none of them by default.
     pub identity: Option<IdentitySettings>,
     /// The key vault.
-    pub key_vault: KeyVaultSettings,
+    pub key_vault: EmulatedKeyVaultSettings,
     /// Ports where TLS is spoken too; nowhere by default.
     pub tls: Option<TlsPorts>,
     /// Open connections of each server; more are closed at once.
@@ -44,7 +44,7 @@ impl Default for Settings {
             event_grid: EventGridSettings::default(),
             blob: BlobSettings::default(),
             identity: None,
-            key_vault: KeyVaultSettings::default(),
+            key_vault: EmulatedKeyVaultSettings::default(),
             tls: None,
             connections_max: 1_024,
         }

@@ -21,7 +21,7 @@ const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub enum TlsProxyError {
     /// The certificate cannot be made.
     #[error("TLS")]
     Development(#[from] DevelopmentError),
@@ -50,10 +50,10 @@ impl std::fmt::Debug for TlsProxy {
 
 impl TlsProxy {
     /// Finds or makes certificate and authority in `folder`. Blocks on the file system.
-    pub(crate) fn open(folder: &Path) -> Result<Self, TlsError> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, TlsProxyError> {
         let made = development::certificates(folder, &[])?;
         let path = made.tls.certificate.clone();
-        let unfit = |source| TlsError::Unfit { path, source };
+        let unfit = |source| TlsProxyError::Unfit { path, source };
         let config = configure(&made.tls.certificate, &made.tls.key).map_err(unfit)?;
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),

@@ -199,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::eval::{Fields, Scope};
+    use crate::eval::{EventScope, Fields};
     use crate::{Filter, Options};
 
     fn check(text: &str, expect: Expect) {
@@ -276,7 +276,7 @@ mod tests {
         );
     }
 
-    fn holds(atom: &Atom, scope: &Scope<'_>) -> bool {
+    fn holds(atom: &Atom, scope: &EventScope<'_>) -> bool {
         let value = scope.field(atom.field);
         value.is_some_and(|value| match &atom.test {
             Test::Equals(text) => value == &**text,
@@ -296,7 +296,7 @@ mod tests {
             let filter = Filter::parse(&text, &Options::default()).expect(&text);
             let mut fields = Fields::new();
             let program = fields.compile(filter.expr());
-            let scope = Scope::new(&fields, &event);
+            let scope = EventScope::new(&fields, &event);
             if program.matches(&scope) {
                 for anchor in filter.anchors() {
                     let met = anchor.alternatives.iter().any(|atom| holds(atom, &scope));

@@ -16,7 +16,7 @@ pub struct Error(Box<Report>);
 /// Kept in a box: results travel through every level of a nested filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Report {
-    kind: Kind,
+    kind: FilterErrorKind,
     span: Span,
     line: usize,
     column: usize,
@@ -40,7 +40,7 @@ impl fmt::Display for Report {
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum FilterErrorKind {
     /// A word or sign that cannot stand where it stands.
     #[error("Unexpected input '{0}'")]
     UnexpectedInput(Box<str>),
@@ -94,7 +94,7 @@ pub(crate) struct Excerpt {
 }
 
 impl Error {
-    pub(crate) fn new(text: &str, span: Span, kind: Kind) -> Self {
+    pub(crate) fn new(text: &str, span: Span, kind: FilterErrorKind) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self(Box::new(Report {
@@ -109,7 +109,11 @@ impl Error {
 
     /// The input at `span` cannot stand there.
     pub(crate) fn unexpected(text: &str, span: Span) -> Self {
-        Self::new(text, span, Kind::UnexpectedInput(shown(span.of(text))))
+        Self::new(
+            text,
+            span,
+            FilterErrorKind::UnexpectedInput(shown(span.of(text))),
+        )
     }
 
     pub(crate) fn with_hint(mut self, hint: Option<impl Into<Box<str>>>) -> Self {
@@ -118,7 +122,7 @@ impl Error {
     }
 
     /// What is wrong.
-    pub fn kind(&self) -> &Kind {
+    pub fn kind(&self) -> &FilterErrorKind {
         &self.0.kind
     }
 

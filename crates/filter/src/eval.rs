@@ -1,7 +1,7 @@
 //! Deciding whether a filter matches an event.
 //!
 //! A table compiles all its filters into one [`Fields`], which collects the `$body` paths that
-//! any of them asks for. A [`Scope`] is one event seen through those fields: the first clause
+//! any of them asks for. A [`EventScope`] is one event seen through those fields: the first clause
 //! that looks into `$body` reads all of them in one pass, and a filter over attributes alone
 //! never touches the data.
 //!
@@ -113,7 +113,7 @@ impl Program {
     /// Whether the filter matches the event of `scope`.
     ///
     /// The scope must be one of the fields that this program was compiled into.
-    pub fn matches(&self, scope: &Scope<'_>) -> bool {
+    pub fn matches(&self, scope: &EventScope<'_>) -> bool {
         self.root.is_true(scope)
     }
 
@@ -149,7 +149,7 @@ pub(crate) enum Place {
 }
 
 impl Node {
-    pub(crate) fn is_true(&self, scope: &Scope<'_>) -> bool {
+    pub(crate) fn is_true(&self, scope: &EventScope<'_>) -> bool {
         match self {
             Self::Constant(value) => *value,
             Self::All(nodes) => nodes.iter().all(|node| node.is_true(scope)),
@@ -181,7 +181,7 @@ impl Node {
 }
 
 impl Source {
-    pub(crate) fn value<'a>(&'a self, scope: &'a Scope<'_>) -> Option<Value<'a>> {
+    pub(crate) fn value<'a>(&'a self, scope: &'a EventScope<'_>) -> Option<Value<'a>> {
         match self {
             Self::Place(place) => scope.value(place),
             Self::Literal(literal) => Some(literal.into()),
@@ -247,13 +247,13 @@ impl Place {
 
 /// One event, seen through the fields of a table.
 #[derive(Debug)]
-pub struct Scope<'a> {
+pub struct EventScope<'a> {
     fields: &'a Fields,
     event: &'a Event,
     body: OnceCell<Extracted<'a>>,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> EventScope<'a> {
     /// Looks at `event` through `fields`; reads nothing yet.
     pub fn new(fields: &'a Fields, event: &'a Event) -> Self {
         Self {

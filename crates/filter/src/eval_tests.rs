@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use twinroute_model::event::{Event, ExtensionValue, Limits, Parts};
 
 use crate::ast::{Expr, Function, Literal, Op, Operand, Path};
-use crate::eval::{Fields, Scope};
+use crate::eval::{EventScope, Fields};
 use crate::{Filter, Options};
 
 fn filter(text: &str) -> Filter {
@@ -184,7 +184,7 @@ fn filters_of_a_table_share_one_pass() {
     let mut fields = Fields::new();
     let programs = filters.map(|filter| fields.compile(filter.expr()));
     let event = event(r#"{"a": {"c": "x", "b": 1}, "d": false}"#);
-    let scope = Scope::new(&fields, &event);
+    let scope = EventScope::new(&fields, &event);
     assert_eq!(
         programs.map(|program| program.matches(&scope)),
         [true, true, true, false, true]
@@ -329,7 +329,7 @@ proptest! {
         let filters: Vec<Filter> = texts.iter().map(|text| filter(text)).collect();
         let mut fields = Fields::new();
         let programs: Vec<_> = filters.iter().map(|filter| fields.compile(filter.expr())).collect();
-        let scope = Scope::new(&fields, &event);
+        let scope = EventScope::new(&fields, &event);
         for (filter, program) in filters.iter().zip(&programs) {
             let expect = plain(filter.expr(), &event, data.as_ref());
             prop_assert_eq!(program.matches(&scope), expect, "{} of {:?}", filter, data);

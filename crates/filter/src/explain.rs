@@ -13,7 +13,7 @@ use twinroute_model::visible::one_line;
 use crate::ast::{Expr, Op, Path, Quoted, Span, Target};
 use crate::body::{Slot, member_like};
 use crate::check::resembles;
-use crate::eval::{Fields, Node, Place, Scope};
+use crate::eval::{EventScope, Fields, Node, Place};
 use crate::filter::Filter;
 use crate::value::Value;
 
@@ -69,7 +69,7 @@ pub struct Seen {
 pub fn explain(filter: &Filter, event: &Event) -> Explanation {
     let mut fields = Fields::new();
     let program = Tree::of(filter.expr(), &mut fields);
-    let scope = Scope::new(&fields, event);
+    let scope = EventScope::new(&fields, event);
     let root = program.explain(filter.as_str(), &scope);
     Explanation {
         filter: filter.as_str().to_owned(),
@@ -112,7 +112,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn explain(&self, filter: &str, scope: &Scope<'_>) -> Clause {
+    fn explain(&self, filter: &str, scope: &EventScope<'_>) -> Clause {
         let (expr, children): (_, &[Tree<'_>]) = match self {
             Self::All(expr, children) | Self::Any(expr, children) => (expr, children),
             Self::Leaf(expr, ..) => (expr, &[]),
@@ -157,7 +157,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-fn seen(path: &Path, place: &Place, scope: &Scope<'_>) -> Seen {
+fn seen(path: &Path, place: &Place, scope: &EventScope<'_>) -> Seen {
     let value = scope.value(place);
     Seen {
         path: path.as_str().to_owned(),
@@ -171,7 +171,7 @@ fn seen(path: &Path, place: &Place, scope: &Scope<'_>) -> Seen {
 }
 
 /// Why a clause over values that are there is not true.
-fn note(node: &Node, scope: &Scope<'_>) -> Option<String> {
+fn note(node: &Node, scope: &EventScope<'_>) -> Option<String> {
     if node.is_true(scope) {
         return None;
     }
@@ -222,7 +222,7 @@ fn unequal(left: Value<'_>, op: Op, right: Value<'_>) -> Option<String> {
 }
 
 /// Why there is nothing at `path`.
-fn missing(path: &Path, scope: &Scope<'_>) -> String {
+fn missing(path: &Path, scope: &EventScope<'_>) -> String {
     match path.target() {
         Target::Body(members) => missing_member(members, scope),
         Target::Attribute(_) | Target::Nothing => match resembles(path) {
@@ -232,7 +232,7 @@ fn missing(path: &Path, scope: &Scope<'_>) -> String {
     }
 }
 
-fn missing_member(members: &str, scope: &Scope<'_>) -> String {
+fn missing_member(members: &str, scope: &EventScope<'_>) -> String {
     let Some(json) = scope.event().json_data() else {
         return "missing; the event has no JSON data".to_owned();
     };

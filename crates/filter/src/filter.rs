@@ -8,7 +8,7 @@ use crate::anchor::{self, Anchor};
 use crate::ast::Expr;
 use crate::check::{self, Warning};
 use crate::error::Error;
-use crate::eval::{Fields, Scope};
+use crate::eval::{EventScope, Fields};
 use crate::options::Options;
 use crate::parse::parse;
 
@@ -43,7 +43,7 @@ impl Filter {
     pub fn matches(&self, event: &Event) -> bool {
         let mut fields = Fields::new();
         let program = fields.compile(&self.expr);
-        program.matches(&Scope::new(&fields, event))
+        program.matches(&EventScope::new(&fields, event))
     }
 
     /// What its author ought to know; nothing for most filters.

@@ -14,7 +14,7 @@
 //! - **White space** is blank, tab, carriage return and line feed.
 
 use crate::ast::{Op, Span};
-use crate::error::{Error, Kind, shown};
+use crate::error::{Error, FilterErrorKind, shown};
 use crate::hint;
 
 /// Paths of more names are refused: reading JSON goes that deep, and its parser has a bound too.
@@ -91,8 +91,11 @@ impl<'a> Lexer<'a> {
                 Some('\'') => break,
                 Some(_) => value.push(self.escape()?),
                 None => {
-                    let error =
-                        Error::new(self.text, self.span_from(start), Kind::UnterminatedString);
+                    let error = Error::new(
+                        self.text,
+                        self.span_from(start),
+                        FilterErrorKind::UnterminatedString,
+                    );
                     return Err(error.with_hint(hint::unterminated(self.text)));
                 }
             }
@@ -121,7 +124,7 @@ impl<'a> Lexer<'a> {
         };
         char.ok_or_else(|| {
             let span = self.span_from(start);
-            let kind = Kind::UnknownEscape(shown(span.of(self.text)));
+            let kind = FilterErrorKind::UnknownEscape(shown(span.of(self.text)));
             Error::new(self.text, span, kind).with_hint(Some(hint::ESCAPES))
         })
     }
@@ -180,7 +183,7 @@ impl<'a> Lexer<'a> {
             _ => Err(Error::new(
                 self.text,
                 self.span_from(start),
-                Kind::NumberOutOfRange,
+                FilterErrorKind::NumberOutOfRange,
             )),
         }
     }
@@ -205,7 +208,7 @@ impl<'a> Lexer<'a> {
             segments += 1;
         }
         if segments > SEGMENTS_MAX {
-            let kind = Kind::PathTooLong {
+            let kind = FilterErrorKind::PathTooLong {
                 segments_max: SEGMENTS_MAX,
             };
             return Err(Error::new(self.text, self.span_from(start), kind));

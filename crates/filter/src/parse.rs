@@ -14,7 +14,7 @@
 //! follow from the same method.
 
 use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Operand, Path, Span};
-use crate::error::{Error, Kind, shown};
+use crate::error::{Error, FilterErrorKind, shown};
 use crate::hint;
 use crate::lex::{Lexer, Token};
 use crate::options::Options;
@@ -24,7 +24,7 @@ pub(crate) fn parse(text: &str, options: &Options) -> Result<Expr, Error> {
     if text.len() > options.bytes_max {
         let at_boundary = |at: &usize| text.is_char_boundary(*at);
         let start = (0..=options.bytes_max).rev().find(at_boundary).unwrap_or(0);
-        let kind = Kind::TooLong {
+        let kind = FilterErrorKind::TooLong {
             bytes: text.len(),
             bytes_max: options.bytes_max,
         };
@@ -130,7 +130,7 @@ impl<'a> Parser<'a> {
 
     fn parenthesised(&mut self) -> Result<Expr, Error> {
         if self.depth == self.depth_max {
-            let kind = Kind::TooDeep {
+            let kind = FilterErrorKind::TooDeep {
                 depth_max: self.depth_max,
             };
             return Err(Error::new(self.text, self.span, kind));
@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
 
     fn call(&mut self, name: &Path) -> Result<Expr, Error> {
         let Some(function) = Function::of_name(name.as_str()) else {
-            let kind = Kind::UnknownFunction(shown(name.as_str()));
+            let kind = FilterErrorKind::UnknownFunction(shown(name.as_str()));
             let error = Error::new(self.text, name.span, kind);
             return Err(error.with_hint(Some(hint::function(name.as_str()))));
         };
@@ -211,7 +211,7 @@ impl<'a> Parser<'a> {
             let hint = hint::after(previous, self.span.of(self.text), rest);
             return Error::unexpected(self.text, self.span).with_hint(hint);
         }
-        let error = Error::new(self.text, self.span, Kind::UnexpectedEnd);
+        let error = Error::new(self.text, self.span, FilterErrorKind::UnexpectedEnd);
         match previous {
             None => error.with_hint(Some("the filter that every event matches is true")),
             Some(_) => error,

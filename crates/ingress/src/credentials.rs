@@ -34,7 +34,7 @@ pub(crate) enum Unauthorized {
     #[error("the webhook code does not match")]
     Code,
     #[error(transparent)]
-    Signature(#[from] sas::Refusal),
+    Signature(#[from] sas::SasRefusal),
     #[error("the shared access signature was made for another address")]
     Resource,
     #[error("no access keys are configured, so only clients on the same machine may send")]
@@ -254,12 +254,12 @@ impl Credentials {
     }
 
     fn token(&self, token: &str, path: &str, now: Timestamp) -> Result<Who<'_>, Unauthorized> {
-        let mut refusal = Unauthorized::Signature(sas::Refusal::Mismatch);
+        let mut refusal = Unauthorized::Signature(sas::SasRefusal::Mismatch);
         for key in &self.keys {
             match sas::verify_event_grid_token(token, key.secret.expose(), now) {
                 Ok(resource) if covers(&resource, path) => return Ok(self.owner(key)),
                 Ok(_) => refusal = Unauthorized::Resource,
-                Err(sas::Refusal::Mismatch) => {}
+                Err(sas::SasRefusal::Mismatch) => {}
                 Err(error) => refusal = error.into(),
             }
         }

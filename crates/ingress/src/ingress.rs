@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use twinroute_listen::access::Gate;
 use twinroute_listen::{
-    Body, BodyError, Budget, Encoding, Hold, Limits, Listener, Network, Peer, PrivateWay, discard,
-    inflate, read_body_within, serve,
+    Body, BodyError, Budget, Encoding, Hold, HttpLimits, Listener, Network, Peer, PrivateWay,
+    discard, inflate, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::event::{self, Event};
@@ -48,7 +48,7 @@ struct Inner {
     closing: watch::Sender<bool>,
     webhook_origins: Vec<String>,
     events: event::Limits,
-    limits: Limits,
+    limits: HttpLimits,
     bodies: Budget,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
 use twinroute_listen::{
-    Address, IpRule, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+    Address, HttpLimits, IpRule, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
 };
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
@@ -68,7 +68,7 @@ pub struct Settings {
     /// Bytes that each instance keeps of webhook deliveries that are no event; beyond, the oldest is discarded.
     pub unreadable_bytes_max: ByteSize,
     /// Limits of the server.
-    pub limits: Limits,
+    pub limits: HttpLimits,
 }
 
 impl Default for Settings {
@@ -93,7 +93,7 @@ impl Default for Settings {
             event_bytes_max: ByteSize::b(events.event_bytes_max as u64),
             batch_events_max: events.batch_events_max,
             unreadable_bytes_max: UnreadableSettings::default().bytes_max,
-            limits: Limits::default(),
+            limits: HttpLimits::default(),
         }
     }
 }

@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use twinroute_journal::ledger::Fate;
-use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, LaneNumber, NewEvent, Recovered, Sealing, Settings};
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_journal::storage::FolderStorage;
+use twinroute_journal::{
+    DiskJournal, EventSealing, JournalSettings, LaneId, NewEvent, RecoveredJournal,
+};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -50,12 +52,12 @@ fn main() {
     drop(std::fs::remove_dir_all(&folder));
 }
 
-fn open(folder: &Path, settings: Settings) -> (Disk, Recovered) {
-    let storage = Arc::new(Folder::create(folder).expect("a folder"));
-    Disk::open(settings, storage, Arc::new(SystemClock)).expect("a journal")
+fn open(folder: &Path, settings: JournalSettings) -> (DiskJournal, RecoveredJournal) {
+    let storage = Arc::new(FolderStorage::create(folder).expect("a folder"));
+    DiskJournal::open(settings, storage, Arc::new(SystemClock)).expect("a journal")
 }
 
-fn lane(disk: &Disk) -> LaneNumber {
+fn lane(disk: &DiskJournal) -> LaneId {
     let instance = InstanceName::new("default").expect("a name");
     disk.bind(&instance, &EndpointName::new("hub").expect("a name"))
 }
@@ -67,7 +69,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
-fn new(event: &Event, lane: LaneNumber) -> NewEvent {
+fn new(event: &Event, lane: LaneId) -> NewEvent {
     NewEvent {
         event: event.clone(),
         twin: 7,
@@ -79,7 +81,7 @@ fn producers(folder: &Path, numbers: &[usize]) {
     println!("producers  events/s  CPU us/event (user)  of it producers  p50 ms  p99 ms  max ms");
     for producers in numbers.iter().copied() {
         let (own, _) = measure(producers, stand_in());
-        let (disk, _) = open(folder, Settings::default());
+        let (disk, _) = open(folder, JournalSettings::default());
         let lane = lane(&disk);
         let (all, mut waits) = measure(producers, Target::Disk(disk.clone(), lane));
         waits.sort_unstable();
@@ -108,7 +110,7 @@ struct Cost {
 /// Who takes the events.
 #[derive(Clone)]
 enum Target {
-    Disk(Disk, LaneNumber),
+    Disk(DiskJournal, LaneId),
     StandIn(mpsc::Sender<oneshot::Sender<()>>),
 }
 
@@ -160,12 +162,12 @@ async fn produce(target: Target, event: Event, begun: Instant) -> Vec<Duration> 
                 let appended = disk.append(vec![new(&event, *lane)]).expect("room");
                 let sequence = appended.entries[0].sequence;
                 appended.durable.await.expect("a sync");
-                disk.settle(*lane, &[(sequence, Fate::Delivered)]);
+                disk.settle(*lane, &[(sequence, DeliverySettlement::Delivered)]);
             }
             Target::StandIn(sender) => {
                 let (waiter, ticket) = oneshot::channel();
                 // The producer makes the event, whoever takes it.
-                let made = vec![new(&event, LaneNumber(1))];
+                let made = vec![new(&event, LaneId(1))];
                 sender.send(waiter).expect("a thread");
                 ticket.await.expect("an answer");
                 drop(made);
@@ -182,12 +184,12 @@ fn sealed(folder: &Path) {
     for bytes in [200, 1_000, 64_000] {
         for round in 0..4 {
             let sealing = match round % 2 {
-                0 => Sealing::Off,
-                _ => Sealing::Seal(Box::new(key.clone())),
+                0 => EventSealing::Off,
+                _ => EventSealing::Seal(Box::new(key.clone())),
             };
-            let storage = Arc::new(Folder::create(folder).expect("a folder"));
-            let (settings, clock) = (Settings::default(), Arc::new(SystemClock));
-            let opened = Disk::open_sealed(settings, storage, clock, &sealing);
+            let storage = Arc::new(FolderStorage::create(folder).expect("a folder"));
+            let (settings, clock) = (JournalSettings::default(), Arc::new(SystemClock));
+            let opened = DiskJournal::open_sealed(settings, storage, clock, &sealing);
             let (disk, _) = opened.expect("a journal");
             let lane = lane(&disk);
             let event = sized(0, bytes);
@@ -196,10 +198,11 @@ fn sealed(folder: &Path) {
                 let batch: Vec<_> = (0..100).map(|_| new(&event, lane)).collect();
                 let appended = disk.append(batch).expect("room");
                 let entries = appended.entries.iter();
-                let fates = entries.map(|entry| (entry.sequence, Fate::Delivered));
-                let fates: Vec<_> = fates.collect();
+                let settlements =
+                    entries.map(|entry| (entry.sequence, DeliverySettlement::Delivered));
+                let settlements: Vec<_> = settlements.collect();
                 appended.durable.wait().expect("a sync");
-                disk.settle(lane, &fates);
+                disk.settle(lane, &settlements);
                 events += 100;
             }
             println!(
@@ -216,7 +219,7 @@ fn sealed(folder: &Path) {
 }
 
 fn rate(folder: &Path) {
-    let (disk, _) = open(folder, Settings::default());
+    let (disk, _) = open(folder, JournalSettings::default());
     let lane = lane(&disk);
     let event = event(0);
     let (begun, cpu) = (Instant::now(), cpu_time());
@@ -232,7 +235,7 @@ fn rate(folder: &Path) {
                     let appended = disk.append(vec![new(&event, lane)]).expect("room");
                     let sequence = appended.entries[0].sequence;
                     appended.durable.await.expect("a sync");
-                    disk.settle(lane, &[(sequence, Fate::Delivered)]);
+                    disk.settle(lane, &[(sequence, DeliverySettlement::Delivered)]);
                     start.elapsed()
                 }));
             }
@@ -257,9 +260,9 @@ fn rate(folder: &Path) {
 
 fn reopen(folder: &Path) {
     const EVENTS: u64 = 1_000_000;
-    let settings = Settings {
+    let settings = JournalSettings {
         bytes_max: 4 << 30,
-        ..Settings::default()
+        ..JournalSettings::default()
     };
     let (disk, _) = open(folder, settings);
     let lane = lane(&disk);
@@ -289,9 +292,9 @@ fn reopen(folder: &Path) {
 /// Opens a journal once.
 fn time_to_open(folder: &Path) {
     let (before, begun) = (resident(), Instant::now());
-    let settings = Settings {
+    let settings = JournalSettings {
         bytes_max: 4 << 30,
-        ..Settings::default()
+        ..JournalSettings::default()
     };
     let (disk, recovered) = open(folder, settings);
     let took = begun.elapsed();

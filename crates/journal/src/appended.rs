@@ -1,8 +1,12 @@
 //! Events on their way in, and what they become.
 
-use super::Entry;
-use super::record::{ITEMS_MAX, LaneNumber, encode};
-use super::writer::{AppendError, DurableTicket};
+use super::JournalEntry;
+use super::append_error::{AppendError, NotDurable};
+use super::record::{ITEMS_MAX, LaneId, encode};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
 use twinroute_model::event::{Event, Limits};
 
 /// An event on its way in, with what the journal keeps beside it.
@@ -13,23 +17,52 @@ pub struct NewEvent {
     /// Stable hash of its twin.
     pub twin: u64,
     /// The lanes it is for, in a journal on disk; none twice.
-    pub lanes: Vec<LaneNumber>,
+    pub lanes: Vec<LaneId>,
 }
 
 /// A batch that was numbered.
 #[derive(Debug)]
-pub struct Appended {
+pub struct AppendedBatch {
     /// Its events, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
     /// Resolves when they are on disk. Until then no lane may send them.
     pub durable: DurableTicket,
+}
+
+/// Resolves when what was handed over is on disk, or is known not to be.
+///
+/// Dropping it undoes nothing.
+#[derive(Debug)]
+#[must_use = "appended is not durable"]
+pub struct DurableTicket(pub(super) oneshot::Receiver<Result<(), NotDurable>>);
+
+impl DurableTicket {
+    /// Waits on a thread of its own.
+    ///
+    /// # Errors
+    /// Why it is not on disk.
+    ///
+    /// # Panics
+    /// Within a tokio runtime's worker.
+    pub fn wait(self) -> Result<(), NotDurable> {
+        self.0.blocking_recv().unwrap_or(Err(NotDurable::Closed))
+    }
+}
+
+impl Future for DurableTicket {
+    type Output = Result<(), NotDurable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.0).poll(context);
+        answer.map(|answer| answer.unwrap_or(Err(NotDurable::Closed)))
+    }
 }
 
 /// What a lane has of the journal, as of the last group that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneHolding {
     /// The lane.
-    pub lane: LaneNumber,
+    pub lane: LaneId,
     /// Bytes of events whose delivery to it is not settled, each whole however many lanes have it.
     pub bytes: u64,
     /// Of those, bytes of dead letters.
@@ -41,7 +74,7 @@ pub(super) const HEAD_BYTES: usize = 96;
 
 pub(super) fn encode_batch(
     batch: &[NewEvent],
-    beside: encode::New<'_>,
+    beside: encode::NewEventContext<'_>,
 ) -> Result<Vec<u8>, AppendError> {
     let estimate = |new: &NewEvent| new.event.size() + HEAD_BYTES + 4 * new.lanes.len();
     let mut frames = Vec::with_capacity(batch.iter().map(estimate).sum());

@@ -2,9 +2,9 @@
 
 use super::frame::{self, FramePlace};
 use super::index::SharedIndex;
-use super::pages::Live;
+use super::pages::LiveEvent;
 use super::read::read_frame;
-use super::record::{Accepted, Record};
+use super::record::{AcceptedEvent, JournalRecord};
 use super::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;
@@ -18,7 +18,7 @@ const LOOKS_PER_LOCK: usize = 4_096;
 
 /// How far the oldest segment is emptied.
 #[derive(Debug, Default)]
-pub(crate) struct Copying {
+pub(crate) struct CompactionState {
     segment: u64,
     /// Its live events before this sequence are copied.
     cursor: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Copying {
 
 /// What a group carries forward.
 #[derive(Debug, Default)]
-pub(crate) struct Copies {
+pub(crate) struct Compaction {
     pub(crate) frames: Vec<u8>,
     segment: u64,
     cursor: u64,
@@ -52,9 +52,9 @@ pub(crate) struct SegmentUse<'a> {
     pub(crate) segment_bytes: u64,
 }
 
-impl Copying {
+impl CompactionState {
     /// Takes note that the group with the copies is on disk.
-    pub(crate) fn copied(&mut self, copies: Copies) {
+    pub(crate) fn copied(&mut self, copies: Compaction) {
         if copies.segment != 0 {
             self.damaged |= copies.damaged;
             if self.damaged && copies.cursor == 0 {
@@ -88,14 +88,14 @@ impl Copying {
     }
 
     /// Frames of live events of the oldest segment, to be written once more, about a group's worth.
-    pub(super) fn copies(&self, log: &SegmentUse<'_>) -> Copies {
+    pub(super) fn copies(&self, log: &SegmentUse<'_>) -> Compaction {
         let Some(oldest) = self.worth_copying(log) else {
-            return Copies::default();
+            return Compaction::default();
         };
         let begun = self.segment == oldest;
         let cursor = if begun { self.cursor } else { 0 };
         let (found, cursor) = log.find(oldest, cursor);
-        let mut copies = Copies {
+        let mut copies = Compaction {
             frames: Vec::new(),
             segment: oldest,
             cursor,
@@ -105,7 +105,7 @@ impl Copying {
         for (sequence, live) in found {
             if accepted_in.replace(live.accepted_in) != Some(live.accepted_in) {
                 let time = live.accepted_in;
-                Record::AcceptedIn { time }.encode(&mut copies.frames);
+                JournalRecord::AcceptedIn { time }.encode(&mut copies.frames);
             }
             if let Err(error) = log.copy(sequence, &live, &mut copies.frames) {
                 tracing::error!(
@@ -122,7 +122,7 @@ impl Copying {
 impl SegmentUse<'_> {
     /// Live events of a segment from a sequence on, and where to look on. All over again after the
     /// last: a group that failed may have had some of them.
-    fn find(&self, segment: u64, mut cursor: u64) -> (Vec<(u64, Live)>, u64) {
+    fn find(&self, segment: u64, mut cursor: u64) -> (Vec<(u64, LiveEvent)>, u64) {
         let mut found = Vec::new();
         let (mut bytes, mut looks) = (0, 0);
         while bytes < COPY_BYTES && looks < LOOKS {
@@ -147,23 +147,23 @@ impl SegmentUse<'_> {
         (found, cursor)
     }
 
-    fn copy(&self, sequence: u64, live: &Live, out: &mut Vec<u8>) -> io::Result<()> {
+    fn copy(&self, sequence: u64, live: &LiveEvent, out: &mut Vec<u8>) -> io::Result<()> {
         let FramePlace {
             segment, offset, ..
         } = live.place;
         let bytes = read_frame(self.storage, live.place)?;
         let frame = frame::read_at(&bytes, segment, offset);
-        let held = frame.and_then(|frame| Record::event_in(&frame));
+        let held = frame.and_then(|frame| JournalRecord::event_in(&frame));
         let held = held.ok_or_else(|| io::Error::other("checksum mismatch"))?;
         // What is sealed stays so, under what it was sealed with: no key is needed.
-        let event = Accepted {
+        let event = AcceptedEvent {
             sequence,
             accepted_at: live.accepted_at,
             twin: Some(live.twin),
             content: held.content,
             stamp: held.stamp,
         };
-        Record::Copy {
+        JournalRecord::Copy {
             event,
             lanes: live.open.as_slice().to_vec(),
         }

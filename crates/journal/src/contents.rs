@@ -1,13 +1,13 @@
 //! What the segments of a journal say, once they are read.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
-use super::index::Index;
-use super::keys::{Keys, Sealing};
+use super::index::LogIndex;
+use super::keys::{DataKeys, EventSealing};
 use super::manifest::FoundManifest;
-use super::record::Record;
-use super::report::{Damage, DamageKind, Report};
+use super::record::JournalRecord;
+use super::report::{DamageKind, DamagedRange, JournalReport};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(crate) const SEQUENCES_SKIPPED: u64 = 1 << 20;
 
 /// What the segments say.
 pub(crate) struct LogContents {
-    pub(crate) index: Index,
+    pub(crate) index: LogIndex,
     /// The files there are, with their lengths.
     pub(crate) segments: BTreeMap<u64, u64>,
     /// The names of those that are not called what they are.
@@ -36,7 +36,7 @@ pub(crate) struct LogContents {
     pub(crate) next_sequence: u64,
     /// The numbers of the keys that records name.
     pub(crate) keys: BTreeSet<u32>,
-    pub(crate) report: Report,
+    pub(crate) report: JournalReport,
 }
 
 impl LogContents {
@@ -58,11 +58,13 @@ impl LogContents {
     pub(crate) fn check_events(
         &mut self,
         storage: &dyn Storage,
-        sealing: &Sealing,
-    ) -> Result<(), OpenError> {
+        sealing: &EventSealing,
+    ) -> Result<(), JournalOpenError> {
         let keys = match sealing {
-            Sealing::Off => None,
-            Sealing::Open(_) | Sealing::Seal(_) => Some(Keys::of(storage, sealing, &self.keys)?),
+            EventSealing::Off => None,
+            EventSealing::Open(_) | EventSealing::Seal(_) => {
+                Some(DataKeys::of(storage, sealing, &self.keys)?)
+            }
         };
         self.report.sealed_unopened = keys.is_none();
         for (sequence, live) in self.index.events.from(0) {
@@ -74,7 +76,7 @@ impl LogContents {
             let name = self.names.get(&segment);
             let name = name.map_or_else(|| segment_name(segment), Clone::clone);
             if !is_readable(storage, &name, live.place, keys.as_ref()) {
-                self.report.damage.push(Damage {
+                self.report.damage.push(DamagedRange {
                     kind: DamageKind::Unreadable,
                     segment,
                     from: offset,
@@ -87,13 +89,18 @@ impl LogContents {
     }
 }
 
-fn is_readable(storage: &dyn Storage, name: &str, place: FramePlace, keys: Option<&Keys>) -> bool {
+fn is_readable(
+    storage: &dyn Storage,
+    name: &str,
+    place: FramePlace,
+    keys: Option<&DataKeys>,
+) -> bool {
     let mut bytes = vec![0; place.bytes as usize];
     if storage.read_at(name, &mut bytes, place.offset).is_err() {
         return false;
     }
     let frame = frame::read_at(&bytes, place.segment, place.offset);
-    let event = frame.and_then(|frame| Record::event_in(&frame));
+    let event = frame.and_then(|frame| JournalRecord::event_in(&frame));
     event.is_some_and(|event| match keys {
         Some(keys) => keys.read_event(&event).is_some(),
         None => event.stamp.is_some() || event.parse_plain().is_some(),

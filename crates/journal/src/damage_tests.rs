@@ -3,27 +3,28 @@
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read, repaired};
 use super::super::file_names::segment_of;
 use super::super::frame::FramePlace;
-use super::super::keys::Sealing;
-use super::super::record::Record;
-use super::super::report::{DamageKind, Report};
-use super::super::sim::{Leaves, Sim};
+use super::super::keys::EventSealing;
+use super::super::record::JournalRecord;
+use super::super::report::{DamageKind, JournalReport};
+use super::super::sim::{PowerLossRemains, SimulatedDisk};
 use super::super::storage::Storage;
 use super::super::{
-    Correction, Disk, LaneNumber, LaneState, LostDelivery, NewEvent, Settings, repair, sim,
+    DiskJournal, JournalSettings, LaneId, LaneState, LedgerCorrection, LostDelivery, NewEvent,
+    repair, sim,
 };
 use super::*;
-use crate::ledger::{Discard, Fate};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::{Limits, Parts};
 
 const SEGMENT: &str = "0000000000000001.seg";
 
 /// The place of a text in the first segment.
-fn find(sim: &Sim, text: &str) -> usize {
+fn find(sim: &SimulatedDisk, text: &str) -> usize {
     let file = sim.contents(SEGMENT).unwrap();
     let mut windows = file.windows(text.len());
     windows.position(|bytes| bytes == text.as_bytes()).unwrap()
@@ -35,16 +36,16 @@ fn told(found: &LogContents) -> Vec<String> {
 
 #[test]
 fn what_damage_took_is_named_delivery_by_delivery() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     append(&disk, "whole", &[hub]);
     let broken = append(&disk, "broken", &[hub, topic]);
     let headless = append(&disk, "headless", &[hub]);
-    disk.settle(topic, &[(broken, Fate::Delivered)]);
+    disk.settle(topic, &[(broken, DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     append(&disk, "last", &[hub]);
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     // In the data of one event, and the magic of the next one's record.
     let at = find(&sim, "broken");
     let brace = find(&sim, "headless");
@@ -73,16 +74,16 @@ fn what_damage_took_is_named_delivery_by_delivery() {
     for _ in 0..2 {
         let (disk, recovered) = open(&sim, SETTINGS);
         let hub = &recovered.lanes[0];
-        assert_eq!(hub.ledger.discarded(Discard::Lost), 2);
+        assert_eq!(hub.ledger.discarded(DiscardReason::Lost), 2);
         assert_eq!((hub.pending.len(), hub.ledger.matched), (2, 4));
         assert_eq!(recovered.report.lost.len(), 2);
-        crash(&sim, disk, Leaves::Nothing);
+        crash(&sim, disk, PowerLossRemains::Nothing);
     }
 }
 
 #[test]
 fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let all = ["a1", "b2", "c3"].map(|id| append(&disk, id, &[hub]));
@@ -92,7 +93,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
     sim.flip(SEGMENT, at, 1);
     let mut text = Vec::new();
     let storage: Arc<dyn Storage> = Arc::new(sim.clone());
-    repair(Arc::clone(&storage), clock(), &Sealing::Off, &mut text).unwrap();
+    repair(Arc::clone(&storage), clock(), &EventSealing::Off, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(
         text.ends_with("2 events carried forward, 1 segment removed\n"),
@@ -109,7 +110,7 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
     let found = super::read(&sim, &mut |_, _| {}).unwrap();
     assert!(found.report.is_whole(), "{}", found.report);
     let mut again = Vec::new();
-    repair(storage, clock(), &Sealing::Off, &mut again).unwrap();
+    repair(storage, clock(), &EventSealing::Off, &mut again).unwrap();
     assert!(again.ends_with(b"nothing to repair\n"));
     let (disk, recovered) = open(&sim, SETTINGS);
     let pending: Vec<u64> = recovered.lanes[0]
@@ -119,12 +120,12 @@ fn a_repair_saves_what_is_damaged_and_keeps_what_is_not() {
         .collect();
     assert_eq!(pending, [all[0], all[2]]);
     assert_eq!(read(&disk, all[2]), "c3");
-    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Lost), 1);
+    assert_eq!(recovered.lanes[0].ledger.discarded(DiscardReason::Lost), 1);
 }
 
 #[test]
 fn a_power_cut_in_a_repair_loses_nothing() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     for id in ["a1", "b2", "c3"] {
@@ -136,10 +137,10 @@ fn a_power_cut_in_a_repair_loses_nothing() {
     sim.flip(SEGMENT, at, 1);
     for calls in 0.. {
         let sim = sim.fork();
-        sim.fail_after(calls, sim::Fault::PowerOff);
+        sim.fail_after(calls, sim::DiskFault::PowerOff);
         let done = repaired(&sim).is_ok();
         sim.power_off();
-        sim.power_on(Leaves::Some(calls));
+        sim.power_on(PowerLossRemains::Some(calls));
         repaired(&sim).unwrap();
         let (_, recovered) = open(&sim, SETTINGS);
         assert!(
@@ -149,7 +150,7 @@ fn a_power_cut_in_a_repair_loses_nothing() {
         );
         assert_eq!(recovered.lanes[0].pending.len(), 2, "call {calls}");
         assert_eq!(
-            recovered.lanes[0].ledger.discarded(Discard::Lost),
+            recovered.lanes[0].ledger.discarded(DiscardReason::Lost),
             1,
             "call {calls}"
         );
@@ -162,20 +163,20 @@ fn a_power_cut_in_a_repair_loses_nothing() {
 
 /// A small journal that has records of all kinds, and was not closed in order. The lanes that were
 /// ever used are 1 and 2, the sequences up to what is given back.
-fn of_all_kinds() -> (Sim, u64) {
-    let sim = Sim::default();
-    let small = |segment_bytes| Settings {
+fn of_all_kinds() -> (SimulatedDisk, u64) {
+    let sim = SimulatedDisk::default();
+    let small = |segment_bytes| JournalSettings {
         segment_bytes,
         ..SETTINGS
     };
-    let tiny = |id: u64, lanes: &[LaneNumber]| NewEvent {
+    let tiny = |id: u64, lanes: &[LaneId]| NewEvent {
         event: Parts::new(&id.to_string(), "s", "t")
             .build(&Limits::default())
             .unwrap(),
         twin: id,
         lanes: lanes.to_vec(),
     };
-    let put = |disk: &Disk, id: u64, lanes: &[LaneNumber]| {
+    let put = |disk: &DiskJournal, id: u64, lanes: &[LaneId]| {
         let appended = disk.append(vec![tiny(id, lanes)]).unwrap();
         appended.durable.wait().unwrap();
         appended.entries[0].sequence
@@ -184,7 +185,7 @@ fn of_all_kinds() -> (Sim, u64) {
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let kept = put(&disk, 1, &[hub, topic]);
     let letter = Arc::new(DeadLetter {
-        reason: Reason::Expired,
+        reason: DeadLetterReason::Expired,
         attempts: 1,
         died_at: Timestamp::from_unix_millis(9),
         last_attempt_at: None,
@@ -192,10 +193,10 @@ fn of_all_kinds() -> (Sim, u64) {
     });
     for id in 2..8 {
         let settled = put(&disk, id, &[topic]);
-        disk.settle(topic, &[(settled, Fate::Delivered)]);
+        disk.settle(topic, &[(settled, DeliverySettlement::Delivered)]);
         disk.flush().wait().unwrap();
     }
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (disk, _) = open(&sim, small(2_500));
     let dead = put(&disk, 16, &[hub]);
     disk.dead_letter(hub, dead, Arc::clone(&letter));
@@ -211,10 +212,10 @@ fn of_all_kinds() -> (Sim, u64) {
         .unwrap();
     replay.durable.wait().unwrap();
     let next = put(&disk, 17, &[hub, topic]);
-    disk.settle(topic, &[(next, Fate::Delivered)]);
+    disk.settle(topic, &[(next, DeliverySettlement::Delivered)]);
     disk.dead_letter(hub, next, letter);
     disk.flush().wait().unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     (sim, next)
 }
 
@@ -232,13 +233,13 @@ fn deliveries(found: &LogContents) -> BTreeSet<(u32, u64)> {
 }
 
 /// Whether a report says that a delivery is lost, or may be.
-fn is_told(report: &Report, (lane, sequence): (u32, u64)) -> bool {
+fn is_told(report: &JournalReport, (lane, sequence): (u32, u64)) -> bool {
     let named = |one: &LostDelivery| {
         let of_lane = one.lane.as_ref().is_none_or(|(number, _)| *number == lane);
         of_lane && one.sequence == sequence
     };
     // A record whose kind cannot be read is known by the counts behind it alone.
-    let counted = |one: &Correction| one.lane == lane && one.lost > 0;
+    let counted = |one: &LedgerCorrection| one.lane == lane && one.lost > 0;
     report.damage[0].kind == DamageKind::Cut
         || report.lost.iter().any(named)
         || report.corrections.iter().any(counted)
@@ -314,7 +315,7 @@ fn a_cut_anywhere_in_the_last_segment_leaves_all_groups_before_it() {
                                 segment, offset, ..
                             },
                             record| {
-        if segment_name(segment) == *name && matches!(record, Record::Group(_)) {
+        if segment_name(segment) == *name && matches!(record, JournalRecord::Group(_)) {
             groups.push(usize::try_from(offset).unwrap());
         }
     })

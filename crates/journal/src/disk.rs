@@ -1,23 +1,26 @@
 //! The journal on disk: the handle that producers and lanes share.
 
-use super::appended::{Appended, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large};
-use super::contents::SEQUENCES_SKIPPED;
-use super::group::{Attempt, Batch};
+use super::append_error::{AppendError, JournalHealth, NotDurable};
+use super::appended::{
+    AppendedBatch, DurableTicket, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large,
+};
+use super::group::{EncodedBatch, FailedAttempt};
+use super::inbox::{WriterInbox, WriterQueue};
 use super::index::SharedIndex;
-use super::keys::{Keys, Sealing, Stamper};
-use super::read::{Reader, Unreadable};
-use super::record::{LaneNumber, LaneState, encode};
+use super::keys::{DataKeys, EventSealer, EventSealing};
+use super::read::{EventReader, UnreadableEvent};
+use super::record::{LaneId, LaneState, encode};
 use super::recover::read_to_write;
-use super::recovered::Recovered;
-use super::settings::{Limit, Settings};
+use super::recovered::RecoveredJournal;
+use super::settings::{AdmissionLimit, JournalSettings};
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::{Gauge, Held, Totals};
+use super::totals::{HeldSize, UsageGauge, UsageTotals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
-use super::window::Window;
-use super::writer::{AppendError, DurableTicket, Health, Inbox, NotDurable, Shared, Writer};
-use super::{Entry, Full, OpenError, start};
-use crate::ledger::Fate;
+use super::window::CommitWindow;
+use super::writer::GroupWriter;
+use super::{JournalEntry, JournalOpenError, start};
+use crate::ledger::DeliverySettlement;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -30,26 +33,26 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 /// A journal on disk. Clones share it; the last one that goes closes it, which blocks.
 #[derive(Clone, Debug)]
-pub struct Disk(Arc<Inner>);
+pub struct DiskJournal(Arc<DiskJournalParts>);
 
-struct Inner {
-    shared: Arc<Shared>,
-    totals: Arc<Totals>,
+struct DiskJournalParts {
+    shared: Arc<WriterQueue>,
+    totals: Arc<UsageTotals>,
     index: SharedIndex,
-    reader: Reader,
+    reader: EventReader,
     /// Seals new events, if they are to be.
-    stamper: Option<Stamper>,
+    stamper: Option<EventSealer>,
     clock: Arc<dyn Clock>,
     time: Arc<JournalTime>,
-    settings: Settings,
-    lanes: Mutex<Lanes>,
+    settings: JournalSettings,
+    lanes: Mutex<LaneIds>,
     thread: Mutex<Option<JoinHandle<Result<(), NotDurable>>>>,
     watch: Arc<DiskWatch>,
     _watching: WatchThread,
 }
 
 #[derive(Default)]
-struct Lanes {
+struct LaneIds {
     numbers: HashMap<(InstanceName, EndpointName), u32>,
     last: u32,
 }
@@ -65,75 +68,75 @@ pub struct DiskUsage {
     pub queue_bytes: u64,
 }
 
-impl Disk {
+impl DiskJournal {
     /// Opens the journal in `storage`, made if it is not there, and reads back what is not settled.
     ///
-    /// A disk without room is no error: see [`Disk::health`]. Blocks for as long as reading takes.
+    /// A disk without room is no error: see [`DiskJournal::health`]. Blocks for as long as reading takes.
     ///
     /// # Errors
     /// When another process has it, the system refuses, or a newer program wrote it.
     pub fn open(
-        settings: Settings,
+        settings: JournalSettings,
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
-    ) -> Result<(Self, Recovered), OpenError> {
-        Self::open_sealed(settings, storage, clock, &Sealing::Off)
+    ) -> Result<(Self, RecoveredJournal), JournalOpenError> {
+        Self::open_sealed(settings, storage, clock, &EventSealing::Off)
     }
 
-    /// As [`Disk::open`], of a journal whose events are, or may be, sealed at rest.
+    /// As [`DiskJournal::open`], of a journal whose events are, or may be, sealed at rest.
     ///
     /// # Errors
-    /// Those of [`Disk::open`]; [`OpenError::Sealed`], [`OpenError::OtherKey`] or [`OpenError::KeyGone`] when
+    /// Those of [`DiskJournal::open`]; [`JournalOpenError::Sealed`], [`JournalOpenError::OtherKey`] or [`JournalOpenError::KeyGone`] when
     /// sealed events cannot be opened, before anything is written.
     pub fn open_sealed(
-        settings: Settings,
+        settings: JournalSettings,
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
-        sealing: &Sealing,
-    ) -> Result<(Self, Recovered), OpenError> {
+        sealing: &EventSealing,
+    ) -> Result<(Self, RecoveredJournal), JournalOpenError> {
         let watch = DiskWatch::new(settings.disk_overdue_after);
         let storage = watch.watched(&storage);
         let lock = storage.lock();
-        let lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
+        let lock = lock.map_err(|error| JournalOpenError::locking(&*storage, error))?;
         let found = read_to_write(&*storage)?;
-        let mut keys = Keys::of(&*storage, sealing, &found.keys)?;
+        let mut keys = DataKeys::of(&*storage, sealing, &found.keys)?;
         start::remove_left_overs(&*storage)?;
         let stamper = keys.renew(&*storage, sealing, &found.keys)?;
         start::sync_end(&*storage, &found)?;
-        let mut inbox = Inbox {
+        let mut inbox = WriterInbox {
             next_sequence: found.next_sequence,
             durable_sequence: found.next_sequence,
-            ..Inbox::default()
+            ..WriterInbox::default()
         };
         let (log, recovered) = start::start(found, settings, &storage, &clock, &mut inbox)?;
         let totals = Arc::clone(&log.totals);
         let index = log.index.clone();
-        let reader = Reader::new(Arc::clone(&storage), index.clone(), keys);
+        let reader = EventReader::new(Arc::clone(&storage), index.clone(), keys);
         let time = Arc::clone(&log.time);
-        let mut lanes = Lanes::default();
+        let mut lanes = LaneIds::default();
         for lane in &recovered.lanes {
             lanes.last = lanes.last.max(lane.number.0);
             if let Some(name) = &lane.name {
                 lanes.numbers.insert(name.clone(), lane.number.0);
             }
         }
-        let shared = Arc::new(Shared::new(inbox));
-        let writer = Writer {
+        let shared = Arc::new(WriterQueue::new(inbox));
+        let writer = GroupWriter {
             shared: Arc::clone(&shared),
             log,
-            window: Window::new(settings.commit_window),
+            window: CommitWindow::new(settings.commit_window),
             settle_delay: settings.settle_delay,
             retry_delay: settings.retry_delay,
             _lock: lock,
         };
         let thread = std::thread::Builder::new().name("journal".to_owned());
         let thread = thread.spawn(move || writer.run());
-        let thread =
-            thread.map_err(|error| OpenError::io(&*storage, "starting the writer", error))?;
+        let thread = thread
+            .map_err(|error| JournalOpenError::io(&*storage, "starting the writer", error))?;
         let watching = WatchThread::start(Arc::clone(&watch));
-        let watching =
-            watching.map_err(|error| OpenError::io(&*storage, "starting the watch", error))?;
-        let inner = Inner {
+        let watching = watching
+            .map_err(|error| JournalOpenError::io(&*storage, "starting the watch", error))?;
+        let inner = DiskJournalParts {
             watch,
             _watching: watching,
             shared,
@@ -154,21 +157,21 @@ impl Disk {
     ///
     /// It is durable no later than the first event that is appended for it.
     #[must_use]
-    pub fn bind(&self, instance: &InstanceName, endpoint: &EndpointName) -> LaneNumber {
+    pub fn bind(&self, instance: &InstanceName, endpoint: &EndpointName) -> LaneId {
         let inner = &self.0;
         let mut lanes = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (instance.clone(), endpoint.clone());
         if let Some(number) = lanes.numbers.get(&key) {
-            return LaneNumber(*number);
+            return LaneId(*number);
         }
         lanes.last += 1;
         let number = lanes.last;
         lanes.numbers.insert(key, number);
         let mut inbox = inner.shared.lock();
         let binding = (number, instance.clone(), endpoint.clone());
-        inbox.work.notes.bindings.push(binding);
+        inbox.work.updates.bindings.push(binding);
         inner.shared.wake(&mut inbox);
-        LaneNumber(number)
+        LaneId(number)
     }
 
     /// Numbers a batch without a gap, in the order of calls, and hands it to the disk: whole or not
@@ -176,17 +179,17 @@ impl Disk {
     ///
     /// # Errors
     /// Why nothing of it was taken.
-    pub fn append(&self, mut batch: Vec<NewEvent>) -> Result<Appended, AppendError> {
+    pub fn append(&self, mut batch: Vec<NewEvent>) -> Result<AppendedBatch, AppendError> {
         self.append_from(&mut batch)
     }
 
-    /// As [`Disk::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
+    /// As [`DiskJournal::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
     ///
     /// # Errors
     /// Why nothing of it was taken.
-    pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<Appended, AppendError> {
+    pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<AppendedBatch, AppendError> {
         let frames = encode_batch(batch, self.0.beside_new())?;
-        self.hand_over(frames, batch.len(), Limit::Kept, || {
+        self.hand_over(frames, batch.len(), AdmissionLimit::Kept, || {
             batch.drain(..).map(|new| (new.event, new.twin))
         })
     }
@@ -197,11 +200,11 @@ impl Disk {
         &self,
         frames: Vec<u8>,
         count: usize,
-        limit: Limit,
+        limit: AdmissionLimit,
         events: impl FnOnce() -> I,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendedBatch, AppendError> {
         let inner = &self.0;
-        let new = Held {
+        let new = HeldSize {
             events: count as u64,
             bytes: frames.len() as u64,
         };
@@ -209,13 +212,13 @@ impl Disk {
         let mut inbox = inner.shared.lock();
         inbox.admit(new, inner.settings.queue_bytes_max)?;
         match limit {
-            Limit::Kept => inner.totals.reserve(new).map_err(AppendError::Full)?,
-            Limit::Exchanged => inner.totals.take(new),
+            AdmissionLimit::Kept => inner.totals.reserve(new).map_err(AppendError::Full)?,
+            AdmissionLimit::Exchanged => inner.totals.take(new),
         }
         let first_sequence = inbox.next_sequence;
         inbox.next_sequence += new.events;
         inbox.bytes += new.bytes;
-        inbox.work.batches.push(Batch {
+        inbox.work.batches.push(EncodedBatch {
             frames,
             first_sequence,
             events: u32::try_from(new.events).expect("bounded by the queue"),
@@ -224,8 +227,9 @@ impl Disk {
         inner.shared.wake(&mut inbox);
         drop(inbox);
         let numbered = (first_sequence..).zip(events());
-        let entry = |(sequence, (event, twin))| Entry::new(sequence, event, twin, &inner.totals);
-        Ok(Appended {
+        let entry =
+            |(sequence, (event, twin))| JournalEntry::new(sequence, event, twin, &inner.totals);
+        Ok(AppendedBatch {
             entries: numbered.map(entry).collect(),
             durable: DurableTicket(ticket),
         })
@@ -233,24 +237,24 @@ impl Disk {
 
     /// Notes that deliveries of a lane came to their end. It rides along with the next group; a
     /// crash before that costs a duplicate.
-    pub fn settle(&self, lane: LaneNumber, settled: &[(u64, Fate)]) {
-        let fates = settled.iter();
+    pub fn settle(&self, lane: LaneId, settled: &[(u64, DeliverySettlement)]) {
+        let settlements = settled.iter();
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
         }
-        let notes = fates.map(|(sequence, fate)| (lane.0, *sequence, *fate));
-        inbox.work.notes.settled.extend(notes);
+        let updates = settlements.map(|(sequence, settlement)| (lane.0, *sequence, *settlement));
+        inbox.work.updates.settled.extend(updates);
         self.soon(&mut inbox);
     }
 
     /// Notes that a delivery failed alone: how often, and when it is due again. Rides along too.
-    pub fn attempt(&self, lane: LaneNumber, sequence: u64, attempts: u32, due: Option<Timestamp>) {
+    pub fn attempt(&self, lane: LaneId, sequence: u64, attempts: u32, due: Option<Timestamp>) {
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
         }
-        inbox.work.notes.attempts.push(Attempt {
+        inbox.work.updates.attempts.push(FailedAttempt {
             sequence,
             lane: lane.0,
             attempts,
@@ -267,13 +271,13 @@ impl Disk {
     /// Why it was not taken.
     pub fn replay(
         &self,
-        lane: LaneNumber,
+        lane: LaneId,
         replay_of: Option<u64>,
         event: Event,
         twin: u64,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendedBatch, AppendError> {
         let mut frame = Vec::with_capacity(event.size() + HEAD_BYTES);
-        let limit = replay_of.map_or(Limit::Kept, |_| Limit::Exchanged);
+        let limit = replay_of.map_or(AdmissionLimit::Kept, |_| AdmissionLimit::Exchanged);
         let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
         encode::replay(&mut frame, new, twin, lane.0, replay_of, &event)
             .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
@@ -282,22 +286,22 @@ impl Disk {
 
     /// Notes that a delivery became a dead letter. It stays in the journal until it is settled. Rides
     /// along too.
-    pub fn dead_letter(&self, lane: LaneNumber, sequence: u64, letter: Arc<DeadLetter>) {
+    pub fn dead_letter(&self, lane: LaneId, sequence: u64, letter: Arc<DeadLetter>) {
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
         }
-        inbox.work.notes.letters.push((lane.0, sequence, letter));
+        inbox.work.updates.letters.push((lane.0, sequence, letter));
         self.soon(&mut inbox);
     }
 
     /// Notes what a lane wants to find again after a restart. Rides along too.
-    pub fn set_lane_state(&self, lane: LaneNumber, state: LaneState) {
+    pub fn set_lane_state(&self, lane: LaneId, state: LaneState) {
         let mut inbox = self.0.shared.lock();
         if inbox.ended {
             return;
         }
-        inbox.work.notes.states.push((lane.0, state));
+        inbox.work.updates.states.push((lane.0, state));
         self.soon(&mut inbox);
     }
 
@@ -306,11 +310,11 @@ impl Disk {
     ///
     /// What cannot be read is looked for twice before it is said to be damaged.
     #[must_use]
-    pub fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
+    pub fn read(&self, sequences: &[u64]) -> Vec<Result<Event, UnreadableEvent>> {
         self.0.reader.read(sequences)
     }
 
-    fn soon(&self, inbox: &mut Inbox) {
+    fn soon(&self, inbox: &mut WriterInbox) {
         if inbox.lazy_at.is_none() {
             inbox.lazy_at = Some(Instant::now() + self.0.settings.settle_delay);
             self.0.shared.wake(inbox);
@@ -332,8 +336,8 @@ impl Disk {
     #[must_use]
     pub fn holdings(&self) -> Vec<LaneHolding> {
         let index = self.0.index.lock();
-        let holding = |(number, lane): (&u32, &super::index::Lane)| LaneHolding {
-            lane: LaneNumber(*number),
+        let holding = |(number, lane): (&u32, &super::index::LaneSummary)| LaneHolding {
+            lane: LaneId(*number),
             bytes: lane.bytes,
             dead_letter_bytes: lane.dead_letter_bytes,
         };
@@ -352,7 +356,7 @@ impl Disk {
     /// Whether events may be kept in memory although they are on disk.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        let memory = Gauge(Arc::clone(&self.0.totals)).memory_bytes();
+        let memory = UsageGauge(Arc::clone(&self.0.totals)).memory_bytes();
         memory < self.0.settings.memory_bytes_max
     }
 
@@ -381,10 +385,12 @@ impl Disk {
 
     /// How it does.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> JournalHealth {
         let health = self.0.shared.lock().health.clone();
         match self.0.watch.overdue() {
-            Some(overdue) if health == Health::Ok => Health::Stalled(watch::reason(overdue)),
+            Some(overdue) if health == JournalHealth::Ok => {
+                JournalHealth::Stalled(watch::reason(overdue))
+            }
             _ => health,
         }
     }
@@ -410,15 +416,15 @@ impl Disk {
         self.0.close()
     }
 
-    pub(super) fn totals(&self) -> &Arc<Totals> {
+    pub(super) fn totals(&self) -> &Arc<UsageTotals> {
         &self.0.totals
     }
 }
 
-impl Inner {
+impl DiskJournalParts {
     /// What an event gets that comes now.
-    fn beside_new(&self) -> encode::New<'_> {
-        encode::New {
+    fn beside_new(&self) -> encode::NewEventContext<'_> {
+        encode::NewEventContext {
             accepted_at: self.clock.now(),
             stamper: self.stamper.as_ref(),
         }
@@ -437,7 +443,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for DiskJournalParts {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::warn!(%error, "the journal was not closed in order");
@@ -445,38 +451,11 @@ impl Drop for Inner {
     }
 }
 
-impl std::fmt::Debug for Inner {
+impl std::fmt::Debug for DiskJournalParts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Disk").finish_non_exhaustive()
-    }
-}
-
-impl Inbox {
-    /// Whether a batch may be handed over now.
-    fn admit(&self, new: Held, bytes_max: u64) -> Result<(), AppendError> {
-        let bytes_new = new.bytes;
-        match &self.health {
-            Health::Poisoned(reason) => return Err(AppendError::Poisoned(Arc::clone(reason))),
-            Health::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
-                return Err(AppendError::NoRoom(Arc::clone(reason)));
-            }
-            Health::Full(_) | Health::Stalled(_) | Health::Ok => {}
-        }
-        if self.closing || self.ended {
-            return Err(AppendError::Closed);
-        }
-        let ahead = self.next_sequence + new.events - self.durable_sequence;
-        // A batch larger than the queue may go alone.
-        let full = self.bytes > 0 && self.bytes + bytes_new > bytes_max;
-        if full || ahead > SEQUENCES_SKIPPED {
-            let bytes = self.bytes;
-            return Err(AppendError::Backlog(Full {
-                bytes,
-                bytes_new,
-                bytes_max,
-            }));
-        }
-        Ok(())
+        formatter
+            .debug_struct("DiskJournal")
+            .finish_non_exhaustive()
     }
 }
 

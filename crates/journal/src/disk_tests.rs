@@ -1,13 +1,16 @@
 use super::super::DamageKind;
-use super::super::sim::{Fault, Leaves, Sim};
-use super::super::storage::{Folder, Storage};
-use super::super::{Gauge, InspectError, Recovered, Report, Usage, repair};
+use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use super::super::storage::{FolderStorage, Storage};
+use super::super::totals::JournalFull;
+use super::super::{
+    InspectError, JournalReport, JournalUsage, RecoveredJournal, UsageGauge, repair,
+};
 use super::*;
-use crate::ledger::Discard;
+use crate::ledger::DiscardReason;
 use twinroute_model::clock::ManualClock;
 use twinroute_model::event::{Limits, Parts};
 
-pub(crate) const SETTINGS: Settings = Settings {
+pub(crate) const SETTINGS: JournalSettings = JournalSettings {
     segment_bytes: 8 << 10,
     bytes_max: 8 << 20,
     queue_bytes_max: 1 << 20,
@@ -31,26 +34,33 @@ pub(crate) fn clock() -> Arc<ManualClock> {
 }
 
 /// Repairs without a key.
-pub(crate) fn repaired(sim: &Sim) -> Result<Report, InspectError> {
+pub(crate) fn repaired(sim: &SimulatedDisk) -> Result<JournalReport, InspectError> {
     let storage = Arc::new(sim.clone());
-    repair(storage, clock(), &Sealing::Off, &mut Vec::new())
+    repair(storage, clock(), &EventSealing::Off, &mut Vec::new())
 }
 
-pub(crate) fn open(sim: &Sim, settings: Settings) -> (Disk, Recovered) {
-    open_sealed(sim, settings, &Sealing::Off)
+pub(crate) fn open(
+    sim: &SimulatedDisk,
+    settings: JournalSettings,
+) -> (DiskJournal, RecoveredJournal) {
+    open_sealed(sim, settings, &EventSealing::Off)
 }
 
-pub(crate) fn open_sealed(sim: &Sim, settings: Settings, sealing: &Sealing) -> (Disk, Recovered) {
-    Disk::open_sealed(settings, Arc::new(sim.clone()), clock(), sealing).unwrap()
+pub(crate) fn open_sealed(
+    sim: &SimulatedDisk,
+    settings: JournalSettings,
+    sealing: &EventSealing,
+) -> (DiskJournal, RecoveredJournal) {
+    DiskJournal::open_sealed(settings, Arc::new(sim.clone()), clock(), sealing).unwrap()
 }
 
-pub(crate) fn lane(disk: &Disk, endpoint: &str) -> LaneNumber {
+pub(crate) fn lane(disk: &DiskJournal, endpoint: &str) -> LaneId {
     let instance = InstanceName::new("default").unwrap();
     disk.bind(&instance, &EndpointName::new(endpoint).unwrap())
 }
 
 /// An event for lanes, with a twin of its own.
-pub(crate) fn new(id: &str, lanes: &[LaneNumber]) -> NewEvent {
+pub(crate) fn new(id: &str, lanes: &[LaneId]) -> NewEvent {
     NewEvent {
         event: event(id),
         twin: twin(id),
@@ -62,28 +72,28 @@ pub(crate) fn twin(id: &str) -> u64 {
     id.bytes().fold(7, |twin, byte| twin * 31 + u64::from(byte))
 }
 
-pub(crate) fn append(disk: &Disk, id: &str, lanes: &[LaneNumber]) -> u64 {
+pub(crate) fn append(disk: &DiskJournal, id: &str, lanes: &[LaneId]) -> u64 {
     let appended = disk.append(vec![new(id, lanes)]).unwrap();
     appended.durable.wait().unwrap();
     appended.entries[0].sequence
 }
 
-pub(crate) fn read(disk: &Disk, sequence: u64) -> String {
+pub(crate) fn read(disk: &DiskJournal, sequence: u64) -> String {
     let event = disk.read(&[sequence]).remove(0).unwrap();
     event.id().to_owned()
 }
 
-pub(crate) fn usage(disk: &Disk) -> Usage {
-    Gauge(Arc::clone(disk.totals())).usage()
+pub(crate) fn usage(disk: &DiskJournal) -> JournalUsage {
+    UsageGauge(Arc::clone(disk.totals())).usage()
 }
 
-pub(crate) fn crash(sim: &Sim, disk: Disk, leaves: Leaves) {
+pub(crate) fn crash(sim: &SimulatedDisk, disk: DiskJournal, leaves: PowerLossRemains) {
     sim.power_off();
     drop(disk);
     sim.power_on(leaves);
 }
 
-pub(crate) fn pending(recovered: &Recovered, lane: LaneNumber) -> Vec<u64> {
+pub(crate) fn pending(recovered: &RecoveredJournal, lane: LaneId) -> Vec<u64> {
     let lanes = recovered.lanes.iter();
     let mut found = lanes.filter(|known| known.number == lane);
     let known = found.next().unwrap();
@@ -96,16 +106,16 @@ pub(crate) fn pending(recovered: &Recovered, lane: LaneNumber) -> Vec<u64> {
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let first = append(&disk, "a", &[hub, topic]);
     let second = append(&disk, "b", &[hub]);
-    disk.settle(hub, &[(first, Fate::Delivered)]);
+    disk.settle(hub, &[(first, DeliverySettlement::Delivered)]);
     let due = Timestamp::from_unix_millis(99_000);
     disk.attempt(hub, second, 3, Some(due));
     disk.flush().wait().unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
 
     let (disk, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.report.damage, []);
@@ -125,11 +135,14 @@ fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
 
 #[test]
 fn closing_in_order_leaves_no_gap() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    disk.settle(hub, &[(first, Fate::Discarded(Discard::Expired))]);
+    disk.settle(
+        hub,
+        &[(first, DeliverySettlement::Discarded(DiscardReason::Expired))],
+    );
     disk.close().unwrap();
     let error = disk.append(vec![new("b", &[hub])]).unwrap_err();
     assert_eq!(error, AppendError::Closed);
@@ -139,18 +152,21 @@ fn closing_in_order_leaves_no_gap() {
     assert!(recovered.report.closed);
     assert_eq!(recovered.next_sequence, first + 1);
     assert_eq!(pending(&recovered, hub), [0_u64; 0]);
-    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Expired), 1);
+    assert_eq!(
+        recovered.lanes[0].ledger.discarded(DiscardReason::Expired),
+        1
+    );
     assert_eq!(append(&disk, "b", &[hub]), first + 1);
 }
 
 #[test]
 fn the_last_group_may_be_cut_at_every_byte() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
     // The write goes well and the power goes at the sync.
-    sim.fail_after(1, Fault::PowerOff);
+    sim.fail_after(1, DiskFault::PowerOff);
     let batch = (0..3).map(|id| new(&format!("b{id}"), &[hub]));
     let appended = disk.append(batch.collect()).unwrap();
     let last = appended.entries[2].sequence;
@@ -165,7 +181,7 @@ fn the_last_group_may_be_cut_at_every_byte() {
     let length = file.iter().rposition(|byte| *byte != 0).unwrap() + 1 - start;
     for cut in (0..=length).chain([written]) {
         let torn = sim.fork();
-        torn.power_on(Leaves::LastWriteCut(cut));
+        torn.power_on(PowerLossRemains::LastWriteCut(cut));
         let (_, recovered) = open(&torn, SETTINGS);
         let found = pending(&recovered, hub);
         assert_eq!(found[0], first, "cut at {cut}");
@@ -185,11 +201,11 @@ fn the_last_group_may_be_cut_at_every_byte() {
 /// power any of its events, and neither is damage.
 #[test]
 fn an_unanswered_batch_leaves_its_beginning_after_a_kill_and_any_events_after_a_loss_of_power() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    sim.fail_after(1, Fault::PowerOff);
+    sim.fail_after(1, DiskFault::PowerOff);
     let batch = (0..16).map(|id| new(&format!("b{id}"), &[hub]));
     let appended = disk.append(batch.collect()).unwrap();
     let of_batch: Vec<u64> = appended.entries.iter().map(|one| one.sequence).collect();
@@ -205,12 +221,12 @@ fn an_unanswered_batch_leaves_its_beginning_after_a_kill_and_any_events_after_a_
         found[1..].to_vec()
     };
     for bytes in (0..4_000).step_by(59) {
-        let found = left(Leaves::LastWriteCut(bytes));
+        let found = left(PowerLossRemains::LastWriteCut(bytes));
         assert_eq!(found, of_batch[..found.len()], "no gap");
     }
     let mut gaps = 0;
     for seed in 0..40 {
-        let found = left(Leaves::Some(seed));
+        let found = left(PowerLossRemains::Some(seed));
         assert!(found.iter().all(|one| of_batch.contains(one)));
         gaps += usize::from(found != of_batch[..found.len()]);
     }
@@ -219,7 +235,7 @@ fn an_unanswered_batch_leaves_its_beginning_after_a_kill_and_any_events_after_a_
 
 #[test]
 fn a_flipped_bit_below_the_watermark_is_named_and_costs_its_record_only() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let sequences: Vec<u64> = (0..4)
@@ -227,7 +243,7 @@ fn a_flipped_bit_below_the_watermark_is_named_and_costs_its_record_only() {
         .collect();
     let file = sim.contents(SEGMENT).unwrap();
     let end = file.iter().rposition(|byte| *byte != 0).unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     for byte in 0..end {
         let broken = sim.fork();
         broken.flip(SEGMENT, byte, (byte % 8) as u8);
@@ -258,7 +274,7 @@ fn a_flipped_bit_below_the_watermark_is_named_and_costs_its_record_only() {
 
 #[test]
 fn damage_behind_a_checkpoint_is_counted_as_lost() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
@@ -273,7 +289,7 @@ fn damage_behind_a_checkpoint_is_counted_as_lost() {
     sim.flip(SEGMENT, at, 3);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [first + 1]);
-    assert_eq!(recovered.lanes[0].ledger.discarded(Discard::Lost), 1);
+    assert_eq!(recovered.lanes[0].ledger.discarded(DiscardReason::Lost), 1);
     let [damage] = &recovered.report.damage[..] else {
         panic!("{:?}", recovered.report);
     };
@@ -284,11 +300,11 @@ fn damage_behind_a_checkpoint_is_counted_as_lost() {
 
 #[test]
 fn a_failed_sync_poisons_until_the_next_open() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     append(&disk, "a", &[hub]);
-    sim.fail_after(1, Fault::Error);
+    sim.fail_after(1, DiskFault::Error);
     let ticket = disk.append(vec![new("b", &[hub])]).unwrap().durable;
     let error = ticket.wait().unwrap_err();
     let text = "the journal is poisoned until a restart: segment 1 of the journal: sync failed: \
@@ -296,27 +312,27 @@ fn a_failed_sync_poisons_until_the_next_open() {
     assert_eq!(error.to_string(), text);
     let refused = disk.append(vec![new("c", &[hub])]).unwrap_err();
     assert!(matches!(refused, AppendError::Poisoned(_)));
-    assert!(matches!(disk.health(), Health::Poisoned(_)));
+    assert!(matches!(disk.health(), JournalHealth::Poisoned(_)));
     assert!(disk.close().is_err());
     drop(disk);
     let (disk, _) = open(&sim, SETTINGS);
-    assert_eq!(disk.health(), Health::Ok);
+    assert_eq!(disk.health(), JournalHealth::Ok);
     append(&disk, "d", &[hub]);
 }
 
 #[test]
 fn segments_go_when_all_is_settled_and_the_counts_stay() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     for id in 0..200 {
         let sequence = append(&disk, &id.to_string(), &[hub]);
-        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+        disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
     }
     disk.flush().wait().unwrap();
     disk.flush().wait().unwrap();
     assert!(disk.usage().segments <= 2, "{:?}", disk.usage());
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.lanes[0].ledger.delivered, 200);
     assert_eq!(pending(&recovered, hub), [0_u64; 0]);
@@ -325,7 +341,7 @@ fn segments_go_when_all_is_settled_and_the_counts_stay() {
 
 #[test]
 fn a_parked_event_does_not_keep_the_segments_behind_it() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let parked = append(&disk, "parked", &[hub, topic]);
@@ -333,13 +349,13 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
     disk.attempt(hub, parked, 2, Some(due));
     for id in 0..300 {
         let sequence = append(&disk, &id.to_string(), &[hub]);
-        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+        disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
     }
     for _ in 0..4 {
         disk.flush().wait().unwrap();
     }
     assert!(disk.usage().segments <= 4, "{:?}", disk.usage());
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     assert!(sim.contents(SEGMENT).is_none());
     let (disk, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [parked]);
@@ -353,30 +369,31 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
 #[test]
 fn a_real_folder_has_one_owner_and_keeps_its_events() {
     let folder = tempfile::tempdir().unwrap();
-    let storage = || -> Arc<dyn Storage> { Arc::new(Folder::create(folder.path()).unwrap()) };
-    let (disk, _) = Disk::open(SETTINGS, storage(), clock()).unwrap();
+    let storage =
+        || -> Arc<dyn Storage> { Arc::new(FolderStorage::create(folder.path()).unwrap()) };
+    let (disk, _) = DiskJournal::open(SETTINGS, storage(), clock()).unwrap();
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    let error = Disk::open(SETTINGS, storage(), clock()).unwrap_err();
-    assert!(matches!(error, OpenError::Locked { .. }));
+    let error = DiskJournal::open(SETTINGS, storage(), clock()).unwrap_err();
+    assert!(matches!(error, JournalOpenError::Locked { .. }));
     drop(disk);
-    let (_, recovered) = Disk::open(SETTINGS, storage(), clock()).unwrap();
+    let (_, recovered) = DiskJournal::open(SETTINGS, storage(), clock()).unwrap();
     assert_eq!(pending(&recovered, hub), [first]);
     assert!(recovered.report.closed);
 }
 
 #[test]
 fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let frame = encode_batch(
-        &[new("a", &[LaneNumber(1)])],
-        encode::New {
+        &[new("a", &[LaneId(1)])],
+        encode::NewEventContext {
             accepted_at: Timestamp::from_unix_millis(0),
             stamper: None,
         },
     );
     let bytes = frame.unwrap().len() as u64;
-    let settings = Settings {
+    let settings = JournalSettings {
         bytes_max: 3 * bytes,
         ..SETTINGS
     };
@@ -386,13 +403,13 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let held = disk.append(two()).unwrap();
     held.durable.wait().unwrap();
     drop(held.entries);
-    let full = Full {
+    let full = JournalFull {
         bytes: 2 * bytes,
         bytes_new: 2 * bytes,
         bytes_max: 3 * bytes,
     };
     assert_eq!(disk.append(two()).unwrap_err(), AppendError::Full(full));
-    disk.settle(hub, &[(1, Fate::Delivered)]);
+    disk.settle(hub, &[(1, DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     assert_eq!((usage(&disk).events, usage(&disk).bytes), (1, bytes));
     assert_eq!(usage(&disk).bytes_released, bytes);
@@ -400,19 +417,19 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     let first = next.entries[0].sequence;
     assert_eq!(first, 3, "a refused batch takes no numbers");
     next.durable.wait().unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (disk, _) = open(&sim, settings);
     assert_eq!((usage(&disk).events, usage(&disk).bytes), (3, 3 * bytes));
-    assert_eq!(Gauge(Arc::clone(disk.totals())).memory_bytes(), 0);
+    assert_eq!(UsageGauge(Arc::clone(disk.totals())).memory_bytes(), 0);
 }
 
 #[test]
 fn a_lone_settlement_is_written_without_being_asked_for() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let settle_delay = Duration::from_millis(2);
     let (disk, _) = open(
         &sim,
-        Settings {
+        JournalSettings {
             settle_delay,
             ..SETTINGS
         },
@@ -420,18 +437,18 @@ fn a_lone_settlement_is_written_without_being_asked_for() {
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
     let before = sim.contents(SEGMENT);
-    disk.settle(hub, &[(first, Fate::DeadLettered)]);
+    disk.settle(hub, &[(first, DeliverySettlement::DeadLettered)]);
     while sim.contents(SEGMENT) == before || sim.last_write(SEGMENT).is_some() {
         std::thread::yield_now();
     }
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.lanes[0].ledger.dead_lettered, 1);
 }
 
 #[test]
 fn producers_share_groups_and_keep_the_order_of_calls() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let mut sequences: Vec<u64> = std::thread::scope(|scope| {
@@ -449,7 +466,7 @@ fn producers_share_groups_and_keep_the_order_of_calls() {
     });
     sequences.sort_unstable();
     assert!(sequences.iter().copied().eq(1..=400));
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), sequences);
 }

@@ -1,12 +1,12 @@
 //! The handle of an accepted event: whoever has a clone of it keeps the event in memory.
 
-use super::totals::{Share, Totals};
+use super::totals::{MemoryShare, UsageTotals};
 use std::sync::Arc;
 use twinroute_model::event::Event;
 
 /// An accepted event, as the journal numbered it.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Its place in the order of acceptance.
     pub sequence: u64,
     /// Stable hash of its twin.
@@ -20,13 +20,13 @@ pub struct Entry {
 pub struct HeldEvent {
     event: Arc<Event>,
     /// Gives the memory back when the last lane lets go.
-    _share: Option<Arc<Share>>,
+    _share: Option<Arc<MemoryShare>>,
 }
 
-impl Entry {
+impl JournalEntry {
     /// An entry whose room was taken already.
-    pub(crate) fn new(sequence: u64, event: Event, twin: u64, totals: &Arc<Totals>) -> Self {
-        let share = Share::new(event.size() as u64, totals);
+    pub(crate) fn new(sequence: u64, event: Event, twin: u64, totals: &Arc<UsageTotals>) -> Self {
+        let share = MemoryShare::new(event.size() as u64, totals);
         Self {
             sequence,
             twin,

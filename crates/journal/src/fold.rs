@@ -1,27 +1,27 @@
 //! The fold of all segments, oldest first: what they say, what stood in them that cannot be read, and
 //! what is lost by that.
 
-use super::OpenError;
+use super::JournalOpenError;
+use super::affected_deliveries::{AffectedDeliveries, LogTail};
 use super::contents::{LogContents, SEQUENCES_SKIPPED};
 use super::frame::{self, FramePlace};
-use super::index::{Index, Lane};
-use super::manifest::{FoundManifest, Manifest};
-use super::record::{Hole, Record, Segment};
-use super::report::{Correction, Damage, DamageKind, LostTotal, Report};
-use super::suspects::{Suspects, Tail};
-use crate::ledger::Discard;
+use super::index::{LaneSummary, LogIndex};
+use super::manifest::{FoundManifest, ManifestContent};
+use super::record::{CutRange, JournalRecord, SegmentHead};
+use super::report::{DamageKind, DamagedRange, JournalReport, LedgerCorrection, LostTotal};
+use crate::ledger::DiscardReason;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Receives every record with its place. Used by dump.
-pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &Record<'_>);
+pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &JournalRecord<'_>);
 
 /// Reads segment by segment.
-pub(super) struct Fold<'a> {
+pub(super) struct LogFold<'a> {
     visit: RecordVisitor<'a>,
-    index: Index,
-    report: Report,
+    index: LogIndex,
+    report: JournalReport,
     /// What the manifest says.
-    known: Option<Manifest>,
+    known: Option<ManifestContent>,
     /// The segment that comes next, once one is known.
     next_segment: u64,
     /// How long the present segment's file was made.
@@ -40,19 +40,19 @@ pub(super) struct Fold<'a> {
     unnamed: usize,
     oldest_needed: u64,
     /// Cuts that were reported before.
-    holes: Vec<Hole>,
-    suspects: Suspects,
+    reported_cuts: Vec<CutRange>,
+    affected: AffectedDeliveries,
     keys: BTreeSet<u32>,
     end: (u64, u64),
 }
 
-impl<'a> Fold<'a> {
-    pub(super) fn new(known: Option<Manifest>, visit: RecordVisitor<'a>) -> Self {
+impl<'a> LogFold<'a> {
+    pub(super) fn new(known: Option<ManifestContent>, visit: RecordVisitor<'a>) -> Self {
         let synced = known.map(|known| (known.last, known.end));
         Self {
             visit,
-            index: Index::default(),
-            report: Report::default(),
+            index: LogIndex::default(),
+            report: JournalReport::default(),
             known,
             next_segment: known.map_or(0, |known| known.oldest),
             made_length: None,
@@ -63,22 +63,22 @@ impl<'a> Fold<'a> {
             synced: synced.unwrap_or_default(),
             unnamed: 0,
             oldest_needed: 0,
-            holes: Vec::new(),
-            suspects: Suspects::default(),
+            reported_cuts: Vec::new(),
+            affected: AffectedDeliveries::default(),
             keys: BTreeSet::new(),
             end: (0, 0),
         }
     }
 
     /// Takes in what is wrong with the files themselves.
-    pub(super) fn report_files(&mut self, damage: Vec<Damage>) {
+    pub(super) fn report_files(&mut self, damage: Vec<DamagedRange>) {
         self.report.damage.extend(damage);
         self.unnamed = self.report.damage.len();
     }
 
     /// The disk did not give back some of a segment, which was read as zeros.
     pub(super) fn report_unread(&mut self, segment: u64, from: u64, to: u64) {
-        self.report.damage.push(Damage {
+        self.report.damage.push(DamagedRange {
             kind: DamageKind::ReadError,
             segment,
             from,
@@ -95,7 +95,7 @@ impl<'a> Fold<'a> {
         bytes: &[u8],
         length: u64,
         limit: Option<u64>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         if self.next_segment > 0 && segment > self.next_segment {
             self.missing(self.next_segment, segment - 1);
         }
@@ -123,7 +123,7 @@ impl<'a> Fold<'a> {
             let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
             let end = next.unwrap_or(used);
             let number = self.report.damage.len();
-            self.suspects.look(bytes, at, end, number);
+            self.affected.look(bytes, at, end, number);
             self.damage(segment, at as u64, end as u64);
             match next {
                 Some(next) => at = next,
@@ -152,7 +152,7 @@ impl<'a> Fold<'a> {
 
     fn damage_of(&mut self, kind: DamageKind, segment: u64, from: u64, to: u64) {
         self.report.closed = false;
-        self.report.damage.push(Damage {
+        self.report.damage.push(DamagedRange {
             kind,
             segment,
             from,
@@ -163,12 +163,12 @@ impl<'a> Fold<'a> {
 
     fn record(
         &mut self,
-        frame: &frame::Frame<'_>,
+        frame: &frame::RecordFrame<'_>,
         segment: u64,
         at: usize,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         let offset = at as u64;
-        let record = Record::decode(frame).map_err(|unknown| OpenError::Newer {
+        let record = JournalRecord::decode(frame).map_err(|unknown| JournalOpenError::Newer {
             segment,
             offset,
             version: unknown.version,
@@ -188,36 +188,36 @@ impl<'a> Fold<'a> {
         }
         self.report.closed = false;
         self.follow(&record, offset);
-        self.suspects
+        self.affected
             .hear(&record, &mut self.index, &self.report.damage);
         self.index.apply(&record, place);
         Ok(())
     }
 
     /// Takes note of what a record says about the log itself.
-    fn follow(&mut self, record: &Record<'_>, offset: u64) {
+    fn follow(&mut self, record: &JournalRecord<'_>, offset: u64) {
         match record {
-            Record::Segment(head) => self.begin(head),
-            Record::Extent { length, listed } => {
+            JournalRecord::Segment(head) => self.begin(head),
+            JournalRecord::Extent { length, listed } => {
                 self.made_length = Some(*length);
                 self.is_listed |= listed;
             }
-            Record::Group(group) => {
+            JournalRecord::Group(group) => {
                 self.reach(group.first_sequence);
                 self.promised = group.first_sequence.saturating_add(u64::from(group.events));
                 self.group_end = offset.saturating_add(group.bytes);
                 let synced = (group.synced_segment, group.synced_offset);
                 self.synced = self.synced.max(synced);
             }
-            Record::Event { event, .. } | Record::Replay { event, .. } => {
+            JournalRecord::Event { event, .. } | JournalRecord::Replay { event, .. } => {
                 self.reach(event.sequence);
                 self.expected = Some(event.sequence.saturating_add(1));
             }
-            Record::Hole(hole) => self.holes.push(*hole),
-            Record::Checkpoint { oldest_segment, .. } => {
+            JournalRecord::ReportedCut(cut) => self.reported_cuts.push(*cut),
+            JournalRecord::Checkpoint { oldest_segment, .. } => {
                 self.oldest_needed = self.oldest_needed.max(*oldest_segment);
             }
-            Record::Closed { next_sequence } => {
+            JournalRecord::Closed { next_sequence } => {
                 self.reach(*next_sequence);
                 self.report.closed = true;
             }
@@ -226,7 +226,7 @@ impl<'a> Fold<'a> {
     }
 
     /// A segment begins. Numbers before its first may stand nowhere: a crash leaves some out.
-    fn begin(&mut self, head: &Segment) {
+    fn begin(&mut self, head: &SegmentHead) {
         let first = head.first_sequence;
         let known = self.expected.unwrap_or(first);
         let place = self.report.damage.len().wrapping_sub(1);
@@ -239,7 +239,7 @@ impl<'a> Fold<'a> {
         }
         let last = self.report.damage.get(place);
         if self.expected.is_none() && last.is_some_and(|last| last.kind == DamageKind::Missing) {
-            self.suspects.nothing_before(first, place);
+            self.affected.nothing_before(first, place);
         }
         self.expected = Some(known.max(first));
         self.unnamed = self.report.damage.len();
@@ -261,7 +261,7 @@ impl<'a> Fold<'a> {
     }
 
     /// What the manifest says beyond what was found: gives it if the log ends before it should.
-    fn beyond_the_end(&mut self) -> Option<Manifest> {
+    fn beyond_the_end(&mut self) -> Option<ManifestContent> {
         let known = self.known?;
         if known.newest >= self.next_segment {
             self.missing(self.next_segment.max(1), known.newest);
@@ -294,7 +294,7 @@ impl<'a> Fold<'a> {
             self.damage_of(DamageKind::Unlisted, 0, 0, 0);
         }
         let expected = self.expected.unwrap_or(1);
-        let told = std::mem::take(&mut self.holes);
+        let told = std::mem::take(&mut self.reported_cuts);
         for damage in &mut self.report.damage {
             let synced = (damage.segment, damage.from) < self.synced;
             if damage.kind == DamageKind::Cut && synced && !told.contains(&damage.place()) {
@@ -357,24 +357,24 @@ impl<'a> Fold<'a> {
     }
 
     /// Counts what is lost, in the open: for each lane as far as it is known, else for none.
-    fn count_lost(&mut self, expected: u64, beyond: Option<Manifest>) {
+    fn count_lost(&mut self, expected: u64, beyond: Option<ManifestContent>) {
         // As old as the log, or younger: it counts every delivery that was ever made.
         let exact = self
             .known
             .filter(|known| (known.last, known.end) >= self.end);
-        let tail = exact.map(|known| Tail {
+        let tail = exact.map(|known| LogTail {
             made: known.made,
             open: known.open,
             fresh_open: known.fresh_open,
             last: known.last,
             is_short: beyond.is_some(),
         });
-        let suspects = std::mem::take(&mut self.suspects);
-        let mut lost = suspects.lost(&mut self.index, &self.report.damage, expected, tail);
+        let affected = std::mem::take(&mut self.affected);
+        let mut lost = affected.lost(&mut self.index, &self.report.damage, expected, tail);
         (self.report.lost, self.report.lost_more) = (lost.named, lost.more);
         // What was lost before stood in counts that may be gone themselves.
         let known = self.index.lost_by_lanes() + self.index.lost_unknown;
-        let in_last = |known: &Manifest| {
+        let in_last = |known: &ManifestContent| {
             let mut damage = self.report.damage.iter();
             damage.any(|damage| damage.takes_records() && damage.last_segment() == known.last)
         };
@@ -394,9 +394,9 @@ impl<'a> Fold<'a> {
         self.index.lost_unknown += lost.unknown + forgotten;
         self.index.lost_known = self.index.lost_by_lanes();
         // What waits for a lane whose name is lost goes nowhere.
-        let of_lane = |(number, lane): (&u32, &Lane)| LostTotal {
+        let of_lane = |(number, lane): (&u32, &LaneSummary)| LostTotal {
             lane: Some((*number, lane.name.clone())),
-            deliveries: lane.ledger.discarded(Discard::Lost)
+            deliveries: lane.ledger.discarded(DiscardReason::Lost)
                 + if lane.name.is_none() { lane.open } else { 0 },
         };
         let unknown = LostTotal {
@@ -445,10 +445,10 @@ impl<'a> Fold<'a> {
             let again = (here + lost).saturating_sub(made);
             counted += lost;
             if lost + again > 0 {
-                lane.ledger.discard_many(Discard::Lost, lost);
+                lane.ledger.discard_many(DiscardReason::Lost, lost);
                 lane.ledger.matched += again;
                 self.index.made += again;
-                self.report.corrections.push(Correction {
+                self.report.corrections.push(LedgerCorrection {
                     lane: *number,
                     name: lane.name.clone(),
                     lost,

@@ -38,13 +38,13 @@ pub(crate) struct FramePlace {
 
 /// A frame whose checksum holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
+pub(crate) struct RecordFrame<'a> {
     pub(crate) version: u8,
     pub(crate) kind: u8,
     pub(crate) body: &'a [u8],
 }
 
-impl Frame<'_> {
+impl RecordFrame<'_> {
     /// Bytes it takes in the file.
     pub(crate) fn len(&self) -> usize {
         HEADER_BYTES + self.body.len()
@@ -79,12 +79,12 @@ pub(crate) fn seal(bytes: &mut [u8], segment: u64, offset: u64) -> usize {
 
 /// The frame at `at` of `bytes`, which are the segment's from its start, if a valid one stands
 /// there.
-pub(crate) fn read(bytes: &[u8], at: usize, segment: u64) -> Option<Frame<'_>> {
+pub(crate) fn read(bytes: &[u8], at: usize, segment: u64) -> Option<RecordFrame<'_>> {
     read_at(bytes.get(at..)?, segment, at as u64)
 }
 
 /// As [`read`], of bytes that begin at `offset` of the segment.
-pub(crate) fn read_at(bytes: &[u8], segment: u64, offset: u64) -> Option<Frame<'_>> {
+pub(crate) fn read_at(bytes: &[u8], segment: u64, offset: u64) -> Option<RecordFrame<'_>> {
     let header = bytes.first_chunk::<HEADER_BYTES>()?;
     if header[..4] != MAGIC || header[6..8] != [0, 0] {
         return None;
@@ -95,7 +95,7 @@ pub(crate) fn read_at(bytes: &[u8], segment: u64, offset: u64) -> Option<Frame<'
     }
     let frame = bytes.get(..HEADER_BYTES + length)?;
     let crc = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
-    (checksum(frame, segment, offset) == crc).then_some(Frame {
+    (checksum(frame, segment, offset) == crc).then_some(RecordFrame {
         version: header[4],
         kind: header[5],
         body: &frame[HEADER_BYTES..],
@@ -103,11 +103,11 @@ pub(crate) fn read_at(bytes: &[u8], segment: u64, offset: u64) -> Option<Frame<'
 }
 
 /// What may be a frame of this version at `at`, whatever its checksum says.
-pub(crate) fn unchecked(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
+pub(crate) fn unchecked(bytes: &[u8], at: usize) -> Option<RecordFrame<'_>> {
     let rest = bytes.get(at..)?;
     let header = rest.first_chunk::<HEADER_BYTES>()?;
     let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
-    Some(Frame {
+    Some(RecordFrame {
         version: VERSION,
         kind: header[5],
         body: rest.get(HEADER_BYTES..)?.get(..length)?,
@@ -115,10 +115,10 @@ pub(crate) fn unchecked(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
 }
 
 /// The frame at `at` of bytes that this program made itself, sealed or not.
-pub(crate) fn trusted(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
+pub(crate) fn trusted(bytes: &[u8], at: usize) -> Option<RecordFrame<'_>> {
     let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
     let length = u32::from_le_bytes(rest[8..12].try_into().expect("4 bytes")) as usize;
-    Some(Frame {
+    Some(RecordFrame {
         version: rest[4],
         kind: rest[5],
         body: &rest[HEADER_BYTES..HEADER_BYTES + length],

@@ -1,27 +1,27 @@
 //! Full disks: what is refused, what is written all the same, and how room comes back.
 
 use super::super::keys::tests::seal;
-use super::super::sim::{Fault, Leaves, Sim};
+use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use super::tests::{SETTINGS, append, crash, lane, new, open, open_sealed, pending, read, usage};
 use super::*;
 use std::collections::BTreeSet;
 
 #[test]
 fn a_full_disk_abandons_its_group_and_goes_on_when_there_is_room() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    sim.fail_after(0, Fault::NoRoom);
+    sim.fail_after(0, DiskFault::NoRoom);
     sim.set_room(Some(0));
     let ticket = disk.append(vec![new("b", &[hub])]).unwrap().durable;
     assert!(matches!(ticket.wait(), Err(NotDurable::Abandoned(_))));
-    assert!(matches!(disk.health(), Health::Full(_)));
+    assert!(matches!(disk.health(), JournalHealth::Full(_)));
     sim.set_room(None);
     let third = append(&disk, "c", &[hub]);
     assert_eq!(usage(&disk).events, 2, "an abandoned event takes no room");
-    assert_eq!(disk.health(), Health::Ok);
-    crash(&sim, disk, Leaves::All);
+    assert_eq!(disk.health(), JournalHealth::Ok);
+    crash(&sim, disk, PowerLossRemains::All);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [first, third]);
     assert_eq!(recovered.report.damage, []);
@@ -29,7 +29,7 @@ fn a_full_disk_abandons_its_group_and_goes_on_when_there_is_room() {
 
 #[test]
 fn settlements_fit_into_the_room_kept_for_them() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
@@ -39,10 +39,10 @@ fn settlements_fit_into_the_room_kept_for_them() {
         appended.durable.wait().err()
     });
     assert!(matches!(refused, Some(NotDurable::Abandoned(_))));
-    disk.settle(hub, &[(first, Fate::Delivered)]);
+    disk.settle(hub, &[(first, DeliverySettlement::Delivered)]);
     // The retry comes first and fails; the settlement is written all the same in the end.
     while disk.flush().wait().is_err() {}
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     sim.set_room(None);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.lanes[0].ledger.delivered, 1);
@@ -52,7 +52,7 @@ fn settlements_fit_into_the_room_kept_for_them() {
 /// A full disk, and then everything arrives: more settlements than the room kept for them takes at once.
 #[test]
 fn settlements_of_a_full_disk_make_room_part_by_part() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     sim.set_room(Some(24 * SETTINGS.segment_bytes));
@@ -71,17 +71,17 @@ fn settlements_of_a_full_disk_make_room_part_by_part() {
         accepted.len() * 10 > SETTINGS.segment_bytes as usize / 16,
         "more than fits"
     );
-    let fates: Vec<_> = accepted
+    let settlements: Vec<_> = accepted
         .iter()
-        .map(|sequence| (*sequence, Fate::Delivered))
+        .map(|sequence| (*sequence, DeliverySettlement::Delivered))
         .collect();
-    disk.settle(hub, &fates);
+    disk.settle(hub, &settlements);
     // One try may be needed to make room, and one to use it.
     let tries = (0..10).take_while(|_| disk.flush().wait().is_err()).count();
     assert!(tries < 10, "{:?}", disk.health());
     let last = append(&disk, "last", &[hub]);
-    assert_eq!(disk.health(), Health::Ok);
-    crash(&sim, disk, Leaves::Nothing);
+    assert_eq!(disk.health(), JournalHealth::Ok);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [last]);
     assert_eq!(recovered.lanes[0].ledger.delivered, accepted.len() as u64);
@@ -89,7 +89,7 @@ fn settlements_of_a_full_disk_make_room_part_by_part() {
 
 #[test]
 fn a_journal_opens_on_a_full_disk() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
@@ -98,20 +98,20 @@ fn a_journal_opens_on_a_full_disk() {
     let retry_delay = Duration::from_secs(3_600);
     let (disk, recovered) = open(
         &sim,
-        Settings {
+        JournalSettings {
             retry_delay,
             ..SETTINGS
         },
     );
     assert_eq!(pending(&recovered, hub), [first]);
-    assert!(matches!(disk.health(), Health::Full(_)));
+    assert!(matches!(disk.health(), JournalHealth::Full(_)));
     let refused = disk.append(vec![new("b", &[hub])]).unwrap_err();
     assert!(matches!(refused, AppendError::NoRoom(_)));
 }
 
 /// A journal on a disk that is full, with what was accepted before it was.
-fn filled(segments: u64) -> (Sim, Vec<u64>) {
-    let sim = Sim::default();
+fn filled(segments: u64) -> (SimulatedDisk, Vec<u64>) {
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     sim.set_room(Some(segments * SETTINGS.segment_bytes + (12 << 10)));
@@ -123,7 +123,7 @@ fn filled(segments: u64) -> (Sim, Vec<u64>) {
             Ok(()) => accepted.push(sequence),
             Err(error) => {
                 assert!(matches!(error, NotDurable::Abandoned(_)), "{error}");
-                crash(&sim, disk, Leaves::All);
+                crash(&sim, disk, PowerLossRemains::All);
                 return (sim, accepted);
             }
         }
@@ -136,17 +136,19 @@ fn filled(segments: u64) -> (Sim, Vec<u64>) {
 fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
     for segments in [2, 3, 6] {
         let (sim, accepted) = filled(segments);
-        for leaves in [Leaves::All, Leaves::Nothing] {
+        for leaves in [PowerLossRemains::All, PowerLossRemains::Nothing] {
             let sim = sim.fork();
             let (disk, recovered) = open(&sim, SETTINGS);
             let hub = lane(&disk, "hub");
             assert_eq!(pending(&recovered, hub), accepted);
-            assert!(matches!(disk.health(), Health::Full(_)));
+            assert!(matches!(disk.health(), JournalHealth::Full(_)));
             // The first half arrives, and the process is killed.
             let (first, second) = accepted.split_at(accepted.len() / 2);
-            let settle = |disk: &Disk, sequences: &[u64]| {
-                let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
-                disk.settle(hub, &fates.collect::<Vec<_>>());
+            let settle = |disk: &DiskJournal, sequences: &[u64]| {
+                let settlements = sequences
+                    .iter()
+                    .map(|one| (*one, DeliverySettlement::Delivered));
+                disk.settle(hub, &settlements.collect::<Vec<_>>());
                 (0..10_000).find(|_| disk.flush().wait().is_ok())
             };
             assert!(
@@ -165,7 +167,7 @@ fn full_disk_restart_records_outcomes_in_what_is_left_and_takes_events_again() {
                 disk.health()
             );
             append(&disk, "next", &[hub]);
-            assert_eq!(disk.health(), Health::Ok);
+            assert_eq!(disk.health(), JournalHealth::Ok);
             crash(&sim, disk, leaves);
             let (_, recovered) = open(&sim, SETTINGS);
             assert_eq!(pending(&recovered, hub).len(), 1);
@@ -184,23 +186,25 @@ fn full_disk_restart_accepts_again_after_a_loss_of_power_at_any_call() {
         let sim = sim.fork();
         let (disk, recovered) = open(&sim, SETTINGS);
         let hub = lane(&disk, "hub");
-        let settle = |disk: &Disk, sequences: &[u64]| {
-            let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
-            disk.settle(hub, &fates.collect::<Vec<_>>());
+        let settle = |disk: &DiskJournal, sequences: &[u64]| {
+            let settlements = sequences
+                .iter()
+                .map(|one| (*one, DeliverySettlement::Delivered));
+            disk.settle(hub, &settlements.collect::<Vec<_>>());
             (0..1_000).any(|_| disk.flush().wait().is_ok())
         };
         let found = pending(&recovered, hub);
         let (first, second) = found.split_at(found.len() * 2 / 3);
         assert!(settle(&disk, first), "{calls}");
-        sim.fail_after(calls, Fault::PowerOff);
+        sim.fail_after(calls, DiskFault::PowerOff);
         settle(&disk, second);
-        crash(&sim, disk, Leaves::All);
+        crash(&sim, disk, PowerLossRemains::All);
         let (disk, recovered) = open(&sim, SETTINGS);
         assert!(recovered.report.is_whole(), "{calls}: {}", recovered.report);
         let left = pending(&recovered, hub);
         assert!(settle(&disk, &left), "{calls}: {:?}", disk.health());
         append(&disk, "next", &[hub]);
-        assert_eq!(disk.health(), Health::Ok, "{calls}");
+        assert_eq!(disk.health(), JournalHealth::Ok, "{calls}");
     }
 }
 
@@ -209,7 +213,11 @@ fn full_disk_restart_accepts_again_after_a_loss_of_power_at_any_call() {
 fn full_disk_restart_survives_a_loss_of_power_at_any_call() {
     let (sim, accepted) = filled(3);
     for calls in 0..12 {
-        for leaves in [Leaves::All, Leaves::Nothing, Leaves::Some(calls)] {
+        for leaves in [
+            PowerLossRemains::All,
+            PowerLossRemains::Nothing,
+            PowerLossRemains::Some(calls),
+        ] {
             let sim = sim.fork();
             let mut waiting = accepted.clone();
             let mut said: BTreeSet<u64> = BTreeSet::new();
@@ -227,9 +235,9 @@ fn full_disk_restart_survives_a_loss_of_power_at_any_call() {
                 );
                 waiting = found;
                 said = waiting.iter().take(9).copied().collect();
-                let fates = said.iter().map(|one| (*one, Fate::Delivered));
-                sim.fail_after(calls, Fault::PowerOff);
-                disk.settle(hub, &fates.collect::<Vec<_>>());
+                let settlements = said.iter().map(|one| (*one, DeliverySettlement::Delivered));
+                sim.fail_after(calls, DiskFault::PowerOff);
+                disk.settle(hub, &settlements.collect::<Vec<_>>());
                 drop(disk.flush().wait());
                 drop(disk.flush().wait());
                 crash(&sim, disk, leaves);
@@ -254,9 +262,9 @@ fn full_disk_restart_goes_on_behind_a_torn_group() {
     let (disk, recovered) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     assert_eq!(recovered.report.damage.len(), 1);
-    disk.settle(hub, &[(accepted[0], Fate::Delivered)]);
+    disk.settle(hub, &[(accepted[0], DeliverySettlement::Delivered)]);
     assert!((0..10).any(|_| disk.flush().wait().is_ok()));
-    crash(&sim, disk, Leaves::All);
+    crash(&sim, disk, PowerLossRemains::All);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(recovered.report.damage, [], "it is told once");
     assert_eq!(pending(&recovered, hub), accepted[1..]);
@@ -266,11 +274,11 @@ fn full_disk_restart_goes_on_behind_a_torn_group() {
 /// A sealed journal gets a new key at each start: there is room for its file on a disk that is full.
 #[test]
 fn full_disk_restart_of_a_sealed_journal() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open_sealed(&sim, SETTINGS, &seal(1));
     let hub = lane(&disk, "hub");
     let first = append(&disk, "a", &[hub]);
-    crash(&sim, disk, Leaves::All);
+    crash(&sim, disk, PowerLossRemains::All);
     let names = sim.list().unwrap();
     let taken = names
         .iter()
@@ -280,15 +288,15 @@ fn full_disk_restart_of_a_sealed_journal() {
         let (disk, recovered) = open_sealed(&sim, SETTINGS, &seal(1));
         assert_eq!(pending(&recovered, hub), [first]);
         assert_eq!(read(&disk, first), "a");
-        assert!(matches!(disk.health(), Health::Full(_)));
-        crash(&sim, disk, Leaves::All);
+        assert!(matches!(disk.health(), JournalHealth::Full(_)));
+        crash(&sim, disk, PowerLossRemains::All);
     }
 }
 
 /// A group that is longer than a segment is leaves room for outcomes in the segment it gets.
 #[test]
 fn full_disk_restart_after_a_group_that_fills_its_segment() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let many = (0..60).map(|id| new(&id.to_string(), &[hub]));
@@ -296,18 +304,20 @@ fn full_disk_restart_after_a_group_that_fills_its_segment() {
     let sequences: Vec<u64> = appended.entries.iter().map(|one| one.sequence).collect();
     appended.durable.wait().unwrap();
     sim.set_room(Some(0));
-    crash(&sim, disk, Leaves::All);
+    crash(&sim, disk, PowerLossRemains::All);
     for sequences in sequences.chunks(20) {
         let (disk, recovered) = open(&sim, SETTINGS);
         assert_eq!(pending(&recovered, hub)[0], sequences[0]);
-        let fates = sequences.iter().map(|one| (*one, Fate::Delivered));
-        disk.settle(hub, &fates.collect::<Vec<_>>());
+        let settlements = sequences
+            .iter()
+            .map(|one| (*one, DeliverySettlement::Delivered));
+        disk.settle(hub, &settlements.collect::<Vec<_>>());
         assert!(
             (0..10).any(|_| disk.flush().wait().is_ok()),
             "{:?}",
             disk.health()
         );
-        crash(&sim, disk, Leaves::All);
+        crash(&sim, disk, PowerLossRemains::All);
     }
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(pending(&recovered, hub), [0_u64; 0]);

@@ -1,11 +1,11 @@
 //! Groups: what one write and one sync bring to disk, laid out in one buffer.
 
 use super::frame;
-use super::index::Index;
-use super::record::{Group, Hole, LaneState, Record, Segment, encode};
+use super::index::LogIndex;
+use super::record::{CutRange, GroupHead, JournalRecord, LaneState, SegmentHead, encode};
 use super::time::TimeRecord;
-use super::totals::Held;
-use crate::ledger::Fate;
+use super::totals::HeldSize;
+use crate::ledger::DeliverySettlement;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
@@ -13,10 +13,10 @@ use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Settlements in one record.
-const FATES_PER_RECORD: usize = 4_096;
+const SETTLEMENTS_PER_RECORD: usize = 4_096;
 
 /// Events of one append, as frames without sequence and checksum.
-pub(crate) struct Batch<W> {
+pub(crate) struct EncodedBatch<W> {
     pub(crate) frames: Vec<u8>,
     pub(crate) first_sequence: u64,
     pub(crate) events: u32,
@@ -24,10 +24,10 @@ pub(crate) struct Batch<W> {
 }
 
 /// What a group is made of.
-pub(crate) struct Work<W> {
-    pub(crate) batches: Vec<Batch<W>>,
-    pub(crate) notes: Notes,
-    pub(crate) holes: Vec<Hole>,
+pub(crate) struct GroupWork<W> {
+    pub(crate) batches: Vec<EncodedBatch<W>>,
+    pub(crate) updates: PendingUpdates,
+    pub(crate) reported_cuts: Vec<CutRange>,
     /// The sequence that the next event after this group gets.
     pub(crate) next_sequence: u64,
     /// The last group.
@@ -38,28 +38,28 @@ pub(crate) struct Work<W> {
 
 /// What nobody waits for and nobody may lose: it goes with the next group that goes well.
 #[derive(Default)]
-pub(crate) struct Notes {
+pub(crate) struct PendingUpdates {
     pub(crate) bindings: Vec<(u32, InstanceName, EndpointName)>,
     pub(crate) states: Vec<(u32, LaneState)>,
-    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<FailedAttempt>,
     pub(crate) letters: Vec<(u32, u64, Arc<DeadLetter>)>,
-    pub(crate) settled: Vec<(u32, u64, Fate)>,
+    pub(crate) settled: Vec<(u32, u64, DeliverySettlement)>,
 }
 
 /// A delivery failed alone.
-pub(crate) struct Attempt {
+pub(crate) struct FailedAttempt {
     pub(crate) sequence: u64,
     pub(crate) lane: u32,
     pub(crate) attempts: u32,
     pub(crate) due: Option<Timestamp>,
 }
 
-impl<W> Default for Work<W> {
+impl<W> Default for GroupWork<W> {
     fn default() -> Self {
         Self {
             batches: Vec::new(),
-            notes: Notes::default(),
-            holes: Vec::new(),
+            updates: PendingUpdates::default(),
+            reported_cuts: Vec::new(),
             next_sequence: 0,
             close: false,
             roll: false,
@@ -67,9 +67,9 @@ impl<W> Default for Work<W> {
     }
 }
 
-impl<W> Work<W> {
+impl<W> GroupWork<W> {
     /// What its batches hold.
-    pub(crate) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> HeldSize {
         held(&self.batches)
     }
 
@@ -80,14 +80,16 @@ impl<W> Work<W> {
 }
 
 /// What batches hold.
-pub(crate) fn held<W>(batches: &[Batch<W>]) -> Held {
-    batches.iter().fold(Held::default(), |held, batch| Held {
-        events: held.events + u64::from(batch.events),
-        bytes: held.bytes + batch.frames.len() as u64,
-    })
+pub(crate) fn held<W>(batches: &[EncodedBatch<W>]) -> HeldSize {
+    batches
+        .iter()
+        .fold(HeldSize::default(), |held, batch| HeldSize {
+            events: held.events + u64::from(batch.events),
+            bytes: held.bytes + batch.frames.len() as u64,
+        })
 }
 
-impl Notes {
+impl PendingUpdates {
     pub(crate) fn is_empty(&self) -> bool {
         self.bindings.is_empty()
             && self.states.is_empty()
@@ -108,10 +110,10 @@ impl Notes {
     fn encode(&self, out: &mut Vec<u8>) {
         for (lane, state) in &self.states {
             let (lane, state) = (*lane, *state);
-            Record::State { lane, state }.encode(out);
+            JournalRecord::State { lane, state }.encode(out);
         }
         for attempt in &self.attempts {
-            Record::Attempt {
+            JournalRecord::Attempt {
                 sequence: attempt.sequence,
                 lane: attempt.lane,
                 attempts: attempt.attempts,
@@ -125,35 +127,35 @@ impl Notes {
 }
 
 /// What a group says beside its work.
-pub(crate) struct Layout<'a> {
+pub(crate) struct GroupLayout<'a> {
     pub(crate) number: u64,
     /// The log is on disk up to here.
     pub(crate) synced: (u64, u64),
     /// Begins a segment, whose file has so many bytes.
-    pub(crate) header: Option<(Segment, u64)>,
+    pub(crate) header: Option<(SegmentHead, u64)>,
     /// Whether there is a manifest.
     pub(crate) is_listed: bool,
     /// Journal time.
     pub(crate) time: TimeRecord,
     /// Counts of all lanes and the oldest segment that is still needed.
-    pub(crate) checkpoint: Option<(u64, &'a Index)>,
+    pub(crate) checkpoint: Option<(u64, &'a LogIndex)>,
     /// Frames that are carried forward.
     pub(crate) copies: &'a [u8],
 }
 
-impl Layout<'_> {
+impl GroupLayout<'_> {
     /// Lays the group out in `out`, without checksums.
     ///
     /// Counts stand first, so that they depend on nothing but what is synced already.
-    pub(crate) fn encode<W>(&self, work: &Work<W>, out: &mut Vec<u8>) {
+    pub(crate) fn encode<W>(&self, work: &GroupWork<W>, out: &mut Vec<u8>) {
         out.clear();
         if let Some((header, length)) = self.header {
-            Record::Segment(header).encode(out);
+            JournalRecord::Segment(header).encode(out);
             let listed = self.is_listed;
-            Record::Extent { length, listed }.encode(out);
+            JournalRecord::Extent { length, listed }.encode(out);
         }
         let start = out.len();
-        let mut group = Group {
+        let mut group = GroupHead {
             number: self.number,
             synced_segment: self.synced.0,
             synced_offset: self.synced.1,
@@ -161,14 +163,14 @@ impl Layout<'_> {
             first_sequence: work.first_sequence(),
             events: work.batches.iter().map(|batch| batch.events).sum(),
         };
-        Record::Group(group).encode(out);
+        JournalRecord::Group(group).encode(out);
         let behind = out.len();
-        Record::Time(self.time).encode(out);
+        JournalRecord::Time(self.time).encode(out);
         if let Some((oldest, index)) = self.checkpoint {
             index.encode_checkpoint(oldest, group.first_sequence, self.time.now, out);
         }
-        for (lane, instance, endpoint) in &work.notes.bindings {
-            Record::Binding {
+        for (lane, instance, endpoint) in &work.updates.bindings {
+            JournalRecord::Binding {
                 lane: *lane,
                 instance: instance.as_str(),
                 endpoint: endpoint.as_str(),
@@ -178,25 +180,25 @@ impl Layout<'_> {
         if !self.copies.is_empty() {
             out.extend_from_slice(self.copies);
             let time = self.time.now;
-            Record::AcceptedIn { time }.encode(out);
+            JournalRecord::AcceptedIn { time }.encode(out);
         }
         work.batches.iter().for_each(|batch| put_batch(out, batch));
-        work.notes.encode(out);
-        for hole in &work.holes {
-            Record::Hole(*hole).encode(out);
+        work.updates.encode(out);
+        for cut in &work.reported_cuts {
+            JournalRecord::ReportedCut(*cut).encode(out);
         }
         if work.close {
             let next_sequence = work.next_sequence;
-            Record::Closed { next_sequence }.encode(out);
+            JournalRecord::Closed { next_sequence }.encode(out);
         }
         group.bytes = (out.len() - start) as u64;
         let mut head = Vec::with_capacity(behind - start);
-        Record::Group(group).encode(&mut head);
+        JournalRecord::Group(group).encode(&mut head);
         out[start..behind].copy_from_slice(&head);
     }
 }
 
-fn put_batch<W>(out: &mut Vec<u8>, batch: &Batch<W>) {
+fn put_batch<W>(out: &mut Vec<u8>, batch: &EncodedBatch<W>) {
     let mut at = out.len();
     out.extend_from_slice(&batch.frames);
     let mut sequence = batch.first_sequence;
@@ -213,9 +215,9 @@ fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
         left.0 == right.0 && left.2 == right.2
     };
     for run in letters.chunk_by(alike) {
-        for run in run.chunks(FATES_PER_RECORD) {
+        for run in run.chunks(SETTLEMENTS_PER_RECORD) {
             let (lane, _, letter) = &run[0];
-            Record::Dead {
+            JournalRecord::Dead {
                 lane: *lane,
                 letter: Arc::clone(letter),
                 sequences: run.iter().map(|(_, sequence, _)| *sequence).collect(),
@@ -225,15 +227,18 @@ fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
     }
 }
 
-fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, Fate)]) {
-    let mut by_lane: BTreeMap<u32, Vec<(u64, Fate)>> = BTreeMap::new();
-    for (lane, sequence, fate) in settled {
-        by_lane.entry(*lane).or_default().push((*sequence, *fate));
+fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, DeliverySettlement)]) {
+    let mut by_lane: BTreeMap<u32, Vec<(u64, DeliverySettlement)>> = BTreeMap::new();
+    for (lane, sequence, settlement) in settled {
+        by_lane
+            .entry(*lane)
+            .or_default()
+            .push((*sequence, *settlement));
     }
-    for (lane, fates) in by_lane {
-        for fates in fates.chunks(FATES_PER_RECORD) {
-            let fates = fates.to_vec();
-            Record::Settle { lane, fates }.encode(out);
+    for (lane, settlements) in by_lane {
+        for settlements in settlements.chunks(SETTLEMENTS_PER_RECORD) {
+            let settlements = settlements.to_vec();
+            JournalRecord::Settle { lane, settlements }.encode(out);
         }
     }
 }

@@ -2,11 +2,11 @@
 //! makes it anew, by the same code, so both always agree.
 
 use super::frame::FramePlace;
-use super::pages::{Live, Opens, Pages};
-use super::record::{Accepted, LaneState, Lanes, Open, Record};
+use super::pages::{LiveEvent, LiveEvents, OpenDeliveries};
+use super::record::{AcceptedEvent, JournalRecord, LaneList, LaneState, OpenDelivery};
 use super::time::TimeRecord;
-use super::totals::Held;
-use crate::ledger::{Discard, Fate, Ledger};
+use super::totals::HeldSize;
+use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What is known of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lane {
+pub(crate) struct LaneSummary {
     /// Unknown only when the disk lost every record of it.
     pub(crate) name: Option<(InstanceName, EndpointName)>,
     pub(crate) ledger: Ledger,
@@ -31,7 +31,7 @@ pub(crate) struct Lane {
     pub(crate) dead_letter_bytes: u64,
 }
 
-impl Lane {
+impl LaneSummary {
     fn add(&mut self, bytes: u32, is_dead: bool) {
         self.open += 1;
         self.bytes += u64::from(bytes);
@@ -45,7 +45,7 @@ impl Lane {
     }
 }
 
-impl Lane {
+impl LaneSummary {
     /// Its state as of a moment of journal time: a time-to-live that stands still has done so since it was
     /// noted.
     pub(crate) fn state_at(&self, now: u64) -> LaneState {
@@ -59,21 +59,21 @@ impl Lane {
 
 /// What is in use of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct SegmentShare {
     pub(crate) events: u64,
     pub(crate) bytes: u64,
 }
 
 /// The fold.
 #[derive(Debug, Default)]
-pub(crate) struct Index {
-    pub(crate) lanes: BTreeMap<u32, Lane>,
-    pub(crate) events: Pages,
+pub(crate) struct LogIndex {
+    pub(crate) lanes: BTreeMap<u32, LaneSummary>,
+    pub(crate) events: LiveEvents,
     /// Only segments that hold live events.
-    pub(crate) shares: BTreeMap<u64, Share>,
+    pub(crate) shares: BTreeMap<u64, SegmentShare>,
     /// Bytes of live events in all segments.
     pub(crate) live_bytes: u64,
-    letters: Letters,
+    letters: SharedLetters,
     /// Journal time, as recorded last.
     pub(crate) time: TimeRecord,
     /// The journal time at which events that follow in the group were accepted.
@@ -94,28 +94,28 @@ pub(crate) struct Index {
 /// The index between the writer, which alone changes it, and those who read events back. It is
 /// locked for moments, never while the disk is waited for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedIndex(Arc<Mutex<Index>>);
+pub(crate) struct SharedIndex(Arc<Mutex<LogIndex>>);
 
 impl SharedIndex {
-    pub(crate) fn new(index: Index) -> Self {
+    pub(crate) fn new(index: LogIndex) -> Self {
         Self(Arc::new(Mutex::new(index)))
     }
 
     /// Records are taken note of one by one, so a panic elsewhere leaves it sound.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Index> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogIndex> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Notes on dead letters; thousands have the same.
 #[derive(Debug, Default)]
-struct Letters {
+struct SharedLetters {
     known: HashSet<Arc<DeadLetter>>,
     /// With so many known, those that nobody has any more are let go.
     sweep_at: usize,
 }
 
-impl Letters {
+impl SharedLetters {
     const FEW: usize = 1_024;
 
     fn share(&mut self, letter: &Arc<DeadLetter>) -> Arc<DeadLetter> {
@@ -131,28 +131,28 @@ impl Letters {
     }
 }
 
-impl Index {
+impl LogIndex {
     /// Takes note of a record. Settlements of what is not open change nothing, so that a settlement
     /// counts once however often it is written.
-    pub(crate) fn apply(&mut self, record: &Record<'_>, place: FramePlace) {
+    pub(crate) fn apply(&mut self, record: &JournalRecord<'_>, place: FramePlace) {
         match record {
-            Record::Segment(segment) => {
+            JournalRecord::Segment(segment) => {
                 self.fresh_from = segment.first_sequence;
                 self.fresh_open = 0;
             }
-            Record::Lost { deliveries } => self.lost_unknown = *deliveries,
-            Record::Time(time) => {
+            JournalRecord::Lost { deliveries } => self.lost_unknown = *deliveries,
+            JournalRecord::Time(time) => {
                 self.time = *time;
                 self.accepted_in = time.now;
             }
-            Record::AcceptedIn { time } => self.accepted_in = *time,
+            JournalRecord::AcceptedIn { time } => self.accepted_in = *time,
             // What an older group carried forward is none of this one's.
-            Record::Group(_) => self.accepted_in = self.time.now,
-            Record::Extent { .. }
-            | Record::Checkpoint { .. }
-            | Record::Hole(_)
-            | Record::Closed { .. } => {}
-            Record::Binding {
+            JournalRecord::Group(_) => self.accepted_in = self.time.now,
+            JournalRecord::Extent { .. }
+            | JournalRecord::Checkpoint { .. }
+            | JournalRecord::ReportedCut(_)
+            | JournalRecord::Closed { .. } => {}
+            JournalRecord::Binding {
                 lane,
                 instance,
                 endpoint,
@@ -162,37 +162,38 @@ impl Index {
                     self.lane(*lane).name = Some((instance, endpoint));
                 }
             }
-            Record::Counts { lane, ledger } => {
+            JournalRecord::Counts { lane, ledger } => {
                 let before = std::mem::replace(&mut self.lane(*lane).ledger, *ledger);
                 self.made = self.made.saturating_sub(before.made()) + ledger.made();
             }
-            Record::State { lane, state } => self.note_state(*lane, *state),
-            Record::Event { event, lanes } => {
+            JournalRecord::State { lane, state } => self.note_state(*lane, *state),
+            JournalRecord::Event { event, lanes } => {
                 self.put_new(event, lanes, place);
             }
-            Record::Copy { event, lanes } => self.put_copy(event, lanes.clone(), place),
-            Record::Replay {
+            JournalRecord::Copy { event, lanes } => self.put_copy(event, lanes.clone(), place),
+            JournalRecord::Replay {
                 event,
                 lane,
                 replay_of,
             } => {
                 self.lane(*lane).ledger.replayed += 1;
                 self.made += 1;
-                self.put(event, Opens::One(Open::fresh(*lane)), place);
-                self.settle(*lane, *replay_of, Fate::Replayed);
+                let open = OpenDeliveries::One(OpenDelivery::fresh(*lane));
+                self.put(event, open, place);
+                self.settle(*lane, *replay_of, DeliverySettlement::Replayed);
             }
-            Record::Settle { lane, fates } => {
-                for (sequence, fate) in fates {
-                    self.settle(*lane, *sequence, *fate);
+            JournalRecord::Settle { lane, settlements } => {
+                for (sequence, settlement) in settlements {
+                    self.settle(*lane, *sequence, *settlement);
                 }
             }
-            Record::Attempt {
+            JournalRecord::Attempt {
                 sequence,
                 lane,
                 attempts,
                 due,
             } => self.attempt(*sequence, *lane, *attempts, *due),
-            Record::Dead {
+            JournalRecord::Dead {
                 lane,
                 letter,
                 sequences,
@@ -205,11 +206,11 @@ impl Index {
         }
     }
 
-    fn lane(&mut self, lane: u32) -> &mut Lane {
+    fn lane(&mut self, lane: u32) -> &mut LaneSummary {
         self.lanes.entry(lane).or_default()
     }
 
-    fn open(&mut self, sequence: u64, lane: u32) -> Option<&mut Open> {
+    fn open(&mut self, sequence: u64, lane: u32) -> Option<&mut OpenDelivery> {
         self.events.get_mut(sequence)?.open.of_lane(lane)
     }
 
@@ -246,32 +247,41 @@ impl Index {
         (lane.state, lane.state_noted) = (state, noted);
     }
 
-    fn put_new(&mut self, event: &Accepted<'_>, lanes: &Lanes<'_>, place: FramePlace) {
+    fn put_new(&mut self, event: &AcceptedEvent<'_>, lanes: &LaneList<'_>, place: FramePlace) {
         for lane in lanes.iter() {
             self.lane(lane).ledger.matched += 1;
         }
         self.made += lanes.iter().len() as u64;
-        let mut fresh = lanes.iter().map(Open::fresh);
+        let mut fresh = lanes.iter().map(OpenDelivery::fresh);
         let open = match fresh.len() {
-            1 => fresh.next().map(Opens::One),
-            _ => Some(Opens::Many(fresh.collect())),
+            1 => fresh.next().map(OpenDeliveries::One),
+            _ => Some(OpenDeliveries::Many(fresh.collect())),
         };
-        self.put(event, open.unwrap_or(Opens::Many(Vec::new())), place);
+        self.put(
+            event,
+            open.unwrap_or(OpenDeliveries::Many(Vec::new())),
+            place,
+        );
     }
 
-    fn put_copy(&mut self, event: &Accepted<'_>, mut lanes: Vec<Open>, place: FramePlace) {
+    fn put_copy(
+        &mut self,
+        event: &AcceptedEvent<'_>,
+        mut lanes: Vec<OpenDelivery>,
+        place: FramePlace,
+    ) {
         for open in &mut lanes {
             open.dead = open.dead.as_ref().map(|letter| self.letters.share(letter));
         }
         let open = match lanes.len() {
-            1 => lanes.pop().map(Opens::One),
+            1 => lanes.pop().map(OpenDeliveries::One),
             _ => None,
         };
-        self.put(event, open.unwrap_or(Opens::Many(lanes)), place);
+        self.put(event, open.unwrap_or(OpenDeliveries::Many(lanes)), place);
     }
 
     /// An event that is there already, under the same sequence, is at this place now.
-    fn put(&mut self, event: &Accepted<'_>, open: Opens, place: FramePlace) {
+    fn put(&mut self, event: &AcceptedEvent<'_>, open: OpenDeliveries, place: FramePlace) {
         if open.as_slice().is_empty() {
             self.take(event.sequence);
             return;
@@ -288,7 +298,7 @@ impl Index {
         share.events += 1;
         share.bytes += u64::from(place.bytes);
         self.live_bytes += u64::from(place.bytes);
-        let live = Live {
+        let live = LiveEvent {
             place,
             accepted_at: event.accepted_at,
             accepted_in: self.accepted_in,
@@ -307,7 +317,7 @@ impl Index {
     }
 
     /// Takes an event that is not at its place any more out of all sums.
-    fn forget(&mut self, sequence: u64, live: &Live) {
+    fn forget(&mut self, sequence: u64, live: &LiveEvent) {
         for delivery in live.open.as_slice() {
             let is_dead = delivery.dead.is_some();
             self.lane(delivery.lane).subtract(live.place.bytes, is_dead);
@@ -336,15 +346,20 @@ impl Index {
     }
 
     /// Settles a delivery; false when it was not open.
-    pub(crate) fn settle(&mut self, lane: u32, sequence: u64, fate: Fate) -> bool {
+    pub(crate) fn settle(
+        &mut self,
+        lane: u32,
+        sequence: u64,
+        settlement: DeliverySettlement,
+    ) -> bool {
         let Some(live) = self.events.get_mut(sequence) else {
             return false;
         };
         let place = live.place;
         let (is_dead, last) = match &mut live.open {
-            Opens::One(open) if open.lane == lane => (open.dead.is_some(), true),
-            Opens::One(_) => return false,
-            Opens::Many(open) => {
+            OpenDeliveries::One(open) if open.lane == lane => (open.dead.is_some(), true),
+            OpenDeliveries::One(_) => return false,
+            OpenDeliveries::Many(open) => {
                 let Some(at) = open.iter().position(|open| open.lane == lane) else {
                     return false;
                 };
@@ -358,10 +373,11 @@ impl Index {
         }
         self.forget_fresh(sequence, 1);
         self.open -= 1;
-        self.lost_known += u64::from(fate == Fate::Discarded(Discard::Lost));
+        self.lost_known +=
+            u64::from(settlement == DeliverySettlement::Discarded(DiscardReason::Lost));
         let lane = self.lane(lane);
         lane.subtract(place.bytes, is_dead);
-        lane.ledger.settle(fate);
+        lane.ledger.settle(settlement);
         true
     }
 
@@ -371,8 +387,8 @@ impl Index {
     }
 
     /// What is live.
-    pub(crate) fn held(&self) -> Held {
-        Held {
+    pub(crate) fn held(&self) -> HeldSize {
+        HeldSize {
             events: self.events.len() as u64,
             bytes: self.live_bytes,
         }
@@ -381,7 +397,9 @@ impl Index {
     /// What all lanes have counted as lost.
     pub(super) fn lost_by_lanes(&self) -> u64 {
         let lanes = self.lanes.values();
-        lanes.map(|lane| lane.ledger.discarded(Discard::Lost)).sum()
+        lanes
+            .map(|lane| lane.ledger.discarded(DiscardReason::Lost))
+            .sum()
     }
 
     /// Counts a delivery that stood in damage as made.
@@ -407,7 +425,7 @@ impl Index {
         for (number, lane) in &self.lanes {
             let number = *number;
             if let Some((instance, endpoint)) = &lane.name {
-                let binding = Record::Binding {
+                let binding = JournalRecord::Binding {
                     lane: number,
                     instance: instance.as_str(),
                     endpoint: endpoint.as_str(),
@@ -415,12 +433,12 @@ impl Index {
                 binding.encode(out);
             }
             let (ledger, state) = (lane.ledger, lane.state_at(now));
-            Record::Counts {
+            JournalRecord::Counts {
                 lane: number,
                 ledger,
             }
             .encode(out);
-            Record::State {
+            JournalRecord::State {
                 lane: number,
                 state,
             }
@@ -428,9 +446,9 @@ impl Index {
         }
         if self.lost_unknown > 0 {
             let deliveries = self.lost_unknown;
-            Record::Lost { deliveries }.encode(out);
+            JournalRecord::Lost { deliveries }.encode(out);
         }
-        Record::Checkpoint {
+        JournalRecord::Checkpoint {
             oldest_segment: oldest,
             next_sequence,
         }

@@ -1,12 +1,12 @@
 //! Looking at a journal that nobody has open: nothing is changed.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::frame::FramePlace;
-use super::keys::Sealing;
-use super::record::{Accepted, Group, Hole, Record, Segment};
+use super::keys::EventSealing;
+use super::record::{AcceptedEvent, CutRange, GroupHead, JournalRecord, LaneState, SegmentHead};
 use super::recover;
-use super::report::Report;
-use super::storage::{Folder, Storage};
+use super::report::JournalReport;
+use super::storage::{FolderStorage, Storage};
 use super::time::TimeRecord;
 use crate::ledger::Ledger;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use twinroute_model::dead_letter::DeadLetter;
 pub enum InspectError {
     /// It does not open.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] JournalOpenError),
     /// What was found cannot be written out.
     #[error("the dump cannot be written")]
     Write(#[source] io::Error),
@@ -32,7 +32,7 @@ pub enum InspectError {
 ///
 /// # Errors
 /// When there is none, another process has it, a newer program wrote it, or the key is another.
-pub fn verify(path: &Path, sealing: &Sealing) -> Result<Report, OpenError> {
+pub fn verify(path: &Path, sealing: &EventSealing) -> Result<JournalReport, JournalOpenError> {
     let (storage, _lock) = hold(path)?;
     let mut found = recover::read(&storage, &mut |_, _| {})?;
     found.check_events(&storage, sealing)?;
@@ -45,7 +45,7 @@ pub fn verify(path: &Path, sealing: &Sealing) -> Result<Report, OpenError> {
 ///
 /// # Errors
 /// As [`verify`], and when `out` does not take it.
-pub fn dump(path: &Path, out: &mut impl Write) -> Result<Report, InspectError> {
+pub fn dump(path: &Path, out: &mut impl Write) -> Result<JournalReport, InspectError> {
     let (storage, _lock) = hold(path)?;
     let mut written = Ok(());
     let found = recover::read(&storage, &mut |place, record| {
@@ -59,66 +59,66 @@ pub fn dump(path: &Path, out: &mut impl Write) -> Result<Report, InspectError> {
     Ok(found.report)
 }
 
-fn hold(path: &Path) -> Result<(Folder, Box<dyn std::any::Any + Send + Sync>), OpenError> {
-    let storage = Folder::existing(path).map_err(|source| OpenError::Io {
+fn hold(
+    path: &Path,
+) -> Result<(FolderStorage, Box<dyn std::any::Any + Send + Sync>), JournalOpenError> {
+    let storage = FolderStorage::existing(path).map_err(|source| JournalOpenError::Io {
         path: path.display().to_string(),
         step: "opening".to_owned(),
         source,
     })?;
     let lock = storage
         .lock()
-        .map_err(|error| OpenError::locking(&storage, error))?;
+        .map_err(|error| JournalOpenError::locking(&storage, error))?;
     Ok((storage, lock))
 }
 
-fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Result<()> {
+fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> io::Result<()> {
     write!(out, "{:016x} {:>10} ", place.segment, place.offset)?;
     match record {
-        Record::Segment(segment) => segment_line(out, segment),
-        Record::Group(group) => group_line(out, group),
-        Record::Binding {
+        JournalRecord::Segment(segment) => segment_line(out, segment),
+        JournalRecord::Group(group) => group_line(out, group),
+        JournalRecord::Binding {
             lane,
             instance,
             endpoint,
         } => writeln!(out, "binding lane={lane} endpoint={instance}/{endpoint}"),
-        Record::Counts { lane, ledger } => counts_line(out, *lane, ledger),
-        Record::State { lane, state } => writeln!(
-            out,
-            "state lane={lane} paused={} still={:?} still-since={}",
-            state.paused,
-            state.still,
-            time(state.still_since, "no")
-        ),
-        Record::Checkpoint {
+        JournalRecord::Counts { lane, ledger } => counts_line(out, *lane, ledger),
+        JournalRecord::State { lane, state } => state_line(out, *lane, state),
+        JournalRecord::Checkpoint {
             oldest_segment,
             next_sequence,
         } => writeln!(
             out,
             "checkpoint oldest-segment={oldest_segment} next-sequence={next_sequence}"
         ),
-        Record::Event { event, lanes } => {
+        JournalRecord::Event { event, lanes } => {
             let lanes: Vec<u32> = lanes.iter().collect();
             event_line(out, "event", event, &format!("lanes={lanes:?}"))
         }
-        Record::Copy { event, lanes } => {
+        JournalRecord::Copy { event, lanes } => {
             let lanes: Vec<u32> = lanes.iter().map(|open| open.lane).collect();
             event_line(out, "copy", event, &format!("lanes={lanes:?}"))
         }
-        Record::Replay {
+        JournalRecord::Replay {
             event,
             lane,
             replay_of,
-        } => {
-            let of = format!("lane={lane} replay-of={replay_of}");
-            event_line(out, "replay", event, &of)
-        }
-        Record::Dead {
+        } => event_line(
+            out,
+            "replay",
+            event,
+            &format!("lane={lane} replay-of={replay_of}"),
+        ),
+        JournalRecord::Dead {
             lane,
             letter,
             sequences,
         } => dead_line(out, *lane, letter, sequences),
-        Record::Settle { lane, fates } => writeln!(out, "settle lane={lane} {fates:?}"),
-        Record::Attempt {
+        JournalRecord::Settle { lane, settlements } => {
+            writeln!(out, "settle lane={lane} {settlements:?}")
+        }
+        JournalRecord::Attempt {
             sequence,
             lane,
             attempts,
@@ -128,17 +128,28 @@ fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Res
             "attempt {sequence} lane={lane} attempts={attempts} due={}",
             time(*due, "now")
         ),
-        Record::Extent { length, listed } => {
+        JournalRecord::Extent { length, listed } => {
             writeln!(out, "extent length={length} listed={listed}")
         }
-        Record::Time(time) => time_line(out, time),
-        Record::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
-        Record::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
-        Record::Hole(Hole { segment, from, to }) => {
+        JournalRecord::Time(time) => time_line(out, time),
+        JournalRecord::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
+        JournalRecord::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
+        JournalRecord::ReportedCut(CutRange { segment, from, to }) => {
             writeln!(out, "hole segment={segment} from={from} to={to}")
         }
-        Record::Closed { next_sequence } => writeln!(out, "closed next-sequence={next_sequence}"),
+        JournalRecord::Closed { next_sequence } => {
+            writeln!(out, "closed next-sequence={next_sequence}")
+        }
     }
+}
+
+fn state_line(out: &mut impl Write, lane: u32, state: &LaneState) -> io::Result<()> {
+    let since = time(state.still_since, "no");
+    let LaneState { paused, still, .. } = state;
+    writeln!(
+        out,
+        "state lane={lane} paused={paused} still={still:?} still-since={since}"
+    )
 }
 
 fn time(time: Option<Timestamp>, none: &str) -> String {
@@ -191,7 +202,7 @@ fn counts_line(out: &mut impl Write, lane: u32, ledger: &Ledger) -> io::Result<(
 fn event_line(
     out: &mut impl Write,
     what: &str,
-    event: &Accepted<'_>,
+    event: &AcceptedEvent<'_>,
     lanes: &str,
 ) -> io::Result<()> {
     write!(
@@ -210,7 +221,7 @@ fn event_line(
     writeln!(out)
 }
 
-fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {
+fn segment_line(out: &mut impl Write, segment: &SegmentHead) -> io::Result<()> {
     writeln!(
         out,
         "segment {} first-sequence={} created={} previous={}:{}",
@@ -222,7 +233,7 @@ fn segment_line(out: &mut impl Write, segment: &Segment) -> io::Result<()> {
     )
 }
 
-fn group_line(out: &mut impl Write, group: &Group) -> io::Result<()> {
+fn group_line(out: &mut impl Write, group: &GroupHead) -> io::Result<()> {
     writeln!(
         out,
         "group {} synced={}:{} bytes={} first-sequence={} events={}",

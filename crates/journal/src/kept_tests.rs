@@ -1,17 +1,17 @@
 //! What is kept beside deliveries that go their way: dead letters, replays, lane states, and events
 //! that are read back.
 
-use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{Health, Recovered, RecoveredLane};
+use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use super::super::{JournalHealth, RecoveredJournal, RecoveredLane};
 use super::tests::{SETTINGS, append, crash, lane, new, open, read, usage};
 use super::*;
-use crate::ledger::Discard;
+use crate::ledger::DiscardReason;
 use std::sync::atomic::{AtomicBool, Ordering};
-use twinroute_model::dead_letter::Reason;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 fn letter(outcome: &str) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
-        reason: Reason::Expired,
+        reason: DeadLetterReason::Expired,
         attempts: 4,
         died_at: Timestamp::from_unix_millis(5_000),
         last_attempt_at: Some(Timestamp::from_unix_millis(4_000)),
@@ -20,17 +20,17 @@ fn letter(outcome: &str) -> Arc<DeadLetter> {
 }
 
 /// Enough settled events to roll through several segments and empty the oldest.
-fn push_on(disk: &Disk, lane: LaneNumber) {
+fn push_on(disk: &DiskJournal, lane: LaneId) {
     for id in 0..300 {
         let sequence = append(disk, &id.to_string(), &[lane]);
-        disk.settle(lane, &[(sequence, Fate::Delivered)]);
+        disk.settle(lane, &[(sequence, DeliverySettlement::Delivered)]);
     }
     for _ in 0..4 {
         disk.flush().wait().unwrap();
     }
 }
 
-fn known(recovered: &Recovered, number: LaneNumber) -> &RecoveredLane {
+fn known(recovered: &RecoveredJournal, number: LaneId) -> &RecoveredLane {
     let found = recovered.lanes.iter().find(|lane| lane.number == number);
     let lane = found.unwrap();
     let made = lane.ledger.settled() + lane.pending.len() as u64;
@@ -40,7 +40,7 @@ fn known(recovered: &Recovered, number: LaneNumber) -> &RecoveredLane {
 
 #[test]
 fn dead_letters_stay_until_they_are_settled_and_share_their_notes() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let dead: Vec<u64> = (0..5)
@@ -53,7 +53,7 @@ fn dead_letters_stay_until_they_are_settled_and_share_their_notes() {
         topic,
         &dead
             .iter()
-            .map(|one| (*one, Fate::Delivered))
+            .map(|one| (*one, DeliverySettlement::Delivered))
             .collect::<Vec<_>>(),
     );
     disk.flush().wait().unwrap();
@@ -62,10 +62,16 @@ fn dead_letters_stay_until_they_are_settled_and_share_their_notes() {
         sim.contents("0000000000000001.seg").is_none(),
         "carried forward"
     );
-    disk.settle(hub, &[(dead[0], Fate::DeadLettered)]);
-    disk.settle(hub, &[(dead[1], Fate::Discarded(Discard::Purged))]);
+    disk.settle(hub, &[(dead[0], DeliverySettlement::DeadLettered)]);
+    disk.settle(
+        hub,
+        &[(
+            dead[1],
+            DeliverySettlement::Discarded(DiscardReason::Purged),
+        )],
+    );
     disk.flush().wait().unwrap();
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
 
     let (disk, recovered) = open(&sim, SETTINGS);
     let hub = known(&recovered, hub);
@@ -77,14 +83,14 @@ fn dead_letters_stay_until_they_are_settled_and_share_their_notes() {
         assert!(Arc::ptr_eq(one.dead.as_ref().unwrap(), &first));
     }
     assert_eq!(hub.ledger.dead_lettered, 1);
-    assert_eq!(hub.ledger.discarded(Discard::Purged), 1);
+    assert_eq!(hub.ledger.discarded(DiscardReason::Purged), 1);
     assert_eq!(read(&disk, dead[4]), "4");
     assert_eq!(usage(&disk).events, 3);
 }
 
 #[test]
 fn a_replay_and_the_end_of_its_dead_letter_are_one() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let dead = append(&disk, "a", &[hub]);
@@ -100,10 +106,10 @@ fn a_replay_and_the_end_of_its_dead_letter_are_one() {
     foreign.durable.wait().unwrap();
     assert_eq!(
         disk.read(&[dead]).remove(0).unwrap_err(),
-        Unreadable::Settled
+        UnreadableEvent::Settled
     );
     assert_eq!(read(&disk, anew), "a");
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
 
     let (_, recovered) = open(&sim, SETTINGS);
     let hub = known(&recovered, hub);
@@ -116,22 +122,22 @@ fn a_replay_and_the_end_of_its_dead_letter_are_one() {
 
 #[test]
 fn an_abandoned_replay_leaves_its_dead_letter() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let dead = append(&disk, "a", &[hub]);
     disk.dead_letter(hub, dead, letter("x"));
     disk.flush().wait().unwrap();
     let event = disk.read(&[dead]).remove(0).unwrap();
-    sim.fail_after(0, Fault::NoRoom);
+    sim.fail_after(0, DiskFault::NoRoom);
     sim.set_room(Some(0));
     let replayed = disk.replay(hub, Some(dead), event, 9).unwrap();
     assert!(matches!(
         replayed.durable.wait(),
         Err(NotDurable::Abandoned(_))
     ));
-    assert!(matches!(disk.health(), Health::Full(_)));
-    crash(&sim, disk, Leaves::Nothing);
+    assert!(matches!(disk.health(), JournalHealth::Full(_)));
+    crash(&sim, disk, PowerLossRemains::Nothing);
     sim.set_room(None);
     let (_, recovered) = open(&sim, SETTINGS);
     let hub = known(&recovered, hub);
@@ -141,7 +147,7 @@ fn an_abandoned_replay_leaves_its_dead_letter() {
 
 #[test]
 fn a_lane_finds_its_state_again() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let state = LaneState {
@@ -158,7 +164,7 @@ fn a_lane_finds_its_state_again() {
     );
     disk.set_lane_state(hub, state);
     push_on(&disk, topic);
-    crash(&sim, disk, Leaves::Nothing);
+    crash(&sim, disk, PowerLossRemains::Nothing);
     let (_, recovered) = open(&sim, SETTINGS);
     assert_eq!(known(&recovered, hub).state, state);
     assert_eq!(known(&recovered, topic).state, LaneState::default());
@@ -166,13 +172,13 @@ fn a_lane_finds_its_state_again() {
 
 #[test]
 fn events_are_read_in_the_order_asked_for() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let all: Vec<u64> = (0..100)
         .map(|id| append(&disk, &id.to_string(), &[hub]))
         .collect();
-    disk.settle(hub, &[(all[50], Fate::Delivered)]);
+    disk.settle(hub, &[(all[50], DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
     let asked = [all[70], all[3], all[50], 12_345, all[3], all[99], all[4]];
     let ids: Vec<_> = disk
@@ -181,7 +187,7 @@ fn events_are_read_in_the_order_asked_for() {
         .map(|read| read.map(|event| event.id().to_owned()))
         .collect();
     let there = |id: &str| Ok(id.to_owned());
-    let gone = || Err(Unreadable::Settled);
+    let gone = || Err(UnreadableEvent::Settled);
     let expect = [
         there("70"),
         there("3"),
@@ -196,7 +202,7 @@ fn events_are_read_in_the_order_asked_for() {
 
 #[test]
 fn a_damaged_event_is_given_up_and_its_neighbours_are_not() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let all = ["left", "broken", "right"].map(|id| append(&disk, id, &[hub]));
@@ -206,11 +212,14 @@ fn a_damaged_event_is_given_up_and_its_neighbours_are_not() {
     sim.flip(name, at.unwrap(), 0);
     let read = disk.read(&all);
     assert_eq!(read[0].as_ref().unwrap().id(), "left");
-    assert_eq!(read[1].as_ref().unwrap_err(), &Unreadable::Damaged);
+    assert_eq!(read[1].as_ref().unwrap_err(), &UnreadableEvent::Damaged);
     assert_eq!(read[2].as_ref().unwrap().id(), "right");
     // It does not keep what stands beside it from being carried forward, nor its segment for ever.
     push_on(&disk, hub);
-    disk.settle(hub, &[(all[1], Fate::Discarded(Discard::Lost))]);
+    disk.settle(
+        hub,
+        &[(all[1], DeliverySettlement::Discarded(DiscardReason::Lost))],
+    );
     push_on(&disk, hub);
     assert!(sim.contents(name).is_none());
     assert_eq!(disk.read(&all)[2].as_ref().unwrap().id(), "right");
@@ -219,9 +228,9 @@ fn a_damaged_event_is_given_up_and_its_neighbours_are_not() {
 #[test]
 fn reading_goes_on_beside_a_writer_that_carries_forward_and_unlinks() {
     let folder = tempfile::tempdir().unwrap();
-    let storage = Arc::new(super::super::storage::Folder::create(folder.path()).unwrap());
+    let storage = Arc::new(super::super::storage::FolderStorage::create(folder.path()).unwrap());
     let clock = Arc::new(twinroute_model::clock::SystemClock);
-    let (disk, _) = Disk::open(SETTINGS, storage, clock).unwrap();
+    let (disk, _) = DiskJournal::open(SETTINGS, storage, clock).unwrap();
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
     let kept: Vec<u64> = (0..20)
         .map(|id| append(&disk, &id.to_string(), &[hub]))
@@ -244,7 +253,7 @@ fn reading_goes_on_beside_a_writer_that_carries_forward_and_unlinks() {
             let appended = disk.append(batch()).unwrap();
             let settled = appended.entries.iter();
             let settled: Vec<_> = settled
-                .map(|entry| (entry.sequence, Fate::Delivered))
+                .map(|entry| (entry.sequence, DeliverySettlement::Delivered))
                 .collect();
             appended.durable.wait().unwrap();
             disk.settle(topic, &settled);

@@ -7,9 +7,9 @@
 //! The plaintext of the file: layout (1), the number that the next key gets (4), then for each key its number (4)
 //! and its bytes (32). All numbers are little endian.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::file_names::{KEYS, KEYS_UNFINISHED};
-use super::record::{Accepted, Stamp, parse_content};
+use super::record::{AcceptedEvent, SealStamp, parse_content};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -40,7 +40,7 @@ const SPARE_BYTES: [u64; 3] = [8 << 10, 4 << 10, 1 << 10];
 
 /// Whether events are sealed at rest, and what opens those that are.
 #[derive(Clone, Debug, Default)]
-pub enum Sealing {
+pub enum EventSealing {
     /// They are not, and a journal that holds sealed ones is refused.
     #[default]
     Off,
@@ -50,7 +50,7 @@ pub enum Sealing {
     Seal(Box<SealKey>),
 }
 
-impl Sealing {
+impl EventSealing {
     fn key(&self) -> Option<&SealKey> {
         match self {
             Self::Off => None,
@@ -61,14 +61,14 @@ impl Sealing {
 
 /// The keys of a journal, by number.
 #[derive(Debug, Default)]
-pub(crate) struct Keys {
+pub(crate) struct DataKeys {
     keys: BTreeMap<u32, DataKey>,
     next: u32,
 }
 
 /// Seals new events.
 #[derive(Debug)]
-pub(crate) struct Stamper {
+pub(crate) struct EventSealer {
     number: u32,
     sealer: Sealer,
 }
@@ -84,16 +84,16 @@ fn context(key: u32, accepted_at: Timestamp, twin: u64) -> [u8; 36] {
     context
 }
 
-impl Stamper {
+impl EventSealer {
     /// What is kept beside the next event, and what seals its JSON, which stands in the buffer from an offset on.
     pub(crate) fn stamp(
         &self,
         accepted_at: Timestamp,
         twin: u64,
-    ) -> (Stamp, impl FnOnce(&mut Vec<u8>, usize)) {
+    ) -> (SealStamp, impl FnOnce(&mut Vec<u8>, usize)) {
         let count = self.sealer.count();
         let key = self.number;
-        let stamp = Stamp {
+        let stamp = SealStamp {
             key,
             count: count.number(),
         };
@@ -104,26 +104,25 @@ impl Stamper {
     }
 }
 
-impl Keys {
+impl DataKeys {
     /// Those of the journal in `storage`, none where there is no file, once they are all that its records name.
     /// Writes nothing.
     pub(super) fn of(
         storage: &dyn Storage,
-        sealing: &Sealing,
+        sealing: &EventSealing,
         used: &BTreeSet<u32>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, JournalOpenError> {
         let path = || storage.describe();
         let keys = match (sealing.key(), sealed_file(storage)?) {
             (None, _) if used.is_empty() => return Ok(Self::default()),
-            (None, _) => return Err(OpenError::Sealed { path: path() }),
+            (None, _) => return Err(JournalOpenError::Sealed { path: path() }),
             (Some(_), None) => Self::default(),
-            (Some(key), Some(sealed)) => {
-                Self::opened(key, &sealed).ok_or_else(|| OpenError::OtherKey { path: path() })?
-            }
+            (Some(key), Some(sealed)) => Self::opened(key, &sealed)
+                .ok_or_else(|| JournalOpenError::OtherKey { path: path() })?,
         };
         match used.iter().find(|number| !keys.keys.contains_key(number)) {
             None => Ok(keys),
-            Some(number) => Err(OpenError::KeyGone {
+            Some(number) => Err(JournalOpenError::KeyGone {
                 path: path(),
                 number: *number,
             }),
@@ -134,34 +133,35 @@ impl Keys {
     pub(super) fn renew(
         &mut self,
         storage: &dyn Storage,
-        sealing: &Sealing,
+        sealing: &EventSealing,
         used: &BTreeSet<u32>,
-    ) -> Result<Option<Stamper>, OpenError> {
+    ) -> Result<Option<EventSealer>, JournalOpenError> {
         let Some(key) = sealing.key() else {
             return Ok(None);
         };
         let before = self.keys.len();
         self.keys.retain(|number, _| used.contains(number));
         let mut stamper = None;
-        if matches!(sealing, Sealing::Seal(_)) {
-            let failed = |error| OpenError::io(storage, "making a key", io::Error::other(error));
+        if matches!(sealing, EventSealing::Seal(_)) {
+            let failed =
+                |error| JournalOpenError::io(storage, "making a key", io::Error::other(error));
             let (sealer, data_key) = Sealer::fresh().map_err(failed)?;
             let known = used.last().copied().unwrap_or_default();
             let number = self.next.max(known.saturating_add(1));
             let next = number.checked_add(1);
             self.next = next.ok_or_else(|| failed_numbers(storage))?;
             self.keys.insert(number, data_key);
-            stamper = Some(Stamper { number, sealer });
+            stamper = Some(EventSealer { number, sealer });
         } else if self.keys.len() == before {
             return Ok(None);
         }
         let written = self.write(storage, key);
-        written.map_err(|error| OpenError::io(storage, "writing its keys", error))?;
+        written.map_err(|error| JournalOpenError::io(storage, "writing its keys", error))?;
         Ok(stamper)
     }
 
     /// Reads an event with the widest limits; it owns its bytes. A sealed one is opened first.
-    pub(crate) fn read_event(&self, event: &Accepted<'_>) -> Option<Event> {
+    pub(crate) fn read_event(&self, event: &AcceptedEvent<'_>) -> Option<Event> {
         match event.stamp {
             None => event.parse_plain(),
             Some(stamp) => parse_content(&self.open(event, stamp)?),
@@ -169,7 +169,7 @@ impl Keys {
     }
 
     /// The JSON of a sealed event.
-    fn open(&self, event: &Accepted<'_>, stamp: Stamp) -> Option<Zeroizing<Vec<u8>>> {
+    fn open(&self, event: &AcceptedEvent<'_>, stamp: SealStamp) -> Option<Zeroizing<Vec<u8>>> {
         let key = self.keys.get(&stamp.key)?;
         let context = context(stamp.key, event.accepted_at, event.twin?);
         key.open(stamp.count, &context, event.content)
@@ -247,13 +247,13 @@ fn keep_spare(storage: &dyn Storage) -> io::Result<()> {
     Ok(())
 }
 
-fn failed_numbers(storage: &dyn Storage) -> OpenError {
+fn failed_numbers(storage: &dyn Storage) -> JournalOpenError {
     let error = io::Error::other("the numbers of keys are used up");
-    OpenError::io(storage, "making a key", error)
+    JournalOpenError::io(storage, "making a key", error)
 }
 
 /// What the file holds, where there is one.
-fn sealed_file(storage: &dyn Storage) -> Result<Option<Vec<u8>>, OpenError> {
+fn sealed_file(storage: &dyn Storage) -> Result<Option<Vec<u8>>, JournalOpenError> {
     let read = || -> io::Result<Option<Vec<u8>>> {
         if !storage.list()?.iter().any(|name| name == KEYS) {
             return Ok(None);
@@ -263,7 +263,7 @@ fn sealed_file(storage: &dyn Storage) -> Result<Option<Vec<u8>>, OpenError> {
         storage.read_at(KEYS, &mut sealed, 0)?;
         Ok(Some(sealed))
     };
-    read().map_err(|error| OpenError::io(storage, "reading its keys", error))
+    read().map_err(|error| JournalOpenError::io(storage, "reading its keys", error))
 }
 
 /// Seals the keys of the journal in `storage` with `new` in place of `old`; says whether there are any. Asking
@@ -274,22 +274,26 @@ fn sealed_file(storage: &dyn Storage) -> Result<Option<Vec<u8>>, OpenError> {
 /// # Errors
 /// When another process has the journal, neither key opens the file, or the system refuses; then the file is as it
 /// was.
-pub fn reseal(storage: &dyn Storage, old: &SealKey, new: &SealKey) -> Result<bool, OpenError> {
+pub fn reseal(
+    storage: &dyn Storage,
+    old: &SealKey,
+    new: &SealKey,
+) -> Result<bool, JournalOpenError> {
     let lock = storage.lock();
-    let _lock = lock.map_err(|error| OpenError::locking(storage, error))?;
+    let _lock = lock.map_err(|error| JournalOpenError::locking(storage, error))?;
     let Some(sealed) = sealed_file(storage)? else {
         return Ok(false);
     };
-    let Some(keys) = Keys::opened(old, &sealed) else {
-        return match Keys::opened(new, &sealed) {
+    let Some(keys) = DataKeys::opened(old, &sealed) else {
+        return match DataKeys::opened(new, &sealed) {
             Some(_) => Ok(true),
-            None => Err(OpenError::OtherKey {
+            None => Err(JournalOpenError::OtherKey {
                 path: storage.describe(),
             }),
         };
     };
     let written = keys.write(storage, new);
-    written.map_err(|error| OpenError::io(storage, "writing its keys", error))?;
+    written.map_err(|error| JournalOpenError::io(storage, "writing its keys", error))?;
     Ok(true)
 }
 

@@ -1,33 +1,38 @@
 use super::super::disk::tests::{SETTINGS, clock, crash, lane, pending, repaired};
 use super::super::frame;
-use super::super::record::Record;
-use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{DamageKind, Disk, LaneNumber, NewEvent, Recovered, Unreadable, recover};
+use super::super::record::JournalRecord;
+use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use super::super::{
+    DamageKind, DiskJournal, LaneId, NewEvent, RecoveredJournal, UnreadableEvent, recover,
+};
 use super::*;
-use crate::ledger::Fate;
+use crate::ledger::DeliverySettlement;
 use proptest::prelude::*;
 use std::sync::Arc;
 use twinroute_model::event::{Limits, Parts};
 
 const MARK: &str = "marked-by-the-producer";
 
-pub(crate) fn seal(byte: u8) -> Sealing {
-    Sealing::Seal(Box::new(key(byte)))
+pub(crate) fn seal(byte: u8) -> EventSealing {
+    EventSealing::Seal(Box::new(key(byte)))
 }
 
 fn key(byte: u8) -> SealKey {
     SealKey::new(&[byte; KEY_BYTES])
 }
 
-fn try_open(sim: &Sim, sealing: &Sealing) -> Result<(Disk, Recovered), OpenError> {
-    Disk::open_sealed(SETTINGS, Arc::new(sim.clone()), clock(), sealing)
+fn try_open(
+    sim: &SimulatedDisk,
+    sealing: &EventSealing,
+) -> Result<(DiskJournal, RecoveredJournal), JournalOpenError> {
+    DiskJournal::open_sealed(SETTINGS, Arc::new(sim.clone()), clock(), sealing)
 }
 
-fn open(sim: &Sim, sealing: &Sealing) -> (Disk, Recovered) {
+fn open(sim: &SimulatedDisk, sealing: &EventSealing) -> (DiskJournal, RecoveredJournal) {
     try_open(sim, sealing).unwrap()
 }
 
-fn append(disk: &Disk, id: &str, lane: LaneNumber) -> u64 {
+fn append(disk: &DiskJournal, id: &str, lane: LaneId) -> u64 {
     let parts = Parts::new(&format!("{MARK}-{id}"), &format!("{MARK}-source"), MARK);
     let event = parts.json(&format!(r#"{{"{MARK}":"{MARK}"}}"#));
     let event = event.build(&Limits::default()).unwrap();
@@ -37,18 +42,18 @@ fn append(disk: &Disk, id: &str, lane: LaneNumber) -> u64 {
     appended.entries[0].sequence
 }
 
-fn id(disk: &Disk, sequence: u64) -> String {
+fn id(disk: &DiskJournal, sequence: u64) -> String {
     let event = disk.read(&[sequence]).remove(0).unwrap();
     event.id().strip_prefix(MARK).unwrap()[1..].to_owned()
 }
 
-fn files(sim: &Sim) -> BTreeMap<String, Vec<u8>> {
+fn files(sim: &SimulatedDisk) -> BTreeMap<String, Vec<u8>> {
     let names = sim.list().unwrap().into_iter();
     let files = names.map(|name| (name.clone(), sim.contents(&name).unwrap()));
     files.collect()
 }
 
-fn is_marked(sim: &Sim) -> bool {
+fn is_marked(sim: &SimulatedDisk) -> bool {
     let mark = MARK.as_bytes();
     files(sim)
         .values()
@@ -57,11 +62,11 @@ fn is_marked(sim: &Sim) -> bool {
 
 /// Stamps that were seen on disk, with what was sealed under them.
 #[derive(Default)]
-pub(crate) struct Stamps(BTreeMap<Stamp, Vec<u8>>);
+pub(crate) struct Stamps(BTreeMap<SealStamp, Vec<u8>>);
 
 impl Stamps {
     /// Looks at all sealed records whose checksum holds, also at those that no recovery looks at.
-    pub(crate) fn look(&mut self, sim: &Sim) {
+    pub(crate) fn look(&mut self, sim: &SimulatedDisk) {
         // The journal may be open and remove files meanwhile.
         let sim = &sim.fork();
         // It is looked at again once the power is on.
@@ -76,7 +81,7 @@ impl Stamps {
             while let Some(found) = frame::find(&bytes, at, segment) {
                 let frame = frame::read(&bytes, found, segment).unwrap();
                 at = found + frame.len();
-                let event = Record::event_in(&frame);
+                let event = JournalRecord::event_in(&frame);
                 if let Some((event, stamp)) = event.and_then(|event| Some((event, event.stamp?))) {
                     let known = self
                         .0
@@ -95,8 +100,8 @@ impl Stamps {
 
 #[test]
 fn what_producers_say_is_in_no_file_and_comes_back() {
-    for (sealing, marked) in [(Sealing::Off, true), (seal(1), false)] {
-        let sim = Sim::default();
+    for (sealing, marked) in [(EventSealing::Off, true), (seal(1), false)] {
+        let sim = SimulatedDisk::default();
         let (disk, _) = open(&sim, &sealing);
         let hub = lane(&disk, "hub");
         let first = append(&disk, "1", hub);
@@ -107,7 +112,7 @@ fn what_producers_say_is_in_no_file_and_comes_back() {
         let third = append(&disk, "3", hub);
         assert_eq!(id(&disk, third), "3");
         assert_eq!(is_marked(&sim), marked);
-        crash(&sim, disk, Leaves::Nothing);
+        crash(&sim, disk, PowerLossRemains::Nothing);
         let (disk, recovered) = open(&sim, &sealing);
         assert!(recovered.report.is_whole());
         assert_eq!(recovered.lanes[0].pending[1].twin, 7);
@@ -122,13 +127,13 @@ fn what_producers_say_is_in_no_file_and_comes_back() {
 
 #[test]
 fn carried_forward_it_stays_sealed_and_can_be_read() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, &seal(1));
     let hub = lane(&disk, "hub");
     let kept = append(&disk, "kept", hub);
     for number in 0..300 {
         let sequence = append(&disk, &number.to_string(), hub);
-        disk.settle(hub, &[(sequence, Fate::Delivered)]);
+        disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
     }
     for _ in 0..4 {
         disk.flush().wait().unwrap();
@@ -139,25 +144,29 @@ fn carried_forward_it_stays_sealed_and_can_be_read() {
     // Its key stays as long as it does; those without a record go.
     let mut last = disk;
     for _ in 0..5 {
-        crash(&sim, last, Leaves::Nothing);
+        crash(&sim, last, PowerLossRemains::Nothing);
         let (disk, recovered) = open(&sim, &seal(1));
         assert_eq!(pending(&recovered, hub), [kept]);
         assert_eq!(id(&disk, kept), "kept");
         let keys = sealed_file(&sim).unwrap().unwrap();
-        assert_eq!(Keys::opened(&key(1), &keys).unwrap().keys.len(), 2);
+        assert_eq!(DataKeys::opened(&key(1), &keys).unwrap().keys.len(), 2);
         last = disk;
     }
 }
 
 #[test]
 fn a_journal_whose_key_is_away_is_refused_as_it_is() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, &seal(1));
     let hub = lane(&disk, "hub");
     let sequence = append(&disk, "1", hub);
-    crash(&sim, disk, Leaves::All);
+    crash(&sim, disk, PowerLossRemains::All);
     let before = files(&sim);
-    for sealing in [Sealing::Off, seal(2), Sealing::Open(Box::new(key(2)))] {
+    for sealing in [
+        EventSealing::Off,
+        seal(2),
+        EventSealing::Open(Box::new(key(2))),
+    ] {
         let error = try_open(&sim, &sealing).unwrap_err().to_string();
         assert!(error.contains("bring back the key"), "{error}");
         assert!(!format!("{sealing:?}").contains('1'), "{sealing:?}");
@@ -167,12 +176,12 @@ fn a_journal_whose_key_is_away_is_refused_as_it_is() {
     without.remove(KEYS).unwrap();
     let error = try_open(&without, &seal(1)).unwrap_err();
     assert!(
-        matches!(error, OpenError::KeyGone { number: 1, .. }),
+        matches!(error, JournalOpenError::KeyGone { number: 1, .. }),
         "{error}"
     );
     // Looking needs no key, and neither does a repair.
     let mut found = recover::read(&sim, &mut |_, _| {}).unwrap();
-    found.check_events(&sim, &Sealing::Off).unwrap();
+    found.check_events(&sim, &EventSealing::Off).unwrap();
     assert!(found.report.is_whole());
     let told = found.report.to_string();
     assert!(
@@ -186,10 +195,16 @@ fn a_journal_whose_key_is_away_is_refused_as_it_is() {
 
 #[test]
 fn sealed_and_plain_events_stand_side_by_side() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let mut sequences = Vec::new();
-    let open_with = |byte| Sealing::Open(Box::new(key(byte)));
-    for sealing in [Sealing::Off, seal(1), open_with(1), seal(1), open_with(1)] {
+    let open_with = |byte| EventSealing::Open(Box::new(key(byte)));
+    for sealing in [
+        EventSealing::Off,
+        seal(1),
+        open_with(1),
+        seal(1),
+        open_with(1),
+    ] {
         let (disk, recovered) = open(&sim, &sealing);
         assert!(recovered.report.is_whole());
         let hub = lane(&disk, "hub");
@@ -201,32 +216,32 @@ fn sealed_and_plain_events_stand_side_by_side() {
     // With the last sealed one the keys are gone, and no key is needed.
     let (disk, _) = open(&sim, &open_with(1));
     let hub = lane(&disk, "hub");
-    let fates: Vec<_> = sequences
+    let settlements: Vec<_> = sequences
         .iter()
-        .map(|one| (*one, Fate::Delivered))
+        .map(|one| (*one, DeliverySettlement::Delivered))
         .collect();
-    disk.settle(hub, &fates);
+    disk.settle(hub, &settlements);
     for _ in 0..3 {
         disk.flush().wait().unwrap();
     }
     drop(disk);
     drop(open(&sim, &open_with(1)));
-    drop(open(&sim, &Sealing::Off));
+    drop(open(&sim, &EventSealing::Off));
 }
 
 #[test]
 fn new_keys_are_sealed_whole_or_not_at_all() {
     for fault in 0..8 {
-        let sim = Sim::default();
+        let sim = SimulatedDisk::default();
         let (disk, _) = open(&sim, &seal(1));
         let hub = lane(&disk, "hub");
         let sequence = append(&disk, "1", hub);
         drop(disk);
-        sim.fail_after(fault, Fault::Error);
+        sim.fail_after(fault, DiskFault::Error);
         let failed = reseal(&sim, &key(1), &key(2)).is_err();
         sim.heal();
         sim.power_off();
-        sim.power_on(Leaves::Nothing);
+        sim.power_on(PowerLossRemains::Nothing);
         let old = try_open(&sim.fork(), &seal(1)).is_ok();
         let new = try_open(&sim.fork(), &seal(2)).is_ok();
         assert!(old != new, "{fault}");
@@ -235,13 +250,13 @@ fn new_keys_are_sealed_whole_or_not_at_all() {
         assert!(try_open(&sim, &seal(1)).is_err());
         assert_eq!(id(&open(&sim, &seal(2)).0, sequence), "1");
     }
-    assert!(!reseal(&Sim::default(), &key(1), &key(2)).unwrap());
+    assert!(!reseal(&SimulatedDisk::default(), &key(1), &key(2)).unwrap());
 }
 
 proptest! {
     #[test]
     fn a_changed_byte_is_told_as_damage(at: prop::sample::Index, flip in 1_u8..) {
-        let sim = Sim::default();
+        let sim = SimulatedDisk::default();
         let (disk, _) = open(&sim, &seal(1));
         let hub = lane(&disk, "hub");
         let sequence = append(&disk, "1", hub);
@@ -261,7 +276,7 @@ proptest! {
         record[at] ^= flip;
         frame::seal(&mut record, place.segment, place.offset);
         sim.overwrite(&name, place.offset as usize, &record);
-        prop_assert_eq!(disk.read(&[sequence]).remove(0).unwrap_err(), Unreadable::Damaged);
+        prop_assert_eq!(disk.read(&[sequence]).remove(0).unwrap_err(), UnreadableEvent::Damaged);
         drop(disk);
         let mut found = recover::read(&sim, &mut |_, _| {}).unwrap();
         if at >= head + 4 {

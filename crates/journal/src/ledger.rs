@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a delivery was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Discard {
+pub enum DiscardReason {
     /// The lane was at its cap and this was the oldest waiting.
     Overflow,
     /// The destination will never take it.
@@ -25,7 +25,7 @@ pub enum Discard {
     DeadLetterOverflow,
 }
 
-impl Discard {
+impl DiscardReason {
     /// All reasons.
     pub const ALL: [Self; 9] = [
         Self::Overflow,
@@ -56,7 +56,7 @@ impl Discard {
     }
 }
 
-impl fmt::Display for Discard {
+impl fmt::Display for DiscardReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }
@@ -64,7 +64,7 @@ impl fmt::Display for Discard {
 
 /// How a delivery came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fate {
+pub enum DeliverySettlement {
     /// It arrived.
     Delivered,
     /// It stands in its endpoint's dead-letter container.
@@ -72,7 +72,7 @@ pub enum Fate {
     /// It was a dead letter kept here, and was replayed: a new delivery took its place.
     Replayed,
     /// It was given up.
-    Discarded(Discard),
+    Discarded(DiscardReason),
 }
 
 /// What has come to an end, and what has come in.
@@ -88,17 +88,17 @@ pub struct Ledger {
     pub dead_lettered: u64,
     /// Dead letters kept here whose place a replay has taken.
     pub dead_replayed: u64,
-    pub(crate) discarded: [u64; Discard::ALL.len()],
+    pub(crate) discarded: [u64; DiscardReason::ALL.len()],
 }
 
 impl Ledger {
     /// Counts one delivery that came to its end.
-    pub fn settle(&mut self, fate: Fate) {
-        match fate {
-            Fate::Delivered => self.delivered += 1,
-            Fate::DeadLettered => self.dead_lettered += 1,
-            Fate::Replayed => self.dead_replayed += 1,
-            Fate::Discarded(reason) => self.discard(reason),
+    pub fn settle(&mut self, settlement: DeliverySettlement) {
+        match settlement {
+            DeliverySettlement::Delivered => self.delivered += 1,
+            DeliverySettlement::DeadLettered => self.dead_lettered += 1,
+            DeliverySettlement::Replayed => self.dead_replayed += 1,
+            DeliverySettlement::Discarded(reason) => self.discard(reason),
         }
     }
 
@@ -115,18 +115,18 @@ impl Ledger {
     }
 
     /// Counts `count` deliveries as given up.
-    pub(crate) fn discard_many(&mut self, reason: Discard, count: u64) {
+    pub(crate) fn discard_many(&mut self, reason: DiscardReason, count: u64) {
         self.discarded[reason as usize] += count;
     }
 
     /// Counts one delivery as given up.
-    pub fn discard(&mut self, reason: Discard) {
+    pub fn discard(&mut self, reason: DiscardReason) {
         self.discarded[reason as usize] += 1;
     }
 
     /// Deliveries given up for one reason.
     #[must_use]
-    pub fn discarded(&self, reason: Discard) -> u64 {
+    pub fn discarded(&self, reason: DiscardReason) -> u64 {
         self.discarded[reason as usize]
     }
 

@@ -1,5 +1,7 @@
 //! The journal: numbers accepted events and bounds what waits.
 
+mod affected_deliveries;
+mod append_error;
 mod appended;
 mod compact;
 mod contents;
@@ -9,6 +11,7 @@ mod file_names;
 mod fold;
 mod frame;
 mod group;
+mod inbox;
 mod index;
 mod inspect;
 mod keys;
@@ -31,30 +34,31 @@ pub mod sim;
 mod start;
 pub mod storage;
 mod survey;
-mod suspects;
 mod time;
 mod totals;
 mod watch;
 mod window;
 mod writer;
 
-pub use appended::{Appended, LaneHolding, NewEvent};
-pub use disk::{Disk, DiskUsage};
-pub use entry::{Entry, HeldEvent};
+pub use append_error::{AppendError, JournalHealth, NotDurable};
+pub use appended::{AppendedBatch, DurableTicket, LaneHolding, NewEvent};
+pub use disk::{DiskJournal, DiskUsage};
+pub use entry::{HeldEvent, JournalEntry};
 pub use file_names::KEYS;
 pub use inspect::{InspectError, dump, verify};
-pub use keys::{Sealing, reseal};
-pub use memory::Memory;
-pub use open_error::OpenError;
-pub use read::Unreadable;
-pub use record::{LaneNumber, LaneState};
-pub use recovered::{PendingDelivery, Recovered, RecoveredLane};
+pub use keys::{EventSealing, reseal};
+pub use memory::MemoryJournal;
+pub use open_error::JournalOpenError;
+pub use read::UnreadableEvent;
+pub use record::{LaneId, LaneState};
+pub use recovered::{PendingDelivery, RecoveredJournal, RecoveredLane};
 pub use repair::repair;
-pub use report::{Correction, Damage, DamageKind, LostDelivery, LostTotal, Report};
-pub use settings::Settings;
-pub use totals::{Full, Gauge, Usage};
+pub use report::{
+    DamageKind, DamagedRange, JournalReport, LedgerCorrection, LostDelivery, LostTotal,
+};
+pub use settings::JournalSettings;
+pub use totals::{JournalFull, JournalUsage, UsageGauge};
 pub use watch::SyncTimes;
-pub use writer::{AppendError, DurableTicket, Health, NotDurable};
 
 use std::sync::Arc;
 
@@ -64,16 +68,16 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum Journal {
     /// Nothing outlives the process.
-    Memory(Memory),
+    Memory(MemoryJournal),
     /// What is acknowledged as durable outlives the machine's power.
-    Disk(Disk),
+    Disk(DiskJournal),
 }
 
 impl Journal {
     /// A journal in memory of at most `bytes_max` bytes.
     #[must_use]
     pub fn memory(bytes_max: u64) -> Self {
-        Self::Memory(Memory::new(bytes_max))
+        Self::Memory(MemoryJournal::new(bytes_max))
     }
 
     /// The word for status and metrics.
@@ -96,7 +100,7 @@ impl Journal {
 
     /// The journal on disk, if it is one.
     #[must_use]
-    pub fn disk(&self) -> Option<&Disk> {
+    pub fn disk(&self) -> Option<&DiskJournal> {
         match self {
             Self::Memory(_) => None,
             Self::Disk(disk) => Some(disk),
@@ -105,10 +109,10 @@ impl Journal {
 
     /// A handle that reads usage without the journal.
     #[must_use]
-    pub fn gauge(&self) -> Gauge {
+    pub fn gauge(&self) -> UsageGauge {
         match self {
-            Self::Memory(memory) => Gauge(Arc::clone(memory.totals())),
-            Self::Disk(disk) => Gauge(Arc::clone(disk.totals())),
+            Self::Memory(memory) => UsageGauge(Arc::clone(memory.totals())),
+            Self::Disk(disk) => UsageGauge(Arc::clone(disk.totals())),
         }
     }
 }
@@ -133,14 +137,14 @@ mod tests {
     #[test]
     fn a_batch_is_appended_whole_or_not_at_all() {
         let bytes = event().event.size() as u64;
-        let mut journal = Memory::new(3 * bytes);
+        let mut journal = MemoryJournal::new(3 * bytes);
         let entries = journal.append(vec![event(), event()]).unwrap();
         let numbered: Vec<_> = entries.iter().map(|one| (one.sequence, one.twin)).collect();
         assert_eq!(numbered, [(1, 7), (2, 7)]);
         let full = journal.append(vec![event(), event()]).unwrap_err();
         assert_eq!(
             full,
-            Full {
+            JournalFull {
                 bytes: 2 * bytes,
                 bytes_new: 2 * bytes,
                 bytes_max: 3 * bytes
@@ -151,7 +155,7 @@ mod tests {
 
     #[test]
     fn bytes_come_back_when_the_last_lane_lets_go() {
-        let mut journal = Memory::new(1 << 20);
+        let mut journal = MemoryJournal::new(1 << 20);
         let entry = journal.append(vec![event()]).unwrap().remove(0);
         let gauge = Journal::Memory(journal).gauge();
         let second_lane = entry.clone();

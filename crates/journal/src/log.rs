@@ -5,18 +5,20 @@
 //! in a newer one; segments go oldest first, one at a time, so that those on disk are always
 //! without a gap.
 
-use super::compact::{Copies, Copying, SegmentUse};
+use super::compact::{Compaction, CompactionState, SegmentUse};
 use super::file_names::{QUARANTINED, free_name, segment_name};
 use super::frame::{self, FramePlace};
-use super::group::{Layout, Work};
-use super::index::{Index, SharedIndex};
-use super::manifest::{Manifest, ManifestFile};
-use super::prepare::Next;
-use super::record::{Record, Segment};
+use super::group::{GroupLayout, GroupWork};
+use super::index::{LogIndex, SharedIndex};
+use super::manifest::{ManifestContent, ManifestFile};
+use super::prepare::NextSegment;
+use super::record::{JournalRecord, SegmentHead};
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::{Held, Totals};
+use super::totals::{HeldSize, UsageTotals};
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
@@ -30,7 +32,7 @@ const RECORDS_PER_LOCK: usize = 256;
 
 /// Why a group is not on disk.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum CommitFailure {
     /// Nothing of it counts; another segment may take the next group.
     #[error("segment {segment} of the journal: {step} failed")]
     Write {
@@ -43,9 +45,22 @@ pub(crate) enum Failure {
     Sync { segment: u64, source: io::Error },
 }
 
+impl CommitFailure {
+    /// An error with its causes, in one line.
+    pub(super) fn reason(&self) -> Arc<str> {
+        let mut reason = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(reason, ": {error}").expect("a String takes all");
+            cause = error.source();
+        }
+        reason.into()
+    }
+}
+
 /// The segment that is written to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Active {
+pub(crate) struct ActiveSegment {
     pub(crate) id: u64,
     /// Where the next group goes; everything before is synced.
     pub(crate) end: u64,
@@ -55,22 +70,22 @@ pub(crate) struct Active {
 }
 
 /// The log and what it says.
-pub(crate) struct Log {
+pub(crate) struct SegmentLog {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) time: Arc<JournalTime>,
     pub(crate) segment_bytes: u64,
     pub(crate) index: SharedIndex,
-    pub(crate) totals: Arc<Totals>,
+    pub(crate) totals: Arc<UsageTotals>,
     /// The files there are, with their lengths.
     pub(crate) segments: BTreeMap<u64, u64>,
-    pub(crate) active: Active,
+    pub(crate) active: ActiveSegment,
     /// The segment and the offset up to which the log is on disk.
     pub(crate) synced: (u64, u64),
     pub(crate) groups: u64,
     pub(crate) buffer: Vec<u8>,
-    pub(crate) copying: Copying,
-    pub(crate) next: Next,
+    pub(crate) copying: CompactionState,
+    pub(crate) next: NextSegment,
     /// Segments before this one are done, and the group that was written last has the counts.
     pub(crate) counted: Option<u64>,
     /// A segment that could not be removed; tried again when the next one begins.
@@ -85,9 +100,9 @@ pub(crate) struct Log {
     pub(crate) manifest: ManifestFile,
 }
 
-impl Log {
+impl SegmentLog {
     /// Brings `work` to disk as one group. When it fails nothing of it counts.
-    pub(crate) fn commit<W>(&mut self, work: &Work<W>) -> Result<(), Failure> {
+    pub(crate) fn commit<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
         let copies = self.copying.copies(&self.segment_use());
         let oldest = self.releasable();
         self.encode(work, &copies, oldest, None);
@@ -113,9 +128,9 @@ impl Log {
 
     /// Lays out a group that carries nothing forward and begins no segment; says whether it fits into
     /// `room` bytes.
-    pub(super) fn group_fits<W>(&mut self, work: &Work<W>, room: u64) -> bool {
+    pub(super) fn group_fits<W>(&mut self, work: &GroupWork<W>, room: u64) -> bool {
         let oldest = self.releasable();
-        self.encode(work, &Copies::default(), oldest, None);
+        self.encode(work, &Compaction::default(), oldest, None);
         self.buffer.len() as u64 <= room
     }
 
@@ -136,7 +151,7 @@ impl Log {
     }
 
     /// Writes and syncs the group in the buffer, which is `work`, and notes what it says.
-    pub(super) fn write_group<W>(&mut self, work: &Work<W>) -> Result<(), Failure> {
+    pub(super) fn write_group<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
         self.counted = self.releasable();
         self.write()?;
         self.apply(work.held());
@@ -150,9 +165,9 @@ impl Log {
     }
 
     /// What the manifest has to say now.
-    fn present(&self, next_sequence: u64) -> Manifest {
+    fn present(&self, next_sequence: u64) -> ManifestContent {
         let index = self.index.lock();
-        Manifest {
+        ManifestContent {
             oldest: self.segments.keys().next().copied().unwrap_or(0),
             newest: self.newest,
             last: self.synced.0,
@@ -167,7 +182,7 @@ impl Log {
     }
 
     /// Seals, writes and syncs the group in the buffer.
-    fn write(&mut self) -> Result<(), Failure> {
+    fn write(&mut self) -> Result<(), CommitFailure> {
         let base = self.active.end;
         let id = self.active.id;
         let mut at = 0;
@@ -184,14 +199,14 @@ impl Log {
         if let Err(source) = written {
             self.active.sealed = true;
             let (segment, step) = (id, "write");
-            return Err(Failure::Write {
+            return Err(CommitFailure::Write {
                 segment,
                 step,
                 source,
             });
         }
         let synced = self.storage.sync_data(&name);
-        synced.map_err(|source| Failure::Sync {
+        synced.map_err(|source| CommitFailure::Sync {
             segment: id,
             source,
         })
@@ -226,7 +241,7 @@ impl Log {
 
     /// Notes in the index what the group in the buffer says, and moves on behind it. `reserved` is
     /// what its batches hold.
-    fn apply(&mut self, reserved: Held) {
+    fn apply(&mut self, reserved: HeldSize) {
         let index = self.index.clone();
         let before = index.lock().held();
         let mut at = 0;
@@ -242,7 +257,7 @@ impl Log {
                     offset: self.active.end + at as u64,
                     bytes: u32::try_from(bytes).expect("frames are far below 4 GiB"),
                 };
-                if let Ok(record) = Record::decode(&frame) {
+                if let Ok(record) = JournalRecord::decode(&frame) {
                     index.apply(&record, place);
                 }
                 at += bytes;
@@ -255,14 +270,14 @@ impl Log {
     }
 
     /// Begins a new segment with the group that waits; what the old one has left is not used.
-    fn roll<W>(&mut self, work: &Work<W>, copies: &Copies) -> Result<(), Failure> {
+    fn roll<W>(&mut self, work: &GroupWork<W>, copies: &Compaction) -> Result<(), CommitFailure> {
         let blank = self.blank.take();
         let id = blank.map_or(self.newest + 1, |(id, _)| id);
         if !self.manifest.is_there() {
             let present = self.present(work.first_sequence());
             self.manifest.sync(present);
         }
-        let header = Segment {
+        let header = SegmentHead {
             id,
             first_sequence: work.first_sequence(),
             created: self.clock.now(),
@@ -272,7 +287,7 @@ impl Log {
         let oldest = self.releasable();
         self.encode(work, copies, oldest, Some((header, 0)));
         let length = self.length_for(self.buffer.len() as u64, !work.batches.is_empty());
-        let failed = |step, source| Failure::Write {
+        let failed = |step, source| CommitFailure::Write {
             segment: id,
             step,
             source,
@@ -289,20 +304,20 @@ impl Log {
         self.segments.insert(id, length);
         self.newest = id;
         self.stuck = None;
-        self.active = Active {
+        self.active = ActiveSegment {
             id,
             end: 0,
             length,
             sealed: false,
         };
         let synced = self.storage.sync_dir();
-        synced.map_err(|source| Failure::Sync {
+        synced.map_err(|source| CommitFailure::Sync {
             segment: id,
             source,
         })?;
         // The file is there for good, and nothing of it counts yet: all else stays as it is.
         let oldest = self.segments.keys().next().copied().unwrap_or(id);
-        self.manifest.sync(Manifest {
+        self.manifest.sync(ManifestContent {
             oldest,
             newest: id,
             ..self.manifest.written()
@@ -332,16 +347,16 @@ impl Log {
     /// Lays the group out in the buffer, without checksums.
     fn encode<W>(
         &mut self,
-        work: &Work<W>,
-        copies: &Copies,
+        work: &GroupWork<W>,
+        copies: &Compaction,
         oldest: Option<u64>,
-        header: Option<(Segment, u64)>,
+        header: Option<(SegmentHead, u64)>,
     ) {
         let index = self.index.clone();
-        let index: Option<std::sync::MutexGuard<'_, Index>> =
+        let index: Option<std::sync::MutexGuard<'_, LogIndex>> =
             (header.is_some() || oldest.is_some()).then(|| index.lock());
         let oldest = oldest.or_else(|| self.segments.keys().next().copied());
-        let layout = Layout {
+        let layout = GroupLayout {
             number: self.groups,
             synced: self.synced,
             header,
@@ -358,7 +373,7 @@ impl Log {
     /// Unlinks segments before `oldest`. What fails is tried again later.
     fn unlink_before(&mut self, oldest: u64) {
         if self.segments.range(..oldest).next().is_some() {
-            self.manifest.sync(Manifest {
+            self.manifest.sync(ManifestContent {
                 oldest,
                 ..self.manifest.written()
             });

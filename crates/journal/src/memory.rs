@@ -1,28 +1,28 @@
 //! The journal in memory: nothing outlives the process.
 
-use super::totals::{Held, Totals};
-use super::{Entry, Full, NewEvent};
+use super::totals::{HeldSize, UsageTotals};
+use super::{JournalEntry, JournalFull, NewEvent};
 use std::sync::Arc;
 use twinroute_model::event::Event;
 
 /// The journal in memory.
 #[derive(Debug)]
-pub struct Memory {
-    totals: Arc<Totals>,
+pub struct MemoryJournal {
+    totals: Arc<UsageTotals>,
     next_sequence: u64,
 }
 
-impl Memory {
+impl MemoryJournal {
     /// Holds at most `bytes_max` bytes of events.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
         Self {
-            totals: Arc::new(Totals::in_memory(bytes_max)),
+            totals: Arc::new(UsageTotals::in_memory(bytes_max)),
             next_sequence: 1,
         }
     }
 
-    pub(super) fn totals(&self) -> &Arc<Totals> {
+    pub(super) fn totals(&self) -> &Arc<UsageTotals> {
         &self.totals
     }
 
@@ -33,41 +33,45 @@ impl Memory {
     /// Appends a batch, whole or not at all, and numbers it without a gap.
     ///
     /// # Errors
-    /// [`Full`] when it would pass the limit.
-    pub fn append(&mut self, mut batch: Vec<NewEvent>) -> Result<Vec<Entry>, Full> {
+    /// [`JournalFull`] when it would pass the limit.
+    pub fn append(&mut self, mut batch: Vec<NewEvent>) -> Result<Vec<JournalEntry>, JournalFull> {
         self.append_from(&mut batch)
     }
 
-    /// As [`Memory::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
+    /// As [`MemoryJournal::append`]; what is not taken stays in `batch`, which is empty afterwards otherwise.
     ///
     /// # Errors
-    /// [`Full`] when it would pass the limit.
-    pub fn append_from(&mut self, batch: &mut Vec<NewEvent>) -> Result<Vec<Entry>, Full> {
+    /// [`JournalFull`] when it would pass the limit.
+    pub fn append_from(
+        &mut self,
+        batch: &mut Vec<NewEvent>,
+    ) -> Result<Vec<JournalEntry>, JournalFull> {
         let bytes = batch.iter().map(|new| new.event.size() as u64).sum();
-        self.totals.reserve(Held {
+        self.totals.reserve(HeldSize {
             events: batch.len() as u64,
             bytes,
         })?;
-        let events = batch.drain(..).map(|new| (new.event, new.twin));
-        Ok(self.number(events))
+        Ok(self.number(batch.drain(..)))
     }
 
     /// Appends an event that takes the place of another: it is taken though the limit be passed, for the
     /// moment until the other is let go.
-    pub fn exchange(&mut self, event: Event, twin: u64) -> Entry {
-        self.totals.take(Held {
+    pub fn exchange(&mut self, event: Event, twin: u64) -> JournalEntry {
+        self.totals.take(HeldSize {
             events: 1,
             bytes: event.size() as u64,
         });
-        self.number(std::iter::once((event, twin))).remove(0)
+        let lanes = Vec::new();
+        let new = NewEvent { event, twin, lanes };
+        self.number(std::iter::once(new)).remove(0)
     }
 
     /// Numbers events whose room was taken.
-    fn number(&mut self, events: impl Iterator<Item = (Event, u64)>) -> Vec<Entry> {
-        let entry = |(event, twin)| {
+    fn number(&mut self, events: impl Iterator<Item = NewEvent>) -> Vec<JournalEntry> {
+        let entry = |new: NewEvent| {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            Entry::new(sequence, event, twin, &self.totals)
+            JournalEntry::new(sequence, new.event, new.twin, &self.totals)
         };
         events.map(entry).collect()
     }

@@ -3,33 +3,33 @@
 
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, pending, repaired};
 use super::super::file_names::{MANIFEST, segment_of};
-use super::super::keys::Sealing;
-use super::super::record::Record;
+use super::super::keys::EventSealing;
+use super::super::record::JournalRecord;
 use super::super::report::DamageKind;
-use super::super::sim::{Fault, Leaves, Sim};
-use super::super::storage::{Folder, Storage};
-use super::super::{Disk, LaneNumber, Recovered, verify};
+use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use super::super::storage::{FolderStorage, Storage};
+use super::super::{DiskJournal, LaneId, RecoveredJournal, verify};
 use super::*;
-use crate::ledger::{Discard, Fate};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The segments, oldest first.
-fn segments(sim: &Sim) -> Vec<String> {
+fn segments(sim: &SimulatedDisk) -> Vec<String> {
     let mut names = sim.list().unwrap();
     names.retain(|name| segment_of(name).is_some());
     names
 }
 
 /// Where the used bytes of a file end.
-fn used(sim: &Sim, name: &str) -> usize {
+fn used(sim: &SimulatedDisk, name: &str) -> usize {
     let file = sim.contents(name).unwrap();
     file.iter().rposition(|byte| *byte != 0).unwrap() + 1
 }
 
 /// A journal of three segments that was killed, with so many events waiting for one lane.
-fn three_segments() -> (Sim, u64) {
-    let sim = Sim::default();
+fn three_segments() -> (SimulatedDisk, u64) {
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let mut events = 0;
@@ -39,19 +39,19 @@ fn three_segments() -> (Sim, u64) {
         events += 1;
         in_third += u64::from(segments(&sim).len() == 3);
     }
-    crash(&sim, disk, Leaves::All);
+    crash(&sim, disk, PowerLossRemains::All);
     assert_eq!(segments(&sim).len(), 3);
     (sim, events)
 }
 
-const HUB: LaneNumber = LaneNumber(1);
+const HUB: LaneId = LaneId(1);
 
 /// Everything that is lost, and what waits, as a start has it.
-fn accounts(recovered: &Recovered) -> (u64, u64) {
+fn accounts(recovered: &RecoveredJournal) -> (u64, u64) {
     let lanes = recovered.lanes.iter();
     let known: u64 = lanes
         .clone()
-        .map(|lane| lane.ledger.discarded(Discard::Lost))
+        .map(|lane| lane.ledger.discarded(DiscardReason::Lost))
         .sum();
     let waiting: usize = lanes.map(|lane| lane.pending.len()).sum();
     let lost = known + recovered.lost_unknown;
@@ -60,7 +60,7 @@ fn accounts(recovered: &Recovered) -> (u64, u64) {
 }
 
 /// Holds all books of a damaged journal against each other, over two starts; gives what was lost.
-fn held_against_each_other(sim: &Sim, events: u64) -> u64 {
+fn held_against_each_other(sim: &SimulatedDisk, events: u64) -> u64 {
     let report = super::read(sim, &mut |_, _| {}).unwrap().report;
     assert!(!report.is_whole(), "{report}");
     let mut lost_before = None;
@@ -83,9 +83,9 @@ fn held_against_each_other(sim: &Sim, events: u64) -> u64 {
         );
         lost_before = Some(lost);
         let next = append(&disk, "next", &[HUB]);
-        disk.settle(HUB, &[(next, Fate::Delivered)]);
+        disk.settle(HUB, &[(next, DeliverySettlement::Delivered)]);
         disk.flush().wait().unwrap();
-        crash(sim, disk, Leaves::All);
+        crash(sim, disk, PowerLossRemains::All);
     }
     lost_before.unwrap()
 }
@@ -95,10 +95,10 @@ fn segments_missing_the_newest_is_gone_or_empty_or_zero() {
     let (sim, events) = three_segments();
     let newest = segments(&sim).pop().unwrap();
     let length = sim.contents(&newest).unwrap().len();
-    let alone = |sim: &Sim| {
+    let alone = |sim: &SimulatedDisk| {
         let mut found = 0;
         super::read(sim, &mut |place, record| {
-            let is_new = matches!(record, Record::Event { .. });
+            let is_new = matches!(record, JournalRecord::Event { .. });
             found += u64::from(is_new && segment_name(place.segment) == newest);
         })
         .unwrap();
@@ -158,7 +158,7 @@ fn segments_missing_an_older_one_is_gone_or_all() {
 /// What is settled behind a segment that is gone was not lost with it.
 #[test]
 fn segments_missing_what_was_settled_later_is_not_lost() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");
     let first = append(&disk, "first", &[hub]);
@@ -168,16 +168,16 @@ fn segments_missing_what_was_settled_later_is_not_lost() {
         append(&disk, &id.to_string(), &[hub]);
         id += 1;
     }
-    disk.settle(hub, &[(second, Fate::Delivered)]);
+    disk.settle(hub, &[(second, DeliverySettlement::Delivered)]);
     disk.flush().wait().unwrap();
-    crash(&sim, disk, Leaves::All);
+    crash(&sim, disk, PowerLossRemains::All);
     let whole = super::read(&sim, &mut |_, _| {}).unwrap().report;
     sim.delete(&segments(&sim)[0]);
     let (_, recovered) = open(&sim, SETTINGS);
     let hub = &recovered.lanes[0];
     let waiting = hub.pending.len() as u64;
     assert_eq!(hub.ledger.delivered, 1, "{}", recovered.report);
-    let lost = hub.ledger.discarded(Discard::Lost);
+    let lost = hub.ledger.discarded(DiscardReason::Lost);
     assert_eq!(
         lost + waiting,
         whole.deliveries_open,
@@ -216,11 +216,15 @@ fn segments_missing_swapped_names_survive_a_crash_in_between() {
     let names = segments(&sim);
     sim.swap(&names[0], &names[1]);
     for calls in 0..6 {
-        for leaves in [Leaves::All, Leaves::Nothing, Leaves::Some(calls)] {
+        for leaves in [
+            PowerLossRemains::All,
+            PowerLossRemains::Nothing,
+            PowerLossRemains::Some(calls),
+        ] {
             let sim = sim.fork();
-            sim.fail_after(calls, Fault::PowerOff);
+            sim.fail_after(calls, DiskFault::PowerOff);
             let storage = Arc::new(sim.clone());
-            drop(Disk::open(SETTINGS, storage, clock()));
+            drop(DiskJournal::open(SETTINGS, storage, clock()));
             sim.power_off();
             sim.power_on(leaves);
             let (_, recovered) = open(&sim, SETTINGS);
@@ -255,10 +259,10 @@ fn segments_missing_what_is_damaged_is_set_aside_when_it_is_done() {
     sim.overwrite(&oldest, middle, &[0xff; 300]);
     let damaged = sim.contents(&oldest).unwrap();
     let (disk, recovered) = open(&sim, SETTINGS);
-    let fates = pending(&recovered, HUB)
+    let settlements = pending(&recovered, HUB)
         .into_iter()
-        .map(|sequence| (sequence, Fate::Delivered));
-    disk.settle(HUB, &fates.collect::<Vec<_>>());
+        .map(|sequence| (sequence, DeliverySettlement::Delivered));
+    disk.settle(HUB, &settlements.collect::<Vec<_>>());
     for _ in 0..4 {
         disk.flush().wait().unwrap();
     }
@@ -316,14 +320,18 @@ fn segments_missing_the_manifest_itself() {
 #[test]
 fn segments_missing_is_never_said_of_a_crash() {
     for calls in 0..60 {
-        for leaves in [Leaves::All, Leaves::Nothing, Leaves::Some(calls)] {
-            let sim = Sim::default();
+        for leaves in [
+            PowerLossRemains::All,
+            PowerLossRemains::Nothing,
+            PowerLossRemains::Some(calls),
+        ] {
+            let sim = SimulatedDisk::default();
             let (disk, _) = open(&sim, SETTINGS);
             let hub = lane(&disk, "hub");
             for id in 0..24 {
                 append(&disk, &id.to_string(), &[hub]);
             }
-            sim.fail_after(calls, Fault::PowerOff);
+            sim.fail_after(calls, DiskFault::PowerOff);
             let mut acknowledged = Vec::new();
             for id in 24..64 {
                 let batch = vec![super::super::disk::tests::new(&id.to_string(), &[hub])];
@@ -335,7 +343,7 @@ fn segments_missing_is_never_said_of_a_crash() {
                 }
                 let sequence = appended.entries[0].sequence;
                 acknowledged.push(sequence);
-                disk.settle(hub, &[(sequence - 20, Fate::Delivered)]);
+                disk.settle(hub, &[(sequence - 20, DeliverySettlement::Delivered)]);
             }
             crash(&sim, disk, leaves);
             let (_, recovered) = open(&sim, SETTINGS);
@@ -370,9 +378,12 @@ fn segment_number_that_there_never_was_is_set_aside() {
                 assert_eq!(accounts(&recovered), (0, events), "{odd}");
                 assert_eq!(recovered.report.is_whole(), start > 0, "{odd}");
                 append(&disk, "next", &[HUB]);
-                disk.settle(HUB, &[(recovered.next_sequence, Fate::Delivered)]);
+                disk.settle(
+                    HUB,
+                    &[(recovered.next_sequence, DeliverySettlement::Delivered)],
+                );
                 disk.flush().wait().unwrap();
-                crash(&sim, disk, Leaves::All);
+                crash(&sim, disk, PowerLossRemains::All);
             }
             assert!(
                 sim.contents(&format!("quarantine-{odd}")).is_some(),
@@ -388,8 +399,8 @@ fn segment_number_of_a_folder_or_a_link_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let open = || {
-        let storage: Arc<dyn Storage> = Arc::new(Folder::create(path).unwrap());
-        Disk::open(SETTINGS, storage, clock()).unwrap()
+        let storage: Arc<dyn Storage> = Arc::new(FolderStorage::create(path).unwrap());
+        DiskJournal::open(SETTINGS, storage, clock()).unwrap()
     };
     let (disk, _) = open();
     let hub = lane(&disk, "hub");
@@ -399,7 +410,7 @@ fn segment_number_of_a_folder_or_a_link_is_set_aside() {
     let target = path.join("elsewhere");
     std::fs::write(&target, b"elsewhere").unwrap();
     std::os::unix::fs::symlink(&target, path.join("0000000000000003.seg")).unwrap();
-    let report = verify(path, &Sealing::Off).unwrap();
+    let report = verify(path, &EventSealing::Off).unwrap();
     assert_eq!(
         (report.damage.len(), report.events_open),
         (2, 1),

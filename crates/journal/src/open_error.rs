@@ -6,7 +6,7 @@ use std::io;
 
 /// Why a journal does not open.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum JournalOpenError {
     /// Another process, or another part of this one, has it open.
     #[error("journal {path}: another process has it open")]
     Locked {
@@ -82,7 +82,7 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
+impl JournalOpenError {
     pub(crate) fn locking(storage: &dyn Storage, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::WouldBlock => Self::Locked {

@@ -5,38 +5,38 @@
 //! little more than itself in a crowd, and one that is alone keeps next to nothing alive.
 
 use super::frame::FramePlace;
-use super::record::Open;
+use super::record::OpenDelivery;
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
 
 /// An event with deliveries that are not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Live {
+pub(crate) struct LiveEvent {
     pub(crate) place: FramePlace,
     pub(crate) accepted_at: Timestamp,
     /// The same in journal time, in milliseconds.
     pub(crate) accepted_in: u64,
     /// Stable hash of its twin.
     pub(crate) twin: u64,
-    pub(crate) open: Opens,
+    pub(crate) open: OpenDeliveries,
 }
 
 /// The deliveries of an event that are not settled: nearly always one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Opens {
-    One(Open),
-    Many(Vec<Open>),
+pub(crate) enum OpenDeliveries {
+    One(OpenDelivery),
+    Many(Vec<OpenDelivery>),
 }
 
-impl Opens {
-    pub(crate) fn as_slice(&self) -> &[Open] {
+impl OpenDeliveries {
+    pub(crate) fn as_slice(&self) -> &[OpenDelivery] {
         match self {
             Self::One(open) => std::slice::from_ref(open),
             Self::Many(open) => open,
         }
     }
 
-    pub(crate) fn of_lane(&mut self, lane: u32) -> Option<&mut Open> {
+    pub(crate) fn of_lane(&mut self, lane: u32) -> Option<&mut OpenDelivery> {
         match self {
             Self::One(open) => (open.lane == lane).then_some(open),
             Self::Many(open) => open.iter_mut().find(|open| open.lane == lane),
@@ -46,8 +46,8 @@ impl Opens {
 
 /// Live events by sequence.
 #[derive(Debug, Default)]
-pub(crate) struct Pages {
-    pages: BTreeMap<u64, Page>,
+pub(crate) struct LiveEvents {
+    pages: BTreeMap<u64, LiveEventPage>,
     events: usize,
 }
 
@@ -55,13 +55,13 @@ const PAGE: u64 = 64;
 
 /// The events of 64 sequences that are there, in order.
 #[derive(Debug, Default)]
-struct Page {
+struct LiveEventPage {
     /// A bit for each sequence whose event is there.
     present: u64,
-    events: Vec<Live>,
+    events: Vec<LiveEvent>,
 }
 
-impl Page {
+impl LiveEventPage {
     /// Where the event stands, or would.
     fn rank(&self, bit: u64) -> usize {
         (self.present & (bit - 1)).count_ones() as usize
@@ -80,19 +80,19 @@ const fn locate(sequence: u64) -> (u64, u64) {
     (sequence / PAGE, 1 << (sequence % PAGE))
 }
 
-impl Pages {
+impl LiveEvents {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.events
     }
 
-    pub(crate) fn get(&self, sequence: u64) -> Option<&Live> {
+    pub(crate) fn get(&self, sequence: u64) -> Option<&LiveEvent> {
         let (number, bit) = locate(sequence);
         let page = self.pages.get(&number)?;
         (page.present & bit != 0).then(|| &page.events[page.rank(bit)])
     }
 
-    pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Live> {
+    pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut LiveEvent> {
         let (number, bit) = locate(sequence);
         let page = self.pages.get_mut(&number)?;
         let rank = page.rank(bit);
@@ -100,7 +100,7 @@ impl Pages {
     }
 
     /// Puts an event in and gives the one whose place it took.
-    pub(crate) fn insert(&mut self, sequence: u64, live: Live) -> Option<Live> {
+    pub(crate) fn insert(&mut self, sequence: u64, live: LiveEvent) -> Option<LiveEvent> {
         let (number, bit) = locate(sequence);
         let page = self.pages.entry(number).or_default();
         let rank = page.rank(bit);
@@ -113,7 +113,7 @@ impl Pages {
         None
     }
 
-    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Live> {
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<LiveEvent> {
         let (number, bit) = locate(sequence);
         let page = self.pages.get_mut(&number)?;
         if page.present & bit == 0 {
@@ -131,15 +131,15 @@ impl Pages {
     }
 
     /// All from `sequence` on, in order.
-    pub(crate) fn from(&self, sequence: u64) -> impl Iterator<Item = (u64, &Live)> {
+    pub(crate) fn from(&self, sequence: u64) -> impl Iterator<Item = (u64, &LiveEvent)> {
         let pages = self.pages.range(sequence / PAGE..);
         let all = pages.flat_map(|(number, page)| page.with_sequences(*number));
         all.skip_while(move |(found, _)| *found < sequence)
     }
 }
 
-impl Page {
-    fn with_sequences(&self, number: u64) -> impl Iterator<Item = (u64, &Live)> {
+impl LiveEventPage {
+    fn with_sequences(&self, number: u64) -> impl Iterator<Item = (u64, &LiveEvent)> {
         let mut left = self.present;
         self.events.iter().map(move |live| {
             let bit = u64::from(left.trailing_zeros());
@@ -154,8 +154,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn live(offset: u64) -> Live {
-        Live {
+    fn live(offset: u64) -> LiveEvent {
+        LiveEvent {
             place: FramePlace {
                 segment: 1,
                 offset,
@@ -164,14 +164,14 @@ mod tests {
             accepted_at: Timestamp::from_unix_millis(0),
             accepted_in: 0,
             twin: 0,
-            open: Opens::One(Open::fresh(1)),
+            open: OpenDeliveries::One(OpenDelivery::fresh(1)),
         }
     }
 
     #[test]
     fn a_live_event_of_one_lane_is_small() {
-        assert!(size_of::<Live>() <= 80, "{}", size_of::<Live>());
-        let mut pages = Pages::default();
+        assert!(size_of::<LiveEvent>() <= 80, "{}", size_of::<LiveEvent>());
+        let mut pages = LiveEvents::default();
         for sequence in 0..10 * PAGE {
             pages.insert(sequence, live(0));
         }
@@ -197,7 +197,7 @@ mod tests {
         #[test]
         fn they_are_a_map(steps in prop::collection::vec((0_u64..300, 0_u64..4), 0..400)) {
             let mut model = BTreeMap::new();
-            let mut pages = Pages::default();
+            let mut pages = LiveEvents::default();
             for (sequence, what) in steps {
                 if what == 0 {
                     prop_assert_eq!(pages.remove(sequence), model.remove(&sequence));

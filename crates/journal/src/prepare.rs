@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 /// The next segment's file.
-pub(crate) struct Next {
+pub(crate) struct NextSegment {
     storage: Arc<dyn Storage>,
-    state: State,
+    state: NextSegmentState,
 }
 
-enum State {
+enum NextSegmentState {
     /// Nothing was begun.
     Idle,
     /// A thread writes it.
@@ -23,30 +23,30 @@ enum State {
     Failed,
 }
 
-impl Next {
+impl NextSegment {
     pub(crate) fn new(storage: &Arc<dyn Storage>) -> Self {
         Self {
             storage: Arc::clone(storage),
-            state: State::Idle,
+            state: NextSegmentState::Idle,
         }
     }
 
     /// Begins to make it, unless that was done before.
     pub(crate) fn begin(&mut self, bytes: u64) {
-        if !matches!(self.state, State::Idle) {
+        if !matches!(self.state, NextSegmentState::Idle) {
             return;
         }
         if !self.storage.is_concurrent() {
             let made = self.storage.create(NEXT_SEGMENT, bytes);
-            self.state = State::of(made, bytes);
+            self.state = NextSegmentState::of(made, bytes);
             return;
         }
         let storage = Arc::clone(&self.storage);
         let thread = Builder::new().name("journal-next".to_owned());
         let made = thread.spawn(move || storage.create(NEXT_SEGMENT, bytes));
         self.state = match made {
-            Ok(thread) => State::Made(thread, bytes),
-            Err(error) => State::of(Err(error), bytes),
+            Ok(thread) => NextSegmentState::Made(thread, bytes),
+            Err(error) => NextSegmentState::of(Err(error), bytes),
         };
     }
 
@@ -55,9 +55,9 @@ impl Next {
     pub(crate) fn take(&mut self, segment: u64, bytes: u64) -> Option<u64> {
         self.settle();
         match self.state {
-            State::Ready(length) if length >= bytes => {
+            NextSegmentState::Ready(length) if length >= bytes => {
                 let renamed = self.storage.rename(NEXT_SEGMENT, &segment_name(segment));
-                self.state = State::Idle;
+                self.state = NextSegmentState::Idle;
                 if let Err(error) = renamed {
                     tracing::warn!(segment, %error, "the segment that was prepared cannot be used");
                     self.remove();
@@ -65,8 +65,8 @@ impl Next {
                 }
                 Some(length)
             }
-            State::Failed => {
-                self.state = State::Idle;
+            NextSegmentState::Failed => {
+                self.state = NextSegmentState::Idle;
                 None
             }
             _ => None,
@@ -76,10 +76,10 @@ impl Next {
     /// Makes a segment's file now. It has its name once all of it is there.
     pub(crate) fn make(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
         self.settle();
-        if matches!(self.state, State::Ready(_)) {
+        if matches!(self.state, NextSegmentState::Ready(_)) {
             // It is too short.
             self.remove();
-            self.state = State::Idle;
+            self.state = NextSegmentState::Idle;
         }
         match self.storage.create(NEXT_SEGMENT, bytes) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -98,17 +98,17 @@ impl Next {
     /// Bytes of the file, also while it is made.
     pub(crate) fn bytes(&self) -> u64 {
         match self.state {
-            State::Made(_, bytes) | State::Ready(bytes) => bytes,
-            State::Idle | State::Failed => 0,
+            NextSegmentState::Made(_, bytes) | NextSegmentState::Ready(bytes) => bytes,
+            NextSegmentState::Idle | NextSegmentState::Failed => 0,
         }
     }
 
     /// Waits for the thread.
     fn settle(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Made(thread, bytes) => {
+        self.state = match std::mem::replace(&mut self.state, NextSegmentState::Idle) {
+            NextSegmentState::Made(thread, bytes) => {
                 let panicked = |_| Err(io::Error::other("the thread panicked"));
-                State::of(thread.join().unwrap_or_else(panicked), bytes)
+                NextSegmentState::of(thread.join().unwrap_or_else(panicked), bytes)
             }
             state => state,
         };
@@ -121,7 +121,7 @@ impl Next {
     }
 }
 
-impl State {
+impl NextSegmentState {
     fn of(made: io::Result<()>, bytes: u64) -> Self {
         match made {
             Ok(()) => Self::Ready(bytes),
@@ -137,11 +137,11 @@ impl State {
     }
 }
 
-impl Drop for Next {
+impl Drop for NextSegment {
     /// Nothing is written to the folder after this, and nothing left in it.
     fn drop(&mut self) {
         self.settle();
-        if matches!(self.state, State::Ready(_)) {
+        if matches!(self.state, NextSegmentState::Ready(_)) {
             self.remove();
         }
     }

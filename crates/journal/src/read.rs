@@ -3,8 +3,8 @@
 use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
 use super::index::SharedIndex;
-use super::keys::Keys;
-use super::record::Record;
+use super::keys::DataKeys;
+use super::record::JournalRecord;
 use super::storage::Storage;
 use std::collections::BTreeSet;
 use std::io;
@@ -13,7 +13,7 @@ use twinroute_model::event::Event;
 
 /// An event that cannot be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableEvent {
     /// All its deliveries are settled.
     #[error("it is not in the journal")]
     Settled,
@@ -39,16 +39,16 @@ pub(crate) fn read_frame(storage: &dyn Storage, place: FramePlace) -> io::Result
 }
 
 /// Reads events back. Many may at once.
-pub(crate) struct Reader {
+pub(crate) struct EventReader {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) index: SharedIndex,
-    keys: Keys,
+    keys: DataKeys,
     /// Damage that stands in the log of the program.
     told: Mutex<BTreeSet<FramePlace>>,
 }
 
-impl Reader {
-    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex, keys: Keys) -> Self {
+impl EventReader {
+    pub(crate) fn new(storage: Arc<dyn Storage>, index: SharedIndex, keys: DataKeys) -> Self {
         Self {
             storage,
             index,
@@ -58,10 +58,13 @@ impl Reader {
     }
 
     /// The events, in the order asked for.
-    pub(crate) fn read(&self, sequences: &[u64]) -> Vec<Result<Event, Unreadable>> {
+    pub(crate) fn read(&self, sequences: &[u64]) -> Vec<Result<Event, UnreadableEvent>> {
         let mut wanted = self.places(sequences);
         wanted.sort_unstable();
-        let mut read: Vec<_> = sequences.iter().map(|_| Err(Unreadable::Settled)).collect();
+        let mut read: Vec<_> = sequences
+            .iter()
+            .map(|_| Err(UnreadableEvent::Settled))
+            .collect();
         let mut buffer = Vec::new();
         for run in runs(&wanted) {
             let (first, last) = (run[0].0, run[run.len() - 1].0);
@@ -93,16 +96,16 @@ impl Reader {
 
     /// Reads an event that was not at `failed`: it may have been carried forward since. Only what
     /// stands at the same place still, and fails twice, is damaged.
-    fn again(&self, sequence: u64, mut failed: FramePlace) -> Result<Event, Unreadable> {
+    fn again(&self, sequence: u64, mut failed: FramePlace) -> Result<Event, UnreadableEvent> {
         let mut tried_twice = false;
         loop {
             let index = self.index.lock();
             let live = index.events.get(sequence).map(|live| live.place);
             drop(index);
-            let place = live.ok_or(Unreadable::Settled)?;
+            let place = live.ok_or(UnreadableEvent::Settled)?;
             if place == failed && tried_twice {
                 self.tell(sequence, place);
-                return Err(Unreadable::Damaged);
+                return Err(UnreadableEvent::Damaged);
             }
             tried_twice = place == failed;
             failed = place;
@@ -134,9 +137,9 @@ impl Reader {
 }
 
 /// The event in the frame at the start of `bytes`.
-fn event_at(bytes: &[u8], place: FramePlace, keys: &Keys) -> Option<Event> {
+fn event_at(bytes: &[u8], place: FramePlace, keys: &DataKeys) -> Option<Event> {
     let frame = frame::read_at(bytes, place.segment, place.offset)?;
-    keys.read_event(&Record::event_in(&frame)?)
+    keys.read_event(&JournalRecord::event_in(&frame)?)
 }
 
 /// Cuts sorted places into stretches that are worth reading at once.

@@ -6,12 +6,12 @@
 //!
 //! Reading changes nothing on disk.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::contents::LogContents;
 use super::file_names::segment_name;
-use super::fold::{Fold, RecordVisitor};
+use super::fold::{LogFold, RecordVisitor};
 use super::storage::Storage;
-use super::survey::{Survey, read_bytes};
+use super::survey::{FolderSurvey, read_bytes};
 use std::collections::BTreeMap;
 
 /// Numbers above this are refused: so many are left that none is ever reached by counting.
@@ -21,16 +21,16 @@ const NUMBERS_MAX: u64 = u64::MAX / 2;
 pub(crate) fn read(
     storage: &dyn Storage,
     visit: RecordVisitor<'_>,
-) -> Result<LogContents, OpenError> {
-    fold(storage, Survey::of(storage)?, visit)
+) -> Result<LogContents, JournalOpenError> {
+    fold(storage, FolderSurvey::of(storage)?, visit)
 }
 
 /// As [`read`], by one who is about to write: files that are not what their names say get other names.
-pub(crate) fn read_to_write(storage: &dyn Storage) -> Result<LogContents, OpenError> {
-    let mut survey = Survey::of(storage)?;
+pub(crate) fn read_to_write(storage: &dyn Storage) -> Result<LogContents, JournalOpenError> {
+    let mut survey = FolderSurvey::of(storage)?;
     survey.set_aside(storage)?;
     let found = fold(storage, survey, &mut |_, _| {})?;
-    let used_up = |what| OpenError::NumbersUsedUp {
+    let used_up = |what| JournalOpenError::NumbersUsedUp {
         path: storage.describe(),
         what,
     };
@@ -45,11 +45,11 @@ pub(crate) fn read_to_write(storage: &dyn Storage) -> Result<LogContents, OpenEr
 
 fn fold(
     storage: &dyn Storage,
-    survey: Survey,
+    survey: FolderSurvey,
     visit: RecordVisitor<'_>,
-) -> Result<LogContents, OpenError> {
+) -> Result<LogContents, JournalOpenError> {
     let limits = survey.limits();
-    let mut fold = Fold::new(survey.manifest.map(|found| found.manifest), visit);
+    let mut fold = LogFold::new(survey.manifest.map(|found| found.manifest), visit);
     fold.report_files(survey.damage);
     let mut buffer = Vec::new();
     let mut ahead = survey.segments.values().skip(1);

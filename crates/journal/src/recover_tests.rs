@@ -1,15 +1,17 @@
 use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin};
-use super::super::keys::Sealing;
+use super::super::keys::EventSealing;
 use super::super::keys::tests::{Stamps, seal};
-use super::super::sim::{Fault, Leaves, Sim};
-use super::super::{AppendError, Disk, Health, LaneNumber, LaneState, Recovered, Unreadable};
+use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use super::super::{
+    AppendError, DiskJournal, JournalHealth, LaneId, LaneState, RecoveredJournal, UnreadableEvent,
+};
 use super::*;
-use crate::ledger::{Discard, Fate};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What a run does, one after the other.
@@ -33,11 +35,11 @@ enum Step {
     Roll,
     Flush,
     /// Lets the n-th call from now fail.
-    Fail(u64, Fault),
+    Fail(u64, DiskFault),
     /// How many more bytes of files there is room for.
     Room(Option<u16>),
     /// Loses power and opens again.
-    Crash(Leaves),
+    Crash(PowerLossRemains),
     /// Kills the process and does something to the n-th segment's file.
     Tamper(usize, Tamper),
     Close,
@@ -72,19 +74,19 @@ fn tamper() -> impl Strategy<Value = Tamper> {
 
 fn step() -> impl Strategy<Value = Step> {
     let leaves = prop_oneof![
-        Just(Leaves::All),
-        Just(Leaves::Nothing),
-        any::<u64>().prop_map(Leaves::Some),
-        (0_usize..2_000).prop_map(Leaves::LastWriteCut),
+        Just(PowerLossRemains::All),
+        Just(PowerLossRemains::Nothing),
+        any::<u64>().prop_map(PowerLossRemains::Some),
+        (0_usize..2_000).prop_map(PowerLossRemains::LastWriteCut),
     ];
     let fault = prop_oneof![
-        Just(Fault::Error),
-        Just(Fault::NoRoom),
-        Just(Fault::PowerOff)
+        Just(DiskFault::Error),
+        Just(DiskFault::NoRoom),
+        Just(DiskFault::PowerOff)
     ];
     prop_oneof![
         8 => prop::collection::vec(1_u8..8, 1..5).prop_map(Step::Append),
-        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, fate)| Step::Settle(n, fate)),
+        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, settlement)| Step::Settle(n, settlement)),
         2 => (any::<usize>(), 1_u32..9).prop_map(|(n, attempts)| Step::Attempt(n, attempts)),
         2 => any::<usize>().prop_map(Step::Die),
         2 => any::<usize>().prop_map(Step::Replay),
@@ -104,7 +106,7 @@ fn waiting() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop::collection::vec(1_u8..8, 1..9).prop_map(Step::Append),
         2 => Just(Step::Flush),
-        2 => Just(Step::Crash(Leaves::All)),
+        2 => Just(Step::Crash(PowerLossRemains::All)),
         1 => Just(Step::Close),
         1 => (any::<usize>(), tamper()).prop_map(|(n, what)| Step::Tamper(n, what)),
     ]
@@ -120,7 +122,7 @@ fn tampering() -> impl Strategy<Value = Step> {
 
 fn letter(attempts: u32) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
-        reason: Reason::Exhausted,
+        reason: DeadLetterReason::Exhausted,
         attempts,
         died_at: Timestamp::from_unix_millis(5),
         last_attempt_at: None,
@@ -128,10 +130,10 @@ fn letter(attempts: u32) -> Arc<DeadLetter> {
     })
 }
 
-const FATES: [Fate; 3] = [
-    Fate::Delivered,
-    Fate::DeadLettered,
-    Fate::Discarded(Discard::Expired),
+const SETTLEMENTS: [DeliverySettlement; 3] = [
+    DeliverySettlement::Delivered,
+    DeliverySettlement::DeadLettered,
+    DeliverySettlement::Discarded(DiscardReason::Expired),
 ];
 
 /// What must be true of the journal, told from its answers alone.
@@ -174,20 +176,20 @@ impl Model {
 }
 
 struct Run {
-    sim: Sim,
-    disk: Option<Disk>,
-    lanes: Vec<LaneNumber>,
+    sim: SimulatedDisk,
+    disk: Option<DiskJournal>,
+    lanes: Vec<LaneId>,
     model: Model,
-    sealing: Sealing,
+    sealing: EventSealing,
     stamps: Stamps,
     /// Settlements so far, replays included.
     ends: u64,
 }
 
 impl Run {
-    fn new(sealing: Sealing) -> Self {
+    fn new(sealing: EventSealing) -> Self {
         let mut run = Self {
-            sim: Sim::default(),
+            sim: SimulatedDisk::default(),
             disk: None,
             lanes: Vec::new(),
             model: Model::default(),
@@ -199,7 +201,7 @@ impl Run {
         run
     }
 
-    fn disk(&self) -> &Disk {
+    fn disk(&self) -> &DiskJournal {
         self.disk.as_ref().unwrap()
     }
 
@@ -228,7 +230,7 @@ impl Run {
     }
 
     /// Holds what came back against what was said, then goes on from there.
-    fn check(&mut self, recovered: &Recovered) {
+    fn check(&mut self, recovered: &RecoveredJournal) {
         let report = &recovered.report;
         assert!(report.is_whole(), "{report}");
         let model = &mut self.model;
@@ -332,7 +334,7 @@ impl Run {
                 }
             }
             Err(AppendError::Poisoned(_)) => {
-                assert!(matches!(self.disk().health(), Health::Poisoned(_)));
+                assert!(matches!(self.disk().health(), JournalHealth::Poisoned(_)));
             }
             Err(error) => panic!("{error}"),
         }
@@ -344,13 +346,13 @@ impl Run {
         };
         let next = self.disk().next_sequence();
         let id = self.model.ids[&sequence].clone();
-        let new = new(&id, &[LaneNumber(lane)]);
+        let new = new(&id, &[LaneId(lane)]);
         self.model.ids.insert(next, id);
         let replayed = self
             .disk()
-            .replay(LaneNumber(lane), Some(sequence), new.event, new.twin);
+            .replay(LaneId(lane), Some(sequence), new.event, new.twin);
         let Ok(replayed) = replayed else {
-            assert!(matches!(self.disk().health(), Health::Poisoned(_)));
+            assert!(matches!(self.disk().health(), JournalHealth::Poisoned(_)));
             return;
         };
         self.model.last_sequence = next;
@@ -373,7 +375,7 @@ impl Run {
             match read {
                 Ok(event) => assert_eq!(event.id(), self.model.ids[sequence]),
                 Err(unreadable) => assert!(
-                    unreadable == Unreadable::Damaged && self.sim.list().is_err(),
+                    unreadable == UnreadableEvent::Damaged && self.sim.list().is_err(),
                     "{sequence}: {unreadable}"
                 ),
             }
@@ -408,8 +410,8 @@ impl Run {
             self.append(&[1 + id % 7]);
         }
         while let Some((lane, sequence)) = self.nth(1) {
-            let delivered = [(sequence, Fate::Delivered)];
-            self.disk().settle(LaneNumber(lane), &delivered);
+            let delivered = [(sequence, DeliverySettlement::Delivered)];
+            self.disk().settle(LaneId(lane), &delivered);
             self.model.settled.insert((lane, sequence));
             if self.open_deliveries().len() < 3 {
                 break;
@@ -431,7 +433,7 @@ impl Run {
         }
         self.sim.power_off();
         self.disk = None;
-        self.sim.power_on(Leaves::All);
+        self.sim.power_on(PowerLossRemains::All);
         let found = super::read(&self.sim, &mut |_, _| {}).unwrap();
         // A fault may have kept it from being written.
         let known = found.manifest.map(|found| found.manifest);
@@ -484,7 +486,7 @@ impl Run {
     }
 
     /// Holds the books against each other and against the model; gives what is lost in all, and what waits.
-    fn held_against(&self, recovered: &Recovered) -> (u64, BTreeSet<(u32, u64)>) {
+    fn held_against(&self, recovered: &RecoveredJournal) -> (u64, BTreeSet<(u32, u64)>) {
         let (report, model) = (&recovered.report, &self.model);
         let mut found = BTreeSet::new();
         let mut total = recovered.lost_unknown;
@@ -492,7 +494,7 @@ impl Run {
             let settled = lane.ledger.settled();
             assert_eq!(lane.ledger.made(), settled + lane.pending.len() as u64);
             if lane.name.is_some() {
-                total += lane.ledger.discarded(Discard::Lost);
+                total += lane.ledger.discarded(DiscardReason::Lost);
                 found.extend(lane.pending.iter().map(|one| (lane.number.0, one.sequence)));
             }
         }
@@ -520,7 +522,7 @@ impl Run {
     }
 
     /// Goes on from what a damaged journal has.
-    fn rebase(&mut self, recovered: &Recovered) {
+    fn rebase(&mut self, recovered: &RecoveredJournal) {
         let (total, found) = self.held_against(recovered);
         let last_sequence = self.model.last_sequence;
         let ids = std::mem::take(&mut self.model.ids);
@@ -557,18 +559,17 @@ impl Run {
     fn play(&mut self, step: &Step) {
         match step {
             Step::Append(events) => self.append(events),
-            Step::Settle(n, fate) => {
+            Step::Settle(n, settlement) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
-                    let fate = FATES[usize::from(*fate)];
-                    self.disk().settle(LaneNumber(lane), &[(sequence, fate)]);
+                    let settlement = SETTLEMENTS[usize::from(*settlement)];
+                    self.disk().settle(LaneId(lane), &[(sequence, settlement)]);
                     self.model.settled.insert((lane, sequence));
                 }
             }
             Step::Attempt(n, attempts) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
                     let due = Some(Timestamp::from_unix_millis(7));
-                    self.disk()
-                        .attempt(LaneNumber(lane), sequence, *attempts, due);
+                    self.disk().attempt(LaneId(lane), sequence, *attempts, due);
                 }
             }
             Step::Flush => {
@@ -579,7 +580,7 @@ impl Run {
             Step::Die(n) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
                     let letter = letter(*n as u32 % 3);
-                    self.disk().dead_letter(LaneNumber(lane), sequence, letter);
+                    self.disk().dead_letter(LaneId(lane), sequence, letter);
                     self.model.dead.insert((lane, sequence));
                 }
             }
@@ -611,7 +612,7 @@ impl Run {
                 }
                 // A failed close leaves what a process that ends leaves.
                 self.disk = None;
-                self.sim.power_on(Leaves::All);
+                self.sim.power_on(PowerLossRemains::All);
                 self.reopen();
             }
         }
@@ -626,12 +627,12 @@ proptest! {
         sealed: bool,
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let mut run = Run::new(if sealed { seal(1) } else { Sealing::Off });
+        let mut run = Run::new(if sealed { seal(1) } else { EventSealing::Off });
         for step in &steps {
             run.step(step);
             run.stamps.look(&run.sim);
         }
-        run.step(&Step::Crash(Leaves::Nothing));
+        run.step(&Step::Crash(PowerLossRemains::Nothing));
         prop_assert!(sealed || run.stamps.len() == 0);
     }
 
@@ -642,7 +643,7 @@ proptest! {
         last in tamper(),
         n: usize,
     ) {
-        let mut run = Run::new(Sealing::Off);
+        let mut run = Run::new(EventSealing::Off);
         for step in &steps {
             run.step(step);
         }
@@ -656,7 +657,7 @@ proptest! {
         last in tamper(),
         n: usize,
     ) {
-        let mut run = Run::new(Sealing::Off);
+        let mut run = Run::new(EventSealing::Off);
         for step in &steps {
             run.step(step);
         }
@@ -670,7 +671,7 @@ proptest! {
         places in prop::collection::vec((0_usize..8_000, any::<u8>()), 0..20),
         seed: u64,
     ) {
-        let sim = Sim::default();
+        let sim = SimulatedDisk::default();
         let (disk, _) = open(&sim, SETTINGS);
         let lane = disk.bind(
             &InstanceName::new("default").unwrap(),

@@ -1,9 +1,9 @@
 //! What a journal gives back when it is opened.
 
-use super::index::Index;
-use super::record::{LaneNumber, LaneState};
-use super::report::Report;
-use crate::ledger::{Discard, Ledger};
+use super::index::LogIndex;
+use super::record::{LaneId, LaneState};
+use super::report::JournalReport;
+use crate::ledger::{DiscardReason, Ledger};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -12,7 +12,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What a journal gives back when it is opened.
 #[derive(Debug)]
-pub struct Recovered {
+pub struct RecoveredJournal {
     /// Every lane that was ever bound.
     pub lanes: Vec<RecoveredLane>,
     /// The sequence that the next event gets.
@@ -21,14 +21,14 @@ pub struct Recovered {
     /// of lanes whose names are lost are among them, with what waits for such a lane.
     pub lost_unknown: u64,
     /// What was found.
-    pub report: Report,
+    pub report: JournalReport,
 }
 
 /// A lane as the journal knows it.
 #[derive(Debug)]
 pub struct RecoveredLane {
     /// Its number.
-    pub number: LaneNumber,
+    pub number: LaneId,
     /// What it is for; unknown only when the disk lost every record of it.
     pub name: Option<(InstanceName, EndpointName)>,
     /// What it has counted: matched + replayed = settled + pending.
@@ -42,7 +42,7 @@ pub struct RecoveredLane {
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
 pub struct PendingDelivery {
-    /// The event's place in the order of acceptance; [`super::Disk::read`] gives the event.
+    /// The event's place in the order of acceptance; [`super::DiskJournal::read`] gives the event.
     pub sequence: u64,
     /// Stable hash of its twin.
     pub twin: u64,
@@ -62,21 +62,21 @@ pub struct PendingDelivery {
 }
 
 /// Deliveries that no endpoint's counts have.
-pub(crate) fn lost_unknown(index: &Index) -> u64 {
+pub(crate) fn lost_unknown(index: &LogIndex) -> u64 {
     let nameless = index.lanes.values().filter(|lane| lane.name.is_none());
-    let lost = nameless.map(|lane| lane.ledger.discarded(Discard::Lost) + lane.open);
+    let lost = nameless.map(|lane| lane.ledger.discarded(DiscardReason::Lost) + lane.open);
     index.lost_unknown + lost.sum::<u64>()
 }
 
 /// The lanes of an index, by number.
 ///
 /// `now` is journal time.
-pub(crate) fn lanes(index: &Index, now: Duration) -> Vec<RecoveredLane> {
+pub(crate) fn lanes(index: &LogIndex, now: Duration) -> Vec<RecoveredLane> {
     let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let numbered = index.lanes.iter();
     let mut lanes: Vec<_> = numbered
         .map(|(number, lane)| RecoveredLane {
-            number: LaneNumber(*number),
+            number: LaneId(*number),
             name: lane.name.clone(),
             ledger: lane.ledger,
             state: lane.state_at(millis),
@@ -85,7 +85,7 @@ pub(crate) fn lanes(index: &Index, now: Duration) -> Vec<RecoveredLane> {
         .collect();
     for (sequence, live) in index.events.from(0) {
         for open in live.open.as_slice() {
-            let number = LaneNumber(open.lane);
+            let number = LaneId(open.lane);
             if let Ok(at) = lanes.binary_search_by_key(&number, |lane| lane.number) {
                 lanes[at].pending.push(PendingDelivery {
                     sequence,

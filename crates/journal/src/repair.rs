@@ -3,16 +3,16 @@
 
 use super::contents::LogContents;
 use super::file_names::segment_name;
-use super::group::Work;
+use super::group::GroupWork;
 use super::inspect::InspectError;
-use super::keys::Sealing;
-use super::log::{Failure, Log};
+use super::keys::EventSealing;
+use super::log::{CommitFailure, SegmentLog};
 use super::recover;
-use super::report::{Damage, DamageKind, Report, counted};
+use super::report::{DamageKind, DamagedRange, JournalReport, counted};
 use super::start;
 use super::storage::Storage;
-use super::{OpenError, Settings};
-use crate::ledger::{Discard, Fate};
+use super::{JournalOpenError, JournalSettings};
+use crate::ledger::{DeliverySettlement, DiscardReason};
 use std::io::{self, Write};
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
@@ -31,19 +31,19 @@ use twinroute_model::clock::Clock;
 pub fn repair(
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
-    sealing: &Sealing,
+    sealing: &EventSealing,
     out: &mut impl Write,
-) -> Result<Report, InspectError> {
+) -> Result<JournalReport, InspectError> {
     let lock = storage.lock();
-    let _lock = lock.map_err(|error| OpenError::locking(&*storage, error))?;
+    let _lock = lock.map_err(|error| JournalOpenError::locking(&*storage, error))?;
     let mut found = recover::read_to_write(&*storage)?;
     found.check_events(&*storage, sealing)?;
     start::remove_left_overs(&*storage)?;
     let report = found.report.clone();
     let said = write!(out, "{report}");
     said.map_err(InspectError::Write)?;
-    let broken = |damage: &&Damage| damage.kind != DamageKind::Cut;
-    let damage: Vec<Damage> = report.damage.iter().filter(broken).cloned().collect();
+    let broken = |damage: &&DamagedRange| damage.kind != DamageKind::Cut;
+    let damage: Vec<DamagedRange> = report.damage.iter().filter(broken).cloned().collect();
     if damage.is_empty() && report.is_whole() {
         writeln!(out, "nothing to repair").map_err(InspectError::Write)?;
         return Ok(report);
@@ -67,7 +67,10 @@ pub fn repair(
 }
 
 /// Saves damaged bytes, durable; of segments that are gone there are none.
-fn save(storage: &dyn Storage, damage: &Damage) -> Result<Option<(String, u64)>, OpenError> {
+fn save(
+    storage: &dyn Storage,
+    damage: &DamagedRange,
+) -> Result<Option<(String, u64)>, JournalOpenError> {
     let in_a_file = matches!(
         damage.kind,
         DamageKind::Quarantined | DamageKind::Unreadable | DamageKind::ReadError
@@ -92,45 +95,48 @@ fn save(storage: &dyn Storage, damage: &Damage) -> Result<Option<(String, u64)>,
         storage.sync_dir()?;
         Ok(bytes)
     };
-    let bytes = copy().map_err(|error| OpenError::io(storage, format!("saving {name}"), error))?;
+    let bytes =
+        copy().map_err(|error| JournalOpenError::io(storage, format!("saving {name}"), error))?;
     Ok(Some((name, bytes)))
 }
 
 /// What was done.
-struct Done {
+struct RepairSummary {
     events: u64,
     segments: u64,
 }
 
 fn carry_forward(
     found: LogContents,
-    damage: &[Damage],
+    damage: &[DamagedRange],
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-) -> Result<Done, OpenError> {
-    let last = damage.iter().map(Damage::last_segment).max().unwrap_or(0);
-    let mut work = Work::<()> {
-        holes: found.report.holes(),
+) -> Result<RepairSummary, JournalOpenError> {
+    let last = damage.iter().map(DamagedRange::last_segment);
+    let last = last.max().unwrap_or(0);
+    let mut work = GroupWork::<()> {
+        reported_cuts: found.report.reported_cuts(),
         next_sequence: found.next_sequence,
-        ..Work::default()
+        ..GroupWork::default()
     };
-    for sequence in damage.iter().filter_map(Damage::unreadable) {
+    for sequence in damage.iter().filter_map(DamagedRange::unreadable) {
         if let Some(live) = found.index.events.get(sequence) {
             let lanes = live.open.as_slice().iter().map(|open| open.lane);
-            let lost = lanes.map(|lane| (lane, sequence, Fate::Discarded(Discard::Lost)));
-            work.notes.settled.extend(lost);
+            let lost = DeliverySettlement::Discarded(DiscardReason::Lost);
+            let lost = lanes.map(|lane| (lane, sequence, lost));
+            work.updates.settled.extend(lost);
         }
     }
     let segments_before: Vec<u64> = found.segments.keys().copied().collect();
     // Segments as long as those that are there.
     let segment_bytes = found.segments.values().max().copied().unwrap_or_default();
-    let settings = Settings {
+    let settings = JournalSettings {
         segment_bytes,
-        ..Settings::default()
+        ..JournalSettings::default()
     };
     let (mut log, _) = start::prepare(found, settings, storage, clock);
-    let failed =
-        |failure: Failure| OpenError::io(&**storage, "carrying forward", io::Error::other(failure));
+    let refused = |error| JournalOpenError::io(&**storage, "carrying forward", error);
+    let failed = |failure: CommitFailure| refused(io::Error::other(failure));
     log.commit(&work).map_err(failed)?;
     log.copying.empty_to = last;
     // What cannot be read of them is saved.
@@ -138,42 +144,36 @@ fn carry_forward(
     let to_carry = events_up_to(&log, last);
     // Each group carries forward or removes; two that do neither are the last.
     let mut idle = 0;
-    while idle < 2
-        && log
-            .segments
-            .keys()
-            .next()
-            .is_some_and(|first| *first <= last)
-    {
+    let oldest = |log: &SegmentLog| log.segments.keys().next().copied();
+    while idle < 2 && oldest(&log).is_some_and(|first| first <= last) {
         let before = (events_up_to(&log, last), log.segments.len());
-        let work = Work::<()> {
+        let work = GroupWork::<()> {
             next_sequence: work.next_sequence,
-            ..Work::default()
+            ..GroupWork::default()
         };
         log.commit(&work).map_err(failed)?;
         let progress = before != (events_up_to(&log, last), log.segments.len());
         idle = if progress { 0 } else { idle + 1 };
     }
-    let close = Work::<()> {
+    let close = GroupWork::<()> {
         next_sequence: work.next_sequence,
         close: true,
-        ..Work::default()
+        ..GroupWork::default()
     };
     log.commit(&close).map_err(failed)?;
     if events_up_to(&log, last) > 0 {
-        let refused = io::Error::other("some events cannot be read");
-        return Err(OpenError::io(&**storage, "carrying forward", refused));
+        return Err(refused(io::Error::other("some events cannot be read")));
     }
     let gone = segments_before.iter();
     let gone = gone.filter(|segment| !log.segments.contains_key(*segment));
-    Ok(Done {
+    Ok(RepairSummary {
         events: to_carry,
         segments: gone.count() as u64,
     })
 }
 
 /// Live events that stand in segments up to this one.
-fn events_up_to(log: &Log, last: u64) -> u64 {
+fn events_up_to(log: &SegmentLog, last: u64) -> u64 {
     let index = log.index.lock();
     let shares = index.shares.range(..=last);
     shares.map(|(_, share)| share.events).sum()

@@ -1,6 +1,6 @@
 //! What opening a journal found.
 
-use super::record::Hole;
+use super::record::CutRange;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -32,7 +32,7 @@ pub enum DamageKind {
 
 /// A stretch of the log that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
+pub struct DamagedRange {
     /// What is wrong.
     pub kind: DamageKind,
     /// The segment; of several, the first; of a file, the one in its name.
@@ -46,7 +46,7 @@ pub struct Damage {
     pub sequences: Option<RangeInclusive<u64>>,
 }
 
-impl fmt::Display for Damage {
+impl fmt::Display for DamagedRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             segment, from, to, ..
@@ -106,7 +106,7 @@ impl fmt::Display for Damage {
     }
 }
 
-impl Damage {
+impl DamagedRange {
     /// Sequences that may have stood in bytes that were synced and are damaged: no more than fit, for
     /// numbers that a crash left out stand nowhere.
     pub(super) fn quarantined_sequences(&self) -> impl Iterator<Item = u64> {
@@ -164,8 +164,8 @@ impl Damage {
         }
     }
 
-    pub(crate) fn place(&self) -> Hole {
-        Hole {
+    pub(crate) fn place(&self) -> CutRange {
+        CutRange {
             segment: self.segment,
             from: self.from,
             to: self.to,
@@ -175,7 +175,7 @@ impl Damage {
 
 /// A lane's deliveries that damage took or brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Correction {
+pub struct LedgerCorrection {
     /// The lane's number.
     pub lane: u32,
     /// What it is for, where that is known.
@@ -247,7 +247,7 @@ fn named(number: u32, name: Option<&(InstanceName, EndpointName)>) -> String {
 
 /// What opening a journal found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct JournalReport {
     /// Segment files.
     pub segments: usize,
     /// Their bytes.
@@ -267,7 +267,7 @@ pub struct Report {
     /// Whether they were not opened, for want of a key.
     pub sealed_unopened: bool,
     /// What could not be read.
-    pub damage: Vec<Damage>,
+    pub damage: Vec<DamagedRange>,
     /// What stood in damage that was synced once, delivery by delivery.
     pub lost: Vec<LostDelivery>,
     /// How many more did than are told one by one.
@@ -276,17 +276,17 @@ pub struct Report {
     /// were.
     pub lost_unknown: u64,
     /// What that did to the counts.
-    pub corrections: Vec<Correction>,
+    pub corrections: Vec<LedgerCorrection>,
     /// Everything that was ever lost, as the counts have it from here on.
     pub lost_totals: Vec<LostTotal>,
 }
 
-impl Report {
+impl JournalReport {
     /// What is to be noted so that the next open does not tell it again.
-    pub(crate) fn holes(&self) -> Vec<Hole> {
+    pub(crate) fn reported_cuts(&self) -> Vec<CutRange> {
         let cut = self.damage.iter();
         cut.filter(|damage| damage.kind == DamageKind::Cut)
-            .map(Damage::place)
+            .map(DamagedRange::place)
             .collect()
     }
 
@@ -298,7 +298,7 @@ impl Report {
 
     /// Segments that hold what could not be read.
     pub(crate) fn unread_segments(&self) -> BTreeSet<u64> {
-        let unread = |damage: &&Damage| {
+        let unread = |damage: &&DamagedRange| {
             matches!(
                 damage.kind,
                 DamageKind::Quarantined | DamageKind::Short | DamageKind::ReadError
@@ -315,7 +315,7 @@ impl Report {
     }
 
     /// Cuts: the last group, torn.
-    pub fn cuts(&self) -> impl Iterator<Item = &Damage> {
+    pub fn cuts(&self) -> impl Iterator<Item = &DamagedRange> {
         let damage = self.damage.iter();
         damage.filter(|damage| damage.kind == DamageKind::Cut)
     }
@@ -323,12 +323,12 @@ impl Report {
     /// Whether everything that was ever synced is there.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let cut = |damage: &Damage| damage.kind == DamageKind::Cut;
+        let cut = |damage: &DamagedRange| damage.kind == DamageKind::Cut;
         self.damage.iter().all(cut) && self.corrections.is_empty() && self.lost_unknown == 0
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for JournalReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,

@@ -2,8 +2,8 @@
 //! written into the rest of the active one, part by part, and as they settle events, segments go and
 //! room comes back.
 
-use super::group::{Notes, Work};
-use super::log::{Failure, Log};
+use super::group::{GroupWork, PendingUpdates};
+use super::log::{CommitFailure, SegmentLog};
 use std::io;
 
 /// One in so many bytes of a segment is kept for notes when there is no room for a new one.
@@ -26,7 +26,7 @@ const NOTE_BYTES: usize = 640;
 /// Parts are not made smaller than this, in bytes.
 const PART_BYTES_MIN: u64 = 64;
 
-impl Log {
+impl SegmentLog {
     /// Bytes of the active segment that groups with events leave alone.
     pub(super) fn reserve(&self) -> u64 {
         self.reserve_of(self.active.length)
@@ -42,7 +42,7 @@ impl Log {
 
     /// Writes the notes of `work`, which has no batches, without a new segment, as far as the active one has
     /// room for them; what is left stays in `work`.
-    pub(super) fn commit_rest<W>(&mut self, work: &mut Work<W>) -> Result<(), Failure> {
+    pub(super) fn commit_rest<W>(&mut self, work: &mut GroupWork<W>) -> Result<(), CommitFailure> {
         while has_rest(work) || self.releasable().is_some() {
             let room = self.room();
             // Something is left for the counts, without which no segment goes.
@@ -56,9 +56,9 @@ impl Log {
                     };
                 }
                 let part = self.part(work, budget);
-                if part.notes.is_empty()
+                if part.updates.is_empty()
                     && !part.close
-                    && part.holes.is_empty()
+                    && part.reported_cuts.is_empty()
                     && self.releasable().is_none()
                 {
                     // Not one note fits: an empty group would use up what is left for nothing.
@@ -82,23 +82,23 @@ impl Log {
     }
 
     /// Notes of about so many bytes; with the last of them, what else there is.
-    fn part<W>(&self, work: &mut Work<W>, budget: u64) -> Work<W> {
+    fn part<W>(&self, work: &mut GroupWork<W>, budget: u64) -> GroupWork<W> {
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
-        let mut part = Work {
-            notes: work.notes.take_part(budget),
+        let mut part = GroupWork {
+            updates: work.updates.take_part(budget),
             next_sequence: work.next_sequence,
-            ..Work::default()
+            ..GroupWork::default()
         };
         // They first: what follows in the same segment makes them damage if they are not recorded.
-        part.holes = std::mem::take(&mut work.holes);
-        if work.notes.is_empty() {
+        part.reported_cuts = std::mem::take(&mut work.reported_cuts);
+        if work.updates.is_empty() {
             part.close = std::mem::take(&mut work.close);
         }
         part
     }
 
-    fn no_room(&self) -> Failure {
-        Failure::Write {
+    fn no_room(&self) -> CommitFailure {
+        CommitFailure::Write {
             segment: self.active.id,
             step: "writing into what is left of it",
             source: io::ErrorKind::StorageFull.into(),
@@ -107,21 +107,21 @@ impl Log {
 }
 
 /// Puts back what was not written.
-fn restore<W>(work: &mut Work<W>, part: Work<W>) {
-    let mut notes = part.notes;
-    notes.append(std::mem::take(&mut work.notes));
-    work.notes = notes;
-    if !part.holes.is_empty() {
-        work.holes = part.holes;
+fn restore<W>(work: &mut GroupWork<W>, part: GroupWork<W>) {
+    let mut updates = part.updates;
+    updates.append(std::mem::take(&mut work.updates));
+    work.updates = updates;
+    if !part.reported_cuts.is_empty() {
+        work.reported_cuts = part.reported_cuts;
     }
     work.close |= part.close;
 }
 
-fn has_rest<W>(work: &Work<W>) -> bool {
-    work.close || !work.holes.is_empty() || !work.notes.is_empty()
+fn has_rest<W>(work: &GroupWork<W>) -> bool {
+    work.close || !work.reported_cuts.is_empty() || !work.updates.is_empty()
 }
 
-impl Notes {
+impl PendingUpdates {
     /// Takes the oldest notes, of about so many bytes in a group. Half of them are kept for settlements, which
     /// bring room back: those of the oldest events go first.
     fn take_part(&mut self, bytes: usize) -> Self {

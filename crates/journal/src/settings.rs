@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How a journal on disk works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct JournalSettings {
     /// Bytes of one segment file. A larger group gets a segment of its own size.
     pub segment_bytes: u64,
     /// Bytes that live events take on disk, dead letters that are kept included, and what waits for
@@ -13,7 +13,7 @@ pub struct Settings {
     /// Bytes of events that wait for the disk.
     pub queue_bytes_max: u64,
     /// Bytes of events that are on disk and may be kept in memory too, so that they need not be read
-    /// back; see [`Disk::has_memory`](super::Disk::has_memory).
+    /// back; see [`DiskJournal::has_memory`](super::Disk::has_memory).
     pub memory_bytes_max: u64,
     /// The longest that a group waits for company; 0: never.
     pub commit_window: Duration,
@@ -22,11 +22,11 @@ pub struct Settings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
-    /// How long a write or a sync may take before the journal is [`Health::Stalled`](super::Health::Stalled).
+    /// How long a write or a sync may take before the journal is [`JournalHealth::Stalled`](super::Health::Stalled).
     pub disk_overdue_after: Duration,
 }
 
-impl Default for Settings {
+impl Default for JournalSettings {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
@@ -43,7 +43,7 @@ impl Default for Settings {
 
 /// Whether what is appended has to stay below the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(super) enum AdmissionLimit {
     Kept,
     /// It takes the room of what the same record settles.
     Exchanged,

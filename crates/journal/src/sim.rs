@@ -11,18 +11,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What goes wrong at one call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum DiskFault {
     /// The call fails with an I/O error; a write has written half.
     Error,
     /// A write or a creation finds no room; a write has written half. A sync goes well.
     NoRoom,
-    /// The power goes: this call and all that follow fail until [`Sim::power_on`].
+    /// The power goes: this call and all that follow fail until [`SimulatedDisk::power_on`].
     PowerOff,
 }
 
 /// What a loss of power leaves of what was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaves {
+pub enum PowerLossRemains {
     /// Everything: the process died, not the machine.
     All,
     /// Nothing.
@@ -35,8 +35,8 @@ pub enum Leaves {
 
 /// The storage. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Sim {
-    state: Arc<Mutex<State>>,
+pub struct SimulatedDisk {
+    state: Arc<Mutex<SimulatedState>>,
     locked: Arc<AtomicBool>,
     /// Whether syncs hang, and how many do.
     hanging: Arc<(Mutex<(bool, usize)>, Condvar)>,
@@ -66,13 +66,13 @@ impl Drop for HangingSyncs {
 }
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct SimulatedState {
     /// Files as a running process sees them, and names that a crash would leave.
     files: BTreeMap<String, SimFile>,
     /// Removed, and the removal not synced.
     removed: BTreeMap<String, SimFile>,
     calls: u64,
-    fault: Option<(u64, Fault)>,
+    fault: Option<(u64, DiskFault)>,
     off: bool,
     /// Bytes that there is room for.
     room: Option<u64>,
@@ -100,18 +100,18 @@ impl SimFile {
         bytes
     }
 
-    fn after_crash(&self, leaves: Leaves, chance: &mut fastrand::Rng) -> Vec<u8> {
+    fn after_crash(&self, leaves: PowerLossRemains, chance: &mut fastrand::Rng) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         let last = self.unsynced.len().wrapping_sub(1);
         for (index, (offset, write)) in self.unsynced.iter().enumerate() {
             match leaves {
-                Leaves::All => put(&mut bytes, *offset, write),
-                Leaves::Nothing => {}
-                Leaves::LastWriteCut(kept) if index == last => {
+                PowerLossRemains::All => put(&mut bytes, *offset, write),
+                PowerLossRemains::Nothing => {}
+                PowerLossRemains::LastWriteCut(kept) if index == last => {
                     put(&mut bytes, *offset, &write[..kept.min(write.len())]);
                 }
-                Leaves::LastWriteCut(_) => put(&mut bytes, *offset, write),
-                Leaves::Some(_) => {
+                PowerLossRemains::LastWriteCut(_) => put(&mut bytes, *offset, write),
+                PowerLossRemains::Some(_) => {
                     for (number, sector) in write.chunks(SECTOR).enumerate() {
                         if chance.bool() {
                             put(&mut bytes, offset + number * SECTOR, sector);
@@ -131,8 +131,8 @@ fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
     bytes[offset..offset + write.len()].copy_from_slice(write);
 }
 
-impl Sim {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SimulatedDisk {
+    fn state(&self) -> MutexGuard<'_, SimulatedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,7 +147,7 @@ impl Sim {
     }
 
     /// Lets the `calls`-th changing call from now fail; 0 is the next.
-    pub fn fail_after(&self, calls: u64, fault: Fault) {
+    pub fn fail_after(&self, calls: u64, fault: DiskFault) {
         let mut state = self.state();
         state.fault = Some((state.calls + calls, fault));
     }
@@ -187,16 +187,16 @@ impl Sim {
     }
 
     /// Turns the power on again; what was not synced is as `leaves` says.
-    pub fn power_on(&self, leaves: Leaves) {
+    pub fn power_on(&self, leaves: PowerLossRemains) {
         let mut state = self.state();
         let mut chance = fastrand::Rng::with_seed(match leaves {
-            Leaves::Some(seed) => seed,
+            PowerLossRemains::Some(seed) => seed,
             _ => 0,
         });
         let lost = |chance: &mut fastrand::Rng| match leaves {
-            Leaves::All | Leaves::LastWriteCut(_) => false,
-            Leaves::Nothing => true,
-            Leaves::Some(_) => chance.bool(),
+            PowerLossRemains::All | PowerLossRemains::LastWriteCut(_) => false,
+            PowerLossRemains::Nothing => true,
+            PowerLossRemains::Some(_) => chance.bool(),
         };
         let mut files = BTreeMap::new();
         for (name, file) in &state.files {
@@ -296,7 +296,7 @@ impl Sim {
     }
 
     /// Counts a changing call; says whether and how it fails.
-    fn call(state: &mut State) -> io::Result<Option<Fault>> {
+    fn call(state: &mut SimulatedState) -> io::Result<Option<DiskFault>> {
         if state.off {
             return Err(off());
         }
@@ -305,7 +305,7 @@ impl Sim {
         match state.fault {
             Some((at, fault)) if at == call => {
                 state.fault = None;
-                if fault == Fault::PowerOff {
+                if fault == DiskFault::PowerOff {
                     state.off = true;
                 }
                 Ok(Some(fault))
@@ -327,28 +327,28 @@ fn missing() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-fn error_of(fault: Fault) -> io::Error {
+fn error_of(fault: DiskFault) -> io::Error {
     match fault {
-        Fault::Error => broken(),
-        Fault::NoRoom => io::ErrorKind::StorageFull.into(),
-        Fault::PowerOff => off(),
+        DiskFault::Error => broken(),
+        DiskFault::NoRoom => io::ErrorKind::StorageFull.into(),
+        DiskFault::PowerOff => off(),
     }
 }
 
-struct Owner(Arc<AtomicBool>);
+struct FolderOwner(Arc<AtomicBool>);
 
-impl Drop for Owner {
+impl Drop for FolderOwner {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
 }
 
-impl Storage for Sim {
+impl Storage for SimulatedDisk {
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
         if self.locked.swap(true, Ordering::AcqRel) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(Owner(Arc::clone(&self.locked))))
+        Ok(Box::new(FolderOwner(Arc::clone(&self.locked))))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -366,7 +366,7 @@ impl Storage for Sim {
         }
         let taken: usize = state.files.values().map(|file| file.durable.len()).sum();
         if state.room.is_some_and(|room| taken as u64 + bytes > room) {
-            return Err(error_of(Fault::NoRoom));
+            return Err(error_of(DiskFault::NoRoom));
         }
         if state.files.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -422,7 +422,7 @@ impl Storage for Sim {
         self.hang();
         let mut state = self.state();
         match Self::call(&mut state)? {
-            None | Some(Fault::NoRoom) => {}
+            None | Some(DiskFault::NoRoom) => {}
             Some(fault) => return Err(error_of(fault)),
         }
         let file = state.files.get_mut(name).ok_or_else(missing)?;
@@ -434,7 +434,7 @@ impl Storage for Sim {
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.state();
         match Self::call(&mut state)? {
-            None | Some(Fault::NoRoom) => {}
+            None | Some(DiskFault::NoRoom) => {}
             Some(fault) => return Err(error_of(fault)),
         }
         state.removed.clear();
@@ -486,8 +486,8 @@ impl Storage for Sim {
 mod tests {
     use super::*;
 
-    fn with_unsynced() -> Sim {
-        let sim = Sim::default();
+    fn with_unsynced() -> SimulatedDisk {
+        let sim = SimulatedDisk::default();
         sim.create("a", 4_096).unwrap();
         sim.sync_dir().unwrap();
         sim.write_at("a", b"one", 0).unwrap();
@@ -499,10 +499,10 @@ mod tests {
     #[test]
     fn a_crash_leaves_what_was_synced() {
         for (leaves, sevens) in [
-            (Leaves::All, 2_048..=2_048),
-            (Leaves::Nothing, 0..=0),
-            (Leaves::LastWriteCut(100), 100..=100),
-            (Leaves::Some(3), 0..=2_048),
+            (PowerLossRemains::All, 2_048..=2_048),
+            (PowerLossRemains::Nothing, 0..=0),
+            (PowerLossRemains::LastWriteCut(100), 100..=100),
+            (PowerLossRemains::Some(3), 0..=2_048),
         ] {
             let sim = with_unsynced();
             sim.power_off();
@@ -521,14 +521,14 @@ mod tests {
         sim.create("b", 1).unwrap();
         sim.remove("a").unwrap();
         sim.power_off();
-        sim.power_on(Leaves::Nothing);
+        sim.power_on(PowerLossRemains::Nothing);
         assert_eq!(sim.list().unwrap(), ["a"]);
     }
 
     #[test]
     fn a_fault_comes_once_at_its_call() {
         let sim = with_unsynced();
-        sim.fail_after(1, Fault::NoRoom);
+        sim.fail_after(1, DiskFault::NoRoom);
         sim.write_at("a", b"xx", 3_500).unwrap();
         let error = sim.write_at("a", b"xx", 3_502).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -1,20 +1,20 @@
 //! From what was read back to a log that is written to again.
 
-use super::OpenError;
-use super::compact::Copying;
+use super::JournalOpenError;
+use super::compact::CompactionState;
 use super::contents::LogContents;
 use super::file_names::is_left_over;
-use super::group::Work;
+use super::group::GroupWork;
+use super::inbox::WriterInbox;
 use super::index::SharedIndex;
-use super::log::{Active, Failure, Log};
+use super::log::{ActiveSegment, CommitFailure, SegmentLog};
 use super::manifest::ManifestFile;
-use super::prepare::Next;
-use super::recovered::{self, Recovered};
-use super::settings::Settings;
+use super::prepare::NextSegment;
+use super::recovered::{self, RecoveredJournal};
+use super::settings::JournalSettings;
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::Totals;
-use super::writer::Inbox;
+use super::totals::UsageTotals;
 use std::sync::Arc;
 use std::time::Instant;
 use twinroute_model::clock::Clock;
@@ -22,23 +22,23 @@ use twinroute_model::clock::Clock;
 /// A log behind what was read, and what that was. The first group begins a new segment.
 pub(super) fn prepare(
     found: LogContents,
-    settings: Settings,
+    settings: JournalSettings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-) -> (Log, Recovered) {
+) -> (SegmentLog, RecoveredJournal) {
     let (id, end) = found.end;
     let blank = found.blank();
     let manifest = ManifestFile::new(storage, found.manifest);
     let time = Arc::new(JournalTime::after(found.index.time, clock));
-    let recovered = Recovered {
+    let recovered = RecoveredJournal {
         lanes: recovered::lanes(&found.index, time.now()),
         next_sequence: found.next_sequence,
         lost_unknown: recovered::lost_unknown(&found.index),
         report: found.report,
     };
-    let totals = Totals::on_disk(settings.bytes_max);
+    let totals = UsageTotals::on_disk(settings.bytes_max);
     totals.take(found.index.held());
-    let log = Log {
+    let log = SegmentLog {
         storage: Arc::clone(storage),
         clock: Arc::clone(clock),
         time,
@@ -46,7 +46,7 @@ pub(super) fn prepare(
         index: SharedIndex::new(found.index),
         totals: Arc::new(totals),
         segments: found.segments,
-        active: Active {
+        active: ActiveSegment {
             id,
             end,
             length: end,
@@ -55,8 +55,8 @@ pub(super) fn prepare(
         synced: found.synced,
         groups: 0,
         buffer: Vec::new(),
-        copying: Copying::default(),
-        next: Next::new(storage),
+        copying: CompactionState::default(),
+        next: NextSegment::new(storage),
         counted: None,
         stuck: None,
         newest: found.newest,
@@ -70,26 +70,30 @@ pub(super) fn prepare(
 /// Begins a new segment behind what was read, with all counts in it.
 pub(super) fn start(
     found: LogContents,
-    settings: Settings,
+    settings: JournalSettings,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
-    inbox: &mut Inbox,
-) -> Result<(Log, Recovered), OpenError> {
-    let last = Resumed::of(&found);
+    inbox: &mut WriterInbox,
+) -> Result<(SegmentLog, RecoveredJournal), JournalOpenError> {
+    let last = ResumedSegment::of(&found);
     let (mut log, recovered) = prepare(found, settings, storage, clock);
-    let work = Work::<()> {
-        holes: recovered.report.holes(),
+    let work = GroupWork::<()> {
+        reported_cuts: recovered.report.reported_cuts(),
         next_sequence: recovered.next_sequence,
-        ..Work::default()
+        ..GroupWork::default()
     };
     match log.commit(&work) {
         Ok(()) => {}
-        Err(Failure::Sync { source, .. }) => {
-            return Err(OpenError::io(&**storage, "sync of a new segment", source));
+        Err(CommitFailure::Sync { source, .. }) => {
+            return Err(JournalOpenError::io(
+                &**storage,
+                "sync of a new segment",
+                source,
+            ));
         }
-        Err(failure @ Failure::Write { .. }) => {
+        Err(failure @ CommitFailure::Write { .. }) => {
             inbox.refused(&failure, Instant::now() + settings.retry_delay);
-            inbox.work.holes = work.holes;
+            inbox.work.reported_cuts = work.reported_cuts;
             last.resume(&mut log);
         }
     }
@@ -102,14 +106,14 @@ pub(super) fn start(
 }
 
 /// The last segment, which is gone on with when there is no room for another one.
-struct Resumed {
+struct ResumedSegment {
     id: u64,
     /// Where it may be written, if it may.
     at: Option<u64>,
     length: u64,
 }
 
-impl Resumed {
+impl ResumedSegment {
     fn of(found: &LogContents) -> Self {
         let id = found.end.0;
         Self {
@@ -121,7 +125,7 @@ impl Resumed {
 
     /// Has outcomes recorded in what is left of it: they settle events, so that segments go and room
     /// comes back, as they do while a process runs. Events are not written there.
-    fn resume(&self, log: &mut Log) {
+    fn resume(&self, log: &mut SegmentLog) {
         let Some(end) = self.at.filter(|end| *end < self.length) else {
             tracing::error!(
                 "the last segment of the journal has no room left either: no outcome can be recorded, and \
@@ -132,7 +136,7 @@ impl Resumed {
         if log.active.id != self.id {
             return;
         }
-        log.active = Active {
+        log.active = ActiveSegment {
             id: self.id,
             end,
             length: self.length,
@@ -148,21 +152,22 @@ impl Resumed {
 }
 
 /// After the death of a process alone, what was read may still be on its way to the disk.
-pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(), OpenError> {
+pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(), JournalOpenError> {
     if found.end.0 == 0 {
         return Ok(());
     }
     let synced = storage.sync_data(&super::file_names::segment_name(found.end.0));
-    synced.map_err(|error| OpenError::io(storage, "sync of the last segment", error))
+    synced.map_err(|error| JournalOpenError::io(storage, "sync of the last segment", error))
 }
 
 /// Removes what was being prepared when the program ended.
-pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), OpenError> {
+pub(super) fn remove_left_overs(storage: &dyn Storage) -> Result<(), JournalOpenError> {
     let names = storage.list();
-    let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
+    let names = names.map_err(|error| JournalOpenError::io(storage, "listing", error))?;
     for name in names.iter().filter(|name| is_left_over(name)) {
         let removed = storage.remove(name);
-        removed.map_err(|error| OpenError::io(storage, format!("removing {name}"), error))?;
+        removed
+            .map_err(|error| JournalOpenError::io(storage, format!("removing {name}"), error))?;
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ pub trait Storage: Send + Sync + 'static {
 
 /// A folder of the file system.
 #[derive(Debug)]
-pub struct Folder {
+pub struct FolderStorage {
     path: PathBuf,
     open: Mutex<HashMap<String, Arc<File>>>,
 }
@@ -79,7 +79,7 @@ const FILE_MODE: u32 = 0o600;
 /// Zeros are written in strides of this many bytes.
 const STRIDE: usize = 1 << 20;
 
-impl Folder {
+impl FolderStorage {
     /// The folder at `path`, created if it is not there.
     ///
     /// # Errors
@@ -181,7 +181,7 @@ fn fill_past_the_cache(_path: &Path, _bytes: u64, _written: &mut u64) -> io::Res
     Ok(())
 }
 
-impl Storage for Folder {
+impl Storage for FolderStorage {
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -298,9 +298,9 @@ mod tests {
     #[test]
     fn a_folder_has_one_owner() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Folder::create(folder.path()).unwrap();
+        let first = FolderStorage::create(folder.path()).unwrap();
         let guard = first.lock().unwrap();
-        let second = Folder::existing(folder.path()).unwrap();
+        let second = FolderStorage::existing(folder.path()).unwrap();
         let error = second.lock().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         let holder = format!("in use by the process with the id {}", std::process::id());
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn files_are_zeros_and_keep_what_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let storage = Folder::create(folder.path()).unwrap();
+        let storage = FolderStorage::create(folder.path()).unwrap();
         storage.create("a", 3_000_000).unwrap();
         assert!(storage.create("a", 1).is_err());
         storage.write_at("a", b"text", 2_000_000).unwrap();

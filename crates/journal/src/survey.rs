@@ -2,17 +2,17 @@
 //! names, and which files only look like segments.
 //!
 //! Constraints: a file is what its first record says, not what its name says; what is no segment is set
-//! aside under another name, and never removed. Looking changes nothing: [`Survey::set_aside`] does.
+//! aside under another name, and never removed. Looking changes nothing: [`FolderSurvey::set_aside`] does.
 //!
 //! Files that are set aside are called `quarantine-NNNNNNNNNNNNNNNN.seg`, or `misnamed-…` where they hold
 //! another segment whole: those are taken back when that segment is not there.
 
-use super::OpenError;
+use super::JournalOpenError;
 use super::file_names::{MISNAMED, QUARANTINED, aside_of, free_name, segment_name, segment_of};
 use super::frame;
 use super::manifest::FoundManifest;
-use super::record::{Record, Segment};
-use super::report::{Damage, DamageKind};
+use super::record::{JournalRecord, SegmentHead};
+use super::report::{DamageKind, DamagedRange};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,25 +28,25 @@ pub(crate) struct SegmentFile {
     /// Its bytes.
     pub(crate) length: u64,
     /// Its first record, if that can be read.
-    pub(crate) head: Option<Segment>,
+    pub(crate) head: Option<SegmentHead>,
 }
 
 /// What stands in a journal's folder.
 #[derive(Debug, Default)]
-pub(crate) struct Survey {
+pub(crate) struct FolderSurvey {
     /// The segments there are.
     pub(crate) segments: BTreeMap<u64, SegmentFile>,
     /// What the manifest says.
     pub(crate) manifest: Option<FoundManifest>,
     /// Files that are not what their names say.
-    pub(crate) damage: Vec<Damage>,
+    pub(crate) damage: Vec<DamagedRange>,
     /// Files that are to get another name.
-    moves: Vec<Move>,
+    moves: Vec<FileMove>,
 }
 
 /// A file that is to get another name.
 #[derive(Debug)]
-struct Move {
+struct FileMove {
     from: String,
     to: String,
     /// The segment that it is, if it is one.
@@ -54,7 +54,7 @@ struct Move {
 }
 
 /// A file that holds another segment than its name says.
-struct Stray {
+struct MisnamedFile {
     /// What its name says.
     named: u64,
     file: SegmentFile,
@@ -63,7 +63,7 @@ struct Stray {
 }
 
 /// What a file with a segment's name is.
-enum Kind {
+enum FoundFile {
     File(SegmentFile),
     /// No file, or one that the disk does not give back.
     Unreadable,
@@ -87,15 +87,15 @@ pub(crate) fn is_of_the_file(error: &io::Error) -> bool {
         .any(|known| error.raw_os_error() == Some(known.raw_os_error()))
 }
 
-impl Survey {
+impl FolderSurvey {
     /// Looks at all files.
-    pub(crate) fn of(storage: &dyn Storage) -> Result<Self, OpenError> {
+    pub(crate) fn of(storage: &dyn Storage) -> Result<Self, JournalOpenError> {
         let names = storage.list();
-        let names = names.map_err(|error| OpenError::io(storage, "listing", error))?;
+        let names = names.map_err(|error| JournalOpenError::io(storage, "listing", error))?;
         let manifest = match FoundManifest::read(storage) {
             Ok(manifest) => manifest,
             Err(error) if is_of_the_file(&error) => None,
-            Err(error) => return Err(OpenError::io(storage, "reading its manifest", error)),
+            Err(error) => return Err(JournalOpenError::io(storage, "reading its manifest", error)),
         };
         let mut survey = Self {
             manifest,
@@ -109,13 +109,13 @@ impl Survey {
                 continue;
             };
             match look(storage, name)? {
-                Kind::Unreadable if is_aside => {}
-                Kind::Unreadable => survey.foreign(named, name, &taken),
-                Kind::File(file) => match file.head.map(|head| head.id) {
+                FoundFile::Unreadable if is_aside => {}
+                FoundFile::Unreadable => survey.foreign(named, name, &taken),
+                FoundFile::File(file) => match file.head.map(|head| head.id) {
                     Some(holds) if holds == named && !is_aside => {
                         survey.segments.insert(named, file);
                     }
-                    Some(holds) => strays.push(Stray {
+                    Some(holds) => strays.push(MisnamedFile {
                         named,
                         file,
                         holds,
@@ -134,20 +134,20 @@ impl Survey {
     /// Files that hold another segment than their name says are that segment, unless it is there.
     fn place_strays(
         &mut self,
-        strays: Vec<Stray>,
+        strays: Vec<MisnamedFile>,
         headless: &mut BTreeMap<u64, SegmentFile>,
         taken: &BTreeSet<&str>,
     ) {
         let oldest = self.manifest.map_or(0, |found| found.manifest.oldest);
         for stray in strays {
-            let Stray { named, holds, .. } = stray;
+            let MisnamedFile { named, holds, .. } = stray;
             let is_needed = holds >= oldest && !self.segments.contains_key(&holds);
             if is_needed {
                 if let Some(file) = headless.remove(&holds) {
                     self.foreign(holds, &file.name, taken);
                 }
                 self.damage.push(damage(DamageKind::Misnamed, named, holds));
-                self.moves.push(Move {
+                self.moves.push(FileMove {
                     from: stray.file.name.clone(),
                     to: free_name(MISNAMED, named, taken),
                     segment: Some(holds),
@@ -155,7 +155,7 @@ impl Survey {
                 self.segments.insert(holds, stray.file);
             } else if !stray.is_aside {
                 self.damage.push(damage(DamageKind::Foreign, named, named));
-                self.moves.push(Move {
+                self.moves.push(FileMove {
                     from: stray.file.name,
                     to: free_name(MISNAMED, named, taken),
                     segment: None,
@@ -171,7 +171,7 @@ impl Survey {
         storage: &dyn Storage,
         headless: BTreeMap<u64, SegmentFile>,
         taken: &BTreeSet<&str>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), JournalOpenError> {
         let listed = self.manifest.map_or(0, |found| found.manifest.newest);
         let mut newest = self.segments.keys().next_back().copied().unwrap_or(0);
         newest = newest.max(listed);
@@ -189,7 +189,7 @@ impl Survey {
 
     fn foreign(&mut self, named: u64, name: &str, taken: &BTreeSet<&str>) {
         self.damage.push(damage(DamageKind::Foreign, named, named));
-        self.moves.push(Move {
+        self.moves.push(FileMove {
             from: name.to_owned(),
             to: free_name(QUARANTINED, named, taken),
             segment: None,
@@ -198,7 +198,7 @@ impl Survey {
 
     /// Gives files that are not what their names say other names. A crash on the way leaves what the
     /// next survey finds again.
-    pub(crate) fn set_aside(&mut self, storage: &dyn Storage) -> Result<(), OpenError> {
+    pub(crate) fn set_aside(&mut self, storage: &dyn Storage) -> Result<(), JournalOpenError> {
         if self.moves.is_empty() {
             return Ok(());
         }
@@ -207,20 +207,21 @@ impl Survey {
                 return Ok(());
             }
             let renamed = storage.rename(from, to);
-            renamed.map_err(|error| OpenError::io(storage, format!("renaming {from}"), error))
+            renamed
+                .map_err(|error| JournalOpenError::io(storage, format!("renaming {from}"), error))
         };
         let sync = || {
             let synced = storage.sync_dir();
-            synced.map_err(|error| OpenError::io(storage, "sync of the folder", error))
+            synced.map_err(|error| JournalOpenError::io(storage, "sync of the folder", error))
         };
-        for Move { from, to, .. } in &self.moves {
+        for FileMove { from, to, .. } in &self.moves {
             // One that is aside already stays there until all others are out of its way.
             if segment_of(from).is_some() {
                 rename(from, to)?;
             }
         }
         sync()?;
-        for Move { from, to, segment } in std::mem::take(&mut self.moves) {
+        for FileMove { from, to, segment } in std::mem::take(&mut self.moves) {
             let Some(segment) = segment else { continue };
             let now = if segment_of(&from).is_some() {
                 to
@@ -254,8 +255,8 @@ impl Survey {
     }
 }
 
-fn damage(kind: DamageKind, segment: u64, to: u64) -> Damage {
-    Damage {
+fn damage(kind: DamageKind, segment: u64, to: u64) -> DamagedRange {
+    DamagedRange {
         kind,
         segment,
         from: 0,
@@ -269,7 +270,7 @@ fn holds_records(
     storage: &dyn Storage,
     segment: u64,
     file: &SegmentFile,
-) -> Result<bool, OpenError> {
+) -> Result<bool, JournalOpenError> {
     let mut bytes = Vec::new();
     read_bytes(storage, &file.name, file.length, &mut bytes)?;
     Ok(frame::find(&bytes, 0, segment).is_some())
@@ -285,8 +286,8 @@ pub(crate) fn read_bytes(
     name: &str,
     bytes: u64,
     buffer: &mut Vec<u8>,
-) -> Result<Option<(u64, u64)>, OpenError> {
-    let refused = |error| OpenError::io(storage, format!("reading {name}"), error);
+) -> Result<Option<(u64, u64)>, JournalOpenError> {
+    let refused = |error| JournalOpenError::io(storage, format!("reading {name}"), error);
     buffer.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
     match storage.read_at(name, buffer, 0) {
         Ok(()) => return Ok(None),
@@ -309,7 +310,7 @@ pub(crate) fn read_bytes(
     Ok(unread)
 }
 
-fn look(storage: &dyn Storage, name: &str) -> Result<Kind, OpenError> {
+fn look(storage: &dyn Storage, name: &str) -> Result<FoundFile, JournalOpenError> {
     let read = || -> io::Result<SegmentFile> {
         let length = storage.len(name)?;
         let mut bytes = vec![0; usize::try_from(length.min(HEAD_BYTES)).unwrap_or(0)];
@@ -321,20 +322,24 @@ fn look(storage: &dyn Storage, name: &str) -> Result<Kind, OpenError> {
         })
     };
     match read() {
-        Ok(file) => Ok(Kind::File(file)),
-        Err(error) if is_of_the_file(&error) => Ok(Kind::Unreadable),
-        Err(error) => Err(OpenError::io(storage, format!("reading {name}"), error)),
+        Ok(file) => Ok(FoundFile::File(file)),
+        Err(error) if is_of_the_file(&error) => Ok(FoundFile::Unreadable),
+        Err(error) => Err(JournalOpenError::io(
+            storage,
+            format!("reading {name}"),
+            error,
+        )),
     }
 }
 
 /// The first record, if it is a segment's: it says itself of which, and its checksum that it is right.
-fn head(bytes: &[u8]) -> Option<Segment> {
-    let stated = match Record::decode(&frame::unchecked(bytes, 0)?) {
-        Ok(Record::Segment(segment)) => segment.id,
+fn head(bytes: &[u8]) -> Option<SegmentHead> {
+    let stated = match JournalRecord::decode(&frame::unchecked(bytes, 0)?) {
+        Ok(JournalRecord::Segment(segment)) => segment.id,
         _ => return None,
     };
-    match Record::decode(&frame::read(bytes, 0, stated)?) {
-        Ok(Record::Segment(segment)) => Some(segment),
+    match JournalRecord::decode(&frame::read(bytes, 0, stated)?) {
+        Ok(JournalRecord::Segment(segment)) => Some(segment),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[error(
     "the journal is full: {bytes} of {bytes_max} bytes are in use, {bytes_new} more do not fit"
 )]
-pub struct Full {
+pub struct JournalFull {
     /// Bytes held.
     pub bytes: u64,
     /// Bytes that were to be added.
@@ -19,7 +19,7 @@ pub struct Full {
 
 /// What a journal holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct JournalUsage {
     /// Events not yet settled by all of their lanes, dead letters that are kept included.
     pub events: u64,
     /// Their bytes, on disk for the journal on disk and in memory for the one there; an event counts
@@ -33,13 +33,13 @@ pub struct Usage {
 
 /// Reads how much a journal holds.
 #[derive(Clone, Debug)]
-pub struct Gauge(pub(super) Arc<Totals>);
+pub struct UsageGauge(pub(super) Arc<UsageTotals>);
 
-impl Gauge {
+impl UsageGauge {
     /// The present usage.
     #[must_use]
-    pub fn usage(&self) -> Usage {
-        Usage {
+    pub fn usage(&self) -> JournalUsage {
+        JournalUsage {
             events: self.0.events.load(Ordering::Relaxed),
             bytes: self.0.bytes.load(Ordering::Relaxed),
             bytes_max: self.0.bytes_max,
@@ -56,22 +56,22 @@ impl Gauge {
 
 /// Where what is not settled stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+enum EventMedium {
     InMemory,
     OnDisk,
 }
 
 /// Events, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct HeldSize {
     pub(crate) events: u64,
     pub(crate) bytes: u64,
 }
 
 #[derive(Debug)]
-pub(crate) struct Totals {
+pub(crate) struct UsageTotals {
     pub(crate) bytes_max: u64,
-    kept: Kept,
+    kept: EventMedium,
     bytes: AtomicU64,
     events: AtomicU64,
     bytes_released: AtomicU64,
@@ -80,16 +80,16 @@ pub(crate) struct Totals {
 
 /// One event's share of the memory.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct MemoryShare {
     bytes: u64,
-    totals: Arc<Totals>,
+    totals: Arc<UsageTotals>,
 }
 
-impl Drop for Share {
+impl Drop for MemoryShare {
     fn drop(&mut self) {
         let Self { bytes, totals } = self;
         totals.memory_bytes.fetch_sub(*bytes, Ordering::Relaxed);
-        if totals.kept == Kept::InMemory {
+        if totals.kept == EventMedium::InMemory {
             totals.bytes.fetch_sub(*bytes, Ordering::Relaxed);
             totals.events.fetch_sub(1, Ordering::Relaxed);
             totals.bytes_released.fetch_add(*bytes, Ordering::Relaxed);
@@ -97,9 +97,9 @@ impl Drop for Share {
     }
 }
 
-impl Share {
+impl MemoryShare {
     /// The share of an event of `bytes` in memory.
-    pub(crate) fn new(bytes: u64, totals: &Arc<Totals>) -> Self {
+    pub(crate) fn new(bytes: u64, totals: &Arc<UsageTotals>) -> Self {
         totals.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
         Self {
             bytes,
@@ -108,18 +108,18 @@ impl Share {
     }
 }
 
-impl Totals {
+impl UsageTotals {
     /// Events are given back when the last share of them goes.
     pub(crate) fn in_memory(bytes_max: u64) -> Self {
-        Self::new(bytes_max, Kept::InMemory)
+        Self::new(bytes_max, EventMedium::InMemory)
     }
 
     /// Events are given back when the log says so.
     pub(crate) fn on_disk(bytes_max: u64) -> Self {
-        Self::new(bytes_max, Kept::OnDisk)
+        Self::new(bytes_max, EventMedium::OnDisk)
     }
 
-    fn new(bytes_max: u64, kept: Kept) -> Self {
+    fn new(bytes_max: u64, kept: EventMedium) -> Self {
         Self {
             bytes_max,
             kept,
@@ -131,10 +131,10 @@ impl Totals {
     }
 
     /// Makes room for what is new. One caller at a time.
-    pub(crate) fn reserve(&self, new: Held) -> Result<(), Full> {
+    pub(crate) fn reserve(&self, new: HeldSize) -> Result<(), JournalFull> {
         let bytes = self.bytes.load(Ordering::Relaxed);
         if bytes + new.bytes > self.bytes_max {
-            return Err(Full {
+            return Err(JournalFull {
                 bytes,
                 bytes_new: new.bytes,
                 bytes_max: self.bytes_max,
@@ -145,19 +145,19 @@ impl Totals {
     }
 
     /// Takes room whether it is there or not.
-    pub(crate) fn take(&self, new: Held) {
+    pub(crate) fn take(&self, new: HeldSize) {
         self.bytes.fetch_add(new.bytes, Ordering::Relaxed);
         self.events.fetch_add(new.events, Ordering::Relaxed);
     }
 
     /// Gives back the room of what was never taken in.
-    pub(crate) fn give_back(&self, held: Held) {
+    pub(crate) fn give_back(&self, held: HeldSize) {
         self.bytes.fetch_sub(held.bytes, Ordering::Relaxed);
         self.events.fetch_sub(held.events, Ordering::Relaxed);
     }
 
     /// The log held `before` and holds `after`, with what had been `reserved` now in it.
-    pub(crate) fn logged(&self, before: Held, reserved: Held, after: Held) {
+    pub(crate) fn logged(&self, before: HeldSize, reserved: HeldSize, after: HeldSize) {
         let grown = |before: u64, reserved: u64, after: u64| {
             after.wrapping_sub(before).wrapping_sub(reserved)
         };

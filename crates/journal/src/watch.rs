@@ -38,7 +38,7 @@ pub struct SyncTimes {
 
 /// A call that goes on.
 #[derive(Clone, Copy, Debug)]
-struct Running {
+struct RunningCall {
     step: &'static str,
     since: Instant,
 }
@@ -46,7 +46,7 @@ struct Running {
 /// What is known of the disk.
 pub(super) struct DiskWatch {
     overdue_after: Duration,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningCall>>,
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_us: AtomicU64,
 }
@@ -64,19 +64,19 @@ impl DiskWatch {
 
     /// The same storage, whose changing calls are watched. For one thread at a time.
     pub(super) fn watched(self: &Arc<Self>, storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
-        Arc::new(Watched {
+        Arc::new(WatchedStorage {
             inner: Arc::clone(storage),
             watch: Arc::clone(self),
         })
     }
 
-    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+    fn running(&self) -> MutexGuard<'_, Option<RunningCall>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn timed<T>(&self, step: &'static str, call: impl FnOnce() -> T) -> (T, Duration) {
         let since = Instant::now();
-        *self.running() = Some(Running { step, since });
+        *self.running() = Some(RunningCall { step, since });
         let done = call();
         *self.running() = None;
         (done, since.elapsed())
@@ -188,12 +188,12 @@ fn look(watch: &DiskWatch, end: &(Mutex<bool>, Condvar)) {
 }
 
 /// A storage whose changing calls are watched.
-struct Watched {
+struct WatchedStorage {
     inner: Arc<dyn Storage>,
     watch: Arc<DiskWatch>,
 }
 
-impl Storage for Watched {
+impl Storage for WatchedStorage {
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
         self.inner.lock()
     }
@@ -260,28 +260,28 @@ impl Storage for Watched {
 #[cfg(test)]
 mod tests {
     use super::super::disk::tests::{SETTINGS, append, clock, lane, new};
-    use super::super::sim::Sim;
-    use super::super::{Disk, Health, Settings};
+    use super::super::sim::SimulatedDisk;
+    use super::super::{DiskJournal, JournalHealth, JournalSettings};
     use super::*;
 
     #[test]
     fn hanging_sync_makes_the_journal_unready_until_it_returns() {
-        let sim = Sim::default();
-        let settings = Settings {
+        let sim = SimulatedDisk::default();
+        let settings = JournalSettings {
             disk_overdue_after: Duration::ZERO,
             ..SETTINGS
         };
         let storage = Arc::new(sim.clone());
-        let (disk, _) = Disk::open(settings, storage, clock()).unwrap();
+        let (disk, _) = DiskJournal::open(settings, storage, clock()).unwrap();
         let hub = lane(&disk, "hub");
         append(&disk, "a", &[hub]);
         let before = disk.sync_times();
         assert!(before.count > 0 && before.running_s == 0.0, "{before:?}");
-        assert_eq!(disk.health(), Health::Ok);
+        assert_eq!(disk.health(), JournalHealth::Ok);
         let hanging = sim.hang_syncs();
         let appended = disk.append(vec![new("b", &[hub])]).unwrap();
         hanging.wait_for_one();
-        let Health::Stalled(reason) = disk.health() else {
+        let JournalHealth::Stalled(reason) = disk.health() else {
             panic!("{:?}", disk.health());
         };
         assert!(
@@ -292,7 +292,7 @@ mod tests {
         drop(hanging);
         appended.durable.wait().unwrap();
         append(&disk, "c", &[hub]);
-        assert_eq!(disk.health(), Health::Ok);
+        assert_eq!(disk.health(), JournalHealth::Ok);
         assert!(disk.sync_times().count > before.count);
     }
 

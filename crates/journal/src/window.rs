@@ -22,14 +22,14 @@ const WORTH: usize = 4;
 const EMPTY_MAX: u32 = 3;
 
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(crate) struct CommitWindow {
     longest: Duration,
     now: Duration,
     empty: u32,
     skipped: u32,
 }
 
-impl Window {
+impl CommitWindow {
     pub(crate) fn new(longest: Duration) -> Self {
         Self {
             longest,
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_lone_producer_soon_waits_for_nobody() {
-        let mut window = Window::new(MILLISECOND);
+        let mut window = CommitWindow::new(MILLISECOND);
         let mut waited = Duration::ZERO;
         for _ in 0..100 {
             let next = window.next(1);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn company_brings_the_window_back() {
-        let mut window = Window::new(MILLISECOND);
+        let mut window = CommitWindow::new(MILLISECOND);
         for _ in 0..30 {
             window.came(1, 0);
         }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn stragglers_do_not_hold_up_a_crowd() {
-        let mut window = Window::new(MILLISECOND);
+        let mut window = CommitWindow::new(MILLISECOND);
         for _ in 0..30 {
             window.came(9, 1);
         }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn no_window_at_all() {
-        let mut window = Window::new(Duration::ZERO);
+        let mut window = CommitWindow::new(Duration::ZERO);
         assert!((0..1_000).all(|_| window.next(1).is_zero()));
     }
 }

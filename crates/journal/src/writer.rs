@@ -1,239 +1,38 @@
 //! The thread that owns the log: takes everything that waits, writes it as one group, answers.
 
-use super::Full;
-use super::group::{Work, held};
-use super::log::{Failure, Log};
-use super::totals::Held;
-use super::window::{MANY, Window};
-use std::error::Error as _;
-use std::fmt::Write as _;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use super::append_error::{JournalHealth, NotDurable};
+use super::group::{GroupWork, held};
+use super::inbox::{DurableSender, WriterInbox, WriterQueue};
+use super::log::{CommitFailure, SegmentLog};
+use super::totals::HeldSize;
+use super::window::{CommitWindow, MANY};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-
-/// Why nothing was appended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// What is not settled, and what waits for the disk, would pass the limit.
-    #[error(transparent)]
-    Full(Full),
-    /// What waits for the disk would pass the limit.
-    #[error(
-        "the journal's disk does not keep up: {} of {} bytes wait for it, {} more do not fit",
-        .0.bytes, .0.bytes_max, .0.bytes_new
-    )]
-    Backlog(Full),
-    /// The disk has no room, or does not take writes; it is tried again.
-    #[error("the journal cannot be written: {0}")]
-    NoRoom(Arc<str>),
-    /// An event is longer than the journal can give back, or is for too many lanes.
-    #[error("event {index} of the batch has {bytes} bytes; the journal takes {bytes_max}")]
-    TooLarge {
-        /// Its place in the batch.
-        index: usize,
-        /// Its bytes in CloudEvents JSON.
-        bytes: usize,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// A sync failed: nothing is acknowledged until a restart.
-    #[error("the journal is poisoned until a restart: {0}")]
-    Poisoned(Arc<str>),
-    /// The journal was closed.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// Why something that was handed over is not on disk.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotDurable {
-    /// The write of its group failed. It counts as never appended, and what is appended later may
-    /// go well.
-    #[error("the group was abandoned: {0}")]
-    Abandoned(Arc<str>),
-    /// A sync failed: whether it is on disk is not known.
-    #[error("the journal is poisoned until a restart: {0}")]
-    Poisoned(Arc<str>),
-    /// The journal was closed before.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// How the journal does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Health {
-    /// It takes events.
-    #[default]
-    Ok,
-    /// It cannot write, says why, and tries again by itself.
-    Full(Arc<str>),
-    /// A write or a sync has not ended for longer than it should. It goes on when that does.
-    Stalled(Arc<str>),
-    /// A sync failed; only a restart helps.
-    Poisoned(Arc<str>),
-}
-
-/// Resolves when what was handed over is on disk, or is known not to be.
-///
-/// Dropping it undoes nothing.
-#[derive(Debug)]
-#[must_use = "appended is not durable"]
-pub struct DurableTicket(pub(super) oneshot::Receiver<Result<(), NotDurable>>);
-
-impl DurableTicket {
-    /// Waits on a thread of its own.
-    ///
-    /// # Errors
-    /// Why it is not on disk.
-    ///
-    /// # Panics
-    /// Within a tokio runtime's worker.
-    pub fn wait(self) -> Result<(), NotDurable> {
-        self.0.blocking_recv().unwrap_or(Err(NotDurable::Closed))
-    }
-}
-
-impl Future for DurableTicket {
-    type Output = Result<(), NotDurable>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.0).poll(context);
-        answer.map(|answer| answer.unwrap_or(Err(NotDurable::Closed)))
-    }
-}
-
-pub(super) type Waiter = oneshot::Sender<Result<(), NotDurable>>;
 
 /// Whoever waits may have gone.
-fn answer(waiter: Waiter, result: Result<(), NotDurable>) {
+fn answer(waiter: DurableSender, result: Result<(), NotDurable>) {
     drop(waiter.send(result));
 }
 
-/// What waits for the writer.
-#[derive(Default)]
-pub(super) struct Inbox {
-    pub(super) work: Work<Waiter>,
-    pub(super) flushes: Vec<Waiter>,
-    /// Bytes of events that are not on disk.
-    pub(super) bytes: u64,
-    /// When what nobody waits for is written.
-    pub(super) lazy_at: Option<Instant>,
-    pub(super) retry_at: Option<Instant>,
-    pub(super) health: Health,
-    pub(super) next_sequence: u64,
-    pub(super) durable_sequence: u64,
-    pub(super) closing: bool,
-    /// The writer is gone.
-    pub(super) ended: bool,
-    /// The writer sleeps and nobody has woken it.
-    pub(super) idle: bool,
-    pub(super) disk_bytes: u64,
-    pub(super) segments: usize,
-}
-
-/// Between handles and writer.
-#[derive(Default)]
-pub(super) struct Shared {
-    inbox: Mutex<Inbox>,
-    wake: Condvar,
-}
-
-impl Shared {
-    pub(super) fn new(inbox: Inbox) -> Self {
-        Self {
-            inbox: Mutex::new(inbox),
-            wake: Condvar::new(),
-        }
-    }
-
-    /// Every change to the inbox is made at once, so a panic elsewhere leaves it sound.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the writer if it sleeps.
-    pub(super) fn wake(&self, inbox: &mut Inbox) {
-        if inbox.idle || inbox.work.batches.len() >= MANY {
-            inbox.idle = false;
-            self.wake.notify_one();
-        }
-    }
-
-    fn sleep<'a>(
-        &'a self,
-        mut inbox: MutexGuard<'a, Inbox>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, Inbox> {
-        inbox.idle = true;
-        let mut inbox = match until {
-            None => self
-                .wake
-                .wait(inbox)
-                .unwrap_or_else(PoisonError::into_inner),
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                let woken = self.wake.wait_timeout(inbox, left);
-                woken.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
-        inbox.idle = false;
-        inbox
-    }
-
-    /// As sleep, but nobody is to wake the writer for single appends.
-    fn sleep_deaf<'a>(
-        &'a self,
-        inbox: MutexGuard<'a, Inbox>,
-        until: Instant,
-    ) -> MutexGuard<'a, Inbox> {
-        let left = until.saturating_duration_since(Instant::now());
-        let woken = self.wake.wait_timeout(inbox, left);
-        woken.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Wakes the writer, whatever it waits for.
-    pub(super) fn wake_always(&self) {
-        self.wake.notify_one();
-    }
-}
-
-impl Inbox {
-    /// Takes note of a write that failed.
-    pub(super) fn refused(&mut self, failure: &Failure, retry_at: Instant) {
-        let reason = reason_of(failure);
-        if self.health == Health::Ok {
-            tracing::error!(
-                %reason,
-                "the journal cannot be written; events are refused until it can"
-            );
-        }
-        self.health = Health::Full(reason);
-        self.retry_at = Some(retry_at);
-    }
-}
-
 /// What one group takes from the inbox.
-struct Round {
-    work: Work<Waiter>,
-    flushes: Vec<Waiter>,
+struct CommitRound {
+    work: GroupWork<DurableSender>,
+    flushes: Vec<DurableSender>,
     /// What its batches hold, as long as they count.
-    held: Held,
+    held: HeldSize,
 }
 
-pub(super) struct Writer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) log: Log,
-    pub(super) window: Window,
+pub(super) struct GroupWriter {
+    pub(super) shared: Arc<WriterQueue>,
+    pub(super) log: SegmentLog,
+    pub(super) window: CommitWindow,
     pub(super) settle_delay: Duration,
     pub(super) retry_delay: Duration,
     /// Held as long as files may be written.
     pub(super) _lock: Box<dyn std::any::Any + Send + Sync>,
 }
 
-impl Writer {
+impl GroupWriter {
     /// Until the journal is closed or a sync fails.
     pub(super) fn run(mut self) -> Result<(), NotDurable> {
         loop {
@@ -247,11 +46,12 @@ impl Writer {
     }
 
     /// Sleeps until there is something to write, then takes all of it.
-    fn gather(&mut self) -> Round {
+    fn gather(&mut self) -> CommitRound {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.lock();
         loop {
-            let new_lanes = !inbox.work.notes.bindings.is_empty() && inbox.health == Health::Ok;
+            let new_lanes =
+                !inbox.work.updates.bindings.is_empty() && inbox.health == JournalHealth::Ok;
             let waiting = !inbox.work.batches.is_empty() || !inbox.flushes.is_empty();
             if waiting || new_lanes || inbox.closing {
                 break;
@@ -262,7 +62,7 @@ impl Writer {
             }
             inbox = shared.sleep(inbox, until);
         }
-        let mut inbox = self.wait_for_company(&shared, inbox);
+        let mut inbox = self.wait_for_batch(&shared, inbox);
         let retry = inbox.retry_at.is_some_and(|at| at <= Instant::now());
         inbox.lazy_at = None;
         let mut work = std::mem::take(&mut inbox.work);
@@ -270,18 +70,18 @@ impl Writer {
         work.close = inbox.closing;
         work.roll = retry;
         let flushes = std::mem::take(&mut inbox.flushes);
-        Round {
+        CommitRound {
             held: work.held(),
             work,
             flushes,
         }
     }
 
-    fn wait_for_company<'a>(
+    fn wait_for_batch<'a>(
         &mut self,
-        shared: &'a Shared,
-        mut inbox: MutexGuard<'a, Inbox>,
-    ) -> MutexGuard<'a, Inbox> {
+        shared: &'a WriterQueue,
+        mut inbox: MutexGuard<'a, WriterInbox>,
+    ) -> MutexGuard<'a, WriterInbox> {
         let waiting = inbox.work.batches.len();
         if waiting == 0 || inbox.closing || !inbox.flushes.is_empty() {
             return inbox;
@@ -291,9 +91,9 @@ impl Writer {
             return inbox;
         }
         let begun = Instant::now();
-        let sleep_to = |mut inbox: MutexGuard<'a, Inbox>, end: Instant| {
+        let sleep_to = |mut inbox: MutexGuard<'a, WriterInbox>, end: Instant| {
             while inbox.work.batches.len() < MANY && !inbox.closing && Instant::now() < end {
-                inbox = shared.sleep_deaf(inbox, end);
+                inbox = shared.sleep_uninterrupted(inbox, end);
             }
             inbox
         };
@@ -309,7 +109,7 @@ impl Writer {
     }
 
     /// Writes a group and answers those who wait.
-    fn commit(&mut self, mut round: Round) -> Result<(), NotDurable> {
+    fn commit(&mut self, mut round: CommitRound) -> Result<(), NotDurable> {
         let segments = self.log.segments.len();
         let failure = match self.log.commit(&round.work) {
             Ok(()) => {
@@ -321,8 +121,8 @@ impl Writer {
             }
             Err(failure) => failure,
         };
-        let reason = reason_of(&failure);
-        if matches!(failure, Failure::Sync { .. }) {
+        let reason = failure.reason();
+        if matches!(failure, CommitFailure::Sync { .. }) {
             return Err(self.poison(round, reason));
         }
         let error = NotDurable::Abandoned(Arc::clone(&reason));
@@ -330,12 +130,12 @@ impl Writer {
         for batch in round.work.batches.drain(..) {
             answer(batch.waiter, Err(error.clone()));
         }
-        round.held = Held::default();
+        round.held = HeldSize::default();
         round.work.roll = false;
         // What is left may fit into the room kept for it, and make room.
         let rest = self.log.commit_rest(&mut round.work);
-        if let Err(failure @ Failure::Sync { .. }) = &rest {
-            return Err(self.poison(round, reason_of(failure)));
+        if let Err(failure @ CommitFailure::Sync { .. }) = &rest {
+            return Err(self.poison(round, failure.reason()));
         }
         if self.log.segments.len() < segments {
             self.try_now();
@@ -348,14 +148,14 @@ impl Writer {
         Err(error)
     }
 
-    fn done(&mut self, round: Round) {
+    fn done(&mut self, round: CommitRound) {
         let had_events = !round.work.batches.is_empty();
         let chores = self.log.has_chores();
         let mut inbox = self.shared.lock();
         inbox.bytes -= round.held.bytes;
         inbox.durable_sequence = round.work.next_sequence;
-        if (had_events || round.work.roll) && inbox.health != Health::Ok {
-            inbox.health = Health::Ok;
+        if (had_events || round.work.roll) && inbox.health != JournalHealth::Ok {
+            inbox.health = JournalHealth::Ok;
             inbox.retry_at = None;
             tracing::info!("the journal can be written again");
         }
@@ -376,12 +176,12 @@ impl Writer {
     /// Segments went: there may be room for a new one, if that was missing.
     fn try_now(&self) {
         let mut inbox = self.shared.lock();
-        if matches!(inbox.health, Health::Full(_)) {
+        if matches!(inbox.health, JournalHealth::Full(_)) {
             inbox.retry_at = Some(Instant::now());
         }
     }
 
-    fn note_full(&self, failure: &Failure, abandoned: Held) {
+    fn note_full(&self, failure: &CommitFailure, abandoned: HeldSize) {
         let mut inbox = self.shared.lock();
         inbox.bytes -= abandoned.bytes;
         self.log.totals.give_back(abandoned);
@@ -389,31 +189,31 @@ impl Writer {
         self.show_usage(&mut inbox);
     }
 
-    fn show_usage(&self, inbox: &mut Inbox) {
+    fn show_usage(&self, inbox: &mut WriterInbox) {
         inbox.disk_bytes = self.log.disk_bytes() + self.log.next.bytes();
         inbox.segments = self.log.segments.len();
     }
 
     /// Keeps what nobody may lose for a later group.
-    fn put_back(&self, round: Round, error: &NotDurable) {
+    fn put_back(&self, round: CommitRound, error: &NotDurable) {
         for flush in round.flushes {
             answer(flush, Err(error.clone()));
         }
         let mut inbox = self.shared.lock();
-        let mut notes = round.work.notes;
-        notes.append(std::mem::take(&mut inbox.work.notes));
-        inbox.work.notes = notes;
-        inbox.work.holes = round.work.holes;
+        let mut updates = round.work.updates;
+        updates.append(std::mem::take(&mut inbox.work.updates));
+        inbox.work.updates = updates;
+        inbox.work.reported_cuts = round.work.reported_cuts;
         inbox.lazy_at = inbox.retry_at;
     }
 
-    fn poison(&mut self, round: Round, reason: Arc<str>) -> NotDurable {
+    fn poison(&mut self, round: CommitRound, reason: Arc<str>) -> NotDurable {
         tracing::error!(
             %reason,
             "a sync of the journal failed; nothing is acknowledged until a restart"
         );
         let error = NotDurable::Poisoned(Arc::clone(&reason));
-        self.shared.lock().health = Health::Poisoned(reason);
+        self.shared.lock().health = JournalHealth::Poisoned(reason);
         for batch in round.work.batches {
             answer(batch.waiter, Err(error.clone()));
         }
@@ -424,18 +224,20 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for GroupWriter {
     /// Answers who still waits, also when the thread panicked.
     fn drop(&mut self) {
         let (batches, flushes, error) = {
             let mut inbox = self.shared.lock();
             inbox.ended = true;
             if std::thread::panicking() {
-                inbox.health = Health::Poisoned("the journal's writer panicked".into());
+                inbox.health = JournalHealth::Poisoned("the journal's writer panicked".into());
             }
             let error = match &inbox.health {
-                Health::Poisoned(reason) => NotDurable::Poisoned(Arc::clone(reason)),
-                Health::Ok | Health::Full(_) | Health::Stalled(_) => NotDurable::Closed,
+                JournalHealth::Poisoned(reason) => NotDurable::Poisoned(Arc::clone(reason)),
+                JournalHealth::Ok | JournalHealth::Full(_) | JournalHealth::Stalled(_) => {
+                    NotDurable::Closed
+                }
             };
             let batches = std::mem::take(&mut inbox.work.batches);
             self.log.totals.give_back(held(&batches));
@@ -448,15 +250,4 @@ impl Drop for Writer {
             answer(flush, Err(error.clone()));
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn reason_of(failure: &Failure) -> Arc<str> {
-    let mut reason = failure.to_string();
-    let mut cause = failure.source();
-    while let Some(error) = cause {
-        write!(reason, ": {error}").expect("a String takes all");
-        cause = error.source();
-    }
-    reason.into()
 }

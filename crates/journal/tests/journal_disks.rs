@@ -6,17 +6,18 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_journal::ledger::Fate;
-use twinroute_journal::sim::Sim;
-use twinroute_journal::storage::{Folder, Storage};
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_journal::sim::SimulatedDisk;
+use twinroute_journal::storage::{FolderStorage, Storage};
 use twinroute_journal::{
-    Disk, Health, LaneNumber, NewEvent, NotDurable, OpenError, Recovered, Sealing, Settings, verify,
+    DiskJournal, EventSealing, JournalHealth, JournalOpenError, JournalSettings, LaneId, NewEvent,
+    NotDurable, RecoveredJournal, verify,
 };
 use twinroute_model::clock::{ManualClock, SystemClock, Timestamp};
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
 
-const SMALL: Settings = Settings {
+const SMALL: JournalSettings = JournalSettings {
     segment_bytes: 64 << 10,
     bytes_max: 64 << 20,
     queue_bytes_max: 8 << 20,
@@ -27,17 +28,17 @@ const SMALL: Settings = Settings {
     disk_overdue_after: Duration::from_secs(60),
 };
 
-fn open(folder: &Path) -> Result<(Disk, Recovered), OpenError> {
-    let storage = Folder::create(folder).unwrap();
-    Disk::open(SMALL, Arc::new(storage), Arc::new(SystemClock))
+fn open(folder: &Path) -> Result<(DiskJournal, RecoveredJournal), JournalOpenError> {
+    let storage = FolderStorage::create(folder).unwrap();
+    DiskJournal::open(SMALL, Arc::new(storage), Arc::new(SystemClock))
 }
 
-fn lane(disk: &Disk, name: &str) -> LaneNumber {
+fn lane(disk: &DiskJournal, name: &str) -> LaneId {
     let instance = InstanceName::new("default").unwrap();
     disk.bind(&instance, &EndpointName::new(name).unwrap())
 }
 
-fn new(lane: LaneNumber, data: usize) -> NewEvent {
+fn new(lane: LaneId, data: usize) -> NewEvent {
     let parts = Parts::new("1", "s", "t").json(&format!("\"{}\"", "x".repeat(data)));
     NewEvent {
         event: parts.build(&Limits::default()).unwrap(),
@@ -89,7 +90,7 @@ fn fill_and_recover(folder: &Path, make_room: impl FnOnce()) {
         assert!(kept.len() < 10_000, "the disk is never full");
     };
     assert!(matches!(refused, NotDurable::Abandoned(_)), "{refused}");
-    let Health::Full(reason) = disk.health() else {
+    let JournalHealth::Full(reason) = disk.health() else {
         panic!("{:?}", disk.health());
     };
     assert!(reason.contains("segment"), "{reason}");
@@ -98,7 +99,7 @@ fn fill_and_recover(folder: &Path, make_room: impl FnOnce()) {
     let appended = disk.append(vec![new(hub, 10_000)]).unwrap();
     kept.push(appended.entries[0].sequence);
     appended.durable.wait().unwrap();
-    assert_eq!(disk.health(), Health::Ok);
+    assert_eq!(disk.health(), JournalHealth::Ok);
     disk.close().unwrap();
     drop(disk);
     let (disk, recovered) = open(folder).unwrap();
@@ -147,7 +148,7 @@ const SHORT_FILES: &str = "trap '' XFSZ && ulimit -f 16";
 fn over_the_limit(folder: &Path) {
     let (disk, _) = open(&folder.join("journal")).unwrap();
     assert!(
-        matches!(disk.health(), Health::Full(_)),
+        matches!(disk.health(), JournalHealth::Full(_)),
         "{:?}",
         disk.health()
     );
@@ -176,8 +177,8 @@ fn what_cannot_be_written_to_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     std::fs::write(&path, "x").unwrap();
-    assert!(Folder::create(&path).is_err());
-    let error = verify(&path, &Sealing::Off).unwrap_err();
+    assert!(FolderStorage::create(&path).is_err());
+    let error = verify(&path, &EventSealing::Off).unwrap_err();
     let text = format!("journal {}: opening", path.display());
     assert_eq!(error.to_string(), text);
     // The lock is a folder: it can be neither opened nor written.
@@ -234,14 +235,14 @@ fn a_newer_version_is_refused_and_left_alone() {
 
 #[test]
 fn one_paused_lane_of_a_thousand_does_not_keep_the_disk() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
     let storage: Arc<dyn Storage> = Arc::new(sim);
-    let settings = Settings {
+    let settings = JournalSettings {
         segment_bytes: 256 << 10,
         ..SMALL
     };
-    let (disk, _) = Disk::open(settings, storage, clock).unwrap();
+    let (disk, _) = DiskJournal::open(settings, storage, clock).unwrap();
     let lanes: Vec<_> = (0..1_000)
         .map(|n| lane(&disk, &format!("lane-{n:04}")))
         .collect();
@@ -254,7 +255,7 @@ fn one_paused_lane_of_a_thousand_does_not_keep_the_disk() {
         let entries = appended.entries;
         appended.durable.wait().unwrap();
         for (lane, entry) in lanes[1..].iter().zip(&entries) {
-            disk.settle(*lane, &[(entry.sequence, Fate::Delivered)]);
+            disk.settle(*lane, &[(entry.sequence, DeliverySettlement::Delivered)]);
         }
         disk.flush().wait().unwrap();
         if round > 20 {

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_journal::storage::{Folder, Storage};
-use twinroute_journal::{Disk, Sealing, Settings, dump, verify};
+use twinroute_journal::storage::{FolderStorage, Storage};
+use twinroute_journal::{DiskJournal, EventSealing, JournalSettings, dump, verify};
 use twinroute_model::clock::{ManualClock, Timestamp};
-use twinroute_model::dead_letter::Reason;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::twin::TwinKey;
 
 const SEGMENT: &str = "0000000000000001.seg";
@@ -23,12 +23,12 @@ fn golden() -> tempfile::TempDir {
 fn version_1_opens() {
     let folder = golden();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(2_000)));
-    let storage: Arc<dyn Storage> = Arc::new(Folder::create(folder.path()).unwrap());
-    let settings = Settings {
+    let storage: Arc<dyn Storage> = Arc::new(FolderStorage::create(folder.path()).unwrap());
+    let settings = JournalSettings {
         segment_bytes: 1 << 16,
-        ..Settings::default()
+        ..JournalSettings::default()
     };
-    let (disk, recovered) = Disk::open(settings, storage, clock).unwrap();
+    let (disk, recovered) = DiskJournal::open(settings, storage, clock).unwrap();
     assert!(recovered.report.closed);
     assert!(recovered.report.is_whole());
     assert_eq!(recovered.next_sequence, 4);
@@ -60,8 +60,12 @@ fn version_1_is_shown() {
     dump(folder.path(), &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     expect_test::expect_file!["data/version-1.txt"].assert_eq(&text);
-    assert!(verify(folder.path(), &Sealing::Off).unwrap().is_whole());
-    assert!(verify(&folder.path().join("nowhere"), &Sealing::Off).is_err());
+    assert!(
+        verify(folder.path(), &EventSealing::Off)
+            .unwrap()
+            .is_whole()
+    );
+    assert!(verify(&folder.path().join("nowhere"), &EventSealing::Off).is_err());
 }
 
 /// Two segments with the kinds of records that came later in version 1: events with their twins,
@@ -80,8 +84,8 @@ fn later_kinds_of_version_1_open() {
     expect_test::expect_file!["data/version-1-later.txt"].assert_eq(&text);
 
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(2_000)));
-    let storage: Arc<dyn Storage> = Arc::new(Folder::create(folder.path()).unwrap());
-    let (disk, recovered) = Disk::open(Settings::default(), storage, clock).unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(FolderStorage::create(folder.path()).unwrap());
+    let (disk, recovered) = DiskJournal::open(JournalSettings::default(), storage, clock).unwrap();
     assert!(recovered.report.closed && recovered.report.is_whole());
     let [hub, topic] = &recovered.lanes[..] else {
         panic!("{:?}", recovered.lanes);
@@ -95,7 +99,7 @@ fn later_kinds_of_version_1_open() {
     let letter = hub.pending[0].dead.as_ref().unwrap();
     assert_eq!(
         (letter.reason, &*letter.outcome),
-        (Reason::Exhausted, "503: busy")
+        (DeadLetterReason::Exhausted, "503: busy")
     );
     assert_eq!((hub.pending[1].attempts, hub.pending[1].twin), (3, 2));
     assert_eq!(disk.read(&[30]).remove(0).unwrap().id(), "event-3");

@@ -41,7 +41,7 @@ impl Body {
     }
 
     /// A body whose next piece is asked for when the client has taken the one before. A client that takes
-    /// nothing for [`Limits::keep_alive_timeout`](crate::Limits::keep_alive_timeout) is disconnected.
+    /// nothing for [`HttpLimits::keep_alive_timeout`](crate::HttpLimits::keep_alive_timeout) is disconnected.
     #[must_use]
     pub fn pieces(pieces: impl Stream<Item = Result<Bytes, BrokenOff>> + Send + 'static) -> Self {
         Self(Kind::Pieces {

@@ -6,7 +6,7 @@
 use crate::activity::{ConnectionActivity, RequestGuard};
 use crate::body::Body;
 use crate::io::Io;
-use crate::limits::Limits;
+use crate::limits::HttpLimits;
 use crate::network::PrivateWay;
 use crate::peer::Peer;
 use crate::scheme::Scheme;
@@ -47,7 +47,7 @@ pub(crate) async fn run<S, F>(
     accepted: Accepted,
     peer: Peer,
     way: Option<PrivateWay>,
-    limits: Arc<Limits>,
+    limits: Arc<HttpLimits>,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -119,7 +119,7 @@ pub(crate) async fn run<S, F>(
     }
 }
 
-fn http1(limits: &Limits) -> http1::Builder {
+fn http1(limits: &HttpLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .max_headers(limits.headers_max)
@@ -128,7 +128,7 @@ fn http1(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+fn http2(limits: &HttpLimits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .max_concurrent_streams(limits.http2_streams_max)
@@ -203,7 +203,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(version: Version, limits: &Limits, activity: Arc<ConnectionActivity>) -> Self {
+    fn new(version: Version, limits: &HttpLimits, activity: Arc<ConnectionActivity>) -> Self {
         Self {
             version,
             activity,

@@ -34,7 +34,7 @@ pub use client_certificate::ClientCertificate;
 pub use cross_origin::{CrossOrigin, Hosts};
 pub use inflate::{Encoding, InflateError, inflate};
 pub use ip_rules::{Action, IpRule, IpRules, Mask, MaskError};
-pub use limits::Limits;
+pub use limits::HttpLimits;
 pub use network::{Closed, Network, PrivateSettings, PrivateWay};
 pub use peer::Peer;
 pub use scheme::Scheme;

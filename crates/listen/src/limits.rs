@@ -11,7 +11,7 @@ use std::time::Duration;
 /// late.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct HttpLimits {
     /// Connections of one listener; more wait in the backlog.
     pub connections_max: usize,
     /// Bytes of a request's line and headers.
@@ -40,7 +40,7 @@ pub struct Limits {
     pub shutdown_grace: Duration,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connections_max: 1024,
@@ -58,7 +58,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl HttpLimits {
     /// Checks what types cannot.
     ///
     /// # Errors
@@ -91,13 +91,13 @@ impl Limits {
         Err(rule.to_owned())
     }
 
-    /// [`Limits::body_bytes_max`] as what lengths are counted in.
+    /// [`HttpLimits::body_bytes_max`] as what lengths are counted in.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         usize::try_from(self.body_bytes_max.as_u64()).unwrap_or(usize::MAX)
     }
 
-    /// A budget of [`Limits::bodies_bytes_max`].
+    /// A budget of [`HttpLimits::bodies_bytes_max`].
     #[must_use]
     pub fn budget(&self) -> Budget {
         Budget::new(usize::try_from(self.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX))
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn settings_are_read_with_units_and_unknown_keys_refused() {
-        let limits: Limits =
+        let limits: HttpLimits =
             toml::from_str("body_bytes_max = \"1 MiB\"\nheader_read_timeout = \"5s\"").unwrap();
         assert_eq!(limits.body_bytes(), 1 << 20);
         assert_eq!(limits.header_read_timeout, Duration::from_secs(5));
         assert_eq!(limits.check(), Ok(()));
-        let error = toml::from_str::<Limits>("body_max = 1").unwrap_err();
+        let error = toml::from_str::<HttpLimits>("body_max = 1").unwrap_err();
         assert!(
             error.message().starts_with("unknown field `body_max`"),
             "{error}"
@@ -128,9 +128,9 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
-        let limits = Limits {
+        let limits = HttpLimits {
             keep_alive_timeout: Duration::ZERO,
-            ..Limits::default()
+            ..HttpLimits::default()
         };
         let rule = "keep_alive_timeout must be above 0s, at most 1h";
         assert_eq!(limits.check(), Err(rule.to_owned()));

@@ -2,7 +2,7 @@
 
 use crate::body::Body;
 use crate::connection;
-use crate::limits::Limits;
+use crate::limits::HttpLimits;
 use crate::peer::Peer;
 use crate::socket::Listener;
 use crate::tls::Tls;
@@ -28,11 +28,11 @@ const REJECTION_EVERY: Duration = Duration::from_secs(60);
 /// Answers every request on `listeners` with `service` until `shutdown` completes.
 ///
 /// Then it stops accepting, closes idle connections, lets running requests end for at most
-/// [`Limits::shutdown_grace`], and returns. A panic in `service` becomes a 500 for that request
+/// [`HttpLimits::shutdown_grace`], and returns. A panic in `service` becomes a 500 for that request
 /// alone. Dropping the future ends all connections at once.
 pub async fn serve<S, F>(
     listeners: Vec<Listener>,
-    limits: &Limits,
+    limits: &HttpLimits,
     service: S,
     shutdown: impl Future<Output = ()>,
 ) where
@@ -54,7 +54,7 @@ pub async fn serve<S, F>(
 
 async fn serve_one<S, F>(
     listener: Listener,
-    limits: Arc<Limits>,
+    limits: Arc<HttpLimits>,
     service: S,
     shutdown: impl Future<Output = ()>,
 ) where

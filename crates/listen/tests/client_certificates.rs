@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use twinroute_listen::{
-    Address, Body, ClientCertificate, Limits, Listener, MutualTlsSettings, Peer, Reloaded,
+    Address, Body, ClientCertificate, HttpLimits, Listener, MutualTlsSettings, Peer, Reloaded,
     SocketSettings, Tls, serve,
 };
 
@@ -97,7 +97,7 @@ fn start(tls: &Tls) -> Server {
     };
     let task = tokio::spawn(async move {
         let stopped = async { stopped.await.unwrap_or_default() };
-        serve(vec![listener], &Limits::default(), service, stopped).await;
+        serve(vec![listener], &HttpLimits::default(), service, stopped).await;
     });
     Server {
         address,

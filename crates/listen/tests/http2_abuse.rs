@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use twinroute_listen::{Address, Body, Limits, Listener, Peer, SocketSettings, serve};
+use twinroute_listen::{Address, Body, HttpLimits, Listener, Peer, SocketSettings, serve};
 
 /// Longer than any end takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,7 +70,7 @@ fn goodbye(mut bytes: &[u8]) -> Option<u8> {
 ///
 /// With each stands the error that the server may say goodbye with (RFC 9113 §7), and how many requests it
 /// may have taken up. A goodbye can be lost when the server closes while the attack is still being sent.
-async fn check(limits: Limits, attacks: &[(&str, Option<u8>, usize, Vec<u8>)]) {
+async fn check(limits: HttpLimits, attacks: &[(&str, Option<u8>, usize, Vec<u8>)]) {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &SocketSettings::default());
     let listener = listener.unwrap();
     let Address::Tcp(address) = listener.address().clone() else {
@@ -118,10 +118,10 @@ async fn check(limits: Limits, attacks: &[(&str, Option<u8>, usize, Vec<u8>)]) {
     served.await.unwrap();
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> HttpLimits {
+    HttpLimits {
         keep_alive_timeout: Duration::from_millis(400),
-        ..Limits::default()
+        ..HttpLimits::default()
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use twinroute_listen::{
-    Action, Address, Body, IpRule, IpRules, Limits, Listener, Mask, Peer, SocketSettings, serve,
+    Action, Address, Body, HttpLimits, IpRule, IpRules, Listener, Mask, Peer, SocketSettings, serve,
 };
 
 fn rule(action: Action, mask: &str) -> IpRule {
@@ -39,10 +39,10 @@ async fn a_rejected_address_gets_no_answer_and_others_do() {
         ],
         "tests",
     );
-    let limits = Limits {
+    let limits = HttpLimits {
         // Whoever is rejected takes none of them.
         connections_max: 1,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let address = "127.0.0.1:0".parse().unwrap();
     let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();

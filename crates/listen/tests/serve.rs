@@ -15,7 +15,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use twinroute_listen::{
-    Address, BindError, Body, BrokenOff, Limits, Listener, Peer, SocketSettings, read_body, serve,
+    Address, BindError, Body, BrokenOff, HttpLimits, Listener, Peer, SocketSettings, read_body,
+    serve,
 };
 
 /// Ten digits, one each 20 ms; breaks off before the one at `end`.
@@ -52,17 +53,17 @@ struct Server {
     begun: Arc<Notify>,
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> HttpLimits {
+    HttpLimits {
         body_bytes_max: bytesize::ByteSize::b(10),
         body_read_timeout: Duration::from_millis(50),
         header_read_timeout: Duration::from_millis(50),
         shutdown_grace: Duration::from_secs(5),
-        ..Limits::default()
+        ..HttpLimits::default()
     }
 }
 
-fn start_at(address: &str, limits: Limits) -> Server {
+fn start_at(address: &str, limits: HttpLimits) -> Server {
     let listener = Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
     let address = listener.address().clone();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -106,7 +107,7 @@ fn start_at(address: &str, limits: Limits) -> Server {
     }
 }
 
-fn start(limits: Limits) -> Server {
+fn start(limits: HttpLimits) -> Server {
     start_at("127.0.0.1:0", limits)
 }
 
@@ -218,7 +219,7 @@ async fn slow_clients_are_let_go() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
-    let server = start(Limits {
+    let server = start(HttpLimits {
         keep_alive_timeout: Duration::from_millis(40),
         header_read_timeout: Duration::from_secs(60),
         ..limits()
@@ -230,7 +231,7 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 
 #[tokio::test]
 async fn headers_are_limited_in_bytes_and_number() {
-    let server = start(Limits {
+    let server = start(HttpLimits {
         header_bytes_max: bytesize::ByteSize::kib(1),
         headers_max: 5,
         ..limits()
@@ -246,7 +247,7 @@ async fn headers_are_limited_in_bytes_and_number() {
 
 #[tokio::test]
 async fn headers_are_counted_over_http2_too() {
-    let server = start(Limits {
+    let server = start(HttpLimits {
         headers_max: 1,
         ..limits()
     });
@@ -332,7 +333,7 @@ async fn http2_with_prior_knowledge_works_and_ends_in_order() {
 
 #[tokio::test]
 async fn stopping_lets_requests_end_and_closes_idle_connections() {
-    let server = start(Limits {
+    let server = start(HttpLimits {
         header_read_timeout: Duration::from_secs(60),
         ..limits()
     });
@@ -355,7 +356,7 @@ async fn stopping_lets_requests_end_and_closes_idle_connections() {
 #[tokio::test]
 async fn stopping_cuts_off_what_does_not_end() {
     let grace = Duration::from_millis(20);
-    let server = start(Limits {
+    let server = start(HttpLimits {
         shutdown_grace: grace,
         ..limits()
     });
@@ -368,7 +369,7 @@ async fn stopping_cuts_off_what_does_not_end() {
 
 #[tokio::test]
 async fn connections_above_the_limit_wait_for_their_turn() {
-    let limits = Limits {
+    let limits = HttpLimits {
         connections_max: 1,
         header_read_timeout: Duration::from_secs(60),
         ..limits()
@@ -432,8 +433,8 @@ async fn a_taken_port_is_named() {
     server.stop().await;
 }
 
-fn impatient() -> Limits {
-    Limits {
+fn impatient() -> HttpLimits {
+    HttpLimits {
         keep_alive_timeout: Duration::from_millis(60),
         ..limits()
     }

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use twinroute_listen::{
-    Address, Body, Limits, Listener, Peer, Reloaded, Scheme, SocketSettings, Tls, TlsSettings,
+    Address, Body, HttpLimits, Listener, Peer, Reloaded, Scheme, SocketSettings, Tls, TlsSettings,
     serve,
 };
 
@@ -88,7 +88,7 @@ struct Server {
 }
 
 /// Answers with what it knows of each request.
-fn start(tls: &Tls, limits: Limits) -> Server {
+fn start(tls: &Tls, limits: HttpLimits) -> Server {
     let sockets = SocketSettings::default();
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &sockets).unwrap();
     let listener = listener.with_tls(tls);
@@ -140,7 +140,7 @@ const CLOSE: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
 #[tokio::test]
 async fn http1_over_both_versions_of_tls() {
     let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), Limits::default());
+    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
     for (offered, spoken) in [
         (&version::TLS12, ProtocolVersion::TLSv1_2),
         (&version::TLS13, ProtocolVersion::TLSv1_3),
@@ -160,7 +160,7 @@ async fn http1_over_both_versions_of_tls() {
 #[tokio::test]
 async fn http2_is_chosen_where_the_client_offers_it() {
     let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), Limits::default());
+    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
     let connector = files.connector(rustls::ALL_VERSIONS, &["http/1.1", "h2"]);
     let stream = server.connect(&connector).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -182,7 +182,7 @@ async fn http2_is_chosen_where_the_client_offers_it() {
 async fn a_renewed_certificate_is_for_new_connections_and_open_ones_go_on() {
     let files = Files::new();
     let tls = Tls::load(&files.settings).unwrap();
-    let server = start(&tls, Limits::default());
+    let server = start(&tls, HttpLimits::default());
     let connector = files.connector(rustls::ALL_VERSIONS, &[]);
     let mut open = server.connect(&connector).await;
     let first = shown(&open);
@@ -209,7 +209,7 @@ async fn a_renewed_certificate_is_for_new_connections_and_open_ones_go_on() {
 #[tokio::test]
 async fn the_server_itself_looks_for_a_renewed_certificate() {
     let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), Limits::default());
+    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
     let connector = files.connector(rustls::ALL_VERSIONS, &[]);
     let first = shown(&server.connect(&connector).await);
     files.renew();
@@ -226,9 +226,9 @@ async fn the_server_itself_looks_for_a_renewed_certificate() {
 #[tokio::test]
 async fn a_slow_handshake_is_cut_off_and_keeps_nobody_waiting() {
     let files = Files::new();
-    let limits = Limits {
+    let limits = HttpLimits {
         header_read_timeout: Duration::from_millis(300),
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = start(&Tls::load(&files.settings).unwrap(), limits);
     // Nothing at all, and the beginning of a handshake record (RFC 8446 §5.1).
@@ -253,7 +253,7 @@ async fn a_slow_handshake_is_cut_off_and_keeps_nobody_waiting() {
 #[tokio::test]
 async fn who_speaks_no_tls_or_another_protocol_gets_no_answer() {
     let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), Limits::default());
+    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain.write_all(CLOSE).await.unwrap();
     let mut answer = Vec::new();
@@ -281,7 +281,7 @@ async fn a_unix_socket_stays_plain() {
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { stopped.await.unwrap_or_default() };
-    let limits = Limits::default();
+    let limits = HttpLimits::default();
     let serving = serve(vec![listener], &limits, service, stopped);
     let asking = async {
         let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::path::PathBuf;
 use twinroute_listen::access::{AccessSettings, Anonymous, require_configured};
 use twinroute_listen::{
-    Address, IpRule, Limits, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+    Address, HttpLimits, IpRule, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
 };
 
 /// Where and how the management API is served.
@@ -45,7 +45,7 @@ pub struct Settings {
     /// Event routes of one instance. Azure: 6.
     pub routes_max: usize,
     /// Limits of the server.
-    pub limits: Limits,
+    pub limits: HttpLimits,
     /// The folder of the store, its key and certificates for development, relative to the configuration.
     pub path: PathBuf,
     /// The file of the key that the store is sealed with; `store.key` in `path` when empty, made where there is none.
@@ -86,9 +86,9 @@ impl Default for Settings {
             instances_max: 1_000,
             endpoints_max: 10_000,
             routes_max: 10_000,
-            limits: Limits {
+            limits: HttpLimits {
                 body_bytes_max: bytesize::ByteSize(BODY_BYTES_MAX),
-                ..Limits::default()
+                ..HttpLimits::default()
             },
             path: PathBuf::from("management"),
             key_file: PathBuf::new(),

@@ -9,7 +9,7 @@ pub const OUTCOME_BYTES_MAX: usize = 256;
 
 /// Why a delivery became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub enum DeadLetterReason {
     /// Its lane was at its cap and this was the oldest waiting.
     Overflow,
     /// The destination will never take it.
@@ -22,7 +22,7 @@ pub enum Reason {
     Removed,
 }
 
-impl Reason {
+impl DeadLetterReason {
     /// All reasons.
     pub const ALL: [Self; 5] = [
         Self::Overflow,
@@ -51,7 +51,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for DeadLetterReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }
@@ -61,7 +61,7 @@ impl fmt::Display for Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeadLetter {
     /// Why it is one.
-    pub reason: Reason,
+    pub reason: DeadLetterReason,
     /// Attempts in which the event failed alone.
     pub attempts: u32,
     /// When it became one. Fixes the hour in its blob's name, so it is on disk before any upload.

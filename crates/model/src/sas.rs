@@ -29,7 +29,7 @@ const EXAMPLE_TIME: &str = "2030-01-01T00:00:00Z, or in `se` as seconds since 19
 
 /// Why a signature was not accepted. The texts are safe to send to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum SasRefusal {
     /// The token does not have the published form.
     #[error("the shared access signature is malformed")]
     Malformed,
@@ -73,28 +73,28 @@ impl ServiceBusToken {
     /// Reads the token.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] when a part is missing or not in its published form,
-    /// [`Refusal::TimeUnreadable`] when `se` is no number.
-    pub fn parse(token: &str) -> Result<Self, Refusal> {
+    /// [`SasRefusal::Malformed`] when a part is missing or not in its published form,
+    /// [`SasRefusal::TimeUnreadable`] when `se` is no number.
+    pub fn parse(token: &str) -> Result<Self, SasRefusal> {
         let parts = token
             .strip_prefix("SharedAccessSignature ")
-            .ok_or(Refusal::Malformed)?;
+            .ok_or(SasRefusal::Malformed)?;
         let part = |name: &str| {
             parts
                 .split('&')
                 .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
                 .map(|(_, value)| value)
-                .ok_or(Refusal::Malformed)
+                .ok_or(SasRefusal::Malformed)
         };
         Ok(Self {
             signed_resource: part("sr")?.to_owned(),
             signature: BASE64
                 .decode(decode(part("sig")?)?)
-                .map_err(|_| Refusal::Malformed)?,
+                .map_err(|_| SasRefusal::Malformed)?,
             expiry_seconds: part("se")?
                 .trim()
                 .parse()
-                .map_err(|_| Refusal::TimeUnreadable)?,
+                .map_err(|_| SasRefusal::TimeUnreadable)?,
             key_name: decode(part("skn")?)?,
         })
     }
@@ -120,10 +120,10 @@ impl ServiceBusToken {
     /// Checks expiry and signature.
     ///
     /// # Errors
-    /// [`Refusal::Expired`] or [`Refusal::Mismatch`].
-    pub fn verify(&self, key: &str, now: Timestamp) -> Result<(), Refusal> {
+    /// [`SasRefusal::Expired`] or [`SasRefusal::Mismatch`].
+    pub fn verify(&self, key: &str, now: Timestamp) -> Result<(), SasRefusal> {
         if self.expiry() <= now {
-            return Err(Refusal::Expired);
+            return Err(SasRefusal::Expired);
         }
         let signed = format!("{}\n{}", self.signed_resource, self.expiry_seconds);
         check(key.as_bytes(), &signed, &self.signature)
@@ -147,31 +147,35 @@ pub fn service_bus_expiry(token: &str) -> Option<Timestamp> {
 /// the expiry as they like: the forms of Python, JavaScript and .NET are read; no zone means UTC.
 ///
 /// # Errors
-/// A [`Refusal`] that says what went wrong.
-pub fn verify_event_grid_token(token: &str, key: &str, now: Timestamp) -> Result<String, Refusal> {
-    let (signed, signature) = token.rsplit_once("&s=").ok_or(Refusal::Malformed)?;
+/// A [`SasRefusal`] that says what went wrong.
+pub fn verify_event_grid_token(
+    token: &str,
+    key: &str,
+    now: Timestamp,
+) -> Result<String, SasRefusal> {
+    let (signed, signature) = token.rsplit_once("&s=").ok_or(SasRefusal::Malformed)?;
     let (resource, expiry) = signed
         .strip_prefix("r=")
         .and_then(|rest| rest.split_once("&e="))
-        .ok_or(Refusal::Malformed)?;
+        .ok_or(SasRefusal::Malformed)?;
     let signature = BASE64
         .decode(decode(signature)?)
-        .map_err(|_| Refusal::Malformed)?;
-    let key = BASE64.decode(key).map_err(|_| Refusal::Mismatch)?;
+        .map_err(|_| SasRefusal::Malformed)?;
+    let key = BASE64.decode(key).map_err(|_| SasRefusal::Mismatch)?;
     check(&key, signed, &signature)?;
     let expiry = decode(&expiry.replace('+', " "))?;
-    let expiry = expiry::parse_expiry(&expiry, now).ok_or(Refusal::TimeUnreadable)?;
+    let expiry = expiry::parse_expiry(&expiry, now).ok_or(SasRefusal::TimeUnreadable)?;
     if expiry <= now {
-        return Err(Refusal::Expired);
+        return Err(SasRefusal::Expired);
     }
     decode(resource)
 }
 
-fn decode(text: &str) -> Result<String, Refusal> {
+fn decode(text: &str) -> Result<String, SasRefusal> {
     percent_decode_str(&text.replace('+', "%2B"))
         .decode_utf8()
         .map(std::borrow::Cow::into_owned)
-        .map_err(|_| Refusal::Malformed)
+        .map_err(|_| SasRefusal::Malformed)
 }
 
 fn mac(key: &[u8], text: &str) -> Hmac<Sha256> {
@@ -184,10 +188,10 @@ fn sign(key: &[u8], text: &str) -> Vec<u8> {
     mac(key, text).finalize().into_bytes().to_vec()
 }
 
-fn check(key: &[u8], text: &str, signature: &[u8]) -> Result<(), Refusal> {
+fn check(key: &[u8], text: &str, signature: &[u8]) -> Result<(), SasRefusal> {
     mac(key, text)
         .verify_slice(signature)
-        .map_err(|_| Refusal::Mismatch)
+        .map_err(|_| SasRefusal::Mismatch)
 }
 
 #[cfg(test)]
@@ -209,9 +213,12 @@ mod tests {
         assert_eq!(parsed.key_name(), "Root");
         assert_eq!(parsed.resource(), "sb://localhost:5672/hub one");
         assert_eq!(parsed.verify("secret", NOW), Ok(()));
-        assert_eq!(parsed.verify("other", NOW), Err(Refusal::Mismatch));
-        assert_eq!(parsed.verify("secret", LATER), Err(Refusal::Expired));
-        assert_eq!(ServiceBusToken::parse("Bearer x"), Err(Refusal::Malformed));
+        assert_eq!(parsed.verify("other", NOW), Err(SasRefusal::Mismatch));
+        assert_eq!(parsed.verify("secret", LATER), Err(SasRefusal::Expired));
+        assert_eq!(
+            ServiceBusToken::parse("Bearer x"),
+            Err(SasRefusal::Malformed)
+        );
     }
 
     #[test]
@@ -238,14 +245,14 @@ mod tests {
         let signature = BASE64.encode(sign(b"a key of any length", signed));
         let token = format!("{signed}&s={}", utf8_percent_encode(&signature, RESERVED));
         let refused = verify_event_grid_token(&token, &key, NOW);
-        assert_eq!(refused, Err(Refusal::TimeUnreadable));
-        let text = Refusal::TimeUnreadable.to_string();
+        assert_eq!(refused, Err(SasRefusal::TimeUnreadable));
+        let text = SasRefusal::TimeUnreadable.to_string();
         assert!(text.contains("cannot be read as a time"), "{text}");
         let refused = ServiceBusToken::parse("SharedAccessSignature sr=a&sig=YQ==&se=soon&skn=b");
-        assert_eq!(refused, Err(Refusal::TimeUnreadable));
+        assert_eq!(refused, Err(SasRefusal::TimeUnreadable));
         // Another key's signature says nothing of the time.
         let refused = verify_event_grid_token(&token, &BASE64.encode("another"), NOW);
-        assert_eq!(refused, Err(Refusal::Mismatch));
+        assert_eq!(refused, Err(SasRefusal::Mismatch));
     }
 
     #[test]
@@ -272,12 +279,12 @@ mod tests {
             let late = Timestamp::from_unix_millis(4_000_000_000_000);
             assert_eq!(
                 verify_event_grid_token(&token, &key, late),
-                Err(Refusal::Expired)
+                Err(SasRefusal::Expired)
             );
             let other = BASE64.encode("another");
             assert_eq!(
                 verify_event_grid_token(&token, &other, NOW),
-                Err(Refusal::Mismatch)
+                Err(SasRefusal::Mismatch)
             );
         }
     }

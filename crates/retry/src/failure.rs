@@ -6,14 +6,14 @@ use std::time::Duration;
 
 /// Why something failed. Goes into logs, metrics and dead letters: never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
+pub struct FailureReason {
     /// A short stable word: `server-busy`, `http-503`, `timeout`.
     pub code: Cow<'static, str>,
     /// The destination's own words, or ours.
     pub detail: String,
 }
 
-impl Reason {
+impl FailureReason {
     /// A reason.
     pub fn new(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self {
@@ -23,7 +23,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for FailureReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.detail.is_empty() {
             return formatter.write_str(&self.code);
@@ -40,7 +40,7 @@ pub struct EndpointFault {
     /// How long the endpoint asked to be left alone.
     pub after: Option<Duration>,
     /// Why.
-    pub reason: Reason,
+    pub reason: FailureReason,
 }
 
 /// Kinds of endpoint faults: what `/status` shows as the endpoint's state.

@@ -17,9 +17,11 @@ use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::Limits;
-use twinroute_retry::dead_letter::container::{CALL_MAX, Client, Container, Put, Unusable};
-use twinroute_retry::dead_letter::document::Metadata;
-use twinroute_retry::dead_letter::fault::Kind;
+use twinroute_retry::dead_letter::container::{
+    CALL_MAX, ContainerClient, LetterContainer, PutOutcome, UnusableContainer,
+};
+use twinroute_retry::dead_letter::document::BlobMetadata;
+use twinroute_retry::dead_letter::fault::StoreFaultKind;
 use twinroute_retry::dead_letter::read;
 
 const FIRST: &str = "hub/2026/03/02/00/1%2F2.json";
@@ -31,7 +33,7 @@ async fn a_dead_letter_is_one_conditional_write() {
     let put = putting(&container, NOW).await.unwrap();
     assert_eq!(
         put,
-        Put::Written {
+        PutOutcome::Written {
             name: FIRST.to_owned()
         }
     );
@@ -78,13 +80,13 @@ async fn a_taken_name_gives_way_to_the_second_and_that_one_taken_is_done() {
         let fake = Fake::start([taken.clone(), Answer::status(201)]).await;
         let put = putting(&fake.container("w"), NOW).await.unwrap();
         assert!(
-            matches!(&put, Put::Written { name } if name != FIRST),
+            matches!(&put, PutOutcome::Written { name } if name != FIRST),
             "{put:?}"
         );
         let second = put.name().to_owned();
         let fake = Fake::start([taken.clone(), taken]).await;
         let put = putting(&fake.container("w"), NOW).await.unwrap();
-        assert_eq!(put, Put::Known { name: second });
+        assert_eq!(put, PutOutcome::Known { name: second });
         assert_eq!(fake.seen().len(), 2);
     }
 }
@@ -98,77 +100,69 @@ async fn a_sas_that_only_creates_may_be_told_of_a_permission_instead() {
     // Twice may also mean that it was never allowed: not stored.
     let fake = Fake::start([mismatch(), mismatch()]).await;
     let fault = putting(&fake.container("c"), NOW).await.unwrap_err();
-    assert_eq!(fault.kind, Kind::Refused);
+    assert_eq!(fault.kind, StoreFaultKind::Refused);
     // One that may overwrite is not told so of a blob that is there.
     let fake = Fake::start([mismatch()]).await;
     let fault = putting(&fake.container("w"), NOW).await.unwrap_err();
-    assert_eq!((fault.kind, fake.seen().len()), (Kind::Refused, 1));
+    assert_eq!(
+        (fault.kind, fake.seen().len()),
+        (StoreFaultKind::Refused, 1)
+    );
 }
 
 /// Answers to a write, what they mean, and how long to wait.
-fn answers() -> Vec<(Answer, Kind, Option<Duration>)> {
+fn answers() -> Vec<(Answer, StoreFaultKind, Option<Duration>)> {
+    use StoreFaultKind::{ContainerMissing, Invalid, Refused, Throttled, Unavailable};
     let after = |seconds| Some(Duration::from_secs(seconds));
     vec![
-        (Answer::code(400, "InvalidHeaderValue"), Kind::Invalid, None),
-        (Answer::status(400), Kind::Invalid, None),
-        (Answer::status(401), Kind::Refused, None),
-        (
-            Answer::code(403, "AuthenticationFailed"),
-            Kind::Refused,
-            None,
-        ),
+        (Answer::code(400, "InvalidHeaderValue"), Invalid, None),
+        (Answer::status(400), Invalid, None),
+        (Answer::status(401), Refused, None),
+        (Answer::code(403, "AuthenticationFailed"), Refused, None),
         (
             Answer::code(404, "ContainerNotFound"),
-            Kind::ContainerMissing,
+            ContainerMissing,
             None,
         ),
-        (Answer::status(404), Kind::ContainerMissing, None),
-        (Answer::status(408), Kind::Unavailable, None),
+        (Answer::status(404), ContainerMissing, None),
+        (Answer::status(408), Unavailable, None),
         (
             Answer::code(409, "MemoryExtentStoreAtSizeLimit"),
-            Kind::Unavailable,
+            Unavailable,
             None,
         ),
-        (
-            Answer::code(409, "AccountIsDisabled"),
-            Kind::Unavailable,
-            None,
-        ),
-        (
-            Answer::code(413, "RequestBodyTooLarge"),
-            Kind::Invalid,
-            None,
-        ),
+        (Answer::code(409, "AccountIsDisabled"), Unavailable, None),
+        (Answer::code(413, "RequestBodyTooLarge"), Invalid, None),
         (
             Answer::status(429).with("retry-after", "7"),
-            Kind::Throttled,
+            Throttled,
             after(7),
         ),
-        (Answer::code(503, "ServerBusy"), Kind::Throttled, None),
+        (Answer::code(503, "ServerBusy"), Throttled, None),
         (
             Answer::code(503, "ServerBusy").with("retry-after", "Mon, 02 Mar 2026 00:00:30 GMT"),
-            Kind::Throttled,
+            Throttled,
             after(30),
         ),
         (
             Answer::status(503).with("x-ms-retry-after-ms", "1500"),
-            Kind::Throttled,
+            Throttled,
             Some(Duration::from_millis(1_500)),
         ),
         (
             Answer::status(503).with("retry-after", "99999999"),
-            Kind::Throttled,
+            Throttled,
             after(3_600),
         ),
         (
             Answer::status(503).with("retry-after", "soon"),
-            Kind::Throttled,
+            Throttled,
             None,
         ),
-        (Answer::code(500, "InternalError"), Kind::Unavailable, None),
+        (Answer::code(500, "InternalError"), Unavailable, None),
         (
             Answer::status(307).with("location", "http://127.0.0.1:1/"),
-            Kind::Unavailable,
+            Unavailable,
             None,
         ),
     ]
@@ -189,8 +183,11 @@ async fn every_answer_has_its_kind_and_is_not_asked_for_twice() {
         assert!(!fault.message.contains(SIGNATURE), "{fault}");
         assert!(fault.message.contains("/account/dead: "), "{fault}");
     }
-    let words: HashSet<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-    assert_eq!(words.len(), Kind::ALL.len());
+    let words: HashSet<&str> = StoreFaultKind::ALL
+        .iter()
+        .map(|kind| kind.as_str())
+        .collect();
+    assert_eq!(words.len(), StoreFaultKind::ALL.len());
 }
 
 #[tokio::test]
@@ -215,13 +212,14 @@ async fn a_connection_that_fails_is_unavailable_and_names_no_url_with_a_secret()
     let address = listener.local_addr().unwrap();
     drop(listener);
     let client = fake::client();
-    let container = Container::with_sas(&client, location(&address.to_string(), "w")).unwrap();
+    let container =
+        LetterContainer::with_sas(&client, location(&address.to_string(), "w")).unwrap();
     let refused = putting(&container, NOW).await.unwrap_err();
     assert!(refused.message.contains("no connection"), "{refused}");
     let fake = Fake::start([Answer::cut()]).await;
     let cut = putting(&fake.container("w"), NOW).await.unwrap_err();
     for fault in [refused, cut] {
-        assert_eq!(fault.kind, Kind::Unavailable);
+        assert_eq!(fault.kind, StoreFaultKind::Unavailable);
         assert!(!format!("{fault:?}").contains(SIGNATURE), "{fault}");
         // Nor the words of a layer that tells its URL.
         assert!(!fault.message.contains("error sending request"), "{fault}");
@@ -234,7 +232,10 @@ async fn a_sas_outside_its_times_is_not_sent() {
     let fake = Fake::start([]).await;
     let container = fake.container("rwl");
     let early = Timestamp::from_unix_millis(0);
-    for (now, kind) in [(LATER, Kind::SasExpired), (early, Kind::SasNotYetValid)] {
+    for (now, kind) in [
+        (LATER, StoreFaultKind::SasExpired),
+        (early, StoreFaultKind::SasNotYetValid),
+    ] {
         let faults = [
             putting(&container, now).await.unwrap_err(),
             container.list("", None, now).await.unwrap_err(),
@@ -287,11 +288,11 @@ impl HttpClient for Wireless {
 
 #[tokio::test(start_paused = true)]
 async fn no_call_waits_longer_than_its_limit() {
-    let client = Client::new(Arc::new(Wireless::default()), 1 << 20);
-    let container = Container::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
+    let client = ContainerClient::new(Arc::new(Wireless::default()), 1 << 20);
+    let container = LetterContainer::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
     let started = tokio::time::Instant::now();
     let fault = putting(&container, NOW).await.unwrap_err();
-    assert_eq!(fault.kind, Kind::Unavailable);
+    assert_eq!(fault.kind, StoreFaultKind::Unavailable);
     assert_eq!(started.elapsed(), CALL_MAX);
     for fault in [
         container.list("", None, NOW).await.unwrap_err(),
@@ -309,23 +310,27 @@ async fn an_answer_without_end_is_not_collected() {
             endless: true,
             ..Wireless::default()
         });
-        let client = Client::new(http, 1 << 20);
-        let container = Container::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
+        let client = ContainerClient::new(http, 1 << 20);
+        let container = LetterContainer::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
         let read = container.read("x", NOW).await.unwrap_err();
         let listed = container.list("", None, NOW).await.unwrap_err();
         let put = putting(&container, NOW).await;
         if status == 500 {
             let faults = [read, listed, put.unwrap_err()];
-            assert!(faults.iter().all(|fault| fault.kind == Kind::Unavailable));
+            assert!(
+                faults
+                    .iter()
+                    .all(|fault| fault.kind == StoreFaultKind::Unavailable)
+            );
             // The status stands, whatever stands behind it.
             assert!(faults.iter().all(|fault| fault.message.contains("500")));
         } else {
-            assert_eq!(read.kind, Kind::Invalid);
+            assert_eq!(read.kind, StoreFaultKind::Invalid);
             assert!(
                 read.message.contains("x has more than 2097152 bytes"),
                 "{read}"
             );
-            assert_eq!(listed.kind, Kind::Unavailable);
+            assert_eq!(listed.kind, StoreFaultKind::Unavailable);
             assert!(
                 listed.message.contains("more than 2097152 bytes"),
                 "{listed}"
@@ -356,18 +361,19 @@ async fn an_identity_opens_a_container_over_https_only() {
         status: Some(201),
         ..Wireless::default()
     });
-    let client = Client::new(http.clone(), 1 << 20);
+    let client = ContainerClient::new(http.clone(), 1 << 20);
     let uri = |uri| Location::from_uri(uri).unwrap();
     let https = "https://contoso.blob.core.windows.net/dead";
-    let container = Container::with_credential(&client, uri(https), Arc::new(Identity)).unwrap();
+    let container =
+        LetterContainer::with_credential(&client, uri(https), Arc::new(Identity)).unwrap();
     putting(&container, NOW).await.unwrap();
     let authorization = http.authorization.lock().unwrap().clone();
     assert_eq!(authorization, ["Bearer token-of-the-identity"]);
     let plain = uri("http://127.0.0.1:10000/account/dead");
-    let refused = Container::with_credential(&client, plain, Arc::new(Identity));
-    assert_eq!(refused.unwrap_err(), Unusable::Plain);
-    let refused = Container::with_sas(&client, uri(https));
-    assert_eq!(refused.unwrap_err(), Unusable::NoCredential);
+    let refused = LetterContainer::with_credential(&client, plain, Arc::new(Identity));
+    assert_eq!(refused.unwrap_err(), UnusableContainer::Plain);
+    let refused = LetterContainer::with_sas(&client, uri(https));
+    assert_eq!(refused.unwrap_err(), UnusableContainer::NoCredential);
 }
 
 #[tokio::test]
@@ -405,7 +411,7 @@ async fn what_is_stored_is_listed_and_read_back() {
     );
     let modified = listed.modified_at.map(Timestamp::rfc3339);
     assert_eq!(modified.as_deref(), Some("2026-03-02T00:00:30Z"));
-    let metadata = Metadata::from([("twinroutereason".to_owned(), "exhausted".to_owned())]);
+    let metadata = BlobMetadata::from([("twinroutereason".to_owned(), "exhausted".to_owned())]);
     assert_eq!(listed.metadata, metadata);
     let last = container.list("hub/", Some("more"), NOW).await.unwrap();
     assert_eq!((last.blobs.len(), last.next), (0, None));
@@ -419,7 +425,7 @@ async fn what_is_stored_is_listed_and_read_back() {
     assert_eq!(event.structured(), Some(EVENT));
     assert!(container.read(FIRST, NOW).await.unwrap().content.is_empty());
     let missing = container.read(FIRST, NOW).await.unwrap_err();
-    assert_eq!(missing.kind, Kind::BlobMissing);
+    assert_eq!(missing.kind, StoreFaultKind::BlobMissing);
     let seen = fake.seen();
     assert!(seen[0].query.contains("prefix=hub%2F") && seen[0].query.contains("include=metadata"));
     assert!(!seen[0].query.contains("marker=") && seen[1].query.contains("marker=more"));
@@ -430,8 +436,8 @@ async fn a_thousand_containers_share_connections() {
     let answers = (0..50).map(|_| Answer::status(201));
     let fake = Fake::start(answers).await;
     let client = fake::client();
-    let containers: Vec<Container> = (0..1_000)
-        .map(|_| Container::with_sas(&client, location(&fake.address(), "w")).unwrap())
+    let containers: Vec<LetterContainer> = (0..1_000)
+        .map(|_| LetterContainer::with_sas(&client, location(&fake.address(), "w")).unwrap())
         .collect();
     for container in &containers[..50] {
         putting(container, NOW).await.unwrap();

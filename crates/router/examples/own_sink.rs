@@ -21,7 +21,7 @@ use twinroute_model::event::{Event, Limits, Parts, Problem};
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{
-    BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+    BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink,
 };
 use twinroute_router::status::EndpointStatus;
 
@@ -93,7 +93,7 @@ impl Sink for JsonLines {
             Err(error) => Outcome::Unavailable(EndpointFault {
                 kind: FaultKind::Unreachable,
                 after: None,
-                reason: Reason::new("file", error.to_string()),
+                reason: FailureReason::new("file", error.to_string()),
             }),
         };
         std::future::ready(vec![outcome; batch.len()]).boxed()
@@ -113,7 +113,7 @@ impl Sink for Pager {
             if delivery.attempts == 0 && delivery.sequence.is_multiple_of(3) {
                 return Outcome::Retry {
                     after: None,
-                    reason: Reason::new("busy", "the line is engaged"),
+                    reason: FailureReason::new("busy", "the line is engaged"),
                 };
             }
             let attempt = delivery.attempts + 1;

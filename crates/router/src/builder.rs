@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_journal::{Disk, Journal, Recovered};
+use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
@@ -28,7 +28,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     default_instance: Result<InstanceName, InvalidName>,
     journal_bytes_max: u64,
-    disk: Option<(Disk, Recovered)>,
+    disk: Option<(DiskJournal, RecoveredJournal)>,
     last_definitions: Option<LastDefinitions>,
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
@@ -253,7 +253,7 @@ impl Builder {
     ///
     /// The bytes that may wait in all are then the journal's own setting.
     #[must_use]
-    pub fn journal_on_disk(mut self, disk: Disk, recovered: Recovered) -> Self {
+    pub fn journal_on_disk(mut self, disk: DiskJournal, recovered: RecoveredJournal) -> Self {
         self.journal_bytes_max = disk.bytes_max();
         self.disk = Some((disk, recovered));
         self

@@ -2,8 +2,8 @@
 
 use crate::status::{SyncBucket, SyncStatus};
 use metrics::{counter, gauge};
-use twinroute_journal::ledger::Discard;
-use twinroute_journal::{Disk, Recovered};
+use twinroute_journal::ledger::DiscardReason;
+use twinroute_journal::{DiskJournal, RecoveredJournal};
 
 /// What a journal had lost when it was opened.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +18,12 @@ pub(crate) struct JournalDamage {
 
 impl JournalDamage {
     /// That of a journal that was just opened.
-    pub(crate) fn of(recovered: &Recovered) -> Self {
+    pub(crate) fn of(recovered: &RecoveredJournal) -> Self {
         let lanes = recovered.lanes.iter();
         let named = lanes.filter(|lane| lane.name.is_some());
-        let known: u64 = named.map(|lane| lane.ledger.discarded(Discard::Lost)).sum();
+        let known: u64 = named
+            .map(|lane| lane.ledger.discarded(DiscardReason::Lost))
+            .sum();
         let report = &recovered.report;
         let lost = known + recovered.lost_unknown;
         let warning = (!report.is_whole()).then(|| {
@@ -58,10 +60,10 @@ impl JournalDamage {
 pub const UNKNOWN: &str = "unknown";
 
 /// The reason of deliveries that damage took.
-pub const LOST: &str = Discard::Lost.as_str();
+pub const LOST: &str = DiscardReason::Lost.as_str();
 
 /// How long the syncs of a journal took.
-pub(crate) fn syncs(disk: &Disk) -> SyncStatus {
+pub(crate) fn syncs(disk: &DiskJournal) -> SyncStatus {
     let times = disk.sync_times();
     let buckets = times.buckets.into_iter();
     SyncStatus {

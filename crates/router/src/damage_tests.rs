@@ -2,15 +2,15 @@
 
 use super::tests::{Script, endpoint_status, event};
 use super::*;
-use twinroute_journal::Settings;
-use twinroute_journal::sim::{Leaves, Sim};
+use twinroute_journal::JournalSettings;
+use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::SystemClock;
 
 const SEGMENT: &str = "0000000000000001.seg";
 
-fn router(sim: &Sim, sink: &Script, settings: Settings) -> (Router, u64) {
+fn router(sim: &SimulatedDisk, sink: &Script, settings: JournalSettings) -> (Router, u64) {
     let storage = Arc::new(sim.clone());
-    let (disk, recovered) = Disk::open(settings, storage, Arc::new(SystemClock)).unwrap();
+    let (disk, recovered) = DiskJournal::open(settings, storage, Arc::new(SystemClock)).unwrap();
     let lost = recovered.report.lost_all();
     let router = Router::builder()
         .journal_on_disk(disk, recovered)
@@ -21,17 +21,17 @@ fn router(sim: &Sim, sink: &Script, settings: Settings) -> (Router, u64) {
     (router, lost)
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> JournalSettings {
+    JournalSettings {
         segment_bytes: 64 << 10,
         commit_window: Duration::ZERO,
-        ..Settings::default()
+        ..JournalSettings::default()
     }
 }
 
 /// A killed journal of so many events that wait for an endpoint that is unavailable.
-async fn waiting(events: usize) -> Sim {
-    let (sim, sink) = (Sim::default(), Script::default());
+async fn waiting(events: usize) -> SimulatedDisk {
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     sink.set_down(true);
     let (router, _) = router(&sim, &sink, settings());
     for id in 0..events {
@@ -40,12 +40,12 @@ async fn waiting(events: usize) -> Sim {
     }
     let killed = sim.fork();
     killed.power_off();
-    killed.power_on(Leaves::All);
+    killed.power_on(PowerLossRemains::All);
     killed
 }
 
 /// Holds all books against each other; gives what is lost, and of that what nobody can place.
-async fn books(sim: &Sim, events: u64) -> (u64, u64) {
+async fn books(sim: &SimulatedDisk, events: u64) -> (u64, u64) {
     let sink = Script::default();
     let (router, logged) = router(sim, &sink, settings());
     router.settled().await;
@@ -105,11 +105,11 @@ async fn loss_has_two_books_no_more_after_further_starts() {
 
 #[tokio::test]
 async fn hanging_sync_makes_the_router_unready_until_it_returns() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     let (router, _) = router(
         &sim,
         &sink,
-        Settings {
+        JournalSettings {
             disk_overdue_after: Duration::ZERO,
             ..settings()
         },

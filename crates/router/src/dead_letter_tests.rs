@@ -5,7 +5,8 @@ use super::*;
 use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
 use crate::replay::{ReplayRequest, ReplayState, ReplayStatus};
 use crate::sink::{
-    DeadLetterStore, EndpointFault, FaultKind, Letter, Outcome, Reason, StoredLetter, StoredPage,
+    DeadLetterDocument, DeadLetterStore, EndpointFault, FailureReason, FaultKind, Outcome,
+    StoredLetter, StoredPage,
 };
 use crate::status::EndpointStatus;
 use bytesize::ByteSize;
@@ -41,7 +42,10 @@ impl Shelf {
 }
 
 impl DeadLetterStore for Shelf {
-    fn put<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+    fn put<'a>(
+        &'a self,
+        letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>> {
         let mut state = self.0.lock().unwrap();
         let result = match state.faults.pop_front() {
             Some(kind) => Err(fault(kind)),
@@ -92,7 +96,7 @@ impl DeadLetterStore for Shelf {
 }
 
 pub(crate) fn reject() -> Outcome {
-    Outcome::Reject(Reason::new("bad", "no such field"))
+    Outcome::Reject(FailureReason::new("bad", "no such field"))
 }
 
 fn quick() -> EndpointSettings {
@@ -178,7 +182,7 @@ async fn dead_letters_are_found_by_what_is_asked() {
     let sink = Script::default();
     let retry = Outcome::Retry {
         after: None,
-        reason: Reason::new("busy", "later"),
+        reason: FailureReason::new("busy", "later"),
     };
     sink.answer([reject(), retry.clone(), reject(), retry]);
     let router = router(&sink, quick(), None);
@@ -397,7 +401,7 @@ async fn what_waits_for_a_moment_is_tried_when_asked() {
     let sink = Script::default();
     sink.answer([Outcome::Retry {
         after: Some(Duration::from_secs(200)),
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     }]);
     let router = router(&sink, quick(), None);
     accept(&router, vec![event(1, "a")]).await;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use twinroute_filter::{Filter, Options};
 use twinroute_model::clock::Timestamp;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -23,7 +23,7 @@ pub struct DeadLetterQuery {
     /// Of this endpoint.
     pub endpoint: Option<EndpointName>,
     /// That died of this.
-    pub reason: Option<Reason>,
+    pub reason: Option<DeadLetterReason>,
     /// That died at or after this.
     pub since: Option<Timestamp>,
     /// That died before this.
@@ -83,8 +83,10 @@ impl DeadLetterQueryText {
             Timestamp::parse_rfc3339(text).ok_or("not a time as in 2026-11-22T10:00:00Z (RFC 3339)")
         };
         let reason = |text: &str| {
-            let known = Reason::ALL.map(Reason::as_str).join(", ");
-            Reason::parse(text)
+            let known = DeadLetterReason::ALL
+                .map(DeadLetterReason::as_str)
+                .join(", ");
+            DeadLetterReason::parse(text)
                 .ok_or_else(|| format!("{text:?} is not a reason; there are {known}"))
         };
         Ok(DeadLetterQuery {

@@ -5,22 +5,22 @@ use super::tests::{Script, endpoint_status, event};
 use super::*;
 use crate::dead_letters::DeadLetterQuery;
 use crate::replay::{ReplayRequest, ReplayState};
-use crate::sink::{FaultKind, Outcome, Reason};
-use twinroute_journal::sim::{Fault, Leaves, Sim};
-use twinroute_journal::{Recovered, Settings};
+use crate::sink::{FailureReason, FaultKind, Outcome};
+use twinroute_journal::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
 
-fn open(sim: &Sim) -> (Disk, Recovered) {
-    let settings = Settings {
+fn open(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
+    let settings = JournalSettings {
         segment_bytes: 64 << 10,
         commit_window: Duration::ZERO,
         retry_delay: Duration::from_secs(3_600),
-        ..Settings::default()
+        ..JournalSettings::default()
     };
-    Disk::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
+    DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
 }
 
-fn router(sim: &Sim, sink: &Script) -> Router {
+fn router(sim: &SimulatedDisk, sink: &Script) -> Router {
     let (disk, recovered) = open(sim);
     Router::builder()
         .journal_on_disk(disk, recovered)
@@ -36,7 +36,7 @@ async fn accept(router: &Router, id: usize, level: AckLevel) -> Result<Accepted,
 
 #[tokio::test]
 async fn what_was_acknowledged_is_delivered_after_a_loss_of_power() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     sink.set_down(true);
     let router_before = router(&sim, &sink);
     assert_eq!(router_before.default_level(), AckLevel::Durable);
@@ -45,7 +45,7 @@ async fn what_was_acknowledged_is_delivered_after_a_loss_of_power() {
     }
     let after_crash = sim.fork();
     after_crash.power_off();
-    after_crash.power_on(Leaves::Nothing);
+    after_crash.power_on(PowerLossRemains::Nothing);
 
     let sink = Script::default();
     let router = router(&after_crash, &sink);
@@ -69,11 +69,11 @@ async fn what_was_acknowledged_is_delivered_after_a_loss_of_power() {
 
 #[tokio::test]
 async fn a_failed_sync_refuses_until_a_restart() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     let router = router(&sim, &sink);
     accept(&router, 0, AckLevel::Durable).await.unwrap();
     // The write of the group goes well, its sync does not.
-    sim.fail_after(1, Fault::Error);
+    sim.fail_after(1, DiskFault::Error);
     let refused = accept(&router, 1, AckLevel::Durable).await.unwrap_err();
     assert!(
         refused.to_string().contains("poisoned until a restart"),
@@ -92,10 +92,10 @@ async fn a_failed_sync_refuses_until_a_restart() {
 
 #[tokio::test]
 async fn events_acknowledged_in_memory_that_miss_the_disk_are_counted() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     let router = router(&sim, &sink);
     accept(&router, 0, AckLevel::Durable).await.unwrap();
-    sim.fail_after(0, Fault::Error);
+    sim.fail_after(0, DiskFault::Error);
     accept(&router, 1, AckLevel::Memory).await.unwrap();
     let counted = async {
         while router.status().journal.lost == 0 {
@@ -112,7 +112,7 @@ async fn events_acknowledged_in_memory_that_miss_the_disk_are_counted() {
 
 #[tokio::test]
 async fn events_of_an_endpoint_that_is_gone_wait_in_sight_and_then_die() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     sink.set_down(true);
     let router = router(&sim, &sink);
     accept(&router, 0, AckLevel::Durable).await.unwrap();
@@ -159,7 +159,7 @@ async fn events_of_an_endpoint_that_is_gone_wait_in_sight_and_then_die() {
 
 #[tokio::test]
 async fn dead_letters_replays_and_pauses_outlive_a_loss_of_power() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     sink.answer(vec![reject(); 4]);
     let before = router(&sim, &sink);
     for id in 0..4 {
@@ -180,7 +180,7 @@ async fn dead_letters_replays_and_pauses_outlive_a_loss_of_power() {
 
     let after_crash = sim.fork();
     after_crash.power_off();
-    after_crash.power_on(Leaves::Nothing);
+    after_crash.power_on(PowerLossRemains::Nothing);
     let sink = Script::default();
     let router = self::router(&after_crash, &sink);
     let status = endpoint_status(&router, "only");
@@ -212,8 +212,12 @@ async fn dead_letters_replays_and_pauses_outlive_a_loss_of_power() {
 
 #[tokio::test]
 async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
-    let (sim, sink, shelf) = (Sim::default(), Script::default(), Shelf::default());
-    let with_store = |sim: &Sim, sink: &Script, shelf: &Shelf| {
+    let (sim, sink, shelf) = (
+        SimulatedDisk::default(),
+        Script::default(),
+        Shelf::default(),
+    );
+    let with_store = |sim: &SimulatedDisk, sink: &Script, shelf: &Shelf| {
         let (disk, recovered) = open(sim);
         Router::builder()
             .journal_on_disk(disk, recovered)
@@ -236,7 +240,7 @@ async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
     accept(&before, 3, AckLevel::Durable).await.unwrap();
     let after_crash = sim.fork();
     after_crash.power_off();
-    after_crash.power_on(Leaves::Nothing);
+    after_crash.power_on(PowerLossRemains::Nothing);
     let shelf = Shelf::default();
     let router = with_store(&after_crash, &Script::default(), &shelf);
     router.settled().await;
@@ -248,7 +252,7 @@ async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
 
 #[tokio::test]
 async fn what_is_only_on_disk_is_read_back_in_order() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     sink.set_down(true);
     let (disk, recovered) = open(&sim);
     let router = Router::builder()
@@ -280,11 +284,11 @@ async fn what_is_only_on_disk_is_read_back_in_order() {
 #[tokio::test]
 async fn a_replay_goes_on_after_a_restart() {
     let (sim, sink, folder) = (
-        Sim::default(),
+        SimulatedDisk::default(),
         Script::default(),
         tempfile::tempdir().unwrap(),
     );
-    let build = |sim: &Sim, sink: &Script| {
+    let build = |sim: &SimulatedDisk, sink: &Script| {
         let (disk, recovered) = open(sim);
         Router::builder()
             .journal_on_disk(disk, recovered)
@@ -328,10 +332,10 @@ async fn a_replay_goes_on_after_a_restart() {
 
 #[tokio::test]
 async fn attempts_and_retrying_times_survive_a_restart() {
-    let (sim, sink) = (Sim::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), Script::default());
     let busy = |seconds| Outcome::Retry {
         after: Some(Duration::from_secs(seconds)),
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
     sink.answer([busy(250)]);
     let before = router(&sim, &sink);
@@ -397,7 +401,7 @@ impl crate::sink::Sink for Counted {
 
 #[tokio::test]
 async fn a_router_that_is_dropped_ends_its_tasks_and_gives_its_journal_free() {
-    let (sim, sink, alive) = (Sim::default(), Script::default(), Arc::new(()));
+    let (sim, sink, alive) = (SimulatedDisk::default(), Script::default(), Arc::new(()));
     sink.set_down(true);
     let (disk, recovered) = open(&sim);
     let first = Router::builder()
@@ -421,7 +425,7 @@ async fn a_router_that_is_dropped_ends_its_tasks_and_gives_its_journal_free() {
 
 #[tokio::test]
 async fn a_router_that_is_dropped_ends_its_replays() {
-    let (sim, sink, alive) = (Sim::default(), Script::default(), Arc::new(()));
+    let (sim, sink, alive) = (SimulatedDisk::default(), Script::default(), Arc::new(()));
     sink.answer([reject()]);
     let (disk, recovered) = open(&sim);
     let router = Router::builder()

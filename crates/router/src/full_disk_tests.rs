@@ -2,8 +2,8 @@
 
 use super::tests::{Script, endpoint_status};
 use super::*;
-use twinroute_journal::Settings;
-use twinroute_journal::sim::Sim;
+use twinroute_journal::JournalSettings;
+use twinroute_journal::sim::SimulatedDisk;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_model::settings::EndpointSettings;
@@ -18,15 +18,16 @@ fn event(id: usize) -> Event {
 /// The disk is smaller than the journal may be, so nobody's bound is reached before it is full.
 #[tokio::test]
 async fn a_disk_full_of_one_endpoints_dead_letters_is_warned_about_with_its_name() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     sim.set_room(Some(70 << 10));
-    let settings = Settings {
+    let settings = JournalSettings {
         segment_bytes: 16 << 10,
         commit_window: Duration::ZERO,
         settle_delay: Duration::from_millis(1),
-        ..Settings::default()
+        ..JournalSettings::default()
     };
-    let (disk, recovered) = Disk::open(settings, Arc::new(sim), Arc::new(SystemClock)).unwrap();
+    let (disk, recovered) =
+        DiskJournal::open(settings, Arc::new(sim), Arc::new(SystemClock)).unwrap();
     let (healthy, down) = (Script::default(), Script::default());
     down.set_down(true);
     let short_queue = EndpointSettings {

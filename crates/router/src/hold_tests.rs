@@ -9,8 +9,8 @@ use crate::table::source::Settings;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use tokio::time::advance;
-use twinroute_journal::Recovered;
-use twinroute_journal::sim::Sim;
+use twinroute_journal::RecoveredJournal;
+use twinroute_journal::sim::SimulatedDisk;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, EndpointType, ProvisioningState, Waiting};
 use twinroute_model::settings::{EndpointSettings, WhenFull};
@@ -305,16 +305,21 @@ async fn its_dead_letters_are_stored_meanwhile() {
     assert_eq!(stored, ["0", "1", "2"].map(str::to_owned).into());
 }
 
-fn open(sim: &Sim, clock: &ManualClock) -> (Disk, Recovered) {
-    let settings = twinroute_journal::Settings {
+fn open(sim: &SimulatedDisk, clock: &ManualClock) -> (DiskJournal, RecoveredJournal) {
+    let settings = twinroute_journal::JournalSettings {
         segment_bytes: 64 << 10,
         commit_window: Duration::ZERO,
-        ..twinroute_journal::Settings::default()
+        ..twinroute_journal::JournalSettings::default()
     };
-    Disk::open(settings, Arc::new(sim.clone()), Arc::new(clock.clone())).unwrap()
+    DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(clock.clone())).unwrap()
 }
 
-fn on_disk(sim: &Sim, clock: &ManualClock, scripts: &Scripts, first: Definitions) -> Router {
+fn on_disk(
+    sim: &SimulatedDisk,
+    clock: &ManualClock,
+    scripts: &Scripts,
+    first: Definitions,
+) -> Router {
     let (disk, recovered) = open(sim, clock);
     Router::builder()
         .clock(clock.clone())
@@ -328,7 +333,7 @@ fn on_disk(sim: &Sim, clock: &ManualClock, scripts: &Scripts, first: Definitions
 #[tokio::test]
 async fn restarts_in_between_lose_neither_events_nor_time() {
     let clock = ManualClock::new(Timestamp::from_unix_millis(1_700_000_000_000));
-    let (sim, scripts) = (Sim::default(), Scripts::default());
+    let (sim, scripts) = (SimulatedDisk::default(), Scripts::default());
     let holds = [
         in_state(ProvisioningState::Provisioning),
         without_secret(),

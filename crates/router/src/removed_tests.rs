@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use tempfile::TempDir;
-use twinroute_journal::sim::Sim;
+use twinroute_journal::sim::SimulatedDisk;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, Endpoint};
 use twinroute_model::seal::{KEY_BYTES, SealKey};
@@ -51,7 +51,7 @@ impl Connect for Made {
 
 /// What outlives a process.
 struct Machine {
-    sim: Sim,
+    sim: SimulatedDisk,
     folder: TempDir,
     clock: ManualClock,
     key: u8,
@@ -60,7 +60,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         Self {
-            sim: Sim::default(),
+            sim: SimulatedDisk::default(),
             folder: tempfile::tempdir().unwrap(),
             clock: ManualClock::new(Timestamp::from_unix_millis(1_774_000_000_000)),
             key: 1,
@@ -75,15 +75,15 @@ impl Machine {
     }
 
     fn start(&self, made: &Made, definitions: Definitions) -> Router {
-        let settings = twinroute_journal::Settings {
+        let settings = twinroute_journal::JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
             retry_delay: Duration::from_secs(3_600),
-            ..twinroute_journal::Settings::default()
+            ..twinroute_journal::JournalSettings::default()
         };
         let storage = Arc::new(self.sim.clone());
         let (disk, recovered) =
-            Disk::open(settings, storage, Arc::new(self.clock.clone())).unwrap();
+            DiskJournal::open(settings, storage, Arc::new(self.clock.clone())).unwrap();
         Router::builder()
             .clock(self.clock.clone())
             .connect(made.clone())

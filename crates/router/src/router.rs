@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use twinroute_filter::explain::{Explanation, explain};
-use twinroute_journal::{Disk, Journal};
+use twinroute_journal::{DiskJournal, Journal};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 
@@ -55,7 +55,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 impl RouterParts {
     /// The journal on disk, where it is.
-    fn disk(&self) -> Option<&Disk> {
+    fn disk(&self) -> Option<&DiskJournal> {
         self.acceptor.appender.room.disk.as_ref()
     }
 
@@ -177,15 +177,16 @@ impl Router {
     ///
     /// # Errors
     /// As [`Self::accept`].
-    pub async fn accept_until(
+    pub fn accept_until(
         &self,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> impl Future<Output = Result<Accepted, AcceptError>> {
+        // Handed on as it is: a future around it would copy all that it holds.
         let acceptor = &self.parts.acceptor;
-        acceptor.accept_until(instance, events, level, until).await
+        acceptor.accept_until(instance, events, level, until)
     }
 
     /// Waits for a turn to bring in about `bytes`, before they are even read: at once while the router does
@@ -203,18 +204,16 @@ impl Router {
     ///
     /// # Errors
     /// As [`Self::accept`].
-    pub async fn accept_admitted(
+    pub fn accept_admitted(
         &self,
         admitted: Admitted,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> impl Future<Output = Result<Accepted, AcceptError>> {
         let acceptor = &self.parts.acceptor;
-        acceptor
-            .accept_admitted(admitted, instance, events, level, until)
-            .await
+        acceptor.accept_admitted(admitted, instance, events, level, until)
     }
 
     /// Keeps what a sender that does not repeat delivered and that is no event: on disk before this ends, where the

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
+use crate::sink::{BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -105,7 +105,7 @@ pub(crate) fn fault(kind: FaultKind) -> EndpointFault {
     EndpointFault {
         kind,
         after: None,
-        reason: Reason::new("test", "as the script says"),
+        reason: FailureReason::new("test", "as the script says"),
     }
 }
 
@@ -232,9 +232,9 @@ async fn an_event_that_fails_alone_waits_while_others_go_on() {
     let sink = Script::default();
     let retry = Outcome::Retry {
         after: None,
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
-    let reject = Outcome::Reject(Reason::new("bad", "no such field"));
+    let reject = Outcome::Reject(FailureReason::new("bad", "no such field"));
     sink.answer([retry, Outcome::Delivered, reject]);
     let router = Router::builder()
         .sink("only", sink.clone())
@@ -266,7 +266,7 @@ async fn attempts_end() {
     let sink = Script::default();
     let retry = Outcome::Retry {
         after: None,
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
     sink.answer(vec![retry; 2]);
     let settings = EndpointSettings {
@@ -395,7 +395,7 @@ async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
         .unwrap();
     let failed = || Outcome::Retry {
         after: None,
-        reason: Reason::new("test", "this one"),
+        reason: FailureReason::new("test", "this one"),
     };
     sink.answer([failed(), failed()]);
     accept(&router, vec![event(1, "a"), event(2, "b")]).await;
@@ -437,7 +437,7 @@ async fn the_ledger_adds_up_at_every_moment() {
     let sink = Script::default();
     let retry = Outcome::Retry {
         after: None,
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
     let unavailable = Outcome::Unavailable(fault(FaultKind::Throttled));
     sink.answer((0..200).map(|n| match n % 5 {

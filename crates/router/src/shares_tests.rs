@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::time::sleep;
-use twinroute_journal::sim::{Leaves, Sim};
-use twinroute_journal::{Recovered, Settings};
+use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
+use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::{Limits, Parts};
@@ -365,7 +365,7 @@ struct Model {
     router: Router,
     sinks: SinksByName,
     defined: Vec<usize>,
-    sim: Option<Sim>,
+    sim: Option<SimulatedDisk>,
     id: usize,
     /// Events accepted for the endpoint that is never down.
     expected: u64,
@@ -380,7 +380,7 @@ const BESIDE_MAX: u64 = 1_024;
 const LETTERS_MAX: u64 = 512;
 
 impl Model {
-    fn new(sim: Option<Sim>) -> Self {
+    fn new(sim: Option<SimulatedDisk>) -> Self {
         let defined = vec![0, 1, 2];
         let sinks = SinksByName::default();
         let router = Self::open(&sinks, &defined, sim.as_ref());
@@ -394,7 +394,7 @@ impl Model {
         }
     }
 
-    fn open(sinks: &SinksByName, defined: &[usize], sim: Option<&Sim>) -> Router {
+    fn open(sinks: &SinksByName, defined: &[usize], sim: Option<&SimulatedDisk>) -> Router {
         let builder = Router::builder()
             .connect(sinks.clone())
             .removed_grace(Duration::ZERO)
@@ -428,7 +428,7 @@ impl Model {
 
     /// What each endpoint has, by its name, in the bytes of the journal in use.
     fn rooms(&self) -> BTreeMap<String, LaneRoom> {
-        let held = self.router.parts.disk().map(Disk::holdings);
+        let held = self.router.parts.disk().map(DiskJournal::holdings);
         let room = |lane: &Arc<Lane>| {
             let mut room = lane.room_taken();
             if let Some(held) = &held {
@@ -516,7 +516,7 @@ impl Model {
         let (before, events) = (self.rooms(), self.router.status().journal.events);
         let crashed = sim.fork();
         crashed.power_off();
-        crashed.power_on(Leaves::All);
+        crashed.power_on(PowerLossRemains::All);
         self.router = Self::open(&self.sinks, &self.defined, Some(&crashed));
         self.sim = Some(crashed);
         let after = self.rooms();
@@ -609,18 +609,18 @@ impl Model {
     }
 }
 
-fn open_disk(sim: &Sim) -> (Disk, Recovered) {
-    let settings = Settings {
+fn open_disk(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
+    let settings = JournalSettings {
         segment_bytes: 16 << 10,
         bytes_max: JOURNAL_BYTES,
         commit_window: Duration::ZERO,
         settle_delay: Duration::from_millis(1),
-        ..Settings::default()
+        ..JournalSettings::default()
     };
-    Disk::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
+    DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
 }
 
-fn all_of(acts: Vec<Act>, sim: Option<Sim>) {
+fn all_of(acts: Vec<Act>, sim: Option<SimulatedDisk>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(sim.is_none())
@@ -633,6 +633,27 @@ fn all_of(acts: Vec<Act>, sim: Option<Sim>) {
         }
         model.finish().await;
     });
+}
+
+/// Its queue waited neither for its endpoint, which was resumed, nor to be sent, since its grace time was over, and
+/// stood in the way of a producer until its loop had run.
+#[test]
+fn a_removed_endpoint_past_its_grace_time_makes_room_before_its_lane_has_run() {
+    let acts = vec![
+        Act::Down(2),
+        Act::Define(4),
+        Act::Accept(2, 2468, None),
+        Act::Accept(3, 2764, None),
+        Act::Down(4),
+        Act::Accept(3, 3095, Some(2)),
+        Act::Accept(2, 2660, Some(2)),
+        Act::Remove(2),
+        Act::Down(1),
+        Act::Up(2),
+        Act::Accept(4, 3695, Some(1)),
+        Act::Accept(1, 3525, Some(4)),
+    ];
+    all_of(acts, None);
 }
 
 proptest! {
@@ -649,6 +670,6 @@ proptest! {
 
     #[test]
     fn shares_of_a_journal_on_disk(acts in proptest::collection::vec(act(), 1..80)) {
-        all_of(acts, Some(Sim::default()));
+        all_of(acts, Some(SimulatedDisk::default()));
     }
 }

@@ -9,9 +9,9 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
-pub use twinroute_retry::dead_letter::document::Letter;
+pub use twinroute_retry::dead_letter::document::DeadLetterDocument;
 pub use twinroute_retry::dead_letter::store::{DeadLetterStore, StoredLetter, StoredPage};
-pub use twinroute_retry::failure::{EndpointFault, FaultKind, Reason};
+pub use twinroute_retry::failure::{EndpointFault, FailureReason, FaultKind};
 
 /// The protocol client of one endpoint.
 ///
@@ -169,10 +169,10 @@ pub enum Outcome {
         /// What the destination asked for.
         after: Option<Duration>,
         /// Why.
-        reason: Reason,
+        reason: FailureReason,
     },
     /// This event will never be taken.
-    Reject(Reason),
+    Reject(FailureReason),
     /// The endpoint takes nothing just now; it is not the event's fault.
     Unavailable(EndpointFault),
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use twinroute_journal::ledger::{Discard, Ledger};
+use twinroute_journal::ledger::{DiscardReason, Ledger};
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -346,7 +346,7 @@ impl EndpointStatus {
 
 /// Deliveries discarded, by reason; reasons that never came up are left out.
 pub(crate) fn discarded_by(ledger: &Ledger) -> BTreeMap<String, u64> {
-    Discard::ALL
+    DiscardReason::ALL
         .into_iter()
         .map(|reason| (reason.to_string(), ledger.discarded(reason)))
         .filter(|(_, count)| *count > 0)

@@ -10,7 +10,7 @@ use crate::user_code;
 use metrics::gauge;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use twinroute_journal::{Disk, Health};
+use twinroute_journal::{DiskJournal, JournalHealth};
 
 /// Tells how the source of definitions goes.
 pub(crate) type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
@@ -42,11 +42,13 @@ impl StatusReporter {
         let reason = if self.acceptor.appender.is_stopping() {
             "stopping".to_owned()
         } else {
-            match self.room().disk.as_ref().map(Disk::health) {
-                None | Some(Health::Ok) => String::new(),
-                Some(Health::Full(reason)) => format!("the journal cannot be written: {reason}"),
-                Some(Health::Stalled(reason)) => reason.to_string(),
-                Some(Health::Poisoned(reason)) => {
+            match self.room().disk.as_ref().map(DiskJournal::health) {
+                None | Some(JournalHealth::Ok) => String::new(),
+                Some(JournalHealth::Full(reason)) => {
+                    format!("the journal cannot be written: {reason}")
+                }
+                Some(JournalHealth::Stalled(reason)) => reason.to_string(),
+                Some(JournalHealth::Poisoned(reason)) => {
                     format!("the journal is poisoned until a restart: {reason}")
                 }
             }

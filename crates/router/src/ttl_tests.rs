@@ -2,9 +2,9 @@
 
 use super::tests::{Script, endpoint_status, event};
 use super::*;
-use crate::sink::{Outcome, Reason};
-use twinroute_journal::Settings;
-use twinroute_journal::sim::{Leaves, Sim};
+use crate::sink::{FailureReason, Outcome};
+use twinroute_journal::JournalSettings;
+use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::EndpointSettings;
 
@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
 struct Machine {
-    sim: Sim,
+    sim: SimulatedDisk,
     clock: ManualClock,
     settings: EndpointSettings,
 }
@@ -22,20 +22,21 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         Self {
-            sim: Sim::default(),
+            sim: SimulatedDisk::default(),
             clock: ManualClock::new(START),
             settings: EndpointSettings::default(),
         }
     }
 
     fn router(&self, sink: &Script) -> Router {
-        let settings = Settings {
+        let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
-            ..Settings::default()
+            ..JournalSettings::default()
         };
         let clock = Arc::new(self.clock.clone());
-        let (disk, recovered) = Disk::open(settings, Arc::new(self.sim.clone()), clock).unwrap();
+        let (disk, recovered) =
+            DiskJournal::open(settings, Arc::new(self.sim.clone()), clock).unwrap();
         Router::builder()
             .clock(self.clock.clone())
             .journal_on_disk(disk, recovered)
@@ -43,6 +44,15 @@ impl Machine {
             .route("all", "only", "type = 'Microsoft.DigitalTwins.Twin.Update'")
             .build()
             .unwrap()
+    }
+
+    /// A router that was started just now, and how old it takes the oldest event for: no time passes in between.
+    fn restarted(&self, sink: &Script) -> (Router, Duration) {
+        tokio::time::pause();
+        let router = self.router(sink);
+        let age = endpoint_status(&router, "only").oldest_age_ms;
+        tokio::time::resume();
+        (router, Duration::from_millis(age))
     }
 
     /// Accepts two events that stay, and is killed: what is given is what it leaves.
@@ -60,7 +70,7 @@ impl Machine {
         router.parts.disk().unwrap().flush().await.unwrap();
         let sim = self.sim.fork();
         sim.power_off();
-        sim.power_on(Leaves::All);
+        sim.power_on(PowerLossRemains::All);
         Self {
             sim,
             clock: self.clock.clone(),
@@ -73,7 +83,7 @@ fn failing() -> Script {
     let sink = Script::default();
     let retry = || Outcome::Retry {
         after: None,
-        reason: Reason::new("busy", ""),
+        reason: FailureReason::new("busy", ""),
     };
     sink.answer([retry(), retry(), retry()]);
     sink
@@ -97,8 +107,8 @@ async fn ttl_clock_that_is_set_over_a_restart_expires_nothing() {
             };
             machine.clock.set(set);
             let sink = Script::default();
-            let router = machine.router(&sink);
-            assert_eq!(endpoint_status(&router, "only").oldest_age_ms, 0);
+            let (router, age) = machine.restarted(&sink);
+            assert_eq!(age, Duration::ZERO);
             router.settled().await;
             let status = endpoint_status(&router, "only");
             assert_eq!(
@@ -119,9 +129,8 @@ async fn ttl_clock_what_was_never_tried_is_tried_once() {
     let machine = Machine::new().killed_with_two(&down).await;
     machine.clock.advance(25 * HOUR);
     let sink = Script::default();
-    let router = machine.router(&sink);
-    let age = endpoint_status(&router, "only").oldest_age_ms;
-    assert_eq!(age, 25 * 60 * 60 * 1_000);
+    let (router, age) = machine.restarted(&sink);
+    assert_eq!(age, 25 * HOUR);
     router.settled().await;
     assert_eq!(endpoint_status(&router, "only").delivered, 2);
 }

@@ -7,8 +7,8 @@
 //! The texts of panics are not repeated: they may hold anything.
 
 use crate::sink::{
-    BatchLimits, Connect, ConnectError, CredentialState, DeadLetterStore, Delivery, EndpointFault,
-    FaultKind, Letter, Outcome, Reason, Sink, StoredLetter, StoredPage,
+    BatchLimits, Connect, ConnectError, CredentialState, DeadLetterDocument, DeadLetterStore,
+    Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink, StoredLetter, StoredPage,
 };
 use futures_util::future::BoxFuture;
 use std::any::Any;
@@ -178,7 +178,7 @@ impl UserObject<dyn DeadLetterStore> {
     }
 
     /// As [`DeadLetterStore::put`].
-    pub(crate) async fn put(&self, letter: Letter<'_>) -> Result<(), EndpointFault> {
+    pub(crate) async fn put(&self, letter: DeadLetterDocument<'_>) -> Result<(), EndpointFault> {
         let asked = ask(|| self.object().put(letter), STORE_TIMEOUT).await;
         asked.unwrap_or_else(|fault| Err(failed("store", "put", fault, STORE_TIMEOUT)))
     }
@@ -304,7 +304,7 @@ fn unreachable(code: &'static str, detail: String) -> EndpointFault {
     EndpointFault {
         kind: FaultKind::Unreachable,
         after: None,
-        reason: Reason::new(code, detail),
+        reason: FailureReason::new(code, detail),
     }
 }
 

@@ -124,7 +124,10 @@ impl Sink for Rude {
 }
 
 impl DeadLetterStore for Rude {
-    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+    fn put<'a>(
+        &'a self,
+        _letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>> {
         let vice = self.0.lock().unwrap().put.pop();
         if vice.is_none() {
             self.0.lock().unwrap().stored += 1;
@@ -303,7 +306,7 @@ async fn a_put_that_panics_or_never_ends() {
             Script::default(),
             Rude::with(|state| state.put = vec![vice; 2]),
         );
-        sink.answer([Outcome::Reject(Reason::new("bad", ""))]);
+        sink.answer([Outcome::Reject(FailureReason::new("bad", ""))]);
         let router = Router::builder()
             .sink("rude", sink)
             .dead_letters(store.clone())

@@ -14,8 +14,8 @@ use twinroute_model::endpoint::{Access, Credential, Destination, Endpoint, autho
 use twinroute_model::settings::{AmqpAuth, EndpointSettings};
 use twinroute_outgoing::Outgoing;
 use twinroute_router::sink::{
-    BatchLimits, Connect, ConnectError, DeadLetterStore, Delivery, EndpointFault, FaultKind,
-    Outcome, Reason, Sink,
+    BatchLimits, Connect, ConnectError, DeadLetterStore, Delivery, EndpointFault, FailureReason,
+    FaultKind, Outcome, Sink,
 };
 
 /// Makes sinks; one serves all endpoints.
@@ -224,7 +224,7 @@ impl IdentityUnavailable {
         EndpointFault {
             kind: FaultKind::Unsupported,
             after: None,
-            reason: Reason::new("identity", self.0.to_string()),
+            reason: FailureReason::new("identity", self.0.to_string()),
         }
     }
 }

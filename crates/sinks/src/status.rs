@@ -23,7 +23,7 @@
 
 use std::time::Duration;
 use twinroute_model::retry_after::decimal;
-use twinroute_router::sink::{EndpointFault, FaultKind, Outcome, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind, Outcome};
 
 /// The event, or its request, is larger than the destination takes.
 pub const PAYLOAD_TOO_LARGE: &str = "payload-too-large";
@@ -39,7 +39,7 @@ pub fn outcome(condition: &str, description: &str) -> Outcome {
     let description = bounded(description);
     match condition {
         "amqp:link:message-size-exceeded" => {
-            Outcome::Reject(Reason::new(PAYLOAD_TOO_LARGE, description))
+            Outcome::Reject(FailureReason::new(PAYLOAD_TOO_LARGE, description))
         }
         "amqp:not-allowed"
         | "amqp:not-implemented"
@@ -49,14 +49,14 @@ pub fn outcome(condition: &str, description: &str) -> Outcome {
         | "com.microsoft:argument-error"
         | "com.microsoft:argument-out-of-range"
         | "com.microsoft:precondition-failed" => {
-            Outcome::Reject(Reason::new(word(condition).to_owned(), description))
+            Outcome::Reject(FailureReason::new(word(condition).to_owned(), description))
         }
-        "" => Outcome::Reject(Reason::new("rejected", description)),
+        "" => Outcome::Reject(FailureReason::new("rejected", description)),
         _ => match kind(condition) {
             Some(_) => Outcome::Unavailable(fault(condition, &description)),
             None => Outcome::Retry {
                 after: None,
-                reason: Reason::new(word(condition).to_owned(), description),
+                reason: FailureReason::new(word(condition).to_owned(), description),
             },
         },
     }
@@ -71,7 +71,7 @@ pub fn fault(condition: &str, description: &str) -> EndpointFault {
         kind: kind(condition).unwrap_or(FaultKind::Unreachable),
         after: (condition == "com.microsoft:server-busy")
             .then(|| asked_wait(description).map_or(BUSY, |asked| asked.max(BUSY))),
-        reason: Reason::new(word(condition).to_owned(), bounded(description)),
+        reason: FailureReason::new(word(condition).to_owned(), bounded(description)),
     }
 }
 
@@ -87,7 +87,7 @@ pub fn cbs_fault(status: i32, description: &str) -> EndpointFault {
     EndpointFault {
         kind,
         after: (kind == FaultKind::Throttled).then_some(BUSY),
-        reason: Reason::new(format!("cbs-{status}"), bounded(description)),
+        reason: FailureReason::new(format!("cbs-{status}"), bounded(description)),
     }
 }
 
@@ -104,7 +104,7 @@ pub fn websocket_fault(status: u16) -> EndpointFault {
     EndpointFault {
         kind,
         after: (kind == FaultKind::Throttled).then_some(BUSY),
-        reason: Reason::new(format!("websocket-{status}"), detail),
+        reason: FailureReason::new(format!("websocket-{status}"), detail),
     }
 }
 
@@ -114,7 +114,7 @@ pub fn unreachable(code: &'static str, detail: impl Into<String>) -> EndpointFau
     EndpointFault {
         kind: FaultKind::Unreachable,
         after: None,
-        reason: Reason::new(code, detail),
+        reason: FailureReason::new(code, detail),
     }
 }
 

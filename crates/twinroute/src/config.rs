@@ -233,7 +233,7 @@ pub(crate) struct Journal {
 
 impl Default for Journal {
     fn default() -> Self {
-        let disk = twinroute_journal::Settings::default();
+        let disk = twinroute_journal::JournalSettings::default();
         Self {
             path: PathBuf::new(),
             bytes_max: ByteSize(disk.bytes_max),
@@ -253,13 +253,13 @@ impl Journal {
     }
 
     /// How the journal on disk is to work.
-    pub(crate) fn settings(&self) -> twinroute_journal::Settings {
-        twinroute_journal::Settings {
+    pub(crate) fn settings(&self) -> twinroute_journal::JournalSettings {
+        twinroute_journal::JournalSettings {
             bytes_max: self.bytes_max.as_u64(),
             memory_bytes_max: self.memory_bytes_max.as_u64(),
             segment_bytes: self.segment_bytes.as_u64(),
             commit_window: self.commit_window,
-            ..twinroute_journal::Settings::default()
+            ..twinroute_journal::JournalSettings::default()
         }
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use twinroute_credential::identity::Identities;
 use twinroute_credential::login::LoginMethod;
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, Location};
 use twinroute_model::endpoint::{Access as Door, Destination, Endpoint, Identity};
 use twinroute_model::settings::EndpointSettings;
 use twinroute_outgoing::Outgoing;
 use twinroute_retry::dead_letter::blob_store::{BlobStore, WaitingStore};
-use twinroute_retry::dead_letter::container::{Client, Container};
+use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer};
 use twinroute_router::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use twinroute_sinks::connect::Connector;
 
@@ -19,7 +19,7 @@ pub(crate) struct Endpoints {
     sinks: Connector,
     identities: Identities,
     clock: Arc<dyn Clock>,
-    http: Client,
+    http: ContainerClient,
 }
 
 impl Endpoints {
@@ -44,7 +44,7 @@ impl Endpoints {
             sinks: sinks.with_identities(identities.clone()),
             identities,
             clock,
-            http: Client::new(Arc::new(http), event_bytes_max),
+            http: ContainerClient::new(Arc::new(http), event_bytes_max),
         })
     }
 }
@@ -72,12 +72,12 @@ impl Connect for Endpoints {
         let location = Location::of(dead_letter).map_err(|error| refused(error.to_string()))?;
         let client = &self.http;
         let container = match location.access() {
-            Access::Sas { .. } => Container::with_sas(client, location),
-            Access::Identity => {
+            ContainerAccess::Sas { .. } => LetterContainer::with_sas(client, location),
+            ContainerAccess::Identity => {
                 let tokens = self.identities.tokens(identity(endpoint));
                 let opened = tokens.map_err(|missing| missing.to_string());
                 let opened = opened.and_then(|tokens| {
-                    Container::with_credential(client, location, Arc::new(tokens))
+                    LetterContainer::with_credential(client, location, Arc::new(tokens))
                         .map_err(|error| error.to_string())
                 });
                 match opened {

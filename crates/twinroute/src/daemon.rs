@@ -4,8 +4,10 @@ use crate::auditing;
 use crate::config::{Config, Loaded};
 use crate::containers::Endpoints;
 use crate::file_permissions;
+use crate::keys;
+use crate::keys::KeyInUse;
 use crate::listeners::{self, Server};
-use crate::serving::{self, InUse};
+use crate::management;
 use crate::source::Source;
 use anyhow::Context as _;
 use std::path::Path;
@@ -17,8 +19,8 @@ use tokio::task::JoinHandle;
 use twinroute_admin::{Admin, Metrics};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::Ingress;
-use twinroute_journal::storage::Folder;
-use twinroute_journal::{Disk, Recovered, Sealing};
+use twinroute_journal::storage::FolderStorage;
+use twinroute_journal::{DiskJournal, EventSealing, RecoveredJournal};
 use twinroute_listen::Listener;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::Limits;
@@ -44,7 +46,7 @@ pub(crate) struct Daemon {
     intake: Vec<JoinHandle<()>>,
     admin: JoinHandle<()>,
     /// Until it is gone.
-    _key: Option<InUse>,
+    _key: Option<KeyInUse>,
 }
 
 /// How far a stop has come.
@@ -77,7 +79,7 @@ impl Daemon {
         )?);
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
-        let key = serving::use_key(&loaded)?;
+        let key = keys::use_key(&loaded)?;
         loaded.find_definitions()?;
         let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
         let audit = audited(&source, &loaded)?;
@@ -193,10 +195,10 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
         );
         return Ok(builder);
     };
-    let sealing = serving::sealing(loaded, &folder)?;
+    let sealing = keys::sealing(loaded, &folder)?;
     let (disk, recovered) = open_journal(&folder, config.settings(), &sealing)?;
     let builder = builder.journal_on_disk(disk, recovered);
-    let builder = match serving::last_definitions(loaded)? {
+    let builder = match management::last_definitions(loaded)? {
         Some(file) => builder.last_definitions(file),
         None => builder,
     };
@@ -206,13 +208,13 @@ fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
 /// Opens the journal and says what was found in it.
 fn open_journal(
     folder: &Path,
-    settings: twinroute_journal::Settings,
-    sealing: &Sealing,
-) -> anyhow::Result<(Disk, Recovered)> {
-    let storage = Folder::create(folder)
+    settings: twinroute_journal::JournalSettings,
+    sealing: &EventSealing,
+) -> anyhow::Result<(DiskJournal, RecoveredJournal)> {
+    let storage = FolderStorage::create(folder)
         .with_context(|| format!("[journal]: the folder {}", folder.display()))?;
     let (disk, recovered) =
-        Disk::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
+        DiskJournal::open_sealed(settings, Arc::new(storage), Arc::new(SystemClock), sealing)?;
     let pending: usize = recovered.lanes.iter().map(|lane| lane.pending.len()).sum();
     for cut in recovered.report.cuts() {
         tracing::warn!(

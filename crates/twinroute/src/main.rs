@@ -11,13 +11,15 @@ mod config;
 mod containers;
 mod daemon;
 mod file_permissions;
+mod keys;
 mod listeners;
 mod log_gate;
 mod logging;
+mod management;
+mod paths;
 mod process;
 mod rotation;
 mod scene;
-mod serving;
 mod source;
 mod stop_signals;
 

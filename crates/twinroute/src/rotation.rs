@@ -4,13 +4,14 @@
 
 use crate::auditing;
 use crate::config::{Kind, Loaded};
-use crate::serving;
+use crate::keys;
+use crate::paths;
 use anyhow::{Context as _, bail};
 use std::path::PathBuf;
 use twinroute_arm::source::SavedFile;
 use twinroute_audit::AuditedChange;
 use twinroute_credential::key_file::Rotation;
-use twinroute_journal::storage::Folder;
+use twinroute_journal::storage::FolderStorage;
 use twinroute_journal::{KEYS, reseal};
 use twinroute_management::Management;
 use twinroute_model::seal::SealKey;
@@ -60,7 +61,7 @@ const STEPS: [Step; 6] = [
 /// Seals what is stored with another key; `variable` holds it where `key_variable` holds the present one. Stops
 /// behind `last`, which is [`Step::Done`] but for tests. Blocks on the disk.
 pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow::Result<Rotated> {
-    let _alone = serving::change_key(loaded)?;
+    let _alone = keys::change_key(loaded)?;
     let audit = auditing::open(loaded)?;
     let keys = Keys::of(loaded, variable)?;
     let folder = loaded.store_folder().display().to_string();
@@ -89,7 +90,7 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
 }
 
 fn store(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<Option<usize>> {
-    let store = serving::store_file(loaded);
+    let store = paths::store_file(loaded);
     if !store.exists() {
         return Ok(None);
     }
@@ -102,7 +103,7 @@ fn saved(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> 
         return Ok(false);
     }
     let saved = SavedFile {
-        path: serving::saved_file(loaded),
+        path: paths::saved_file(loaded),
         key: old.clone(),
     };
     let resealed = saved.reseal(&loaded.azure(), new);
@@ -110,7 +111,7 @@ fn saved(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> 
 }
 
 fn last_definitions(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
-    let Some(path) = serving::last_definitions_file(loaded) else {
+    let Some(path) = paths::last_definitions_file(loaded) else {
         return Ok(false);
     };
     let key = old.clone();
@@ -125,7 +126,7 @@ fn journal(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool
     let Some(folder) = folder.filter(|folder| folder.join(KEYS).exists()) else {
         return Ok(false);
     };
-    let storage = Folder::existing(&folder).with_context(|| folder.display().to_string())?;
+    let storage = FolderStorage::existing(&folder).with_context(|| folder.display().to_string())?;
     reseal(&storage, old, new).context("[journal]")
 }
 
@@ -138,10 +139,10 @@ impl Keys {
     /// Makes the new key, where keys are in files.
     fn of(loaded: &Loaded, variable: Option<&str>) -> anyhow::Result<Self> {
         let present = &loaded.config.management.key_variable;
-        let of_variable = |name| serving::key_of_variable(name).map(Box::new);
+        let of_variable = |name| keys::key_of_variable(name).map(Box::new);
         match (present.as_str(), variable) {
             ("", None) => {
-                let rotation = Rotation::begin(&serving::key_file(loaded))?;
+                let rotation = Rotation::begin(&paths::key_file(loaded))?;
                 Ok(Self::Files(Box::new(rotation)))
             }
             ("", Some(_)) => bail!(
@@ -169,12 +170,13 @@ mod tests {
     use super::*;
     use crate::containers::Endpoints;
     use crate::daemon;
+    use crate::management;
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
     use std::time::Duration;
     use twinroute_audit::ChangeAuthor;
-    use twinroute_journal::{Disk, NewEvent, Recovered};
+    use twinroute_journal::{DiskJournal, NewEvent, RecoveredJournal};
     use twinroute_management::{ExistingResources, ExportedSecrets};
     use twinroute_model::clock::SystemClock;
     use twinroute_model::event::{Limits, Parts};
@@ -203,7 +205,7 @@ mod tests {
     }
 
     async fn fill(loaded: &Loaded) {
-        let management = serving::offline(loaded).unwrap();
+        let management = management::offline(loaded).unwrap();
         let author = ChangeAuthor::command("command", "tests");
         let imported = management
             .import(&document(), ExistingResources::Keep, &author)
@@ -216,7 +218,7 @@ mod tests {
         let outgoing = loaded.outgoing().unwrap();
         let endpoints = Arc::new(Endpoints::new(None, &outgoing, 1 << 20).unwrap());
         let definitions = Definitions {
-            instances: serving::offline(loaded).unwrap().instances(),
+            instances: management::offline(loaded).unwrap().instances(),
             ..Definitions::default()
         };
         let router = daemon::built(loaded, &endpoints, definitions).unwrap();
@@ -225,7 +227,7 @@ mod tests {
     }
 
     fn secrets(loaded: &Loaded) -> String {
-        let management = serving::offline(loaded).unwrap();
+        let management = management::offline(loaded).unwrap();
         management.export(ExportedSecrets::Revealed).to_string()
     }
 
@@ -237,14 +239,14 @@ mod tests {
             fill(&loaded).await;
             let before = secrets(&loaded);
             run_once(&loaded).await;
-            let last = serving::last_definitions_file(&loaded).unwrap();
+            let last = paths::last_definitions_file(&loaded).unwrap();
             let last_before = fs::read(&last).unwrap();
             assert!(last_before.len() > 100);
             assert!(before.contains(KEY));
-            let old = fs::read(serving::key_file(&loaded)).unwrap();
+            let old = fs::read(paths::key_file(&loaded)).unwrap();
             run(&loaded, None, step).unwrap();
             if step < Step::Done {
-                let error = serving::offline(&loaded).err().unwrap();
+                let error = management::offline(&loaded).err().unwrap();
                 let told = format!("{error:#}");
                 assert!(told.contains("rotate-key"), "{step:?}: {told}");
                 let rotated = run(&loaded, None, Step::Done).unwrap();
@@ -252,7 +254,7 @@ mod tests {
                 assert!(values > 2, "{rotated:?}");
             }
             assert_eq!(secrets(&loaded), before, "{step:?}");
-            assert_ne!(fs::read(serving::key_file(&loaded)).unwrap(), old);
+            assert_ne!(fs::read(paths::key_file(&loaded)).unwrap(), old);
             // The last definitions open with the new key: nothing is wrong, and nothing has to be written.
             let last_after = fs::read(&last).unwrap();
             assert_ne!(last_after, last_before, "{step:?}");
@@ -261,22 +263,22 @@ mod tests {
             let kept = loaded.store_folder().join("store.key.old");
             assert_eq!(fs::read(&kept).unwrap(), old);
             // The store does not open with the old key any more.
-            fs::copy(&kept, serving::key_file(&loaded)).unwrap();
-            let error = serving::offline(&loaded).err().unwrap();
+            fs::copy(&kept, paths::key_file(&loaded)).unwrap();
+            let error = management::offline(&loaded).err().unwrap();
             assert!(format!("{error:#}").contains("another key"), "{error:#}");
         }
     }
 
-    fn journal(loaded: &Loaded) -> anyhow::Result<(Disk, Recovered)> {
+    fn journal(loaded: &Loaded) -> anyhow::Result<(DiskJournal, RecoveredJournal)> {
         let folder = loaded.journal_folder().unwrap();
-        let sealing = serving::sealing(loaded, &folder)?;
-        let storage = Arc::new(Folder::create(&folder)?);
+        let sealing = keys::sealing(loaded, &folder)?;
+        let storage = Arc::new(FolderStorage::create(&folder)?);
         let settings = loaded.config.journal.settings();
-        let opened = Disk::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
+        let opened = DiskJournal::open_sealed(settings, storage, Arc::new(SystemClock), &sealing);
         Ok(opened?)
     }
 
-    fn append(disk: &Disk) -> u64 {
+    fn append(disk: &DiskJournal) -> u64 {
         let endpoint = EndpointName::new("hub").unwrap();
         let lane = disk.bind(&InstanceName::new("plant").unwrap(), &endpoint);
         let parts = Parts::new("1", "s", "t").json("\"marked\"");
@@ -311,7 +313,7 @@ mod tests {
             assert_eq!(disk.read(&[sequence]).remove(0).unwrap().id(), "1");
             drop(disk);
             // Neither the old key nor a new one, and none is made.
-            let key = serving::key_file(&loaded);
+            let key = paths::key_file(&loaded);
             let kept = key.with_file_name("store.key.old");
             fs::rename(&kept, &key).unwrap();
             let told = format!("{:#}", journal(&loaded).unwrap_err());
@@ -328,7 +330,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let loaded = loaded(folder.path());
         fill(&loaded).await;
-        let held = serving::offline(&loaded).unwrap();
+        let held = management::offline(&loaded).unwrap();
         let error = run(&loaded, None, Step::Done).unwrap_err();
         let told = format!("{error:#}");
         assert!(told.contains("another process has it open"), "{told}");
@@ -347,13 +349,13 @@ mod tests {
                 let file = folder.path().join("twinroute.toml");
                 fs::write(&file, format!("[table]\n{source}{journal}")).unwrap();
                 let loaded = Loaded::read(&file).unwrap();
-                let used = serving::use_key(&loaded).unwrap();
+                let used = keys::use_key(&loaded).unwrap();
                 if source.contains("files") && journal.is_empty() {
                     assert!(used.is_none(), "nothing is sealed there");
                     continue;
                 }
-                serving::key(&loaded).unwrap();
-                let also = serving::use_key(&loaded).unwrap();
+                keys::key(&loaded).unwrap();
+                let also = keys::use_key(&loaded).unwrap();
                 for held in [used, also] {
                     let error = run(&loaded, None, Step::Done).unwrap_err();
                     let told = format!("{error:#}");
@@ -363,8 +365,8 @@ mod tests {
                     );
                     drop(held);
                 }
-                let changing = serving::change_key(&loaded).unwrap();
-                let error = serving::use_key(&loaded).unwrap_err();
+                let changing = keys::change_key(&loaded).unwrap();
+                let error = keys::use_key(&loaded).unwrap_err();
                 assert!(
                     format!("{error:#}").contains("is being changed"),
                     "{error:#}"

@@ -4,7 +4,9 @@ use crate::cli::exit::{self, ExitReason, ReasonedError};
 use crate::config::{Kind, Loaded};
 use crate::containers::Endpoints;
 use crate::file_permissions;
-use crate::serving;
+use crate::keys;
+use crate::management;
+use crate::paths;
 use anyhow::Context as _;
 use std::future::pending;
 use std::sync::Arc;
@@ -59,7 +61,7 @@ impl Source {
             Kind::Store | Kind::Azure => Vec::new(),
         };
         let watch = FileWatch::new(&trees, &[&loaded.file], POLL);
-        let management = serving::open(&loaded, endpoints)?;
+        let management = management::open(&loaded, endpoints)?;
         let stored = management.as_ref().filter(|_| kind == Kind::Store);
         let azure = match kind {
             Kind::Azure => Some(Arc::new(open_azure(&loaded, outgoing)?)),
@@ -221,8 +223,8 @@ fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSourc
         overlay = overlay.with_key_vault(vault);
     }
     let saved = SavedFile {
-        path: serving::saved_file(loaded),
-        key: serving::key(loaded)?,
+        path: paths::saved_file(loaded),
+        key: keys::key(loaded)?,
     };
     AzureSource::open(settings, tokens, overlay, Some(saved), clock, outgoing).context("[azure]")
 }

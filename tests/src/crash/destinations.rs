@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use twinroute_emulator::{
     BlobAccount, BlobSettings, BrokerLimits, BrokerSettings, Emulator, EventGridLimits,
-    EventGridService, EventGridSettings, EventGridTopicSettings, Faults, GridEvent, HubSettings,
-    MessageBroker, ReceivedMessage, SendAnswer, Settings, StoppedEmulator, StoredBlob,
-    TopicSettings, Value,
+    EventGridService, EventGridSettings, EventGridTopicSettings, GridEvent, HubSettings,
+    MessageBroker, ReceivedMessage, ScriptedFaults, SendAnswer, Settings, StoppedEmulator,
+    StoredBlob, TopicSettings, Value,
 };
 use twinroute_model::clock::{SystemClock, Timestamp};
 
@@ -45,7 +45,7 @@ pub(super) struct Destinations {
     broker: Arc<MessageBroker>,
     event_grid: Arc<EventGridService>,
     blobs: Arc<BlobAccount>,
-    faults: Arc<Faults>,
+    faults: Arc<ScriptedFaults>,
     definitions: [(Endpoint, String); 3],
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use twinroute_emulator::{
-    Emulator, EventGridSettings, EventGridTopicSettings, Faults, PostAnswer, Settings,
+    Emulator, EventGridSettings, EventGridTopicSettings, PostAnswer, ScriptedFaults, Settings,
 };
 use twinroute_model::clock::{Clock as _, SystemClock};
 
@@ -143,7 +143,9 @@ impl Grid {
             .spawn(move || drop(runtime.block_on(stopped)))?;
         for topic in REFUSED {
             let answer = PostAnswer::Status(400, None);
-            emulator.faults().posts(topic, answer, Faults::ALWAYS);
+            emulator
+                .faults()
+                .posts(topic, answer, ScriptedFaults::ALWAYS);
         }
         Ok(Self {
             emulator,

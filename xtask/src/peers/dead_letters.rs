@@ -10,14 +10,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
-use twinroute_retry::dead_letter::container::{Client, Container, Put};
-use twinroute_retry::dead_letter::document::Letter;
-use twinroute_retry::dead_letter::fault::{Kind, StoreFault};
+use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer, PutOutcome};
+use twinroute_retry::dead_letter::document::DeadLetterDocument;
+use twinroute_retry::dead_letter::fault::{StoreFault, StoreFaultKind};
 use twinroute_retry::dead_letter::read;
 
 /// Azurite's published account and its published key.
@@ -47,7 +47,7 @@ pub(super) fn azurite(stage: &Stage<'_>) -> anyhow::Result<()> {
         let command = script(stage, &scene(step, blobs));
         Process::start(step, &command, &stage.folder)?.succeed(stage.deadline)
     };
-    store.refused("missing", Kind::ContainerMissing)?;
+    store.refused("missing", StoreFaultKind::ContainerMissing)?;
     play("create", &[])?;
     store.written("missing", &event("later", "{}")?)?;
     store.reads_back(&blobs)?;
@@ -94,7 +94,7 @@ pub(super) fn signature(uri: &str) -> anyhow::Result<&str> {
 /// The library with everything that a check puts into it.
 struct Store {
     uris: Value,
-    client: Client,
+    client: ContainerClient,
     runtime: tokio::runtime::Runtime,
     died_at: Timestamp,
 }
@@ -115,7 +115,7 @@ impl Store {
             .build()?;
         Ok(Self {
             uris,
-            client: Client::new(Arc::new(http), EVENT_BYTES_MAX),
+            client: ContainerClient::new(Arc::new(http), EVENT_BYTES_MAX),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
@@ -123,10 +123,10 @@ impl Store {
         })
     }
 
-    fn container(&self, uri: &str) -> anyhow::Result<Container> {
+    fn container(&self, uri: &str) -> anyhow::Result<LetterContainer> {
         let uri = Secret::new(text(&self.uris[uri])?);
         let location = Location::from_secret(&uri)?;
-        Ok(Container::with_sas(&self.client, location)?)
+        Ok(LetterContainer::with_sas(&self.client, location)?)
     }
 
     /// Puts `event` through the SAS URI of this name; `now` is the time that its times are compared with.
@@ -135,15 +135,15 @@ impl Store {
         uri: &str,
         event: &Event,
         now: Timestamp,
-    ) -> anyhow::Result<(Result<Put, StoreFault>, Value)> {
+    ) -> anyhow::Result<(Result<PutOutcome, StoreFault>, Value)> {
         let dead = DeadLetter {
-            reason: Reason::Exhausted,
+            reason: DeadLetterReason::Exhausted,
             attempts: 30,
             died_at: self.died_at,
             last_attempt_at: Some(self.died_at),
             outcome: "http-404: größer als 100 %".into(),
         };
-        let letter = Letter {
+        let letter = DeadLetterDocument {
             instance: &InstanceName::new("contoso")?,
             endpoint: &EndpointName::new("hub")?,
             event,
@@ -154,7 +154,7 @@ impl Store {
             .runtime
             .block_on(self.container(uri)?.put(&letter, now));
         let stored = json!({
-            "name": put.as_ref().map(Put::name).unwrap_or_default(),
+            "name": put.as_ref().map(PutOutcome::name).unwrap_or_default(),
             "content": String::from_utf8(letter.content())?,
             "metadata": letter.metadata(),
         });
@@ -164,16 +164,16 @@ impl Store {
     /// Puts and expects it to be written; gives what the blob should be.
     fn written(&self, uri: &str, event: &Event) -> anyhow::Result<Value> {
         match self.put(uri, event, SystemClock.now())? {
-            (Ok(Put::Written { .. }), stored) => Ok(stored),
+            (Ok(PutOutcome::Written { .. }), stored) => Ok(stored),
             (other, _) => bail!("{uri}: {other:?}"),
         }
     }
 
-    fn refused(&self, uri: &str, kind: Kind) -> anyhow::Result<()> {
+    fn refused(&self, uri: &str, kind: StoreFaultKind) -> anyhow::Result<()> {
         self.refused_at(uri, kind, SystemClock.now())
     }
 
-    fn refused_at(&self, uri: &str, kind: Kind, now: Timestamp) -> anyhow::Result<()> {
+    fn refused_at(&self, uri: &str, kind: StoreFaultKind, now: Timestamp) -> anyhow::Result<()> {
         let (put, _) = self.put(uri, &event("refused", "{}")?, now)?;
         let fault = put.err().with_context(|| format!("{uri} was taken"))?;
         ensure!(fault.kind == kind, "{uri}: {:?}: {fault}", fault.kind);
@@ -206,31 +206,31 @@ impl Store {
         // Once more, as after a crash that forgot the answer.
         let again = event("same-write", r#"{"which":2}"#)?;
         let (known, stored) = self.put("write", &again, SystemClock.now())?;
-        ensure!(matches!(known, Ok(Put::Known { .. })), "{known:?}");
+        ensure!(matches!(known, Ok(PutOutcome::Known { .. })), "{known:?}");
         ensure!(blobs.contains(&stored), "{stored}");
         // Azurite does not tell a blob that is there from a permission that is not: it stays open.
         let again = event("same-create", r#"{"which":2}"#)?;
         let (open, _) = self.put("create", &again, SystemClock.now())?;
         let fault = open.err().context("known by a SAS that only creates")?;
-        ensure!(fault.kind == Kind::Refused, "{fault}");
+        ensure!(fault.kind == StoreFaultKind::Refused, "{fault}");
         Ok(blobs)
     }
 
     fn faults(&self) -> anyhow::Result<()> {
-        self.refused("wrong", Kind::Refused)?;
-        self.refused("read", Kind::Refused)?;
-        self.refused("expired", Kind::SasExpired)?;
-        self.refused("early", Kind::SasNotYetValid)?;
+        self.refused("wrong", StoreFaultKind::Refused)?;
+        self.refused("read", StoreFaultKind::Refused)?;
+        self.refused("expired", StoreFaultKind::SasExpired)?;
+        self.refused("early", StoreFaultKind::SasNotYetValid)?;
         // Sent all the same when our clock is wrong.
         let hours = |back: i64| SystemClock.now().unix_millis() - back * 3_600_000;
         let earlier = Timestamp::from_unix_millis(hours(1) - 60_000);
-        self.refused_at("expired", Kind::Refused, earlier)?;
+        self.refused_at("expired", StoreFaultKind::Refused, earlier)?;
         let later = SystemClock.now().after(Duration::from_secs(3_660));
-        self.refused_at("early", Kind::Refused, later)?;
+        self.refused_at("early", StoreFaultKind::Refused, later)?;
         let writer = self.container("write")?;
         let now = SystemClock.now();
         let listed = self.runtime.block_on(writer.list("", None, now));
-        ensure!(listed.is_err_and(|fault| fault.kind == Kind::Refused));
+        ensure!(listed.is_err_and(|fault| fault.kind == StoreFaultKind::Refused));
         ensure!(!writer.location().listable() && !writer.location().readable());
         Ok(())
     }
@@ -260,13 +260,16 @@ impl Store {
             ensure!(listed.bytes == blob.content.len() as u64 && listed.modified_at.is_some());
             let back = read::parse(&blob.content, &blob.metadata, &Limits::default())?;
             let known = &back[0].as_ref().map_err(Clone::clone)?.known;
-            ensure!(known.reason == Some(Reason::Exhausted), "{known:?}");
+            ensure!(
+                known.reason == Some(DeadLetterReason::Exhausted),
+                "{known:?}"
+            );
             ensure!(known.outcome.as_deref() == Some("http-404: größer als 100 %"));
         }
         let other = self.runtime.block_on(container.list("other/", None, now))?;
         ensure!(other.blobs.is_empty(), "{other:?}");
         let missing = self.runtime.block_on(container.read("missing", now));
-        ensure!(missing.is_err_and(|fault| fault.kind == Kind::BlobMissing));
+        ensure!(missing.is_err_and(|fault| fault.kind == StoreFaultKind::BlobMissing));
         Ok(())
     }
 }

@@ -14,7 +14,8 @@ use std::process::Command;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use twinroute_emulator::{
-    BrokerSettings, Emulator, Faults, HubSettings, IdentitySettings, SendAnswer, Settings, TlsPorts,
+    BrokerSettings, Emulator, HubSettings, IdentitySettings, ScriptedFaults, SendAnswer, Settings,
+    TlsPorts,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -332,7 +333,9 @@ impl Namespace {
             .name("emulator".to_owned())
             .spawn(move || drop(runtime.block_on(stopped)))?;
         let refuse = SendAnswer::Reject("amqp:not-allowed".to_owned());
-        emulator.faults().sends("refused", refuse, Faults::ALWAYS);
+        emulator
+            .faults()
+            .sends("refused", refuse, ScriptedFaults::ALWAYS);
         Ok(Self {
             emulator,
             _stop: stop,

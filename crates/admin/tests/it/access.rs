@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
-use twinroute_admin::client::{Answer, Client};
+use twinroute_admin::client::{AdminAnswer, AdminClient};
 use twinroute_admin::{Admin, Metrics, Settings};
 use twinroute_listen::access::Gate;
 use twinroute_listen::{Address, Listener, SocketSettings, Tls, development};
@@ -52,20 +52,20 @@ fn start(listener: Listener) -> Server {
     })
 }
 
-fn with(client: Client, token: &str) -> Client {
+fn with(client: AdminClient, token: &str) -> AdminClient {
     if token.is_empty() {
         return client;
     }
     client.with_token(&Secret::new(token)).unwrap()
 }
 
-async fn pause(client: &Client) -> Answer {
+async fn pause(client: &AdminClient) -> AdminAnswer {
     let path = "/endpoints/demo/grid-1/pause";
     let answer = client.post(path, "{}".to_owned(), PATIENCE).await;
     answer.unwrap()
 }
 
-async fn purge(client: &Client) -> Answer {
+async fn purge(client: &AdminClient) -> AdminAnswer {
     let json = r#"{"confirm":"grid-1"}"#.to_owned();
     let path = "/endpoints/demo/grid-1/purge";
     client.post(path, json, PATIENCE).await.unwrap()
@@ -171,18 +171,18 @@ async fn over_https() {
         format!("https://localhost:{port}"),
         format!("https://{address}/"),
     ] {
-        let client = Client::https(&url, trust_it()).unwrap();
+        let client = AdminClient::https(&url, trust_it()).unwrap();
         assert_eq!(pause(&with(client.clone(), READER)).await.status, 403);
         assert_eq!(pause(&with(client, WRITER)).await.status, 200);
     }
-    let stranger = Client::https(&format!("https://{address}"), trust(None)).unwrap();
+    let stranger = AdminClient::https(&format!("https://{address}"), trust(None)).unwrap();
     let error = stranger.get("/status", PATIENCE).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("ask https://{address}: agree on TLS")
     );
     for url in ["https://", "http://h:1", "https://u@h", "https://h/admin"] {
-        assert!(Client::https(url, trust_it()).is_err(), "{url}");
+        assert!(AdminClient::https(url, trust_it()).is_err(), "{url}");
     }
     let shown = format!("{:?}", with(stranger, WRITER));
     assert!(!shown.contains(WRITER), "{shown}");

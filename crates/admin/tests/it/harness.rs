@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use twinroute_admin::client::{Answer, Client};
+use twinroute_admin::client::{AdminAnswer, AdminClient};
 use twinroute_admin::{Admin, Changes, Metrics};
-use twinroute_journal::Disk;
-use twinroute_journal::storage::Folder;
-use twinroute_listen::{Address, Limits, Listener, SocketSettings};
+use twinroute_journal::DiskJournal;
+use twinroute_journal::storage::FolderStorage;
+use twinroute_listen::{Address, HttpLimits, Listener, SocketSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::{self, Event, Parts};
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{
-    BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+    BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink,
 };
 use twinroute_router::{Builder, Router};
 
@@ -46,7 +46,7 @@ impl Told {
 }
 
 pub(crate) fn rejects() -> Outcome {
-    Outcome::Reject(Reason::new("too-large", "as the test says"))
+    Outcome::Reject(FailureReason::new("too-large", "as the test says"))
 }
 
 /// For so long, as it says itself.
@@ -54,7 +54,7 @@ pub(crate) fn away(after: Option<Duration>) -> Outcome {
     Outcome::Unavailable(EndpointFault {
         kind: FaultKind::Unreachable,
         after,
-        reason: Reason::new("away", "as the test says"),
+        reason: FailureReason::new("away", "as the test says"),
     })
 }
 
@@ -91,12 +91,13 @@ pub(crate) fn builder(sink: &Told) -> Builder {
 
 /// The same with its journal in a folder.
 pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
-    let storage = Folder::create(&folder.join("journal")).unwrap();
-    let settings = twinroute_journal::Settings {
+    let storage = FolderStorage::create(&folder.join("journal")).unwrap();
+    let settings = twinroute_journal::JournalSettings {
         segment_bytes: 1 << 20,
-        ..twinroute_journal::Settings::default()
+        ..twinroute_journal::JournalSettings::default()
     };
-    let (disk, recovered) = Disk::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
+    let (disk, recovered) =
+        DiskJournal::open(settings, Arc::new(storage), Arc::new(SystemClock)).unwrap();
     builder(sink)
         .journal_on_disk(disk, recovered)
         .replay_notes(folder.join("replays"))
@@ -139,7 +140,7 @@ impl Server {
         let task = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or_default() };
             admin
-                .serve(vec![listener], &Limits::default(), stopped)
+                .serve(vec![listener], &HttpLimits::default(), stopped)
                 .await;
         });
         Self {
@@ -150,20 +151,20 @@ impl Server {
         }
     }
 
-    pub(crate) fn client(&self) -> Client {
-        Client::plain(self.address.clone())
+    pub(crate) fn client(&self) -> AdminClient {
+        AdminClient::plain(self.address.clone())
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> AdminAnswer {
         self.client().get(path, PATIENCE).await.unwrap()
     }
 
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> AdminAnswer {
         let json = body.to_string();
         self.client().post(path, json, PATIENCE).await.unwrap()
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> AdminAnswer {
         self.client().delete(path, PATIENCE).await.unwrap()
     }
 
@@ -209,11 +210,11 @@ impl Server {
     }
 }
 
-pub(crate) fn json(answer: &Answer) -> Value {
+pub(crate) fn json(answer: &AdminAnswer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"))
 }
 
-pub(crate) fn error(answer: &Answer) -> String {
+pub(crate) fn error(answer: &AdminAnswer) -> String {
     let json = json(answer);
     let (code, message) = (&json["error"]["code"], &json["error"]["message"]);
     format!(

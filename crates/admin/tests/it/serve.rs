@@ -4,16 +4,16 @@ use crate::harness::{PATIENCE, Server, Told, builder, events, rejects};
 use expect_test::expect;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
-use twinroute_admin::client::{Answer, Client};
-use twinroute_admin::ledger::Ledger;
+use twinroute_admin::client::{AdminAnswer, AdminClient};
+use twinroute_admin::ledger::LedgerReport;
 use twinroute_admin::{Changes, Metrics};
 use twinroute_listen::Address;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_router::Router;
 use twinroute_router::expiry::Expiry;
 use twinroute_router::sink::{
-    BatchLimits, CredentialState, DeadLetterStore, Delivery, EndpointFault, Letter, Outcome, Sink,
-    Slot,
+    BatchLimits, CredentialState, DeadLetterDocument, DeadLetterStore, Delivery, EndpointFault,
+    Outcome, Sink, Slot,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ fn start(address: &str, metrics: Metrics) -> Server {
 #[tokio::test]
 async fn health_follows_the_router() {
     let server = start("127.0.0.1:0", Metrics::none());
-    let answer = |status, body: &str| Answer {
+    let answer = |status, body: &str| AdminAnswer {
         status,
         body: body.to_owned(),
     };
@@ -130,7 +130,7 @@ async fn unix_sockets_serve_too() {
 async fn the_client_says_why_there_is_no_answer() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::Tcp(silent.local_addr().unwrap());
-    let error = Client::plain(address.clone())
+    let error = AdminClient::plain(address.clone())
         .get("/", Duration::from_millis(20))
         .await
         .unwrap_err();
@@ -139,7 +139,7 @@ async fn the_client_says_why_there_is_no_answer() {
         format!("ask {address}: no answer within 20 ms")
     );
     drop(silent);
-    let error = Client::plain(address.clone())
+    let error = AdminClient::plain(address.clone())
         .get("/", SECOND)
         .await
         .unwrap_err();
@@ -199,7 +199,7 @@ async fn the_ledger_adds_up_in_every_state() {
           "unmatched": 0
         }"#]].assert_eq(&format!("{ledger:#}"));
     assert_eq!(handle.purge(true).queued, 4);
-    let ledger: Ledger = serde_json::from_value(server.json("/ledger").await).unwrap();
+    let ledger: LedgerReport = serde_json::from_value(server.json("/ledger").await).unwrap();
     let total = &ledger.total;
     assert_eq!(
         (total.discarded["purged"], total.dead_lettered.all()),
@@ -221,7 +221,7 @@ async fn one_endpoints_surplus_does_not_hide_what_another_lacks() {
     lacks.delivered += 1;
     endpoints[0].delivered -= 1;
     endpoints.push(lacks);
-    let ledger = Ledger::of(&status);
+    let ledger = LedgerReport::of(&status);
     let rows = ledger.endpoints.iter();
     let rows: Vec<_> = rows
         .map(|row| (row.endpoint.as_str(), row.counts.unaccounted))
@@ -274,7 +274,7 @@ async fn what_answers_something_else_is_said() {
             .await
             .unwrap();
     });
-    let error = Client::plain(address.clone())
+    let error = AdminClient::plain(address.clone())
         .get("/", PATIENCE)
         .await
         .unwrap_err();
@@ -288,7 +288,10 @@ async fn what_answers_something_else_is_said() {
 struct Ends(Timestamp);
 
 impl DeadLetterStore for Ends {
-    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+    fn put<'a>(
+        &'a self,
+        _letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>> {
         ready(Ok(())).boxed()
     }
 

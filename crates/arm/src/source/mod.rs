@@ -13,7 +13,7 @@ mod status;
 pub use saved::SavedFile;
 pub use settings::{AzureSettings, CLIENT_SECRET_VARIABLE, TOKEN_VARIABLE};
 pub use snapshot::Snapshot;
-pub use status::SourceStatus;
+pub use status::AzureStatus;
 
 use super::api::Api;
 use super::error::Error;
@@ -40,7 +40,7 @@ const CHANGING_POLL: Duration = Duration::from_secs(5);
 
 /// Why there is no source.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum SourceError {
     /// A setting cannot be used.
     #[error("[azure]: {0}")]
     Settings(String),
@@ -97,7 +97,7 @@ impl AzureSource {
     /// [`AzureSettings::secrets_folder`].
     ///
     /// # Errors
-    /// [`OpenError`]. A saved file that cannot be used is no error: that is logged and shown in
+    /// [`SourceError`]. A saved file that cannot be used is no error: that is logged and shown in
     /// [`AzureSource::status`].
     pub fn open(
         settings: &AzureSettings,
@@ -106,13 +106,13 @@ impl AzureSource {
         saved: Option<SavedFile>,
         clock: Arc<dyn Clock>,
         outgoing: &Outgoing,
-    ) -> Result<Self, OpenError> {
-        settings.check().map_err(OpenError::Settings)?;
-        let instance = settings.instance_name().map_err(OpenError::Settings)?;
+    ) -> Result<Self, SourceError> {
+        settings.check().map_err(SourceError::Settings)?;
+        let instance = settings.instance_name().map_err(SourceError::Settings)?;
         let api = |url: &str, scope: &str| {
             let client = http::client(outgoing, settings.ca_file.as_deref())?;
             Api::new(url, scope, tokens.clone(), client, Arc::clone(&clock))
-                .map_err(OpenError::Address)
+                .map_err(SourceError::Address)
         };
         let management = api(&settings.management_url, &settings.management_scope)?;
         let routes = settings.routes_url.as_deref();
@@ -169,7 +169,7 @@ impl AzureSource {
 
     /// How it goes.
     #[must_use]
-    pub fn status(&self) -> SourceStatus {
+    pub fn status(&self) -> AzureStatus {
         let current = self.definitions();
         self.progress().show(current.as_deref(), self.clock.now())
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_credential::login::LoginMethod;
-use twinroute_credential::settings::{Credential, LoginSettings, Variables};
+use twinroute_credential::settings::{CredentialSettings, LoginSettings, Variables};
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
@@ -61,7 +61,7 @@ pub struct AzureSettings {
     /// Certificates (PEM) that are trusted beside the machine's.
     pub ca_file: Option<PathBuf>,
     /// How to log in; there is no default, since nothing is guessed.
-    pub credential: Option<Credential>,
+    pub credential: Option<CredentialSettings>,
     /// The Entra tenant: for `client-secret` and `client-certificate`; for `workload-identity` and `azure-cli` where it is not
     /// theirs by default.
     pub tenant_id: Option<String>,
@@ -161,14 +161,14 @@ impl AzureSettings {
         &self,
         key: &str,
         text: &str,
-        credential: Credential,
+        credential: CredentialSettings,
         warnings: &mut Vec<String>,
     ) -> Result<(), String> {
         let url = base_url(text).map_err(|error| format!("{key}: {error}"))?;
         if url.scheme() == "https" || is_local(&url) {
             return Ok(());
         }
-        if credential == Credential::Token {
+        if credential == CredentialSettings::Token {
             warnings.push(format!(
                 "{key} is http://: the token can be read on the way"
             ));
@@ -248,7 +248,7 @@ mod tests {
             subscription: "0b1f6471-1bf0-4dda-aec3-cb9272f09590".to_owned(),
             resource_group: "my (group)".replace(' ', "_"),
             instance: "main".to_owned(),
-            credential: Some(Credential::ManagedIdentity),
+            credential: Some(CredentialSettings::ManagedIdentity),
             ..AzureSettings::default()
         }
     }
@@ -289,13 +289,13 @@ mod tests {
             "token_file does not belong",
         );
         check(
-            |s| s.credential = Some(Credential::ClientSecret),
+            |s| s.credential = Some(CredentialSettings::ClientSecret),
             "tenant_id is missing",
         );
         let mut local = good();
         local.management_url = "http://127.0.0.1:8081".to_owned();
         assert_eq!(local.check(), Ok(Vec::new()));
-        local.credential = Some(Credential::Token);
+        local.credential = Some(CredentialSettings::Token);
         local.management_url = "http://twinroute:8081".to_owned();
         assert_eq!(local.check().unwrap().len(), 1);
     }
@@ -305,7 +305,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
 
         let mut settings = good();
-        settings.credential = Some(Credential::Token);
+        settings.credential = Some(CredentialSettings::Token);
         let error = settings.login(|_| None).unwrap_err();
         assert_eq!(
             error,
@@ -313,7 +313,7 @@ mod tests {
         );
         let login = settings.login(|name| (name == TOKEN_VARIABLE).then(|| "t".into()));
         assert_eq!(login, Ok(LoginMethod::Token("t".into())));
-        settings.credential = Some(Credential::ClientSecret);
+        settings.credential = Some(CredentialSettings::ClientSecret);
         settings.tenant_id = Some("t".to_owned());
         settings.client_id = Some("c".to_owned());
         let folder = tempfile::tempdir().unwrap();

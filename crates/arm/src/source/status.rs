@@ -10,7 +10,7 @@ const SHOWN_MAX: usize = 100;
 
 /// How a source goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct SourceStatus {
+pub struct AzureStatus {
     /// Seconds since the definitions were last seen to be current.
     pub age_seconds: Option<u64>,
     /// When that was (RFC 3339); from an earlier process where they come from the saved file.
@@ -92,7 +92,7 @@ impl Progress {
         self.failures
     }
 
-    pub(super) fn show(&self, current: Option<&Snapshot>, now: Timestamp) -> SourceStatus {
+    pub(super) fn show(&self, current: Option<&Snapshot>, now: Timestamp) -> AzureStatus {
         let shown = |faults: &[twinroute_router::source::Fault]| {
             let faults = faults.iter().take(SHOWN_MAX);
             faults.map(ToString::to_string).collect::<Vec<_>>()
@@ -100,7 +100,7 @@ impl Progress {
         let empty = [].as_slice();
         let waiting = current.map_or(empty, |current| &current.waiting);
         let warnings = current.map_or(empty, |current| &current.warnings);
-        SourceStatus {
+        AzureStatus {
             age_seconds: self.last_success.map(|at| now.since(at).as_secs()),
             last_success: self.last_success.map(Timestamp::rfc3339),
             last_error: self.last_error.clone(),

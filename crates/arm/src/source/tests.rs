@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use twinroute_credential::overlay::PREFIX;
-use twinroute_credential::settings::Credential;
+use twinroute_credential::settings::CredentialSettings;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::{Destination, ProvisioningState};
 use twinroute_model::seal::{KEY_BYTES, SealKey};
@@ -97,7 +97,7 @@ fn settings(url: &str) -> AzureSettings {
         resource_group: "rg".to_owned(),
         instance: "main".to_owned(),
         poll: Duration::from_secs(1),
-        credential: Some(Credential::Token),
+        credential: Some(CredentialSettings::Token),
         ..AzureSettings::default()
     }
 }

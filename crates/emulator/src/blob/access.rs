@@ -10,7 +10,9 @@ use super::reply::parse_http_date;
 use crate::identity;
 use http::StatusCode;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::sas::blob::{BlobSas, Refusal as SasRefusal, Scope, verify_shared_key};
+use twinroute_model::sas::blob::{
+    BlobSas, BlobSasRefusal as SasRefusal, BlobSasScope, verify_shared_key,
+};
 
 /// "Authorize with Shared Key": how far the date of a request may be from the service's clock.
 const SKEW_MS_MAX: u64 = 15 * 60 * 1_000;
@@ -94,7 +96,7 @@ fn signature(
     }
     let (letters, resource_type) = needs(call.operation);
     match sas.scope() {
-        Scope::Account => {
+        BlobSasScope::Account => {
             if !sas.field("ss").contains('b') {
                 let text = "the signature is not for blobs (ss)";
                 return Err(BlobRefusal::forbidden("AuthorizationServiceMismatch", text));
@@ -105,7 +107,7 @@ fn signature(
                 return Err(BlobRefusal::forbidden(code, text));
             }
         }
-        Scope::Container | Scope::Blob => {
+        BlobSasScope::Container | BlobSasScope::Blob => {
             if resource_type == 'c' && call.operation != BlobOperation::ListBlobs {
                 let text = "a service signature does not reach the container itself";
                 return Err(BlobRefusal::forbidden("AuthorizationFailure", text));

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    ApplicationSettings, BlobSettings, Door, Emulator, Faults, IdentitySettings,
-    ManagedIdentitySettings, Settings, TlsPorts, TokenAnswer, VaultAnswer,
+    ApplicationSettings, BlobSettings, Door, Emulator, IdentitySettings, ManagedIdentitySettings,
+    ScriptedFaults, Settings, TlsPorts, TokenAnswer, VaultAnswer,
 };
 use twinroute_model::clock::{ManualClock, Timestamp};
 
@@ -240,7 +240,11 @@ async fn faults_are_scripted_by_resource() {
     faults.tokens(hubs, TokenAnswer::Status(429, Some(7)), 1);
     faults.tokens(hubs, TokenAnswer::Refuse, 1);
     faults.tokens(hubs, TokenAnswer::Audience("https://other".to_owned()), 1);
-    faults.tokens(Faults::ANY, TokenAnswer::Life(Duration::from_secs(5)), 2);
+    faults.tokens(
+        ScriptedFaults::ANY,
+        TokenAnswer::Life(Duration::from_secs(5)),
+        2,
+    );
     let answer = desk.imds("").send().await.unwrap();
     assert_eq!(answer.status(), 429);
     assert_eq!(answer.headers()["retry-after"], "7");
@@ -250,7 +254,11 @@ async fn faults_are_scripted_by_resource() {
     let (_, wrong) = read(desk.imds("")).await;
     assert_eq!(claims(&wrong)["aud"], "https://other");
     assert_eq!(read(desk.imds("")).await.1["expires_in"], "5");
-    faults.tokens(Faults::ANY, TokenAnswer::Drop, Faults::ALWAYS);
+    faults.tokens(
+        ScriptedFaults::ANY,
+        TokenAnswer::Drop,
+        ScriptedFaults::ALWAYS,
+    );
     assert!(desk.imds("").send().await.is_err());
     faults.clear_tokens();
     assert_eq!(read(desk.imds("")).await.0, 200);

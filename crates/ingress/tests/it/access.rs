@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use twinroute_ingress::{Ingress, Settings};
 use twinroute_listen::{
-    Address, Limits, Listener, MutualTlsSettings, Peer, SocketSettings, Tls, TlsSettings,
+    Address, HttpLimits, Listener, MutualTlsSettings, Peer, SocketSettings, Tls, TlsSettings,
     development, serve,
 };
 use twinroute_model::clock::ManualClock;
@@ -229,7 +229,7 @@ async fn from_afar(settings: &str, tls: &Tls, client: ClientConfig) -> String {
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { stopped.await.unwrap_or_default() };
-    let limits = Limits::default();
+    let limits = HttpLimits::default();
     let serving = serve(vec![listener], &limits, service, stopped);
     let asking = async {
         let answer = ask(&address, client, &with("x: y")).await;

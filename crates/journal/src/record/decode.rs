@@ -1,9 +1,10 @@
 //! Reading records: every count is bounded by the bytes that are there, and what they do not hold is nothing,
 //! never a panic.
 
-use super::encode::{NO_TIME, fate_of, letter_of, reason_of};
+use super::encode::{NO_TIME, letter_of, reason_of, settlement_of};
 use super::{
-    Accepted, Group, Hole, ITEMS_MAX, LaneState, Lanes, Open, Record, Segment, Stamp, kind,
+    AcceptedEvent, CutRange, GroupHead, ITEMS_MAX, JournalRecord, LaneList, LaneState,
+    OpenDelivery, SealStamp, SegmentHead, kind,
 };
 use crate::frame;
 use crate::ledger::Ledger;
@@ -15,15 +16,15 @@ use twinroute_model::dead_letter::{DeadLetter, OUTCOME_BYTES_MAX};
 
 /// Why a valid frame is no record that this program knows: it was written by a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unknown {
+pub(crate) struct UnknownRecord {
     pub(crate) version: u8,
     pub(crate) kind: u8,
 }
 
-impl<'a> Record<'a> {
+impl<'a> JournalRecord<'a> {
     /// Reads the record in a frame.
-    pub(crate) fn decode(frame: &frame::Frame<'a>) -> Result<Self, Unknown> {
-        let unknown = Unknown {
+    pub(crate) fn decode(frame: &frame::RecordFrame<'a>) -> Result<Self, UnknownRecord> {
+        let unknown = UnknownRecord {
             version: frame.version,
             kind: frame.kind,
         };
@@ -34,7 +35,7 @@ impl<'a> Record<'a> {
     }
 
     fn decode_body(kind: u8, body: &'a [u8]) -> Option<Self> {
-        let mut body = Body(body);
+        let mut body = RecordBody(body);
         match kind {
             kind::SEGMENT => body.segment(),
             kind::GROUP => body.group(),
@@ -58,7 +59,7 @@ impl<'a> Record<'a> {
             kind::TIME => body.journal_time(),
             kind::ACCEPTED_IN => body.u64().map(|time| Self::AcceptedIn { time }),
             kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
-            kind::HOLE => body.hole(),
+            kind::REPORTED_CUT => body.reported_cut(),
             kind::CLOSED => body
                 .u64()
                 .map(|next_sequence| Self::Closed { next_sequence }),
@@ -71,7 +72,7 @@ impl<'a> Record<'a> {
         if let Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } =
             &mut self
         {
-            let mut body = Body(event.content);
+            let mut body = RecordBody(event.content);
             event.stamp = Some(body.stamp()?);
             event.content = body.0;
         }
@@ -79,15 +80,15 @@ impl<'a> Record<'a> {
     }
 
     /// The event in a frame that holds one.
-    pub(crate) fn event_in(frame: &frame::Frame<'a>) -> Option<Accepted<'a>> {
+    pub(crate) fn event_in(frame: &frame::RecordFrame<'a>) -> Option<AcceptedEvent<'a>> {
         Self::decode(frame).ok()?.event().copied()
     }
 }
 
 /// What is left of a body.
-struct Body<'a>(&'a [u8]);
+struct RecordBody<'a>(&'a [u8]);
 
-impl<'a> Body<'a> {
+impl<'a> RecordBody<'a> {
     fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
@@ -126,8 +127,8 @@ impl<'a> Body<'a> {
     }
 
     /// An open delivery of the first records of version 1.
-    fn open_1(&mut self) -> Option<Open> {
-        Some(Open {
+    fn open_1(&mut self) -> Option<OpenDelivery> {
+        Some(OpenDelivery {
             lane: self.u32()?,
             attempts: self.u32()?,
             due: self.optional_time()?,
@@ -135,7 +136,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn open(&mut self) -> Option<Open> {
+    fn open(&mut self) -> Option<OpenDelivery> {
         let mut open = self.open_1()?;
         open.dead = match self.u8()? {
             0 => None,
@@ -172,8 +173,8 @@ impl<'a> Body<'a> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    fn segment(&mut self) -> Option<Record<'a>> {
-        Some(Record::Segment(Segment {
+    fn segment(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Segment(SegmentHead {
             id: self.u64()?,
             first_sequence: self.u64()?,
             created: self.time()?,
@@ -182,8 +183,8 @@ impl<'a> Body<'a> {
         }))
     }
 
-    fn group(&mut self) -> Option<Record<'a>> {
-        Some(Record::Group(Group {
+    fn group(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Group(GroupHead {
             number: self.u64()?,
             synced_segment: self.u64()?,
             synced_offset: self.u64()?,
@@ -193,15 +194,15 @@ impl<'a> Body<'a> {
         }))
     }
 
-    fn binding(&mut self) -> Option<Record<'a>> {
-        Some(Record::Binding {
+    fn binding(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Binding {
             lane: self.u32()?,
             instance: self.name()?,
             endpoint: self.name()?,
         })
     }
 
-    fn counts_1(&mut self) -> Option<Record<'a>> {
+    fn counts_1(&mut self) -> Option<JournalRecord<'a>> {
         let lane = self.u32()?;
         let ledger = Ledger {
             matched: self.u64()?,
@@ -210,10 +211,10 @@ impl<'a> Body<'a> {
             ..Ledger::default()
         };
         let ledger = self.discarded(ledger)?;
-        Some(Record::Counts { lane, ledger })
+        Some(JournalRecord::Counts { lane, ledger })
     }
 
-    fn counts(&mut self) -> Option<Record<'a>> {
+    fn counts(&mut self) -> Option<JournalRecord<'a>> {
         let lane = self.u32()?;
         let ledger = Ledger {
             matched: self.u64()?,
@@ -224,7 +225,7 @@ impl<'a> Body<'a> {
             ..Ledger::default()
         };
         let ledger = self.discarded(ledger)?;
-        Some(Record::Counts { lane, ledger })
+        Some(JournalRecord::Counts { lane, ledger })
     }
 
     fn discarded(&mut self, mut ledger: Ledger) -> Option<Ledger> {
@@ -234,8 +235,8 @@ impl<'a> Body<'a> {
         Some(ledger)
     }
 
-    fn state(&mut self) -> Option<Record<'a>> {
-        Some(Record::State {
+    fn state(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::State {
             lane: self.u32()?,
             state: LaneState {
                 paused: match self.u8()? {
@@ -249,36 +250,36 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn checkpoint(&mut self) -> Option<Record<'a>> {
-        Some(Record::Checkpoint {
+    fn checkpoint(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Checkpoint {
             oldest_segment: self.u64()?,
             next_sequence: self.u64()?,
         })
     }
 
-    fn event_1(&mut self) -> Option<Record<'a>> {
+    fn event_1(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.lanes()?;
         event.content = self.0;
-        Some(Record::Event { event, lanes })
+        Some(JournalRecord::Event { event, lanes })
     }
 
-    fn event(&mut self) -> Option<Record<'a>> {
+    fn event(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.lanes()?;
         event.content = self.0;
-        Some(Record::Event { event, lanes })
+        Some(JournalRecord::Event { event, lanes })
     }
 
     /// What stands before the lanes; the JSON stands last.
-    fn accepted(&mut self) -> Option<Accepted<'a>> {
+    fn accepted(&mut self) -> Option<AcceptedEvent<'a>> {
         let mut event = self.accepted_1()?;
         event.twin = Some(self.u64()?);
         Some(event)
     }
 
-    fn accepted_1(&mut self) -> Option<Accepted<'a>> {
-        Some(Accepted {
+    fn accepted_1(&mut self) -> Option<AcceptedEvent<'a>> {
+        Some(AcceptedEvent {
             sequence: self.u64()?,
             accepted_at: self.time()?,
             twin: None,
@@ -287,35 +288,35 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn lanes(&mut self) -> Option<Lanes<'a>> {
+    fn lanes(&mut self) -> Option<LaneList<'a>> {
         let count = self.u32()? as usize;
         if count > ITEMS_MAX {
             return None;
         }
         let (lanes, _) = self.take(count * size_of::<u32>())?.as_chunks();
-        Some(Lanes(lanes))
+        Some(LaneList(lanes))
     }
 
-    fn copy_1(&mut self) -> Option<Record<'a>> {
+    fn copy_1(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.items(Self::open_1)?;
         event.content = self.0;
-        Some(Record::Copy { event, lanes })
+        Some(JournalRecord::Copy { event, lanes })
     }
 
-    fn copy(&mut self) -> Option<Record<'a>> {
+    fn copy(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.items(Self::open)?;
         event.content = self.0;
-        Some(Record::Copy { event, lanes })
+        Some(JournalRecord::Copy { event, lanes })
     }
 
-    fn replay(&mut self) -> Option<Record<'a>> {
+    fn replay(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted()?;
         let lane = self.u32()?;
         let replay_of = self.u64()?;
         event.content = self.0;
-        Some(Record::Replay {
+        Some(JournalRecord::Replay {
             event,
             lane,
             replay_of,
@@ -323,38 +324,38 @@ impl<'a> Body<'a> {
     }
 
     /// What a sealed event is sealed with.
-    fn stamp(&mut self) -> Option<Stamp> {
-        Some(Stamp {
+    fn stamp(&mut self) -> Option<SealStamp> {
+        Some(SealStamp {
             key: self.u32()?,
             count: self.u64()?,
         })
     }
 
-    fn dead(&mut self) -> Option<Record<'a>> {
-        Some(Record::Dead {
+    fn dead(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Dead {
             lane: self.u32()?,
             letter: Arc::new(self.letter()?),
             sequences: self.items(Self::u64)?,
         })
     }
 
-    fn settle(&mut self) -> Option<Record<'a>> {
-        Some(Record::Settle {
+    fn settle(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Settle {
             lane: self.u32()?,
-            fates: self.items(|body| Some((body.u64()?, fate_of(body.u8()?)?)))?,
+            settlements: self.items(|body| Some((body.u64()?, settlement_of(body.u8()?)?)))?,
         })
     }
 
-    fn journal_time(&mut self) -> Option<Record<'a>> {
-        Some(Record::Time(TimeRecord {
+    fn journal_time(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Time(TimeRecord {
             now: self.u64()?,
             boot: self.u64()?,
             since_boot: self.u64()?,
         }))
     }
 
-    fn extent(&mut self) -> Option<Record<'a>> {
-        Some(Record::Extent {
+    fn extent(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Extent {
             length: self.u64()?,
             listed: match self.u8()? {
                 0 => false,
@@ -364,16 +365,16 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn hole(&mut self) -> Option<Record<'a>> {
-        Some(Record::Hole(Hole {
+    fn reported_cut(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::ReportedCut(CutRange {
             segment: self.u64()?,
             from: self.u64()?,
             to: self.u64()?,
         }))
     }
 
-    fn attempt(&mut self) -> Option<Record<'a>> {
-        Some(Record::Attempt {
+    fn attempt(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Attempt {
             sequence: self.u64()?,
             lane: self.u32()?,
             attempts: self.u32()?,

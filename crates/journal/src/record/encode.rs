@@ -1,15 +1,17 @@
 //! Records as bytes.
 
-use super::{Accepted, Group, LaneState, Open, Record, Segment, Stamp, kind};
+use super::{
+    AcceptedEvent, GroupHead, JournalRecord, LaneState, OpenDelivery, SealStamp, SegmentHead, kind,
+};
 use crate::frame;
-use crate::keys::Stamper;
-use crate::ledger::{Discard, Fate, Ledger};
+use crate::keys::EventSealer;
+use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::{Event, Limits};
 
-impl Segment {
+impl SegmentHead {
     fn encode(&self, out: &mut Vec<u8>) {
         put_u64(out, self.id);
         put_u64(out, self.first_sequence);
@@ -19,7 +21,7 @@ impl Segment {
     }
 }
 
-impl Group {
+impl GroupHead {
     fn encode(&self, out: &mut Vec<u8>) {
         put_u64(out, self.number);
         put_u64(out, self.synced_segment);
@@ -30,7 +32,7 @@ impl Group {
     }
 }
 
-impl Record<'_> {
+impl JournalRecord<'_> {
     /// Appends the record as a frame that is yet to be sealed.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let start = frame::begin(out, self.kind());
@@ -60,12 +62,12 @@ impl Record<'_> {
                 }
                 out.extend_from_slice(event.content);
             }
-            Self::Settle { lane, fates } => {
+            Self::Settle { lane, settlements } => {
                 put_u32(out, *lane);
-                put_count(out, fates.len());
-                for (sequence, fate) in fates {
+                put_count(out, settlements.len());
+                for (sequence, settlement) in settlements {
                     put_u64(out, *sequence);
-                    out.push(fate_code(*fate));
+                    out.push(settlement_code(*settlement));
                 }
             }
             Self::Attempt {
@@ -94,7 +96,7 @@ impl Record<'_> {
             Self::Lost { deliveries } => put_u64(out, *deliveries),
             Self::Time(time) => put_numbers(out, [time.now, time.boot, time.since_boot]),
             Self::AcceptedIn { time } => put_u64(out, *time),
-            Self::Hole(hole) => put_numbers(out, [hole.segment, hole.from, hole.to]),
+            Self::ReportedCut(cut) => put_numbers(out, [cut.segment, cut.from, cut.to]),
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
         }
         frame::end(out, start);
@@ -143,7 +145,7 @@ impl Record<'_> {
             Self::Lost { .. } => kind::LOST,
             Self::Time(_) => kind::TIME,
             Self::AcceptedIn { .. } => kind::ACCEPTED_IN,
-            Self::Hole(_) => kind::HOLE,
+            Self::ReportedCut(_) => kind::REPORTED_CUT,
             Self::Closed { .. } => kind::CLOSED,
         }
     }
@@ -154,16 +156,16 @@ pub(crate) struct TooLong(pub(crate) usize);
 
 /// What new events get.
 #[derive(Clone, Copy)]
-pub(crate) struct New<'a> {
+pub(crate) struct NewEventContext<'a> {
     pub(crate) accepted_at: Timestamp,
     /// Seals them, if they are to be.
-    pub(crate) stamper: Option<&'a Stamper>,
+    pub(crate) stamper: Option<&'a EventSealer>,
 }
 
 /// Appends an event as a frame whose sequence is yet to be set.
 pub(crate) fn event(
     out: &mut Vec<u8>,
-    new: New<'_>,
+    new: NewEventContext<'_>,
     twin: u64,
     lanes: impl ExactSizeIterator<Item = u32>,
     event: &Event,
@@ -181,7 +183,7 @@ pub(crate) fn event(
 /// Appends a replay as a frame whose sequence is yet to be set.
 pub(crate) fn replay(
     out: &mut Vec<u8>,
-    new: New<'_>,
+    new: NewEventContext<'_>,
     twin: u64,
     lane: u32,
     replay_of: u64,
@@ -203,8 +205,8 @@ pub(crate) fn set_sequence(frame: &mut [u8], sequence: u64) {
     frame[frame::HEADER_BYTES..][..8].copy_from_slice(&sequence.to_le_bytes());
 }
 
-const fn unnumbered(accepted_at: Timestamp, twin: u64) -> Accepted<'static> {
-    Accepted {
+const fn unnumbered(accepted_at: Timestamp, twin: u64) -> AcceptedEvent<'static> {
+    AcceptedEvent {
         sequence: 0,
         accepted_at,
         twin: Some(twin),
@@ -216,7 +218,7 @@ const fn unnumbered(accepted_at: Timestamp, twin: u64) -> Accepted<'static> {
 fn put_content(
     out: &mut Vec<u8>,
     start: usize,
-    new: New<'_>,
+    new: NewEventContext<'_>,
     twin: u64,
     event: &Event,
 ) -> Result<(), TooLong> {
@@ -245,7 +247,7 @@ fn put_json(out: &mut Vec<u8>, event: &Event) -> Result<(), TooLong> {
 }
 
 /// All but the JSON, which stands last.
-fn put_accepted(out: &mut Vec<u8>, event: &Accepted<'_>) {
+fn put_accepted(out: &mut Vec<u8>, event: &AcceptedEvent<'_>) {
     put_u64(out, event.sequence);
     put_time(out, event.accepted_at);
     if let Some(twin) = event.twin {
@@ -253,7 +255,7 @@ fn put_accepted(out: &mut Vec<u8>, event: &Accepted<'_>) {
     }
 }
 
-fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+fn put_stamp(out: &mut Vec<u8>, stamp: SealStamp) {
     put_u32(out, stamp.key);
     put_u64(out, stamp.count);
 }
@@ -270,7 +272,7 @@ fn put_counts(out: &mut Vec<u8>, lane: u32, ledger: &Ledger) {
     put_u64(out, ledger.delivered);
     put_u64(out, ledger.dead_lettered);
     put_u64(out, ledger.dead_replayed);
-    let reasons = Discard::ALL.map(|reason| (reason_code(reason), ledger.discarded(reason)));
+    let reasons = DiscardReason::ALL.map(|reason| (reason_code(reason), ledger.discarded(reason)));
     let counted = reasons.iter().filter(|(_, count)| *count > 0);
     put_count(out, counted.clone().count());
     for (code, count) in counted {
@@ -300,7 +302,7 @@ fn put_letter(out: &mut Vec<u8>, letter: &DeadLetter) {
     out.extend_from_slice(outcome.as_bytes());
 }
 
-fn put_open(out: &mut Vec<u8>, open: &Open, with_letter: bool) {
+fn put_open(out: &mut Vec<u8>, open: &OpenDelivery, with_letter: bool) {
     put_attempts(out, open.lane, open.attempts, open.due);
     if with_letter {
         out.push(u8::from(open.dead.is_some()));
@@ -346,58 +348,58 @@ pub(super) const NO_TIME: Timestamp = Timestamp::from_unix_millis(i64::MIN);
 
 const DISCARDED: u8 = 16;
 
-fn fate_code(fate: Fate) -> u8 {
-    match fate {
-        Fate::Delivered => 0,
-        Fate::DeadLettered => 1,
-        Fate::Replayed => 2,
-        Fate::Discarded(reason) => DISCARDED + reason_code(reason),
+fn settlement_code(settlement: DeliverySettlement) -> u8 {
+    match settlement {
+        DeliverySettlement::Delivered => 0,
+        DeliverySettlement::DeadLettered => 1,
+        DeliverySettlement::Replayed => 2,
+        DeliverySettlement::Discarded(reason) => DISCARDED + reason_code(reason),
     }
 }
 
-pub(super) fn fate_of(code: u8) -> Option<Fate> {
+pub(super) fn settlement_of(code: u8) -> Option<DeliverySettlement> {
     match code {
-        0 => Some(Fate::Delivered),
-        1 => Some(Fate::DeadLettered),
-        2 => Some(Fate::Replayed),
-        _ => reason_of(code.checked_sub(DISCARDED)?).map(Fate::Discarded),
+        0 => Some(DeliverySettlement::Delivered),
+        1 => Some(DeliverySettlement::DeadLettered),
+        2 => Some(DeliverySettlement::Replayed),
+        _ => reason_of(code.checked_sub(DISCARDED)?).map(DeliverySettlement::Discarded),
     }
 }
 
 /// Numbers on disk: never reused for another reason.
-fn reason_code(reason: Discard) -> u8 {
+fn reason_code(reason: DiscardReason) -> u8 {
     match reason {
-        Discard::Overflow => 0,
-        Discard::Rejected => 1,
-        Discard::Exhausted => 2,
-        Discard::Expired => 3,
-        Discard::Removed => 4,
-        Discard::Stopped => 5,
-        Discard::Lost => 6,
-        Discard::Purged => 7,
-        Discard::DeadLetterOverflow => 8,
+        DiscardReason::Overflow => 0,
+        DiscardReason::Rejected => 1,
+        DiscardReason::Exhausted => 2,
+        DiscardReason::Expired => 3,
+        DiscardReason::Removed => 4,
+        DiscardReason::Stopped => 5,
+        DiscardReason::Lost => 6,
+        DiscardReason::Purged => 7,
+        DiscardReason::DeadLetterOverflow => 8,
     }
 }
 
-pub(super) fn reason_of(code: u8) -> Option<Discard> {
-    Discard::ALL
+pub(super) fn reason_of(code: u8) -> Option<DiscardReason> {
+    DiscardReason::ALL
         .into_iter()
         .find(|reason| reason_code(*reason) == code)
 }
 
 /// Numbers on disk, the same as those of discards for the same reason.
-fn letter_code(reason: Reason) -> u8 {
+fn letter_code(reason: DeadLetterReason) -> u8 {
     match reason {
-        Reason::Overflow => 0,
-        Reason::Rejected => 1,
-        Reason::Exhausted => 2,
-        Reason::Expired => 3,
-        Reason::Removed => 4,
+        DeadLetterReason::Overflow => 0,
+        DeadLetterReason::Rejected => 1,
+        DeadLetterReason::Exhausted => 2,
+        DeadLetterReason::Expired => 3,
+        DeadLetterReason::Removed => 4,
     }
 }
 
-pub(super) fn letter_of(code: u8) -> Option<Reason> {
-    Reason::ALL
+pub(super) fn letter_of(code: u8) -> Option<DeadLetterReason> {
+    DeadLetterReason::ALL
         .into_iter()
         .find(|reason| letter_code(*reason) == code)
 }

@@ -5,7 +5,7 @@
 mod decode;
 pub(crate) mod encode;
 
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::{DeliverySettlement, Ledger};
 use crate::time::TimeRecord;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::{Event, Limits};
 use twinroute_model::twin::TwinKey;
 
-/// Lanes of one event, and settlements in one record, are at most this many.
+/// LaneList of one event, and settlements in one record, are at most this many.
 pub(crate) const ITEMS_MAX: usize = 65_536;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Record<'a> {
+pub(crate) enum JournalRecord<'a> {
     /// Opens a segment file.
-    Segment(Segment),
+    Segment(SegmentHead),
     /// Opens a group: what one write and one sync brought to disk.
-    Group(Group),
+    Group(GroupHead),
     /// A lane's number stands for this endpoint.
     Binding {
         lane: u32,
@@ -44,23 +44,26 @@ pub(crate) enum Record<'a> {
     },
     /// An accepted event and the lanes it is for.
     Event {
-        event: Accepted<'a>,
-        lanes: Lanes<'a>,
+        event: AcceptedEvent<'a>,
+        lanes: LaneList<'a>,
     },
     /// An event of an older segment, carried forward with what is left to do.
     Copy {
-        event: Accepted<'a>,
-        lanes: Vec<Open>,
+        event: AcceptedEvent<'a>,
+        lanes: Vec<OpenDelivery>,
     },
     /// A dead letter that goes through its lane anew, and takes the place of one kept here.
     Replay {
-        event: Accepted<'a>,
+        event: AcceptedEvent<'a>,
         lane: u32,
         /// Settled as replayed if it is open; 0: none.
         replay_of: u64,
     },
     /// Deliveries of one lane that came to their end.
-    Settle { lane: u32, fates: Vec<(u64, Fate)> },
+    Settle {
+        lane: u32,
+        settlements: Vec<(u64, DeliverySettlement)>,
+    },
     /// A delivery failed alone and is parked.
     Attempt {
         sequence: u64,
@@ -88,14 +91,14 @@ pub(crate) enum Record<'a> {
     /// Deliveries that damage took and whose endpoints are unknown, all of them as of here.
     Lost { deliveries: u64 },
     /// A cut that was told when the journal was opened; it is not told again.
-    Hole(Hole),
+    ReportedCut(CutRange),
     /// The journal was closed in order; no sequence beyond was given out.
     Closed { next_sequence: u64 },
 }
 
-/// The number of a lane. It stays with its endpoint over restarts.
+/// What a lane is called in the journal. It stays with its endpoint over restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneNumber(pub u32);
+pub struct LaneId(pub u32);
 
 /// What a lane wants to find again after a restart, beside its deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,19 +113,19 @@ pub struct LaneState {
 
 /// An event as its record holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Accepted<'a> {
+pub(crate) struct AcceptedEvent<'a> {
     pub(crate) sequence: u64,
     pub(crate) accepted_at: Timestamp,
     /// Stable hash of its twin; not there in the first records of version 1.
     pub(crate) twin: Option<u64>,
     /// CloudEvents JSON, sealed where there is a stamp.
     pub(crate) content: &'a [u8],
-    pub(crate) stamp: Option<Stamp>,
+    pub(crate) stamp: Option<SealStamp>,
 }
 
 /// What an event is sealed with. No other event has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stamp {
+pub(crate) struct SealStamp {
     /// The key's number.
     pub(crate) key: u32,
     /// How many were sealed with it before.
@@ -131,11 +134,11 @@ pub(crate) struct Stamp {
 
 /// Lane numbers as they stand in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lanes<'a>(&'a [[u8; 4]]);
+pub(crate) struct LaneList<'a>(&'a [[u8; 4]]);
 
 /// The head of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub(crate) struct SegmentHead {
     pub(crate) id: u64,
     pub(crate) first_sequence: u64,
     pub(crate) created: Timestamp,
@@ -147,7 +150,7 @@ pub(crate) struct Segment {
 
 /// The head of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
+pub(crate) struct GroupHead {
     /// Counts groups since the journal was opened.
     pub(crate) number: u64,
     /// The log was on disk up to here when the group was written.
@@ -162,7 +165,7 @@ pub(crate) struct Group {
 
 /// Bytes of a group that was never whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hole {
+pub(crate) struct CutRange {
     pub(crate) segment: u64,
     pub(crate) from: u64,
     pub(crate) to: u64,
@@ -170,14 +173,14 @@ pub(crate) struct Hole {
 
 /// A delivery that is not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Open {
+pub(crate) struct OpenDelivery {
     pub(crate) lane: u32,
     pub(crate) attempts: u32,
     pub(crate) due: Option<Timestamp>,
     pub(crate) dead: Option<Arc<DeadLetter>>,
 }
 
-impl Open {
+impl OpenDelivery {
     /// A delivery that was never tried.
     pub(crate) const fn fresh(lane: u32) -> Self {
         Self {
@@ -189,13 +192,13 @@ impl Open {
     }
 }
 
-impl Lanes<'_> {
+impl LaneList<'_> {
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = u32> {
         self.0.iter().map(|bytes| u32::from_le_bytes(*bytes))
     }
 }
 
-impl Accepted<'_> {
+impl AcceptedEvent<'_> {
     /// Reads an event that is not sealed.
     pub(crate) fn parse_plain(&self) -> Option<Event> {
         self.stamp.is_none().then(|| parse_content(self.content))?
@@ -235,7 +238,8 @@ mod kind {
     pub(crate) const SETTLE: u8 = 8;
     pub(crate) const ATTEMPT: u8 = 9;
     pub(crate) const CLOSED: u8 = 10;
-    pub(crate) const HOLE: u8 = 11;
+    /// Called `hole` in the documented format and by `dump`.
+    pub(crate) const REPORTED_CUT: u8 = 11;
     pub(crate) const COUNTS: u8 = 12;
     pub(crate) const EVENT: u8 = 13;
     pub(crate) const COPY: u8 = 14;
@@ -251,9 +255,9 @@ mod kind {
     pub(crate) const ACCEPTED_IN: u8 = 24;
 }
 
-impl<'a> Record<'a> {
+impl<'a> JournalRecord<'a> {
     /// The event that it holds.
-    pub(crate) fn event(&self) -> Option<&Accepted<'a>> {
+    pub(crate) fn event(&self) -> Option<&AcceptedEvent<'a>> {
         match self {
             Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
                 Some(event)

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Address, Body, Limits, Listener, Peer, SocketSettings, serve};
+use crate::{Address, Body, HttpLimits, Listener, Peer, SocketSettings, serve};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -63,7 +63,7 @@ impl Keys {
             }
         };
         let task = tokio::spawn(async move {
-            serve(vec![listener], &Limits::default(), service, pending()).await;
+            serve(vec![listener], &HttpLimits::default(), service, pending()).await;
         });
         Self {
             base: format!("http://{address}"),

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{
-    BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink,
+    BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FailureReason, FaultKind, Outcome,
+    Sink,
 };
 
 /// Destinations that answer a probe as they are told, when they are told to.
@@ -67,7 +68,7 @@ impl Sink for Destination {
                 Some(kind) => Err(EndpointFault {
                     kind,
                     after: None,
-                    reason: Reason::new("scripted", "by the test"),
+                    reason: FailureReason::new("scripted", "by the test"),
                 }),
             }
         }

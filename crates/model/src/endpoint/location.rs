@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 /// Why a location cannot be used. The texts hold nothing of the URL, which may hold a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum LocationProblem {
     /// Not `https`, and not `http` to this machine.
     #[error("must begin with https://; http:// is for an emulator on this machine only")]
     Scheme,
@@ -67,12 +67,12 @@ pub enum Problem {
 pub struct Location {
     container_url: String,
     container_at: usize,
-    access: Access,
+    access: ContainerAccess,
 }
 
 /// What opens a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum ContainerAccess {
     /// A shared access signature.
     Sas {
         /// What it allows.
@@ -89,7 +89,7 @@ impl Location {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn of(dead_letter: &DeadLetter) -> Result<Self, Problem> {
+    pub fn of(dead_letter: &DeadLetter) -> Result<Self, LocationProblem> {
         match dead_letter {
             DeadLetter::Sas(uri) => Self::from_secret(uri),
             DeadLetter::Identity(uri) => Self::from_uri(uri),
@@ -100,28 +100,28 @@ impl Location {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn from_secret(uri: &Secret) -> Result<Self, Problem> {
+    pub fn from_secret(uri: &Secret) -> Result<Self, LocationProblem> {
         let uri = pasted::clean(uri.expose());
         pasted::check(uri)?;
         let (url, token) = uri.split_once('?').unwrap_or((uri, ""));
         let (container_url, container_at) = container(url)?;
         if token.is_empty() {
-            return Err(Problem::NoToken);
+            return Err(LocationProblem::NoToken);
         }
         if !token.bytes().all(in_url) || token.contains('#') {
-            return Err(Problem::NotUrl);
+            return Err(LocationProblem::NotUrl);
         }
         if let Some(operation) = operation(token) {
-            return Err(Problem::Operation(operation));
+            return Err(LocationProblem::Operation(operation));
         }
         let sas = StorageSas::parse(token)?;
         if sas.is_narrower_than_a_container() {
-            return Err(Problem::Narrower);
+            return Err(LocationProblem::Narrower);
         }
         Ok(Self {
             container_url,
             container_at,
-            access: Access::Sas {
+            access: ContainerAccess::Sas {
                 sas,
                 token: token.into(),
             },
@@ -132,17 +132,17 @@ impl Location {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn from_uri(uri: &str) -> Result<Self, Problem> {
+    pub fn from_uri(uri: &str) -> Result<Self, LocationProblem> {
         let uri = pasted::clean(uri);
         pasted::check(uri)?;
         if uri.contains('?') {
-            return Err(Problem::Token);
+            return Err(LocationProblem::Token);
         }
         let (container_url, container_at) = container(uri)?;
         Ok(Self {
             container_url,
             container_at,
-            access: Access::Identity,
+            access: ContainerAccess::Identity,
         })
     }
 
@@ -160,7 +160,7 @@ impl Location {
 
     /// What opens it.
     #[must_use]
-    pub fn access(&self) -> &Access {
+    pub fn access(&self) -> &ContainerAccess {
         &self.access
     }
 
@@ -168,8 +168,8 @@ impl Location {
     #[must_use]
     pub fn sas(&self) -> Option<&StorageSas> {
         match &self.access {
-            Access::Sas { sas, .. } => Some(sas),
-            Access::Identity => None,
+            ContainerAccess::Sas { sas, .. } => Some(sas),
+            ContainerAccess::Identity => None,
         }
     }
 
@@ -221,38 +221,38 @@ fn operation(query: &str) -> Option<&'static str> {
 }
 
 /// The container's URL, tidied, and where in it the container's name begins.
-fn container(url: &str) -> Result<(String, usize), Problem> {
-    let (scheme, rest) = scheme(url).ok_or(Problem::Scheme)?;
+fn container(url: &str) -> Result<(String, usize), LocationProblem> {
+    let (scheme, rest) = scheme(url).ok_or(LocationProblem::Scheme)?;
     let plain = scheme == "http";
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = host(authority).ok_or(Problem::NotUrl)?;
+    let host = host(authority).ok_or(LocationProblem::NotUrl)?;
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
     let local = host.eq_ignore_ascii_case("localhost");
     if plain && !local && !address.is_some_and(|address| address.is_loopback()) {
-        return Err(Problem::Scheme);
+        return Err(LocationProblem::Scheme);
     }
     if let Some(service) = other_service(host) {
-        return Err(Problem::Service(service));
+        return Err(LocationProblem::Service(service));
     }
     if !path.bytes().all(in_url) || path.contains('#') {
-        return Err(Problem::NotUrl);
+        return Err(LocationProblem::NotUrl);
     }
     let path = path.strip_suffix('/').unwrap_or(path);
     // A host that is no domain cannot name the account, so the path does.
     let account_in_path = address.is_some() || local;
     let mut segments = path.split('/');
     if account_in_path && segments.next().is_none_or(str::is_empty) {
-        return Err(Problem::NoContainer);
+        return Err(LocationProblem::NoContainer);
     }
     let name = segments.next().unwrap_or_default();
     if name.is_empty() {
-        return Err(Problem::NoContainer);
+        return Err(LocationProblem::NoContainer);
     }
     if segments.next().is_some() {
-        return Err(Problem::TooDeep);
+        return Err(LocationProblem::TooDeep);
     }
     if !is_container_name(name) {
-        return Err(Problem::ContainerName);
+        return Err(LocationProblem::ContainerName);
     }
     let url = format!("{scheme}://{authority}/{path}");
     let container_at = url.len() - name.len();
@@ -329,7 +329,7 @@ mod tests {
 
     const TOKEN: &str = "sv=2024-11-04&se=2030-01-01T00:00:00Z&sr=c&sp=w&sig=c2lnbmF0dXJl";
 
-    fn secret(url: &str) -> Result<Location, Problem> {
+    fn secret(url: &str) -> Result<Location, LocationProblem> {
         Location::from_secret(&Secret::new(url))
     }
 
@@ -373,7 +373,7 @@ mod tests {
             assert!(location.writable() && !location.readable() && !location.listable());
             let by_identity = Location::from_uri(url).unwrap();
             assert_eq!(by_identity.container_url(), container_url);
-            assert_eq!(by_identity.access(), &Access::Identity);
+            assert_eq!(by_identity.access(), &ContainerAccess::Identity);
             assert!(by_identity.writable() && by_identity.readable());
         }
     }
@@ -381,46 +381,64 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_without_the_secret() {
         for (url, expect) in [
-            ("", Problem::Scheme),
-            ("dead", Problem::Scheme),
-            ("ftp://a/dead", Problem::Scheme),
-            ("http://contoso.blob.core.windows.net/dead", Problem::Scheme),
-            ("http://10.0.0.1:10000/account/dead", Problem::Scheme),
-            ("http://localhost.contoso.com/account/dead", Problem::Scheme),
-            ("https://", Problem::NotUrl),
-            ("https:///dead", Problem::NotUrl),
-            ("https://a:b@host/dead", Problem::NotUrl),
-            ("https://host:0/dead", Problem::NotUrl),
-            ("https://host:x/dead", Problem::NotUrl),
-            ("https://[::1/account/dead", Problem::NotUrl),
-            ("https://[::1]x/account/dead", Problem::NotUrl),
-            ("https://host/de ad", Problem::NotUrl),
-            ("https://host/dead#part", Problem::NotUrl),
+            ("", LocationProblem::Scheme),
+            ("dead", LocationProblem::Scheme),
+            ("ftp://a/dead", LocationProblem::Scheme),
+            (
+                "http://contoso.blob.core.windows.net/dead",
+                LocationProblem::Scheme,
+            ),
+            (
+                "http://10.0.0.1:10000/account/dead",
+                LocationProblem::Scheme,
+            ),
+            (
+                "http://localhost.contoso.com/account/dead",
+                LocationProblem::Scheme,
+            ),
+            ("https://", LocationProblem::NotUrl),
+            ("https:///dead", LocationProblem::NotUrl),
+            ("https://a:b@host/dead", LocationProblem::NotUrl),
+            ("https://host:0/dead", LocationProblem::NotUrl),
+            ("https://host:x/dead", LocationProblem::NotUrl),
+            ("https://[::1/account/dead", LocationProblem::NotUrl),
+            ("https://[::1]x/account/dead", LocationProblem::NotUrl),
+            ("https://host/de ad", LocationProblem::NotUrl),
+            ("https://host/dead#part", LocationProblem::NotUrl),
             (
                 "https://a.queue.core.windows.net/dead",
-                Problem::Service("queue"),
+                LocationProblem::Service("queue"),
             ),
             (
                 "https://a.DFS.core.usgovcloudapi.net/dead",
-                Problem::Service("dfs"),
+                LocationProblem::Service("dfs"),
             ),
             (
                 "https://a.z9.file.storage.azure.net/dead",
-                Problem::Service("file"),
+                LocationProblem::Service("file"),
             ),
             (
                 "https://a.z9.web.core.windows.net/dead",
-                Problem::Service("web"),
+                LocationProblem::Service("web"),
             ),
-            ("https://a.blob.core.windows.net", Problem::NoContainer),
-            ("https://a.blob.core.windows.net/", Problem::NoContainer),
-            ("http://127.0.0.1:10000/account", Problem::NoContainer),
-            ("http://127.0.0.1:10000//dead", Problem::NoContainer),
-            ("https://host/dead/deeper", Problem::TooDeep),
-            ("https://host/dl", Problem::ContainerName),
-            ("https://host/Dead", Problem::ContainerName),
-            ("https://host/dead--letters", Problem::ContainerName),
-            ("https://host/-dead", Problem::ContainerName),
+            (
+                "https://a.blob.core.windows.net",
+                LocationProblem::NoContainer,
+            ),
+            (
+                "https://a.blob.core.windows.net/",
+                LocationProblem::NoContainer,
+            ),
+            (
+                "http://127.0.0.1:10000/account",
+                LocationProblem::NoContainer,
+            ),
+            ("http://127.0.0.1:10000//dead", LocationProblem::NoContainer),
+            ("https://host/dead/deeper", LocationProblem::TooDeep),
+            ("https://host/dl", LocationProblem::ContainerName),
+            ("https://host/Dead", LocationProblem::ContainerName),
+            ("https://host/dead--letters", LocationProblem::ContainerName),
+            ("https://host/-dead", LocationProblem::ContainerName),
         ] {
             let error = secret(&format!("{url}?{TOKEN}")).unwrap_err();
             assert_eq!(error, expect, "{url}");
@@ -428,24 +446,33 @@ mod tests {
         }
         let at = "https://a.blob.core.windows.net/dead";
         for (query, expect) in [
-            ("", Problem::NoToken),
-            ("?", Problem::NoToken),
+            ("", LocationProblem::NoToken),
+            ("?", LocationProblem::NoToken),
             (
                 "?sv=1&sp=w&sr=c&se=2030-01-01",
                 Malformed::Missing("sig").into(),
             ),
-            ("?sv=1&sp=w&sr=b&se=2030-01-01&sig=x", Problem::Narrower),
+            (
+                "?sv=1&sp=w&sr=b&se=2030-01-01&sig=x",
+                LocationProblem::Narrower,
+            ),
             (
                 "?sv=1&sp=w&ss=q&srt=o&se=2030-01-01&sig=x",
-                Problem::Narrower,
+                LocationProblem::Narrower,
             ),
-            ("?sv=1&sp=w&sr=c&se=2030-01-01&sig=x y", Problem::NotUrl),
-            ("?sv=1&sp=w&sr=c&se=2030-01-01&sig=x#y", Problem::NotUrl),
+            (
+                "?sv=1&sp=w&sr=c&se=2030-01-01&sig=x y",
+                LocationProblem::NotUrl,
+            ),
+            (
+                "?sv=1&sp=w&sr=c&se=2030-01-01&sig=x#y",
+                LocationProblem::NotUrl,
+            ),
         ] {
             assert_eq!(secret(&format!("{at}{query}")), Err(expect), "{query}");
         }
         let with_token = format!("{at}?{TOKEN}");
-        assert_eq!(Location::from_uri(&with_token), Err(Problem::Token));
+        assert_eq!(Location::from_uri(&with_token), Err(LocationProblem::Token));
     }
 
     #[test]

@@ -276,9 +276,17 @@ impl Event {
     /// A slice of a receive buffer keeps the whole buffer alive; what waits in a queue must not.
     #[must_use]
     pub fn detached(mut self) -> Self {
-        self.text = ByteString::from(&*self.text);
-        self.body = Bytes::copy_from_slice(&self.body);
+        self.detach();
         self
+    }
+
+    /// As [`Self::detached`], in place.
+    pub fn detach(&mut self) {
+        self.text = ByteString::from(&*self.text);
+        self.body = match self.body.is_empty() {
+            true => Bytes::new(),
+            false => Bytes::copy_from_slice(&self.body),
+        };
     }
 }
 

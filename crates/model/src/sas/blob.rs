@@ -27,7 +27,7 @@ const QUERY_BYTES_MAX: usize = 8 * 1024;
 
 /// Why a signature was not made or not accepted. The texts are safe to send to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum BlobSasRefusal {
     /// A field is missing or not in its published form.
     #[error("the field `{0}` of the shared access signature is missing or malformed")]
     Malformed(&'static str),
@@ -47,7 +47,7 @@ pub enum Refusal {
 
 /// What a signature was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum BlobSasScope {
     /// A container and the blobs in it (`sr=c`).
     Container,
     /// One blob (`sr=b`).
@@ -59,7 +59,7 @@ pub enum Scope {
 /// A signature as it stands in the query of a URL; not yet checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BlobSas {
-    scope: Scope,
+    scope: BlobSasScope,
     start: Option<Timestamp>,
     expiry: Timestamp,
     fields: Vec<(String, String)>,
@@ -70,45 +70,45 @@ impl BlobSas {
     /// Reads a query without its question mark; `None` when there is no signature in it.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] with the name of the field.
-    pub fn parse(query: &str) -> Result<Option<Self>, Refusal> {
+    /// [`BlobSasRefusal::Malformed`] with the name of the field.
+    pub fn parse(query: &str) -> Result<Option<Self>, BlobSasRefusal> {
         if query.len() > QUERY_BYTES_MAX {
-            return Err(Refusal::Malformed("sig"));
+            return Err(BlobSasRefusal::Malformed("sig"));
         }
         let mut fields = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| Refusal::Malformed("sig"))?;
+            let value = value.map_err(|_| BlobSasRefusal::Malformed("sig"))?;
             fields.push((name.to_ascii_lowercase(), value.into_owned()));
         }
         let Some(signature) = find(&fields, "sig") else {
             return Ok(None);
         };
         let signature = BASE64.decode(signature);
-        let signature = signature.map_err(|_| Refusal::Malformed("sig"))?;
+        let signature = signature.map_err(|_| BlobSasRefusal::Malformed("sig"))?;
         let version = find(&fields, "sv").filter(|version| is_version(version));
         if version.is_none_or(|version| version < OLDEST) {
-            return Err(Refusal::Malformed("sv"));
+            return Err(BlobSasRefusal::Malformed("sv"));
         }
         let scope = match (find(&fields, "sr"), find(&fields, "ss")) {
-            (Some("c"), None) => Scope::Container,
-            (Some("b"), None) => Scope::Blob,
-            (None, Some(_)) => Scope::Account,
-            _ => return Err(Refusal::Malformed("sr")),
+            (Some("c"), None) => BlobSasScope::Container,
+            (Some("b"), None) => BlobSasScope::Blob,
+            (None, Some(_)) => BlobSasScope::Account,
+            _ => return Err(BlobSasRefusal::Malformed("sr")),
         };
         if find(&fields, "sp").is_none() {
-            return Err(Refusal::Malformed("sp"));
+            return Err(BlobSasRefusal::Malformed("sp"));
         }
         let start = match find(&fields, "st") {
-            Some(text) => Some(moment(text).ok_or(Refusal::Malformed("st"))?),
+            Some(text) => Some(moment(text).ok_or(BlobSasRefusal::Malformed("st"))?),
             None => None,
         };
         let expiry = find(&fields, "se").and_then(moment);
         Ok(Some(Self {
             scope,
             start,
-            expiry: expiry.ok_or(Refusal::Malformed("se"))?,
+            expiry: expiry.ok_or(BlobSasRefusal::Malformed("se"))?,
             fields,
             signature,
         }))
@@ -116,7 +116,7 @@ impl BlobSas {
 
     /// What it was made for.
     #[must_use]
-    pub fn scope(&self) -> Scope {
+    pub fn scope(&self) -> BlobSasScope {
         self.scope
     }
 
@@ -149,7 +149,7 @@ impl BlobSas {
     /// Permissions, protocol and addresses are the caller's to check.
     ///
     /// # Errors
-    /// [`Refusal::NotYetValid`], [`Refusal::Expired`], [`Refusal::Mismatch`], or [`Refusal::Key`].
+    /// [`BlobSasRefusal::NotYetValid`], [`BlobSasRefusal::Expired`], [`BlobSasRefusal::Mismatch`], or [`BlobSasRefusal::Key`].
     pub fn verify(
         &self,
         account: &str,
@@ -157,14 +157,14 @@ impl BlobSas {
         container: &str,
         blob: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), BlobSasRefusal> {
         let signed = self.string_to_sign(account, container, blob);
         check(key, &signed, &self.signature)?;
         if self.start.is_some_and(|start| now < start) {
-            return Err(Refusal::NotYetValid);
+            return Err(BlobSasRefusal::NotYetValid);
         }
         if self.expiry <= now {
-            return Err(Refusal::Expired);
+            return Err(BlobSasRefusal::Expired);
         }
         Ok(())
     }
@@ -174,11 +174,11 @@ impl BlobSas {
     pub fn string_to_sign(&self, account: &str, container: &str, blob: Option<&str>) -> String {
         let scoped = self.field("sv") >= WITH_SCOPE;
         let resource = match (self.scope, blob) {
-            (Scope::Blob, Some(blob)) => format!("/blob/{account}/{container}/{blob}"),
+            (BlobSasScope::Blob, Some(blob)) => format!("/blob/{account}/{container}/{blob}"),
             _ => format!("/blob/{account}/{container}"),
         };
         let mut lines = Vec::new();
-        if self.scope == Scope::Account {
+        if self.scope == BlobSasScope::Account {
             lines.push(account);
             let names = ["sp", "ss", "srt", "st", "se", "sip", "spr", "sv"];
             lines.extend(names.map(|name| self.field(name)));
@@ -214,8 +214,8 @@ impl std::fmt::Debug for BlobSas {
 /// `permissions` are letters such as `rcwl`, in any order. Times are written in whole seconds.
 ///
 /// # Errors
-/// [`Refusal::Malformed`] for a permission that does not exist or a time that cannot be written,
-/// [`Refusal::Key`] when the account key is not base64.
+/// [`BlobSasRefusal::Malformed`] for a permission that does not exist or a time that cannot be written,
+/// [`BlobSasRefusal::Key`] when the account key is not base64.
 pub fn container_sas(
     account: &str,
     key: &Secret,
@@ -223,9 +223,9 @@ pub fn container_sas(
     permissions: &str,
     start: Option<Timestamp>,
     expiry: Timestamp,
-) -> Result<Secret, Refusal> {
+) -> Result<Secret, BlobSasRefusal> {
     if permissions.is_empty() || permissions.chars().any(|letter| !ORDER.contains(letter)) {
-        return Err(Refusal::Malformed("sp"));
+        return Err(BlobSasRefusal::Malformed("sp"));
     }
     let in_order = ORDER.chars().filter(|letter| permissions.contains(*letter));
     let mut fields = vec![("sp".to_owned(), in_order.collect::<String>())];
@@ -236,7 +236,7 @@ pub fn container_sas(
     fields.push(("sv".to_owned(), MADE.to_owned()));
     fields.push(("sr".to_owned(), "c".to_owned()));
     let unsigned = BlobSas {
-        scope: Scope::Container,
+        scope: BlobSasScope::Container,
         start,
         expiry,
         fields,
@@ -259,23 +259,23 @@ pub fn container_sas(
 /// Checks the signature of an `Authorization: SharedKey <account>:<signature>` header.
 ///
 /// # Errors
-/// [`Refusal::Mismatch`], [`Refusal::Malformed`] when the signature is not base64, or [`Refusal::Key`].
+/// [`BlobSasRefusal::Mismatch`], [`BlobSasRefusal::Malformed`] when the signature is not base64, or [`BlobSasRefusal::Key`].
 pub fn verify_shared_key(
     key: &Secret,
     string_to_sign: &str,
     signature: &str,
-) -> Result<(), Refusal> {
+) -> Result<(), BlobSasRefusal> {
     let signature = BASE64.decode(signature);
-    let signature = signature.map_err(|_| Refusal::Malformed("sig"))?;
+    let signature = signature.map_err(|_| BlobSasRefusal::Malformed("sig"))?;
     check(key, string_to_sign, &signature)
 }
 
-fn check(key: &Secret, text: &str, signature: &[u8]) -> Result<(), Refusal> {
-    super::check(&decoded(key)?, text, signature).map_err(|_| Refusal::Mismatch)
+fn check(key: &Secret, text: &str, signature: &[u8]) -> Result<(), BlobSasRefusal> {
+    super::check(&decoded(key)?, text, signature).map_err(|_| BlobSasRefusal::Mismatch)
 }
 
-fn decoded(key: &Secret) -> Result<Vec<u8>, Refusal> {
-    BASE64.decode(key.expose()).map_err(|_| Refusal::Key)
+fn decoded(key: &Secret) -> Result<Vec<u8>, BlobSasRefusal> {
+    BASE64.decode(key.expose()).map_err(|_| BlobSasRefusal::Key)
 }
 
 fn find<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -302,13 +302,13 @@ fn moment(text: &str) -> Option<Timestamp> {
     i64::try_from(millis).ok().map(Timestamp::from_unix_millis)
 }
 
-fn written(moment: Timestamp, field: &'static str) -> Result<String, Refusal> {
+fn written(moment: Timestamp, field: &'static str) -> Result<String, BlobSasRefusal> {
     let layout = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let moment = OffsetDateTime::from_unix_timestamp(moment.unix_seconds()).ok();
     moment
         .and_then(|moment| moment.format(layout).ok())
         .filter(|text| text.len() == 20)
-        .ok_or(Refusal::Malformed(field))
+        .ok_or(BlobSasRefusal::Malformed(field))
 }
 
 #[cfg(test)]

@@ -13,47 +13,47 @@ fn parse(query: &str) -> BlobSas {
     BlobSas::parse(query).unwrap().unwrap()
 }
 
-fn verify(query: &str, container: &str, blob: Option<&str>) -> Result<(), Refusal> {
+fn verify(query: &str, container: &str, blob: Option<&str>) -> Result<(), BlobSasRefusal> {
     parse(query).verify(ACCOUNT, &Secret::from(KEY), container, blob, NOW)
 }
 
 /// Made with azure-storage-blob 12.31.1 (Python) and @azure/storage-blob 12.32.0 (JavaScript).
-const MADE_BY_CLIENTS: [(&str, Scope); 9] = [
+const MADE_BY_CLIENTS: [(&str, BlobSasScope); 9] = [
     (
         "st=2020-01-01T12%3A30%3A00Z&se=2030-01-01T00%3A00%3A00Z&sp=rcwl&sv=2026-10-06&sr=c&sig=qf22vlap1N0hYuGK5gJ89LzS/8%2BSgCY68UHGLwaZEDg%3D",
-        Scope::Container,
+        BlobSasScope::Container,
     ),
     (
         "se=2030-01-01T00%3A00%3A00Z&sp=r&spr=https%2Chttp&sv=2026-10-06&sr=b&rsct=text/plain&sig=YgL/vm1CcP7/pO67FN3quJnzoU2o9v7T5ECXJGEJO6M%3D",
-        Scope::Blob,
+        BlobSasScope::Blob,
     ),
     (
         "se=2030-01-01T00%3A00Z&sp=rwl&sv=2026-10-06&ss=b&srt=co&sig=F77It4v2czHG6ZCjDAbpTkTPCu1OlEX1S05CxqBuLJE%3D",
-        Scope::Account,
+        BlobSasScope::Account,
     ),
     (
         "sv=2018-11-09&se=2030-01-01T00%3A00%3A00Z&sr=c&sp=w&sig=5Ka5TNCn6m24%2BH%2BH9Q7NvERqTjaHdWcsMAXZw0cJt%2BI%3D",
-        Scope::Container,
+        BlobSasScope::Container,
     ),
     (
         "sv=2018-11-09&ss=btqf&srt=o&se=2030-01-01T00%3A00%3A00Z&sp=w&sig=hHfZI9h3bcfy9tyOL2ifxJj9RozMFb91U5hS44lSafc%3D",
-        Scope::Account,
+        BlobSasScope::Account,
     ),
     (
         "sv=2020-10-02&se=2030-01-01T00%3A00%3A00Z&sr=c&sp=w&sig=RnzZI5Drpscd602npVGHMoBA8pqU7R2hrVMvpq%2FxsYg%3D",
-        Scope::Container,
+        BlobSasScope::Container,
     ),
     (
         "sv=2020-10-02&ss=btqf&srt=o&se=2030-01-01T00%3A00%3A00Z&sp=w&sig=e7E%2FeDAUN4ja1npV6NcwSCDQs5qGbwB0PrKTpZ40RKI%3D",
-        Scope::Account,
+        BlobSasScope::Account,
     ),
     (
         "sv=2026-04-06&se=2030-01-01T00%3A00%3A00Z&sr=c&sp=w&sig=ghcnfW%2BmOgxWJffnvdqVQ%2BzgLWCsrbN%2FPL0Yt2Z2WTY%3D",
-        Scope::Container,
+        BlobSasScope::Container,
     ),
     (
         "sv=2026-04-06&ss=btqf&srt=o&se=2030-01-01T00%3A00%3A00Z&sp=w&sig=RcQsjzluta4xWkGmJPVc2jTuoy9DD8JadsdRL%2FIh724%3D",
-        Scope::Account,
+        BlobSasScope::Account,
     ),
 ];
 
@@ -66,21 +66,21 @@ fn signatures_of_the_azure_clients_verify_for_what_they_cover() {
         let blob = Some("a/b c.json");
         assert_eq!(verify(query, CONTAINER, blob), Ok(()), "{query}");
         let other = verify(query, "other", blob);
-        let expect = if scope == Scope::Account {
+        let expect = if scope == BlobSasScope::Account {
             Ok(())
         } else {
-            Err(Refusal::Mismatch)
+            Err(BlobSasRefusal::Mismatch)
         };
         assert_eq!(other, expect, "{query}");
-        if scope == Scope::Blob {
+        if scope == BlobSasScope::Blob {
             let other = verify(query, CONTAINER, Some("a/b c"));
-            assert_eq!(other, Err(Refusal::Mismatch));
+            assert_eq!(other, Err(BlobSasRefusal::Mismatch));
         }
         let key = Secret::new(BASE64.encode("another"));
         let another = sas.verify(ACCOUNT, &key, CONTAINER, blob, NOW);
-        assert_eq!(another, Err(Refusal::Mismatch), "{query}");
+        assert_eq!(another, Err(BlobSasRefusal::Mismatch), "{query}");
         let late = sas.verify(ACCOUNT, &Secret::from(KEY), CONTAINER, blob, END);
-        assert_eq!(late, Err(Refusal::Expired), "{query}");
+        assert_eq!(late, Err(BlobSasRefusal::Expired), "{query}");
     }
 }
 
@@ -100,14 +100,14 @@ fn changing_any_signed_field_spoils_the_signature() {
             let changed = query.replacen(from, to, 1);
             if changed != query {
                 let refused = verify(&changed, CONTAINER, Some("a/b c.json"));
-                assert_eq!(refused, Err(Refusal::Mismatch), "{changed}");
+                assert_eq!(refused, Err(BlobSasRefusal::Mismatch), "{changed}");
             }
         }
         for added in ["&ses=scope", "&sip=1.2.3.4"] {
             let longer = format!("{query}{added}");
             let signed = !(added.contains("ses") && parse(query).field("sv") < WITH_SCOPE);
             let expect = if signed {
-                Err(Refusal::Mismatch)
+                Err(BlobSasRefusal::Mismatch)
             } else {
                 Ok(())
             };
@@ -129,15 +129,21 @@ fn a_container_signature_verifies_from_its_start_to_its_end() {
     assert!(sas.permits('w') && !sas.permits('d'));
     let at = |now| sas.verify(ACCOUNT, &key, CONTAINER, Some("b"), now);
     let before = Timestamp::from_unix_millis(NOW.unix_millis() - 1);
-    assert_eq!(at(before), Err(Refusal::NotYetValid));
+    assert_eq!(at(before), Err(BlobSasRefusal::NotYetValid));
     assert_eq!(at(NOW), Ok(()));
-    assert_eq!(at(END), Err(Refusal::Expired));
+    assert_eq!(at(END), Err(BlobSasRefusal::Expired));
     let shown = format!("{sas:?}");
     assert!(shown.contains("rwl") && !shown.contains("sig"), "{shown}");
     let make = |permissions, key| container_sas(ACCOUNT, &key, CONTAINER, permissions, None, END);
-    assert_eq!(make("rq", key.clone()), Err(Refusal::Malformed("sp")));
-    assert_eq!(make("", key), Err(Refusal::Malformed("sp")));
-    assert_eq!(make("r", Secret::from("no base64!")), Err(Refusal::Key));
+    assert_eq!(
+        make("rq", key.clone()),
+        Err(BlobSasRefusal::Malformed("sp"))
+    );
+    assert_eq!(make("", key), Err(BlobSasRefusal::Malformed("sp")));
+    assert_eq!(
+        make("r", Secret::from("no base64!")),
+        Err(BlobSasRefusal::Key)
+    );
 }
 
 #[test]
@@ -158,7 +164,10 @@ fn malformed_queries_name_the_field() {
         (format!("{whole}&st=soon"), "st"),
         (long, "sig"),
     ] {
-        assert_eq!(BlobSas::parse(&query), Err(Refusal::Malformed(field)));
+        assert_eq!(
+            BlobSas::parse(&query),
+            Err(BlobSasRefusal::Malformed(field))
+        );
     }
 }
 

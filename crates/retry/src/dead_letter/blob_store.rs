@@ -1,11 +1,11 @@
 //! Dead letters in a container of Azure Blob Storage: what the lanes ask, put to the container.
 
-use super::container::{Container, Page};
-use super::document::Letter;
-use super::fault::{Kind, StoreFault};
+use super::container::{BlobPage, LetterContainer};
+use super::document::DeadLetterDocument;
+use super::fault::{StoreFault, StoreFaultKind};
 use super::read::{self, ReadBack};
 use super::store::{DeadLetterStore, StoredLetter, StoredPage};
-use crate::failure::{EndpointFault, FaultKind, Reason};
+use crate::failure::{EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::sync::Arc;
 use twinroute_model::clock::{Clock, Timestamp};
@@ -20,20 +20,23 @@ const READ_LIMITS: Limits = Limits {
 
 /// A container, as a place that dead letters go to.
 pub struct BlobStore {
-    container: Container,
+    container: LetterContainer,
     clock: Arc<dyn Clock>,
 }
 
 impl BlobStore {
     /// Of a container, with the clock that signatures are judged by.
     #[must_use]
-    pub fn new(container: Container, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(container: LetterContainer, clock: Arc<dyn Clock>) -> Self {
         Self { container, clock }
     }
 }
 
 impl DeadLetterStore for BlobStore {
-    fn put<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+    fn put<'a>(
+        &'a self,
+        letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>> {
         let put = async move { self.container.put(&letter, self.clock.now()).await };
         put.map(|put| put.map(drop).map_err(fault)).boxed()
     }
@@ -50,7 +53,7 @@ impl DeadLetterStore for BlobStore {
         prefix: &'a str,
         marker: Option<&'a str>,
     ) -> BoxFuture<'a, Result<StoredPage, EndpointFault>> {
-        let page = |page: Page| StoredPage {
+        let page = |page: BlobPage| StoredPage {
             names: page.blobs.into_iter().map(|blob| blob.name).collect(),
             next: page.next,
         };
@@ -72,7 +75,7 @@ impl DeadLetterStore for BlobStore {
             let invalid = |reason: String| EndpointFault {
                 kind: FaultKind::Unsupported,
                 after: None,
-                reason: Reason::new("not-a-dead-letter", format!("blob {name}: {reason}")),
+                reason: FailureReason::new("not-a-dead-letter", format!("blob {name}: {reason}")),
             };
             let events = read::parse(&blob.content, &blob.metadata, &READ_LIMITS);
             let events = events.map_err(|problem| invalid(problem.to_string()))?;
@@ -105,16 +108,18 @@ fn stored(read: ReadBack) -> StoredLetter {
 
 fn fault(fault: StoreFault) -> EndpointFault {
     let kind = match fault.kind {
-        Kind::SasExpired | Kind::SasNotYetValid | Kind::Refused => FaultKind::Unauthorized,
-        Kind::ContainerMissing | Kind::BlobMissing => FaultKind::Gone,
-        Kind::Throttled => FaultKind::Throttled,
-        Kind::Unavailable => FaultKind::Unreachable,
-        Kind::Invalid => FaultKind::Unsupported,
+        StoreFaultKind::SasExpired | StoreFaultKind::SasNotYetValid | StoreFaultKind::Refused => {
+            FaultKind::Unauthorized
+        }
+        StoreFaultKind::ContainerMissing | StoreFaultKind::BlobMissing => FaultKind::Gone,
+        StoreFaultKind::Throttled => FaultKind::Throttled,
+        StoreFaultKind::Unavailable => FaultKind::Unreachable,
+        StoreFaultKind::Invalid => FaultKind::Unsupported,
     };
     EndpointFault {
         kind,
         after: fault.retry_after,
-        reason: Reason::new(fault.kind.as_str(), fault.message),
+        reason: FailureReason::new(fault.kind.as_str(), fault.message),
     }
 }
 
@@ -122,7 +127,10 @@ fn fault(fault: StoreFault) -> EndpointFault {
 pub struct WaitingStore(pub String);
 
 impl DeadLetterStore for WaitingStore {
-    fn put<'a>(&'a self, _letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>> {
+    fn put<'a>(
+        &'a self,
+        _letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>> {
         let reason = format!(
             "`deadLetterUri`: {}; dead letters stay here until then, or until the endpoint has a SAS in \
              `deadLetterSecret`",
@@ -131,7 +139,7 @@ impl DeadLetterStore for WaitingStore {
         let fault = EndpointFault {
             kind: FaultKind::Unauthorized,
             after: None,
-            reason: Reason::new("no-identity", reason),
+            reason: FailureReason::new("no-identity", reason),
         };
         ready(Err(fault)).boxed()
     }

@@ -6,8 +6,8 @@
 //! Dropping a future is harmless: a blob is either written whole or not at all, and one that was written
 //! unseen is found taken the next time.
 
-use super::document::{CONTENT_TYPE, Letter, Metadata};
-use super::fault::{self, Kind, StoreFault};
+use super::document::{BlobMetadata, CONTENT_TYPE, DeadLetterDocument};
+use super::fault::{self, StoreFault, StoreFaultKind};
 use super::name;
 pub use super::page_guard::PAGE_BLOBS_MAX;
 use super::page_guard::{PageGuard, lists};
@@ -29,7 +29,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, Location};
 use twinroute_model::sas::storage::Validity;
 use twinroute_outgoing::azure::BoundedHttp;
 
@@ -48,12 +48,12 @@ const SURPLUS_BYTES: usize = 1 << 20;
 
 /// The HTTP side of all containers, with one pool of connections. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ContainerClient {
     http: PageGuard,
     blob_bytes_max: usize,
 }
 
-impl Client {
+impl ContainerClient {
     /// Uses `http`, which must not follow redirects, since a SAS goes nowhere else, and must not decode
     /// compressed answers. `reqwest::Client` is one.
     ///
@@ -74,13 +74,13 @@ impl Client {
 }
 
 /// An endpoint's container.
-pub struct Container {
+pub struct LetterContainer {
     location: Location,
     client: BlobContainerClient,
     blob_bytes_max: usize,
 }
 
-impl fmt::Debug for Container {
+impl fmt::Debug for LetterContainer {
     /// Leaves the client out, whose URL holds the SAS.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -92,7 +92,7 @@ impl fmt::Debug for Container {
 
 /// Why a container cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableContainer {
     /// A `deadLetterUri` without a token credential.
     #[error("`deadLetterUri` needs the endpoint's identity; use a SAS in `deadLetterSecret`")]
     NoCredential,
@@ -108,7 +108,7 @@ pub enum Unusable {
 
 /// Where a dead letter is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum PutOutcome {
     /// It was written.
     Written {
         /// The blob's name in its container.
@@ -121,7 +121,7 @@ pub enum Put {
     },
 }
 
-impl Put {
+impl PutOutcome {
     /// The blob's name in its container.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -133,16 +133,16 @@ impl Put {
 
 /// Some of a container's blobs, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct BlobPage {
     /// At most [`PAGE_BLOBS_MAX`].
-    pub blobs: Vec<Listed>,
+    pub blobs: Vec<ListedBlob>,
     /// The marker of the next page; `None` behind the last.
     pub next: Option<String>,
 }
 
 /// A blob in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedBlob {
     /// Its name in its container.
     pub name: String,
     /// Its size.
@@ -150,34 +150,37 @@ pub struct Listed {
     /// When it was last written.
     pub modified_at: Option<Timestamp>,
     /// Its metadata.
-    pub metadata: Metadata,
+    pub metadata: BlobMetadata,
 }
 
 /// A blob that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blob {
-    /// What it holds, as much as [`Client::new`] says.
+pub struct DownloadedBlob {
+    /// What it holds, as much as [`ContainerClient::new`] says.
     pub content: Bytes,
     /// Its metadata.
-    pub metadata: Metadata,
+    pub metadata: BlobMetadata,
 }
 
 /// What came of one conditional write.
-enum Attempt {
+enum WriteOutcome {
     Written,
     Taken,
     /// Not allowed, which for a SAS that may only create may mean that it is taken.
     Mismatch(StoreFault),
 }
 
-impl Container {
+impl LetterContainer {
     /// Prepares a container that a SAS opens, without any I/O.
     ///
     /// # Errors
     /// When the location has no SAS.
-    pub fn with_sas(client: &Client, location: Location) -> Result<Self, Unusable> {
-        let Access::Sas { token, .. } = location.access() else {
-            return Err(Unusable::NoCredential);
+    pub fn with_sas(
+        client: &ContainerClient,
+        location: Location,
+    ) -> Result<Self, UnusableContainer> {
+        let ContainerAccess::Sas { token, .. } = location.access() else {
+            return Err(UnusableContainer::NoCredential);
         };
         let url = format!("{}?{}", location.container_url(), token.expose());
         Self::new(client, &url, None, location)
@@ -188,23 +191,23 @@ impl Container {
     /// # Errors
     /// When the container is not reached over `https`.
     pub fn with_credential(
-        client: &Client,
+        client: &ContainerClient,
         location: Location,
         credential: Arc<dyn TokenCredential>,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, UnusableContainer> {
         if !location.container_url().starts_with("https://") {
-            return Err(Unusable::Plain);
+            return Err(UnusableContainer::Plain);
         }
         let url = location.container_url().to_owned();
         Self::new(client, &url, Some(credential), location)
     }
 
     fn new(
-        client: &Client,
+        client: &ContainerClient,
         url: &str,
         credential: Option<Arc<dyn TokenCredential>>,
         location: Location,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, UnusableContainer> {
         let client_options = ClientOptions {
             retry: RetryOptions::none(),
             transport: Some(Transport::new(Arc::new(client.http.clone()))),
@@ -218,10 +221,10 @@ impl Container {
             ..BlobContainerClientOptions::default()
         };
         // The library's errors hold the URL.
-        let url = Url::parse(url).map_err(|_| Unusable::Url)?;
+        let url = Url::parse(url).map_err(|_| UnusableContainer::Url)?;
         let blob_bytes_max = client.blob_bytes_max;
-        let client =
-            BlobContainerClient::new(url, credential, Some(options)).map_err(|_| Unusable::Url)?;
+        let client = BlobContainerClient::new(url, credential, Some(options))
+            .map_err(|_| UnusableContainer::Url)?;
         Ok(Self {
             location,
             client,
@@ -242,7 +245,11 @@ impl Container {
     ///
     /// # Errors
     /// See [`fault`]. The letter may be stored all the same when the answer was lost.
-    pub async fn put(&self, letter: &Letter<'_>, now: Timestamp) -> Result<Put, StoreFault> {
+    pub async fn put(
+        &self,
+        letter: &DeadLetterDocument<'_>,
+        now: Timestamp,
+    ) -> Result<PutOutcome, StoreFault> {
         self.check(now)?;
         let content = Bytes::from(letter.content());
         let metadata: HashMap<String, String> = letter.metadata().into_iter().collect();
@@ -250,17 +257,17 @@ impl Container {
         let name = name::first(letter.endpoint, died_at, letter.event);
         let first = self.write(&name, content.clone(), &metadata, now).await?;
         let mismatch = match first {
-            Attempt::Written => return Ok(Put::Written { name }),
-            Attempt::Taken => None,
-            Attempt::Mismatch(fault) if !self.only_creates() => return Err(fault),
-            Attempt::Mismatch(fault) => Some(fault),
+            WriteOutcome::Written => return Ok(PutOutcome::Written { name }),
+            WriteOutcome::Taken => None,
+            WriteOutcome::Mismatch(fault) if !self.only_creates() => return Err(fault),
+            WriteOutcome::Mismatch(fault) => Some(fault),
         };
         let name = name::second(letter.endpoint, died_at, letter.event, &content);
         match self.write(&name, content, &metadata, now).await? {
-            Attempt::Written => Ok(Put::Written { name }),
-            Attempt::Taken => Ok(Put::Known { name }),
+            WriteOutcome::Written => Ok(PutOutcome::Written { name }),
+            WriteOutcome::Taken => Ok(PutOutcome::Known { name }),
             // Whether it is there or may not be written stays open: not stored, until it is certain.
-            Attempt::Mismatch(fault) => Err(mismatch.unwrap_or(fault)),
+            WriteOutcome::Mismatch(fault) => Err(mismatch.unwrap_or(fault)),
         }
     }
 
@@ -273,7 +280,7 @@ impl Container {
         prefix: &str,
         marker: Option<&str>,
         now: Timestamp,
-    ) -> Result<Page, StoreFault> {
+    ) -> Result<BlobPage, StoreFault> {
         self.check(now)?;
         let options = BlobContainerClientListBlobsOptions {
             include: Some(vec![ListBlobsIncludeItem::Metadata]),
@@ -295,7 +302,7 @@ impl Container {
             .await?
             .map_err(|error| StoreFault::of(&error, &self.location, now))?;
         let Some(listing) = listing else {
-            return Ok(Page::default());
+            return Ok(BlobPage::default());
         };
         let blobs = listing.blob_items.into_iter().filter_map(|item| {
             let properties = item.properties.unwrap_or_default();
@@ -304,14 +311,14 @@ impl Container {
                 i64::try_from(millis).ok().map(Timestamp::from_unix_millis)
             });
             let metadata = item.metadata.and_then(|metadata| metadata.values);
-            Some(Listed {
+            Some(ListedBlob {
                 name: item.name?,
                 bytes: properties.content_length.unwrap_or_default(),
                 modified_at,
                 metadata: lower_case(metadata.unwrap_or_default()),
             })
         });
-        Ok(Page {
+        Ok(BlobPage {
             blobs: blobs.collect(),
             next: listing.next_marker.filter(|marker| !marker.is_empty()),
         })
@@ -320,8 +327,8 @@ impl Container {
     /// Reads a blob.
     ///
     /// # Errors
-    /// See [`fault`]; [`Kind::Invalid`] when it has more bytes than [`Client::new`] says.
-    pub async fn read(&self, name: &str, now: Timestamp) -> Result<Blob, StoreFault> {
+    /// See [`fault`]; [`StoreFaultKind::Invalid`] when it has more bytes than [`ContainerClient::new`] says.
+    pub async fn read(&self, name: &str, now: Timestamp) -> Result<DownloadedBlob, StoreFault> {
         self.check(now)?;
         let read_bytes = NonZero::<usize>::MIN.saturating_add(self.blob_bytes_max);
         let options = BlobClientDownloadOptions {
@@ -336,7 +343,7 @@ impl Container {
                 let downloaded = blob.download(Some(options)).await?;
                 let metadata = lower_case(downloaded.properties.metadata);
                 let content = collect(downloaded.body, self.blob_bytes_max).await?;
-                Ok(Blob { content, metadata })
+                Ok(DownloadedBlob { content, metadata })
             })
             .await?;
         match read {
@@ -353,7 +360,7 @@ impl Container {
         content: Bytes,
         metadata: &HashMap<String, String>,
         now: Timestamp,
-    ) -> Result<Attempt, StoreFault> {
+    ) -> Result<WriteOutcome, StoreFault> {
         let options = BlockBlobClientUploadOptions {
             blob_content_type: Some(CONTENT_TYPE.to_owned()),
             metadata: Some(metadata.clone()),
@@ -364,12 +371,12 @@ impl Container {
         let blob = self.client.blob_client(name);
         let upload = blob.upload(content.into(), Some(options));
         match self.bounded(upload).await? {
-            Ok(_) => Ok(Attempt::Written),
-            Err(error) if fault::is_taken(&error) => Ok(Attempt::Taken),
+            Ok(_) => Ok(WriteOutcome::Written),
+            Err(error) if fault::is_taken(&error) => Ok(WriteOutcome::Taken),
             Err(error) => {
                 let fault = StoreFault::of(&error, &self.location, now);
                 if fault::is_permission_mismatch(&error) {
-                    Ok(Attempt::Mismatch(fault))
+                    Ok(WriteOutcome::Mismatch(fault))
                 } else {
                     Err(fault)
                 }
@@ -389,11 +396,11 @@ impl Container {
         let (kind, what) = match validity {
             None | Some(Validity::Valid) => return Ok(()),
             Some(Validity::ExpiredAt(at)) => (
-                Kind::SasExpired,
+                StoreFaultKind::SasExpired,
                 format!("its SAS expired at {}", at.rfc3339()),
             ),
             Some(Validity::NotBefore(at)) => (
-                Kind::SasNotYetValid,
+                StoreFaultKind::SasNotYetValid,
                 format!("its SAS is valid from {} on", at.rfc3339()),
             ),
         };
@@ -405,7 +412,7 @@ impl Container {
         let what = format!(
             "blob {name} has more than {bytes_max} bytes, the most that `event_bytes_max` makes one have"
         );
-        StoreFault::new(Kind::Invalid, &self.location, &what)
+        StoreFault::new(StoreFaultKind::Invalid, &self.location, &what)
     }
 
     /// Gives a call up after [`CALL_MAX`].
@@ -415,7 +422,7 @@ impl Container {
     ) -> Result<azure_core::Result<T>, StoreFault> {
         tokio::time::timeout(CALL_MAX, call).await.map_err(|_| {
             let what = format!("no answer within {} s", CALL_MAX.as_secs());
-            StoreFault::new(Kind::Unavailable, &self.location, &what)
+            StoreFault::new(StoreFaultKind::Unavailable, &self.location, &what)
         })
     }
 }
@@ -441,7 +448,7 @@ async fn collect(
 }
 
 /// Header names come in any case; ours are looked up in one.
-fn lower_case(metadata: HashMap<String, String>) -> Metadata {
+fn lower_case(metadata: HashMap<String, String>) -> BlobMetadata {
     metadata
         .into_iter()
         .map(|(name, value)| (name.to_ascii_lowercase(), value))

@@ -24,12 +24,12 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Metadata by lower-case name, as it stands in headers.
-pub type Metadata = BTreeMap<String, String>;
+pub type BlobMetadata = BTreeMap<String, String>;
 
 /// The media type of a dead letter's blob.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -49,7 +49,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// A dead letter with all that is written of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Letter<'a> {
+pub struct DeadLetterDocument<'a> {
     /// The instance whose route the event matched.
     pub instance: &'a InstanceName,
     /// The endpoint that did not get it.
@@ -62,7 +62,7 @@ pub struct Letter<'a> {
     pub dead: &'a DeadLetter,
 }
 
-impl Letter<'_> {
+impl DeadLetterDocument<'_> {
     /// The blob's content.
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
@@ -73,7 +73,7 @@ impl Letter<'_> {
 
     /// The blob's metadata.
     #[must_use]
-    pub fn metadata(&self) -> Metadata {
+    pub fn metadata(&self) -> BlobMetadata {
         let dead = self.dead;
         let tried = Some(&*dead.outcome).filter(|outcome| !outcome.is_empty());
         let entries = [
@@ -105,10 +105,13 @@ impl Letter<'_> {
 }
 
 /// Event Grid's word for a reason, or ours where it publishes none.
-fn event_grid_reason(reason: Reason) -> &'static str {
+fn event_grid_reason(reason: DeadLetterReason) -> &'static str {
     match reason {
-        Reason::Exhausted => "MaxDeliveryAttemptsExceeded",
-        Reason::Overflow | Reason::Rejected | Reason::Expired | Reason::Removed => reason.as_str(),
+        DeadLetterReason::Exhausted => "MaxDeliveryAttemptsExceeded",
+        DeadLetterReason::Overflow
+        | DeadLetterReason::Rejected
+        | DeadLetterReason::Expired
+        | DeadLetterReason::Removed => reason.as_str(),
     }
 }
 
@@ -166,7 +169,7 @@ mod tests {
         let event = Parts::new("1", "source", "type")
             .build(&Limits::default())
             .unwrap();
-        let letter = Letter {
+        let letter = DeadLetterDocument {
             instance: &InstanceName::new("contoso").unwrap(),
             endpoint: &EndpointName::new("hub").unwrap(),
             event: &event,
@@ -180,7 +183,7 @@ mod tests {
         lines
     }
 
-    fn dead(reason: Reason, outcome: &str) -> DeadLetter {
+    fn dead(reason: DeadLetterReason, outcome: &str) -> DeadLetter {
         DeadLetter {
             reason,
             attempts: 3,
@@ -205,7 +208,7 @@ mod tests {
             twinroutereason: exhausted
         "]]
         .assert_eq(&shown(&dead(
-            Reason::Exhausted,
+            DeadLetterReason::Exhausted,
             "timeout: nach 100% überlanger Zeit",
         )));
         expect![[r"
@@ -216,7 +219,7 @@ mod tests {
             twinrouteinstance: contoso
             twinroutereason: overflow
         "]]
-        .assert_eq(&shown(&dead(Reason::Overflow, "")));
+        .assert_eq(&shown(&dead(DeadLetterReason::Overflow, "")));
     }
 
     #[test]
@@ -240,12 +243,12 @@ mod tests {
     fn the_content_is_the_event_as_it_came() {
         let bytes = br#"{ "specversion":"1.0", "id":"1","source":"s","type":"t","data":1.10}"#;
         let event = json::parse(bytes.as_slice().into(), &Limits::default()).unwrap();
-        let letter = Letter {
+        let letter = DeadLetterDocument {
             instance: &InstanceName::new("contoso").unwrap(),
             endpoint: &EndpointName::new("hub").unwrap(),
             event: &event,
             accepted_at: Timestamp::from_unix_millis(0),
-            dead: &dead(Reason::Rejected, ""),
+            dead: &dead(DeadLetterReason::Rejected, ""),
         };
         assert_eq!(letter.content(), bytes);
     }

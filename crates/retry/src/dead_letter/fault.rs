@@ -25,7 +25,7 @@ use azure_core::http::headers::HeaderName;
 use std::error::Error as _;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::{Access, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, Location};
 use twinroute_model::http_date::clock_difference;
 use twinroute_model::retry_after::retry_after;
 
@@ -40,16 +40,16 @@ const WORDS_MAX: usize = 300;
 #[error("{message}")]
 pub struct StoreFault {
     /// What kind of fault.
-    pub kind: Kind,
+    pub kind: StoreFaultKind,
     /// How long the service asked to be left alone, at most [`RETRY_AFTER_MAX`].
     pub retry_after: Option<Duration>,
     /// What happened and the way out. Holds no secret.
     pub message: String,
 }
 
-/// Kinds of faults. All but [`Kind::Invalid`] may pass by themselves or by what an administrator does.
+/// Kinds of faults. All but [`StoreFaultKind::Invalid`] may pass by themselves or by what an administrator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum StoreFaultKind {
     /// The SAS has expired; nothing was sent.
     SasExpired,
     /// The SAS becomes valid later; nothing was sent.
@@ -68,7 +68,7 @@ pub enum Kind {
     Invalid,
 }
 
-impl Kind {
+impl StoreFaultKind {
     /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::SasExpired,
@@ -117,7 +117,7 @@ impl Kind {
 
 impl StoreFault {
     /// A fault of `location`: what was attempted there and what came of it.
-    pub(super) fn new(kind: Kind, location: &Location, what: &str) -> Self {
+    pub(super) fn new(kind: StoreFaultKind, location: &Location, what: &str) -> Self {
         let message = format!(
             "container {}: {what}; {}",
             location.container_url(),
@@ -179,10 +179,13 @@ impl StoreFault {
 
     fn of_transport(error: &AzureError, location: &Location) -> Self {
         let (kind, what) = match error.kind() {
-            ErrorKind::Connection => (Kind::Unavailable, "no connection"),
-            ErrorKind::Io => (Kind::Unavailable, "the connection broke"),
-            ErrorKind::Credential => (Kind::Refused, "no token of the endpoint's identity"),
-            _ => (Kind::Unavailable, "an invalid answer"),
+            ErrorKind::Connection => (StoreFaultKind::Unavailable, "no connection"),
+            ErrorKind::Io => (StoreFaultKind::Unavailable, "the connection broke"),
+            ErrorKind::Credential => (
+                StoreFaultKind::Refused,
+                "no token of the endpoint's identity",
+            ),
+            _ => (StoreFaultKind::Unavailable, "an invalid answer"),
         };
         let mut cause = None;
         let mut next = error.source();
@@ -200,15 +203,15 @@ impl StoreFault {
 }
 
 /// The table at the top.
-fn kind(status: u16, code: &str) -> Kind {
+fn kind(status: u16, code: &str) -> StoreFaultKind {
     match status {
-        401 | 403 => Kind::Refused,
-        404 if code == "BlobNotFound" => Kind::BlobMissing,
-        404 => Kind::ContainerMissing,
-        429 | 503 => Kind::Throttled,
-        408 | 409 => Kind::Unavailable,
-        400..=499 => Kind::Invalid,
-        _ => Kind::Unavailable,
+        401 | 403 => StoreFaultKind::Refused,
+        404 if code == "BlobNotFound" => StoreFaultKind::BlobMissing,
+        404 => StoreFaultKind::ContainerMissing,
+        429 | 503 => StoreFaultKind::Throttled,
+        408 | 409 => StoreFaultKind::Unavailable,
+        400..=499 => StoreFaultKind::Invalid,
+        _ => StoreFaultKind::Unavailable,
     }
 }
 
@@ -260,7 +263,7 @@ fn bounded(text: &str) -> String {
 
 /// Puts asterisks where the token stands, whole or its signature alone, encoded or not.
 fn scrub(message: String, location: &Location) -> String {
-    let Access::Sas { token, .. } = location.access() else {
+    let ContainerAccess::Sas { token, .. } = location.access() else {
         return message;
     };
     let token = token.expose();

@@ -15,8 +15,8 @@
 //! Source: Azure Event Grid "Message delivery and retry" (2026-02-09), dead-letter events.
 
 use super::document::{
-    ATTEMPTS, ENDPOINT, EVENT_GRID_OUTCOME, EVENT_GRID_REASON, INSTANCE, LAST_ATTEMPT_TIME,
-    Metadata, OUTCOME, PUBLISH_TIME, REASON, unescape,
+    ATTEMPTS, BlobMetadata, ENDPOINT, EVENT_GRID_OUTCOME, EVENT_GRID_REASON, INSTANCE,
+    LAST_ATTEMPT_TIME, OUTCOME, PUBLISH_TIME, REASON, unescape,
 };
 use bytes::Bytes;
 use serde::de::{
@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::{Event, Invalid, Limits, Problem};
 use twinroute_model::event_grid_schema;
 
@@ -43,14 +43,14 @@ pub struct ReadBack {
     /// The event as its producer sent it.
     pub event: Event,
     /// What the blob and its metadata say of the failure.
-    pub known: Known,
+    pub known: DeadLetterDetails,
 }
 
 /// What a blob says of a failure. Texts have at most [`super::OUTCOME_BYTES_MAX`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct DeadLetterDetails {
     /// Our reason, when the blob is ours.
-    pub reason: Option<Reason>,
+    pub reason: Option<DeadLetterReason>,
     /// Event Grid's word for the reason.
     pub event_grid_reason: Option<Box<str>>,
     /// Attempts that were made.
@@ -75,7 +75,7 @@ pub struct Known {
 /// When the blob is no JSON object or array of objects, or is larger than [`BLOB_BYTES_MAX`].
 pub fn parse(
     content: &Bytes,
-    metadata: &Metadata,
+    metadata: &BlobMetadata,
     limits: &Limits,
 ) -> Result<Vec<Result<ReadBack, Invalid>>, Problem> {
     if content.len() > BLOB_BYTES_MAX {
@@ -90,12 +90,12 @@ pub fn parse(
     // Some writers begin with a byte order mark, which is no JSON.
     let text = text.trim_start_matches('\u{feff}').trim();
     if !text.starts_with('[') {
-        let object = Object::parse(text)?;
+        let object = EventObject::parse(text)?;
         return Ok(vec![object.read(metadata, limits).map_err(Invalid::from)]);
     }
     let events_max = limits.batch_events_max;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let read = Items { events_max }.deserialize(&mut reader);
+    let read = ArrayItems { events_max }.deserialize(&mut reader);
     let items = read.and_then(|items| reader.end().map(|()| items));
     let items = items.map_err(|error| Problem::NotArray {
         reason: error.to_string(),
@@ -104,7 +104,7 @@ pub fn parse(
         return Err(Problem::TooMany { events_max });
     }
     let read = |(index, item): (usize, &RawValue)| {
-        Object::parse(item.get())
+        EventObject::parse(item.get())
             .and_then(|object| object.read(metadata, limits))
             .map_err(|problem| Invalid {
                 index: Some(index),
@@ -116,11 +116,11 @@ pub fn parse(
 
 /// The items of an array: one more than may be, to know that there are too many. A reference takes more memory
 /// than a small item.
-struct Items {
+struct ArrayItems {
     events_max: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Items {
+impl<'de> DeserializeSeed<'de> for ArrayItems {
     type Value = Vec<&'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -128,7 +128,7 @@ impl<'de> DeserializeSeed<'de> for Items {
     }
 }
 
-impl<'de> Visitor<'de> for Items {
+impl<'de> Visitor<'de> for ArrayItems {
     type Value = Vec<&'de RawValue>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,12 +149,12 @@ impl<'de> Visitor<'de> for Items {
 }
 
 /// One event of a blob: its text and its members, values not looked at.
-struct Object<'a> {
+struct EventObject<'a> {
     text: &'a str,
-    members: Members<'a>,
+    members: ObjectMembers<'a>,
 }
 
-impl<'a> Object<'a> {
+impl<'a> EventObject<'a> {
     fn parse(text: &'a str) -> Result<Self, Problem> {
         let members = serde_json::from_str(text).map_err(|error| Problem::NotJson {
             reason: error.to_string(),
@@ -162,13 +162,13 @@ impl<'a> Object<'a> {
         Ok(Self { text, members })
     }
 
-    fn read(&self, metadata: &Metadata, limits: &Limits) -> Result<ReadBack, Problem> {
+    fn read(&self, metadata: &BlobMetadata, limits: &Limits) -> Result<ReadBack, Problem> {
         let ours = metadata.contains_key(REASON);
         let mixed = !ours && self.has(|name| name.eq_ignore_ascii_case(EVENT_GRID_REASON));
         let known = if mixed {
             self.known()
         } else {
-            Known::from_metadata(metadata)
+            DeadLetterDetails::from_metadata(metadata)
         };
         let single = |json: &str| Bytes::copy_from_slice(json.as_bytes());
         let event = if self.has(|name| name == "eventType") && !self.has(|name| name == "type") {
@@ -208,7 +208,7 @@ impl<'a> Object<'a> {
     }
 
     /// What Event Grid mixed in.
-    fn known(&self) -> Known {
+    fn known(&self) -> DeadLetterDetails {
         let text = |wanted: &str| {
             let (_, value) = self
                 .members
@@ -221,7 +221,7 @@ impl<'a> Object<'a> {
             let wanted = name.eq_ignore_ascii_case(ATTEMPTS);
             wanted.then(|| value.get().trim_matches('"').parse().ok())?
         };
-        Known {
+        DeadLetterDetails {
             reason: None,
             event_grid_reason: text(EVENT_GRID_REASON).map(bounded),
             attempts: self.members.0.iter().find_map(attempts),
@@ -235,12 +235,12 @@ impl<'a> Object<'a> {
     }
 }
 
-impl Known {
-    fn from_metadata(metadata: &Metadata) -> Self {
+impl DeadLetterDetails {
+    fn from_metadata(metadata: &BlobMetadata) -> Self {
         let text = |name: &str| metadata.get(name).map(|value| unescape(value));
         let time = |name: &str| text(name).and_then(|text| Timestamp::parse_rfc3339(&text));
         Self {
-            reason: text(REASON).and_then(|word| Reason::parse(&word)),
+            reason: text(REASON).and_then(|word| DeadLetterReason::parse(&word)),
             event_grid_reason: text(EVENT_GRID_REASON).map(bounded),
             attempts: text(ATTEMPTS).and_then(|number| number.parse().ok()),
             outcome: text(OUTCOME)
@@ -275,18 +275,18 @@ fn is_mixed_in(name: &str) -> bool {
 }
 
 /// The members of a JSON object in their order, repeated ones too.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct ObjectMembers<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for ObjectMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(ObjectMembersVisitor)
     }
 }
 
-struct MembersVisitor;
+struct ObjectMembersVisitor;
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for ObjectMembersVisitor {
+    type Value = ObjectMembers<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an event")
@@ -300,7 +300,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
             }
             members.push(member);
         }
-        Ok(Members(members))
+        Ok(ObjectMembers(members))
     }
 }
 

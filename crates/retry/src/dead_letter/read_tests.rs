@@ -1,6 +1,6 @@
 //! Blobs of every writer, and bytes of none.
 
-use super::super::document::Letter;
+use super::super::document::DeadLetterDocument;
 use super::*;
 use proptest::prelude::*;
 use twinroute_model::event::{Data, Parts};
@@ -46,13 +46,13 @@ const DIGITAL_TWINS: &str = r#"{
   "traceparent": "00-889a9094ba22b9419dd9d8b3bfe1a301-f6564945cb20e94a-01"
 }"#;
 
-fn read(content: &str, metadata: &Metadata) -> Vec<Result<ReadBack, Invalid>> {
+fn read(content: &str, metadata: &BlobMetadata) -> Vec<Result<ReadBack, Invalid>> {
     let content = Bytes::copy_from_slice(content.as_bytes());
     parse(&content, metadata, &Limits::default()).unwrap()
 }
 
 fn only(content: &str) -> ReadBack {
-    let mut all = read(content, &Metadata::new());
+    let mut all = read(content, &BlobMetadata::new());
     assert_eq!(all.len(), 1);
     all.remove(0).unwrap()
 }
@@ -61,7 +61,7 @@ fn only(content: &str) -> ReadBack {
 fn a_blob_of_digital_twins_is_the_event_itself() {
     let back = only(DIGITAL_TWINS);
     assert_eq!(back.event.structured(), Some(DIGITAL_TWINS));
-    assert_eq!(back.known, Known::default());
+    assert_eq!(back.known, DeadLetterDetails::default());
     let with_mark = format!("\u{feff}{DIGITAL_TWINS}\r\n");
     assert_eq!(only(&with_mark).event.structured(), Some(DIGITAL_TWINS));
 }
@@ -105,13 +105,13 @@ fn event_grids_own_schema_becomes_a_cloud_event() {
 fn our_own_blobs_come_back_whole() {
     let event = json::parse(DIGITAL_TWINS.into(), &Limits::default()).unwrap();
     let dead = DeadLetter {
-        reason: Reason::Expired,
+        reason: DeadLetterReason::Expired,
         attempts: 7,
         died_at: Timestamp::from_unix_millis(2_000),
         last_attempt_at: Some(Timestamp::from_unix_millis(1_500)),
         outcome: "http-503: 100 % beschäftigt ".into(),
     };
-    let letter = Letter {
+    let letter = DeadLetterDocument {
         instance: &InstanceName::new("contoso").unwrap(),
         endpoint: &EndpointName::new("hub").unwrap(),
         event: &event,
@@ -121,8 +121,8 @@ fn our_own_blobs_come_back_whole() {
     let content = String::from_utf8(letter.content()).unwrap();
     let back = read(&content, &letter.metadata()).remove(0).unwrap();
     assert_eq!(back.event.structured(), Some(DIGITAL_TWINS));
-    let expect = Known {
-        reason: Some(Reason::Expired),
+    let expect = DeadLetterDetails {
+        reason: Some(DeadLetterReason::Expired),
         event_grid_reason: Some("expired".into()),
         attempts: Some(7),
         outcome: Some((*dead.outcome).into()),
@@ -138,10 +138,10 @@ fn our_own_blobs_come_back_whole() {
 fn an_event_keeps_attributes_that_only_look_mixed_in_where_the_blob_is_ours() {
     // A dead letter of Event Grid that was sent to twinroute as an event, and died again.
     let replayed = CLOUD_EVENT.replacen('{', r#"{"specversion":"1.0","#, 1);
-    let metadata = Metadata::from([(REASON.to_owned(), "rejected".to_owned())]);
+    let metadata = BlobMetadata::from([(REASON.to_owned(), "rejected".to_owned())]);
     let back = read(&replayed, &metadata).remove(0).unwrap();
     assert_eq!(back.event.structured(), Some(replayed.as_str()));
-    assert_eq!(back.known.reason, Some(Reason::Rejected));
+    assert_eq!(back.known.reason, Some(DeadLetterReason::Rejected));
     let stripped = only(&replayed).event;
     assert_eq!(stripped.attribute("deadletterreason"), None);
 }
@@ -149,7 +149,7 @@ fn an_event_keeps_attributes_that_only_look_mixed_in_where_the_blob_is_ours() {
 #[test]
 fn one_bad_event_does_not_hide_the_others() {
     let array = format!(r#"[{CLOUD_EVENT}, {{"id":"2"}}, 3, {EVENT_GRID}]"#);
-    let all = read(&array, &Metadata::new());
+    let all = read(&array, &BlobMetadata::new());
     let bad: Vec<String> = all
         .iter()
         .filter_map(|read| read.as_ref().err())
@@ -166,7 +166,7 @@ fn sizes_are_bounded() {
         event_bytes_max: 64,
         batch_events_max: 2,
     };
-    let parse = |text: &str| parse(&Bytes::from(text.to_owned()), &Metadata::new(), &limits);
+    let parse = |text: &str| parse(&Bytes::from(text.to_owned()), &BlobMetadata::new(), &limits);
     assert!(matches!(parse("[{},{},{}]"), Err(Problem::TooMany { .. })));
     for large in [CLOUD_EVENT, EVENT_GRID, DIGITAL_TWINS] {
         let refused = parse(large).unwrap().remove(0).unwrap_err();
@@ -179,14 +179,14 @@ fn sizes_are_bounded() {
     assert!(parse(&deep).is_err());
     assert!(parse(&format!(r#"{{"a":{deep}"#)).is_err());
     let blob = Bytes::from(vec![b' '; BLOB_BYTES_MAX + 1]);
-    let refused = super::parse(&blob, &Metadata::new(), &limits).unwrap_err();
+    let refused = super::parse(&blob, &BlobMetadata::new(), &limits).unwrap_err();
     assert!(refused.is_too_large());
 }
 
 proptest! {
     #[test]
     fn hostile_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        drop(parse(&bytes.into(), &Metadata::new(), &Limits::default()));
+        drop(parse(&bytes.into(), &BlobMetadata::new(), &Limits::default()));
     }
 
     #[test]
@@ -200,7 +200,7 @@ proptest! {
         let at = cut % bytes.len();
         bytes[at] = byte;
         let names = [REASON, ATTEMPTS, OUTCOME, PUBLISH_TIME];
-        let metadata = Metadata::from([(names[cut % 4].to_owned(), value)]);
+        let metadata = BlobMetadata::from([(names[cut % 4].to_owned(), value)]);
         drop(parse(&bytes.clone().into(), &metadata, &Limits::default()));
         bytes.truncate(at);
         drop(parse(&bytes.into(), &metadata, &Limits::default()));

@@ -1,7 +1,7 @@
 //! What is asked of a place that dead letters go to.
 
-use super::document::Letter;
-use crate::failure::{EndpointFault, FaultKind, Reason};
+use super::document::DeadLetterDocument;
+use crate::failure::{EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
@@ -15,7 +15,10 @@ pub trait DeadLetterStore: Send + Sync + 'static {
     /// A fault of kind [`FaultKind::Unsupported`] says that this one can never be written; it stays
     /// where it is. Every other fault is the store's, and all are tried again later, for ever.
     /// Dropping the future is harmless.
-    fn put<'a>(&'a self, letter: Letter<'a>) -> BoxFuture<'a, Result<(), EndpointFault>>;
+    fn put<'a>(
+        &'a self,
+        letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>>;
 
     /// When the credential ends, if that is known.
     fn expires_at(&self) -> Option<Timestamp>;
@@ -43,7 +46,7 @@ fn write_only() -> EndpointFault {
     EndpointFault {
         kind: FaultKind::Unsupported,
         after: None,
-        reason: Reason::new("write-only", "the dead-letter store cannot be read"),
+        reason: FailureReason::new("write-only", "the dead-letter store cannot be read"),
     }
 }
 

@@ -13,13 +13,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
-use twinroute_model::dead_letter::{DeadLetter, Reason};
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::endpoint::location::Location;
 use twinroute_model::event::Limits;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
-use twinroute_retry::dead_letter::container::{Client, Container, Put};
-use twinroute_retry::dead_letter::document::Letter;
+use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer, PutOutcome};
+use twinroute_retry::dead_letter::document::DeadLetterDocument;
 use twinroute_retry::dead_letter::fault::StoreFault;
 
 pub(crate) const SIGNATURE: &str = "c2lnbmF0dXJlLW9mLXRoZS1jb250YWluZXI%3D";
@@ -43,7 +43,7 @@ pub(crate) fn location(address: &str, permissions: &str) -> Location {
 }
 
 /// Made as a program makes it, but for the trust in servers, which plain HTTP does not need.
-pub(crate) fn client() -> Client {
+pub(crate) fn client() -> ContainerClient {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -57,12 +57,12 @@ pub(crate) fn client() -> Client {
         .no_proxy()
         .build()
         .unwrap();
-    Client::new(Arc::new(http), 1 << 20)
+    ContainerClient::new(Arc::new(http), 1 << 20)
 }
 
 pub(crate) fn dead() -> DeadLetter {
     DeadLetter {
-        reason: Reason::Exhausted,
+        reason: DeadLetterReason::Exhausted,
         attempts: 30,
         died_at: NOW,
         last_attempt_at: Some(NOW),
@@ -71,9 +71,12 @@ pub(crate) fn dead() -> DeadLetter {
 }
 
 /// Puts [`EVENT`] as a dead letter.
-pub(crate) async fn putting(container: &Container, now: Timestamp) -> Result<Put, StoreFault> {
+pub(crate) async fn putting(
+    container: &LetterContainer,
+    now: Timestamp,
+) -> Result<PutOutcome, StoreFault> {
     let event = json::parse(EVENT.into(), &Limits::default()).unwrap();
-    let letter = Letter {
+    let letter = DeadLetterDocument {
         instance: &InstanceName::new("contoso").unwrap(),
         endpoint: &EndpointName::new("hub").unwrap(),
         event: &event,
@@ -187,8 +190,8 @@ impl Fake {
         }
     }
 
-    pub(crate) fn container(&self, permissions: &str) -> Container {
-        Container::with_sas(&client(), location(&self.address, permissions)).unwrap()
+    pub(crate) fn container(&self, permissions: &str) -> LetterContainer {
+        LetterContainer::with_sas(&client(), location(&self.address, permissions)).unwrap()
     }
 
     pub(crate) fn address(&self) -> String {

@@ -169,7 +169,7 @@ impl Acceptor {
             came: Instant::now(),
             tracker: tracked.as_ref().map(|tracked| Arc::clone(&tracked.0)),
         };
-        let receipt = BatchReceipt::new(
+        let mut receipt = BatchReceipt::new(
             &accepted,
             Arc::clone(&self.tally),
             (Arc::clone(&compiled), scratch),
@@ -177,7 +177,7 @@ impl Acceptor {
         );
         let appended = self
             .appender
-            .append(lanes, matched, level, arrival, receipt);
+            .append(lanes, matched, level, arrival, &mut receipt);
         let on_disk = appended.await?;
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
             durable(on_disk).await?;
@@ -253,7 +253,7 @@ fn matching(
     repeats: Option<&[bool]>,
     accepted: &mut Accepted,
 ) -> (MatchedBatch, MatchScratch) {
-    let mut scratch = MatchScratch::default();
+    let mut scratch = MatchScratch::with_capacity(events.len());
     let mut matched = MatchedBatch::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
         if repeats.is_some_and(|repeats| repeats[index]) {

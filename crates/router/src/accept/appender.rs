@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use twinroute_journal::{AppendError, DurableTicket, Full, Journal, NewEvent, NotDurable};
+use twinroute_journal::{AppendError, DurableTicket, Journal, JournalFull, NewEvent, NotDurable};
 use twinroute_model::event::Event;
 
 /// Tells when a batch is on disk, and its lanes have it.
@@ -107,22 +107,22 @@ impl Appender {
     ///
     /// With a journal on disk the lanes get the events once they are there, which the receiver tells. Nothing is
     /// accepted before this returns: what was discarded to make room goes to disk before the events, or with them.
+    /// An accepted batch takes what is in its receipt.
     pub(super) async fn append(
         &self,
         lanes: &[Arc<Lane>],
         mut batch: MatchedBatch,
         level: AckLevel,
         arrival: LaneArrival,
-        receipt: BatchReceipt,
+        receipt: &mut BatchReceipt,
     ) -> Result<Option<OnDisk>, AcceptError> {
         if batch.is_empty() {
             receipt.accepted();
             return Ok(None);
         }
-        let mut receipt = Some(receipt);
         let mut turn = None;
         loop {
-            let full = match self.try_append(lanes, &mut batch, level, &arrival, &mut receipt) {
+            let full = match self.try_append(lanes, &mut batch, level, &arrival, receipt) {
                 Ok(on_disk) => {
                     self.room.relieve();
                     return Ok(on_disk);
@@ -148,7 +148,7 @@ impl Appender {
         batch: &mut MatchedBatch,
         level: AckLevel,
         arrival: &LaneArrival,
-        receipt: &mut Option<BatchReceipt>,
+        receipt: &mut BatchReceipt,
     ) -> Result<Option<OnDisk>, AppendError> {
         let mut journal = self.lock();
         // Once more under the lock: lanes that are told to stop must not get another event.
@@ -160,13 +160,13 @@ impl Appender {
                 let entries = memory.append_from(batch.events_mut());
                 batch.push(lanes, entries.map_err(AppendError::Full)?, arrival);
                 drop(journal);
-                receipt.take().unwrap_or_default().accepted();
+                receipt.accepted();
                 Ok(None)
             }
             Journal::Disk(disk) => {
                 let (events, bytes) = (batch.events_mut().len() as u64, batch.bytes());
                 let appended = disk.append_from(batch.events_mut())?;
-                let mut receipt = receipt.take().unwrap_or_default();
+                let mut receipt = std::mem::take(receipt);
                 if level == AckLevel::Memory {
                     receipt.answered(events);
                 }
@@ -272,7 +272,7 @@ impl Appender {
     }
 
     /// Says when there is likely to be room: what does not fit, by the rate at which things settle.
-    fn full(&self, full: Full) -> AcceptError {
+    fn full(&self, full: JournalFull) -> AcceptError {
         if full.bytes_new > full.bytes_max {
             return AcceptError::TooLarge {
                 bytes: full.bytes_new,

@@ -52,7 +52,7 @@ pub(super) async fn run(mut commits: mpsc::UnboundedReceiver<CommitMessage>, los
 
 /// Hands a batch to its lanes once it is on disk. One that does not get there is dropped whole: it was not
 /// acknowledged, or only in memory, and then its events are `lost`.
-async fn hand_over(batch: DurableBatch, lost: impl FnOnce(u64)) {
+async fn hand_over(mut batch: DurableBatch, lost: impl FnOnce(u64)) {
     let result = batch.durable.await;
     let answered = batch.receipt.answered_early();
     match &result {

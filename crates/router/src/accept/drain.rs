@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::Gauge;
+use twinroute_journal::UsageGauge;
 
 /// A new rate is taken at most this often.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ impl DrainRate {
     }
 
     /// Bytes a second since the last sample, which is about a second old at most while somebody asks.
-    pub(crate) fn bytes_per_second(&self, gauge: &Gauge) -> f64 {
+    pub(crate) fn bytes_per_second(&self, gauge: &UsageGauge) -> f64 {
         let mut sample = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = sample.at.elapsed();
         if passed >= SAMPLE_EVERY {

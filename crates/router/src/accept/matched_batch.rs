@@ -4,7 +4,7 @@ use crate::delivery::{BatchBacklog, DeliveryTracker, Lane, LaneArrival};
 use crate::table::LaneIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use twinroute_journal::{Entry, NewEvent};
+use twinroute_journal::{JournalEntry, NewEvent};
 use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
 
@@ -22,7 +22,7 @@ pub(super) struct MatchedBatch {
 pub(super) struct LaneDeliveries {
     pub(super) lane: Arc<Lane>,
     /// In the order of their sequences.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<JournalEntry>,
 }
 
 impl MatchedBatch {
@@ -39,14 +39,15 @@ impl MatchedBatch {
     }
 
     /// Adds an event for some of the lanes there are.
-    pub(super) fn add(&mut self, event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
+    pub(super) fn add(&mut self, mut event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
         // Where the journal is in memory no lane has a number, and nothing is allocated here.
         let number = |lane: &LaneIndex| all[*lane as usize].number;
         self.lane_counts.push(own.len());
         self.lanes.extend_from_slice(own);
+        event.detach();
         self.events.push(NewEvent {
             twin: TwinKey::of(&event).stable_hash(),
-            event: event.detached(),
+            event,
             lanes: own.iter().filter_map(number).collect(),
         });
     }
@@ -102,7 +103,12 @@ impl MatchedBatch {
     }
 
     /// Gives every lane its events.
-    pub(super) fn push(&self, all: &[Arc<Lane>], entries: Vec<Entry>, arrival: &LaneArrival) {
+    pub(super) fn push(
+        &self,
+        all: &[Arc<Lane>],
+        entries: Vec<JournalEntry>,
+        arrival: &LaneArrival,
+    ) {
         if let [_] = &*entries {
             for lane in &self.lanes {
                 all[*lane as usize].push(&entries, arrival);
@@ -115,8 +121,12 @@ impl MatchedBatch {
     }
 
     /// Sorts the deliveries by lane.
-    pub(super) fn by_lane(&self, all: &[Arc<Lane>], entries: Vec<Entry>) -> Vec<LaneDeliveries> {
-        let mut sorted: BTreeMap<LaneIndex, Vec<Entry>> = BTreeMap::new();
+    pub(super) fn by_lane(
+        &self,
+        all: &[Arc<Lane>],
+        entries: Vec<JournalEntry>,
+    ) -> Vec<LaneDeliveries> {
+        let mut sorted: BTreeMap<LaneIndex, Vec<JournalEntry>> = BTreeMap::new();
         let mut rest = &*self.lanes;
         for (entry, count) in entries.into_iter().zip(&self.lane_counts) {
             let (own, others) = rest.split_at(*count);

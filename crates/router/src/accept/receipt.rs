@@ -101,9 +101,9 @@ impl BatchReceipt {
     }
 
     /// The batch is as safe as the journal makes it.
-    pub(super) fn accepted(mut self) {
+    pub(super) fn accepted(&mut self) {
         self.count();
-        if let Some(claim) = self.claim {
+        if let Some(claim) = self.claim.take() {
             claim.accept();
         }
     }

@@ -16,7 +16,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_journal::{Disk, Full, Gauge, Health, Journal, Usage};
+use twinroute_journal::{
+    DiskJournal, Journal, JournalFull, JournalHealth, JournalUsage, UsageGauge,
+};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.
@@ -27,9 +29,9 @@ const SPARE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct RoomMaker {
     live: Arc<LiveTable>,
     /// What the journal has.
-    pub(crate) gauge: Gauge,
+    pub(crate) gauge: UsageGauge,
     /// The journal on disk, where it is.
-    pub(crate) disk: Option<Disk>,
+    pub(crate) disk: Option<DiskJournal>,
     turn: Mutex<Option<ExhaustedJournal>>,
     relieved_at: std::sync::Mutex<Option<Instant>>,
 }
@@ -56,7 +58,7 @@ pub(crate) struct ExhaustedJournal {
 }
 
 impl ExhaustedJournal {
-    fn holds(&self, usage: Usage) -> bool {
+    fn holds(&self, usage: JournalUsage) -> bool {
         self.bytes_released == usage.bytes_released && self.at.elapsed() < ASK_AGAIN
     }
 }
@@ -97,7 +99,7 @@ impl RoomMaker {
     /// not yet written comes first: nothing is discarded while that gives room.
     ///
     /// Dropping the future is harmless: what it has discarded was to make room that is still there.
-    pub(crate) async fn make_room(&self, full: &Full, turn: &mut RoomTurn<'_>) -> bool {
+    pub(crate) async fn make_room(&self, full: &JournalFull, turn: &mut RoomTurn<'_>) -> bool {
         let bytes_new = full.bytes_new;
         if bytes_new > full.bytes_max {
             return false;
@@ -187,7 +189,7 @@ impl RoomMaker {
     /// refused for all endpoints until somebody makes room.
     pub(crate) fn full_disk_warning(&self) -> Option<String> {
         let disk = self.disk.as_ref()?;
-        let Health::Full(reason) = disk.health() else {
+        let JournalHealth::Full(reason) = disk.health() else {
             return None;
         };
         let holdings = disk.holdings().into_iter();
@@ -224,7 +226,7 @@ pub(crate) fn share(bytes_max: u64, endpoints: usize) -> u64 {
 }
 
 /// Has a journal on disk take note of what was settled.
-async fn flushed(disk: Option<&Disk>) -> bool {
+async fn flushed(disk: Option<&DiskJournal>) -> bool {
     match disk {
         None => true,
         Some(disk) => disk.flush().await.is_ok(),
@@ -237,12 +239,12 @@ fn kept_bytes(instances: &[InstanceStatus]) -> u64 {
 }
 
 /// What does not fit.
-fn lacking(usage: Usage, bytes_new: u64) -> u64 {
+fn lacking(usage: JournalUsage, bytes_new: u64) -> u64 {
     (usage.bytes + bytes_new).saturating_sub(usage.bytes_max)
 }
 
 /// As [`Lane::room_taken`], in bytes of the journal on disk, which are a bit more than those of events.
-fn rooms_on_disk(disk: &Disk, lanes: &[Arc<Lane>]) -> Vec<LaneRoom> {
+fn rooms_on_disk(disk: &DiskJournal, lanes: &[Arc<Lane>]) -> Vec<LaneRoom> {
     let holdings = disk.holdings().into_iter();
     let by_number: HashMap<_, u64> = holdings.map(|held| (held.lane, held.bytes)).collect();
     let of = |lane: &Arc<Lane>| LaneRoom {

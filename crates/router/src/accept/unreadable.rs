@@ -20,7 +20,7 @@ use super::appender::durable;
 use super::matched_batch::MatchedBatch;
 use super::receipt::BatchReceipt;
 use crate::delivery::{self, LaneArrival};
-use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
+use crate::sink::{BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink};
 use crate::status::{EndpointStatus, InstanceStatus};
 use crate::unreadable_endpoint::{ENDPOINT, ENDPOINT_TYPE};
 use crate::user_code::UserSink;
@@ -170,9 +170,9 @@ impl UnreadableKeeper {
         for event in events {
             matched.add(event, &[0], &lanes);
         }
-        let (level, receipt) = (AckLevel::Durable, BatchReceipt::default());
+        let (level, mut receipt) = (AckLevel::Durable, BatchReceipt::default());
         let appender = &acceptor.appender;
-        let appended = appender.append(&lanes, matched, level, arrival, receipt);
+        let appended = appender.append(&lanes, matched, level, arrival, &mut receipt);
         match appended.await? {
             Some(on_disk) => durable(on_disk).await,
             None => Ok(()),
@@ -234,7 +234,7 @@ impl SecondReader {
             let first = received.unreadable.first();
             let reason =
                 first.map_or_else(|| "it is empty".to_owned(), |part| part.reason.to_string());
-            return Outcome::Reject(Reason::new(UNREADABLE, reason));
+            return Outcome::Reject(FailureReason::new(UNREADABLE, reason));
         }
         let Some(acceptor) = self.acceptor.get().and_then(Weak::upgrade) else {
             return unavailable("the router does not run yet, or no more");
@@ -261,10 +261,10 @@ impl SecondReader {
         match accepted {
             Ok(()) => Outcome::Delivered,
             Err(error @ AcceptError::UnknownInstance { .. }) => {
-                Outcome::Reject(Reason::new("unknown-instance", error.to_string()))
+                Outcome::Reject(FailureReason::new("unknown-instance", error.to_string()))
             }
             Err(error @ AcceptError::TooLarge { .. }) => {
-                Outcome::Reject(Reason::new(UNREADABLE, error.to_string()))
+                Outcome::Reject(FailureReason::new(UNREADABLE, error.to_string()))
             }
             Err(error) => unavailable(&error.to_string()),
         }
@@ -275,7 +275,7 @@ fn unavailable(why: &str) -> Outcome {
     Outcome::Unavailable(EndpointFault {
         kind: FaultKind::Throttled,
         after: Some(RETRY_AFTER),
-        reason: Reason::new("not-accepted", why),
+        reason: FailureReason::new("not-accepted", why),
     })
 }
 

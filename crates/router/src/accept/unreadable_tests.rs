@@ -4,8 +4,8 @@ use crate::dead_letters::{DeadLetterPage, DeadLetterQuery};
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::router::dead_letter_tests::ended;
 use crate::router::tests::Script;
-use twinroute_journal::sim::{Leaves, Sim};
-use twinroute_journal::{Disk, Settings};
+use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
+use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
@@ -23,18 +23,18 @@ fn without_subject(id: usize) -> String {
 }
 
 /// A router that sends everything to `sink`.
-fn router(sim: Option<&Sim>, sink: &Script, settings: UnreadableSettings) -> Router {
+fn router(sim: Option<&SimulatedDisk>, sink: &Script, settings: UnreadableSettings) -> Router {
     let mut builder = Router::builder()
         .unreadable(settings)
         .sink("only", sink.clone())
         .route("all", "only", "true");
     if let Some(sim) = sim {
-        let settings = Settings {
+        let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
-            ..Settings::default()
+            ..JournalSettings::default()
         };
-        let opened = Disk::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock));
+        let opened = DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock));
         let (disk, recovered) = opened.unwrap();
         builder = builder.journal_on_disk(disk, recovered);
     }
@@ -152,7 +152,7 @@ async fn what_is_still_unreadable_stays_and_what_can_be_read_is_accepted() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_above_a_limit_is_accepted_by_a_replay_once_the_limit_is_raised() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let tight = UnreadableSettings {
         limits: Limits {
             event_bytes_max: 20,
@@ -191,7 +191,7 @@ async fn an_event_above_a_limit_is_accepted_by_a_replay_once_the_limit_is_raised
 
 #[tokio::test(start_paused = true)]
 async fn it_is_on_disk_before_the_answer_wherever_the_power_goes() {
-    let sim = Sim::default();
+    let sim = SimulatedDisk::default();
     let sink = Script::default();
     let before = router(Some(&sim), &sink, UnreadableSettings::default());
     for id in 0..3 {
@@ -202,7 +202,7 @@ async fn it_is_on_disk_before_the_answer_wherever_the_power_goes() {
         // Right after the answer: whether it is a dead letter yet is not on disk.
         let crashed = sim.fork();
         crashed.power_off();
-        crashed.power_on(Leaves::Nothing);
+        crashed.power_on(PowerLossRemains::Nothing);
         let router = router(Some(&crashed), &sink, UnreadableSettings::default());
         let status = self::kept(&router).await;
         assert_eq!(

@@ -6,7 +6,7 @@ use crate::sink::{EndpointFault, Outcome};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::{Disk, Unreadable};
+use twinroute_journal::{DiskJournal, UnreadableEvent};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What the loop is to do next.
@@ -42,7 +42,7 @@ pub(super) struct DeadLetterUpload {
     pub(super) dead: KeptDeadLetter,
     pub(super) store: UserStore,
     /// Where the event is read from, if it is not in memory.
-    pub(super) disk: Option<Disk>,
+    pub(super) disk: Option<DiskJournal>,
     pub(super) instance: InstanceName,
     pub(super) endpoint: EndpointName,
     pub(super) epoch: u64,
@@ -51,6 +51,6 @@ pub(super) struct DeadLetterUpload {
 /// How that went.
 pub(super) enum UploadOutcome {
     Done,
-    Unreadable(Unreadable),
+    Unreadable(UnreadableEvent),
     Failed(EndpointFault),
 }

@@ -4,8 +4,8 @@ use crate::sink::FaultKind;
 use metrics::{Counter, SharedString, counter};
 use std::cell::OnceCell;
 use std::sync::Arc;
-use twinroute_journal::ledger::{Discard, Ledger};
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_journal::ledger::{DiscardReason, Ledger};
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// The counters of a lane. They are registered with its first delivery: each costs memory, and of thousands
@@ -23,7 +23,7 @@ pub(super) struct RegisteredCounters {
     pub(super) replayed: Counter,
     pub(super) delivered: Counter,
     pub(super) dead_lettered: Counter,
-    pub(super) discarded: [Counter; Discard::ALL.len()],
+    pub(super) discarded: [Counter; DiscardReason::ALL.len()],
     pub(super) deaths: [Counter; DeadLetterReason::ALL.len()],
     pub(super) faults: [Counter; FaultKind::ALL.len()],
     pub(super) store_faults: Counter,
@@ -53,7 +53,7 @@ impl LaneCounters {
         counters.replayed.increment(ledger.replayed);
         counters.delivered.increment(ledger.delivered);
         counters.dead_lettered.increment(ledger.dead_lettered);
-        for reason in Discard::ALL {
+        for reason in DiscardReason::ALL {
             counters.discarded[reason as usize].increment(ledger.discarded(reason));
         }
     }
@@ -76,7 +76,7 @@ impl RegisteredCounters {
             replayed: delivery("replayed"),
             delivered: delivery("delivered"),
             dead_lettered: delivery("dead_lettered"),
-            discarded: Discard::ALL
+            discarded: DiscardReason::ALL
                 .map(|reason| by("twinroute_discarded_total", "reason", reason.as_str())),
             deaths: DeadLetterReason::ALL
                 .map(|reason| by("twinroute_dead_letters_total", "reason", reason.as_str())),

@@ -9,26 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use twinroute_journal::ledger::{Fate, Ledger};
-use twinroute_journal::{Disk, LaneNumber, LaneState, PendingDelivery, RecoveredLane, Unreadable};
+use twinroute_journal::ledger::{DeliverySettlement, Ledger};
+use twinroute_journal::{
+    DiskJournal, LaneId, LaneState, PendingDelivery, RecoveredLane, UnreadableEvent,
+};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::Event;
 
 /// A lane's place in the journal on disk.
 pub(crate) struct LaneJournal {
-    disk: Disk,
-    number: LaneNumber,
-    settled: Vec<(u64, Fate)>,
+    disk: DiskJournal,
+    number: LaneId,
+    settled: Vec<(u64, DeliverySettlement)>,
 }
 
 /// Reads one event back without blocking.
-pub(super) async fn read_one(disk: Disk, sequence: u64) -> Result<Event, Unreadable> {
+pub(super) async fn read_one(disk: DiskJournal, sequence: u64) -> Result<Event, UnreadableEvent> {
     let read = spawn_blocking(move || disk.read(&[sequence]).pop());
     read.await
         .ok()
         .flatten()
-        .unwrap_or(Err(Unreadable::Damaged))
+        .unwrap_or(Err(UnreadableEvent::Damaged))
 }
 
 /// What a lane begins with.
@@ -57,14 +59,14 @@ impl LaneOrigin {
     }
 
     /// Where its events are read back from.
-    pub(crate) fn disk(&self) -> Option<Disk> {
+    pub(crate) fn disk(&self) -> Option<DiskJournal> {
         self.journal.as_ref().map(|journal| journal.disk.clone())
     }
 
     /// A lane whose deliveries outlive the process.
     pub(crate) fn durable(
-        disk: Disk,
-        number: LaneNumber,
+        disk: DiskJournal,
+        number: LaneId,
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLane>,
     ) -> Self {
@@ -85,17 +87,17 @@ impl LaneOrigin {
 }
 
 impl LaneJournal {
-    pub(crate) fn number(&self) -> LaneNumber {
+    pub(crate) fn number(&self) -> LaneId {
         self.number
     }
 
     /// To read events back from.
-    pub(super) fn disk(&self) -> &Disk {
+    pub(super) fn disk(&self) -> &DiskJournal {
         &self.disk
     }
 
-    pub(super) fn settle(&mut self, sequence: u64, fate: Fate) {
-        self.settled.push((sequence, fate));
+    pub(super) fn settle(&mut self, sequence: u64, settlement: DeliverySettlement) {
+        self.settled.push((sequence, settlement));
     }
 
     pub(super) fn attempt(&self, sequence: u64, attempts: u32, due: Timestamp) {

@@ -3,7 +3,7 @@
 //! A held lane takes deliveries into its queue within its limits, and nobody's time to live runs. When its
 //! endpoint is ready it goes on with what waits.
 
-use crate::sink::{BatchLimits, Delivery, EndpointFault, FaultKind, Outcome, Reason, Sink};
+use crate::sink::{BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use twinroute_model::endpoint::{Destination, Endpoint, ProvisioningState};
 
@@ -108,7 +108,7 @@ impl Sink for HeldSink {
         let fault = EndpointFault {
             kind: FaultKind::Unsupported,
             after: None,
-            reason: Reason::new("held", "the endpoint is not ready to be sent to"),
+            reason: FailureReason::new("held", "the endpoint is not ready to be sent to"),
         };
         ready(vec![Outcome::Unavailable(fault); batch.len()]).boxed()
     }

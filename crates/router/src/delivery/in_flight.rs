@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::Disk;
+use twinroute_journal::DiskJournal;
 
 /// A batch on its way.
 pub(super) struct InFlightBatch {
@@ -16,7 +16,7 @@ pub(super) struct InFlightBatch {
     pub(super) batch: Vec<QueuedDelivery>,
     pub(super) deadline: Duration,
     /// Where events that are not in memory are read from.
-    pub(super) disk: Option<Disk>,
+    pub(super) disk: Option<DiskJournal>,
     pub(super) begun: Instant,
     /// Batches in flight when it was sent, itself included.
     pub(super) in_flight_then: usize,

@@ -47,8 +47,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
-use twinroute_journal::ledger::{Discard, Ledger};
-use twinroute_journal::{Disk, Entry, LaneNumber, Unreadable};
+use twinroute_journal::ledger::{DiscardReason, Ledger};
+use twinroute_journal::{DiskJournal, JournalEntry, LaneId, UnreadableEvent};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -69,7 +69,7 @@ pub(crate) struct Lane {
     pub(crate) instance: InstanceName,
     pub(crate) name: EndpointName,
     /// Its number in the journal on disk.
-    pub(crate) number: Option<LaneNumber>,
+    pub(crate) number: Option<LaneId>,
     state: Mutex<LaneCore>,
     /// Whether events for it are to be refused; it is at its cap and its settings say so.
     refusing: Arc<AtomicBool>,
@@ -78,7 +78,7 @@ pub(crate) struct Lane {
     /// Tells them that they need not any more.
     caught_up: Notify,
     /// Where dead letters are read from; nowhere when the journal is in memory.
-    disk: Option<Disk>,
+    disk: Option<DiskJournal>,
     wake: Notify,
     /// Tells whoever waits for the lane to be empty that it may be.
     settled: Notify,
@@ -183,18 +183,8 @@ impl Lane {
     }
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
-    pub(crate) fn push(&self, deliveries: &[Entry], arrival: &LaneArrival) {
-        let mut wake = false;
-        {
-            let mut state = self.lock();
-            let dead_before = state.dead_count();
-            for entry in deliveries {
-                wake |= state.offer(entry, arrival);
-            }
-            wake |= state.dead_count() > dead_before;
-            state.hand_over();
-        }
-        if wake {
+    pub(crate) fn push(&self, deliveries: &[JournalEntry], arrival: &LaneArrival) {
+        if self.lock().offer(deliveries, arrival) {
             self.wake.notify_one();
         }
     }
@@ -212,15 +202,19 @@ impl Lane {
     /// It does not end at once when it is empty: a batch that was matched against the table before may
     /// still be on its way here. Nor does it while it has dead letters.
     pub(crate) fn retire(&self, deadline: Instant) {
-        self.end(Instant::now() + LATECOMERS, deadline, Discard::Removed);
+        self.end(
+            Instant::now() + LATECOMERS,
+            deadline,
+            DiscardReason::Removed,
+        );
     }
 
     /// As [`Self::retire`], because the process stops.
     pub(crate) fn stop(&self, deadline: Instant) {
-        self.end(Instant::now(), deadline, Discard::Stopped);
+        self.end(Instant::now(), deadline, DiscardReason::Stopped);
     }
 
-    fn end(&self, not_before: Instant, deadline: Instant, reason: Discard) {
+    fn end(&self, not_before: Instant, deadline: Instant, reason: DiscardReason) {
         self.lock().retire(LaneRetirement {
             not_before,
             deadline,
@@ -339,14 +333,14 @@ impl Lane {
         &self,
         sequence: u64,
         dead: &KeptDeadLetter,
-    ) -> Result<Arc<Event>, Unreadable> {
+    ) -> Result<Arc<Event>, UnreadableEvent> {
         match (&dead.event, self.disk.clone()) {
             (Some(held), _) => Ok(Arc::clone(held.event())),
             (None, Some(disk)) => {
                 let read = read_one(disk, sequence).await;
                 read.map(Arc::new)
             }
-            (None, None) => Err(Unreadable::Settled),
+            (None, None) => Err(UnreadableEvent::Settled),
         }
     }
 

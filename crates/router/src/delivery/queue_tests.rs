@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::time::Duration;
-use twinroute_journal::{Memory, NewEvent};
+use twinroute_journal::{MemoryJournal, NewEvent};
 use twinroute_model::event::{Limits, Parts};
 
 const ROOM: BatchRoom = BatchRoom {
@@ -16,13 +16,13 @@ const CAPS: QueueCaps = QueueCaps {
 
 struct Bench {
     queue: LaneQueue,
-    journal: Memory,
+    journal: MemoryJournal,
     now: Instant,
 }
 
 impl Bench {
     fn new(ordering: Ordering) -> Self {
-        let journal = Memory::new(1 << 30);
+        let journal = MemoryJournal::new(1 << 30);
         Self {
             queue: LaneQueue::new(ordering),
             journal,

@@ -7,14 +7,14 @@ use super::action::{
 use super::durable::read_one;
 use super::in_flight::InFlightBatch;
 use super::queued_delivery::QueuedDelivery;
-use crate::sink::{EndpointFault, FaultKind, Letter, Reason};
+use crate::sink::{DeadLetterDocument, EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
-use twinroute_journal::{HeldEvent, Unreadable};
+use twinroute_journal::{HeldEvent, UnreadableEvent};
 
 /// Starts the loop. It ends when the lane was retired and is empty, and tells `ended`.
 pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
@@ -134,7 +134,7 @@ fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
     EndpointFault {
         kind: FaultKind::Unreachable,
         after: None,
-        reason: Reason::new(code, detail),
+        reason: FailureReason::new(code, detail),
     }
 }
 
@@ -160,11 +160,11 @@ async fn store(upload: Box<DeadLetterUpload>) -> CompletedAction {
         (None, None) => {
             return CompletedAction::DeadLetterUpload(
                 upload,
-                UploadOutcome::Unreadable(Unreadable::Settled),
+                UploadOutcome::Unreadable(UnreadableEvent::Settled),
             );
         }
     };
-    let letter = Letter {
+    let letter = DeadLetterDocument {
         instance: &upload.instance,
         endpoint: &upload.endpoint,
         event: &event,

@@ -12,7 +12,7 @@ use rapidhash::v3::rapidhash_v3;
 use std::collections::HashMap;
 use twinroute_filter::Filter;
 use twinroute_filter::anchor::{Anchor, Atom, Field, Test};
-use twinroute_filter::eval::Scope;
+use twinroute_filter::eval::EventScope;
 
 /// The position of a route in its table.
 pub(crate) type RouteNumber = u32;
@@ -97,7 +97,7 @@ impl RouteIndex {
     }
 
     /// Collects the routes that the event could match, each once, in ascending order.
-    pub(crate) fn candidates(&self, scope: &Scope<'_>, found: &mut Vec<RouteNumber>) {
+    pub(crate) fn candidates(&self, scope: &EventScope<'_>, found: &mut Vec<RouteNumber>) {
         found.clear();
         found.extend_from_slice(&self.always);
         for (field, index) in &self.fields {

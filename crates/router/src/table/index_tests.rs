@@ -74,7 +74,7 @@ fn the_index_finds_what_a_walk_over_all_filters_finds() {
             .map(|filter| fields.compile(filter.expr()))
             .collect();
         for event in &events {
-            let scope = Scope::new(&fields, event);
+            let scope = EventScope::new(&fields, event);
             index.candidates(&scope, &mut candidates);
             assert!(candidates.is_sorted_by(|left, right| left < right));
             for (number, program) in programs.iter().enumerate() {
@@ -103,6 +103,6 @@ fn routes_that_require_something_else_are_not_looked_at() {
         .unwrap();
     let event = event.build(&Limits::default()).unwrap();
     let mut candidates = Vec::new();
-    index.candidates(&Scope::new(&fields, &event), &mut candidates);
+    index.candidates(&EventScope::new(&fields, &event), &mut candidates);
     assert_eq!(candidates, [7]);
 }

@@ -18,7 +18,8 @@ use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
-use std::collections::{BTreeMap, HashMap};
+use rapidhash::RapidHashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -338,7 +339,7 @@ type InstanceLanes = (InstanceName, Vec<Arc<Lane>>, Vec<PlannedRoute>);
 fn compile(
     instances: Vec<InstanceLanes>,
     old: &RoutingTable,
-) -> HashMap<InstanceName, Arc<CompiledInstance>> {
+) -> RapidHashMap<InstanceName, Arc<CompiledInstance>> {
     let compile = |(name, lanes, routes): InstanceLanes| {
         let before = old.instances.get(&name);
         let compiled = match before.filter(|before| before.is(&lanes, &routes)) {

@@ -5,18 +5,18 @@ use crate::delivery::durable::LaneOrigin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_journal::{Disk, Recovered, RecoveredLane};
+use twinroute_journal::{DiskJournal, RecoveredJournal, RecoveredLane};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 
 /// The journal on disk, and what it gave back for lanes that do not run yet.
 pub(crate) struct RecoveredLanes {
-    disk: Disk,
+    disk: DiskJournal,
     recovered: BTreeMap<LaneKey, RecoveredLane>,
 }
 
 impl RecoveredLanes {
-    pub(crate) fn new(disk: Disk, recovered: Recovered) -> Self {
+    pub(crate) fn new(disk: DiskJournal, recovered: RecoveredJournal) -> Self {
         let named = recovered.lanes.into_iter().filter_map(|lane| {
             if lane.name.is_none() && !lane.pending.is_empty() {
                 tracing::error!(

@@ -3,10 +3,10 @@
 use super::index::{RouteIndex, RouteNumber};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute};
 use crate::delivery::Lane;
-use std::collections::HashMap;
+use rapidhash::RapidHashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use twinroute_filter::eval::{Fields, Program, Scope};
+use twinroute_filter::eval::{EventScope, Fields, Program};
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
 
@@ -17,7 +17,7 @@ pub(crate) struct RoutingTable {
     pub(crate) hash: String,
     pub(crate) since: String,
     pub(crate) warnings: Vec<String>,
-    pub(crate) instances: HashMap<InstanceName, Arc<CompiledInstance>>,
+    pub(crate) instances: RapidHashMap<InstanceName, Arc<CompiledInstance>>,
 }
 
 impl RoutingTable {
@@ -55,6 +55,18 @@ pub(crate) struct MatchScratch {
     matched: Vec<RouteNumber>,
 }
 
+impl MatchScratch {
+    /// For a batch of so many events, of which most match a few routes.
+    pub(crate) fn with_capacity(events: usize) -> Self {
+        const ROUTES: usize = 4;
+        Self {
+            candidates: Vec::with_capacity(ROUTES),
+            lanes: Vec::with_capacity(ROUTES),
+            matched: Vec::with_capacity(events),
+        }
+    }
+}
+
 impl CompiledInstance {
     pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<PlannedRoute>) -> Self {
         let filters = routes.iter().map(|route| &route.route.definition.filter);
@@ -87,7 +99,7 @@ impl CompiledInstance {
 
     /// The routes that match, in the table's order; counts nothing.
     pub(crate) fn matching_routes(&self, event: &Event) -> Vec<&CompiledRoute> {
-        let scope = Scope::new(&self.fields, event);
+        let scope = EventScope::new(&self.fields, event);
         let mut candidates = Vec::new();
         self.index.candidates(&scope, &mut candidates);
         let matching = candidates
@@ -100,7 +112,7 @@ impl CompiledInstance {
     /// Matches one event: leaves its lanes in `scratch`, each once, and notes the routes.
     pub(crate) fn matches(&self, event: &Event, scratch: &mut MatchScratch) {
         scratch.lanes.clear();
-        let scope = Scope::new(&self.fields, event);
+        let scope = EventScope::new(&self.fields, event);
         self.index.candidates(&scope, &mut scratch.candidates);
         for number in &scratch.candidates {
             let matcher = &self.matchers[*number as usize];

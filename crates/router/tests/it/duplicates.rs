@@ -4,7 +4,7 @@ use super::slow_disk::SlowDisk;
 use super::{Script, begin, endpoint, events, outcomes};
 use std::time::Duration;
 use tokio::time::advance;
-use twinroute_journal::sim::Fault;
+use twinroute_journal::sim::DiskFault;
 use twinroute_model::event::{Limits, Parts};
 use twinroute_router::accept::AckLevel::{Delivered, Durable, Memory};
 use twinroute_router::accept::{AcceptError, Accepted};
@@ -156,7 +156,7 @@ async fn a_repeat_fails_with_the_first_and_both_may_come_again() {
     disk.hold(true);
     let first = begin(&router, [1], Durable).await;
     let repeat = begin(&router, [2, 1], Durable).await;
-    disk.sim.fail_after(0, Fault::NoRoom);
+    disk.sim.fail_after(0, DiskFault::NoRoom);
     disk.hold(false);
     let failed = first.await.unwrap().unwrap_err();
     assert!(matches!(failed, AcceptError::Journal { .. }), "{failed}");

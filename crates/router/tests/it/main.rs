@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use twinroute_model::event::{Event, Limits, Parts};
 use twinroute_router::accept::{AcceptError, Accepted, AckLevel};
-use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Reason, Sink};
+use twinroute_router::sink::{BatchLimits, Delivery, FailureReason, Outcome, Sink};
 use twinroute_router::status::EndpointStatus;
 use twinroute_router::{Outcomes, Router};
 
@@ -45,7 +45,7 @@ impl Script {
 
     fn rejecting(events: usize) -> Self {
         let script = Self::default();
-        let reject = Outcome::Reject(Reason::new("test", "as the script says"));
+        let reject = Outcome::Reject(FailureReason::new("test", "as the script says"));
         script.answers.lock().unwrap().extend(vec![reject; events]);
         script
     }

@@ -6,15 +6,15 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use twinroute_journal::sim::Sim;
+use twinroute_journal::sim::SimulatedDisk;
 use twinroute_journal::storage::Storage;
-use twinroute_journal::{Disk, Settings};
+use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
 use twinroute_router::{Builder, Router};
 
 #[derive(Clone, Default)]
 pub(crate) struct SlowDisk {
-    pub(crate) sim: Sim,
+    pub(crate) sim: SimulatedDisk,
     held: Arc<(Mutex<bool>, Condvar)>,
     /// Groups that are on disk, with what the manifest says behind each.
     groups: Arc<AtomicUsize>,
@@ -38,14 +38,15 @@ impl SlowDisk {
     }
 
     pub(crate) fn router(&self, sink: &Script) -> Builder {
-        let settings = Settings {
+        let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
             retry_delay: Duration::ZERO,
-            ..Settings::default()
+            ..JournalSettings::default()
         };
         let storage = Arc::new(self.clone());
-        let (disk, recovered) = Disk::open(settings, storage, Arc::new(SystemClock)).unwrap();
+        let (disk, recovered) =
+            DiskJournal::open(settings, storage, Arc::new(SystemClock)).unwrap();
         Router::builder()
             .journal_on_disk(disk, recovered)
             .sink("only", sink.clone())

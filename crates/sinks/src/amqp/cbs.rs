@@ -13,7 +13,7 @@ use fe2o3_amqp_types::messaging::{
 };
 use fe2o3_amqp_types::primitives::{SimpleValue, Timestamp as AmqpTimestamp, Value};
 use std::time::Duration;
-use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// How long a put-token may take. Source: "AMQP protocol guide": the service drops the connection
 /// then.
@@ -100,7 +100,7 @@ impl Cbs {
         // AMQP has no clock of the peer's to compare with: what is known of ours is said.
         put.map_err(|fault| match self.tokens.times(&fault, ends) {
             Some(times) => EndpointFault {
-                reason: Reason::new(
+                reason: FailureReason::new(
                     fault.reason.code.clone(),
                     status::bounded(&format!("{}; {times}", fault.reason.detail)),
                 ),

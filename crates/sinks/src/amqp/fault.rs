@@ -13,7 +13,7 @@ use fe2o3_amqp_types::primitives::Symbol;
 use fe2o3_amqp_types::sasl::SaslCode;
 use twinroute_outgoing::failure_text;
 use twinroute_outgoing::tunnel::TunnelError;
-use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// The fault behind a stream that could not be opened.
 pub(crate) fn dial_fault(error: &TunnelError) -> EndpointFault {
@@ -38,7 +38,7 @@ pub(crate) fn open_fault(error: &OpenError) -> EndpointFault {
                 _ => FaultKind::Unreachable,
             },
             after: None,
-            reason: Reason::new("sasl", sasl_text(code)),
+            reason: FailureReason::new("sasl", sasl_text(code)),
         },
         OpenError::RemoteClosedWithError(error) => error_fault(error),
         OpenError::NotImplemented(_) => {

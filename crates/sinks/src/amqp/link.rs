@@ -23,7 +23,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
-use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// Transfers that may wait for the task.
 const COMMANDS_MAX: usize = 64;
@@ -211,7 +211,7 @@ fn both(before: EndpointFault, fault: &EndpointFault, index: usize) -> EndpointF
         [1 - index.min(1), index].map(|at| link_state::slot(at).as_str());
     let detail = format!("{first_slot}: {said}; {second_slot}: {second}");
     EndpointFault {
-        reason: Reason::new(before.reason.code.clone(), status::bounded(&detail)),
+        reason: FailureReason::new(before.reason.code.clone(), status::bounded(&detail)),
         ..before
     }
 }

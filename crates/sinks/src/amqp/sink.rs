@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use twinroute_router::sink::{
-    BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink,
+    BatchLimits, CredentialState, Delivery, EndpointFault, FailureReason, Outcome, Sink,
 };
 
 /// Events of a lane's batch. Spread over 32 keys it still fills transfers.
@@ -237,7 +237,10 @@ fn outcome_of(answer: Answer) -> Outcome {
         Answer::Outcome(AmqpOutcome::Modified(Modified {
             undeliverable_here: Some(true),
             ..
-        })) => Outcome::Reject(Reason::new("undeliverable-here", "modified by the broker")),
+        })) => Outcome::Reject(FailureReason::new(
+            "undeliverable-here",
+            "modified by the broker",
+        )),
         Answer::Outcome(AmqpOutcome::Released(_)) => retry("released"),
         Answer::Outcome(_) => retry("modified"),
         Answer::TooLarge(sizes) => Outcome::Reject(too_large_reason(sizes)),
@@ -246,27 +249,27 @@ fn outcome_of(answer: Answer) -> Outcome {
     }
 }
 
-fn too_large_reason(sizes: Option<MessageSizes>) -> Reason {
+fn too_large_reason(sizes: Option<MessageSizes>) -> FailureReason {
     let detail = match sizes {
         Some(MessageSizes { bytes, bytes_max }) => {
             format!("{bytes} bytes encoded, and the link's max-message-size is {bytes_max}")
         }
         None => "larger than the broker's own limit".to_owned(),
     };
-    Reason::new(status::PAYLOAD_TOO_LARGE, detail)
+    FailureReason::new(status::PAYLOAD_TOO_LARGE, detail)
 }
 
 fn retry(code: &'static str) -> Outcome {
     Outcome::Retry {
         after: None,
-        reason: Reason::new(code, "given back by the broker"),
+        reason: FailureReason::new(code, "given back by the broker"),
     }
 }
 
 fn not_isolated() -> Outcome {
     Outcome::Retry {
         after: None,
-        reason: Reason::new("batch-refused", "no time left to find the event at fault"),
+        reason: FailureReason::new("batch-refused", "no time left to find the event at fault"),
     }
 }
 

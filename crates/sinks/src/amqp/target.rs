@@ -7,7 +7,7 @@ use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::Credential;
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
 use twinroute_outgoing::Outgoing;
-use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// Why SASL PLAIN cannot be used.
 pub(crate) const PLAIN_NEEDS_KEY: &str = "amqp_auth = \"plain\" needs SharedAccessKeyName and SharedAccessKey, not a signature or an identity";
@@ -75,6 +75,6 @@ fn plain_needs_key() -> EndpointFault {
     EndpointFault {
         kind: FaultKind::Unsupported,
         after: None,
-        reason: Reason::new("plain-needs-key", PLAIN_NEEDS_KEY),
+        reason: FailureReason::new("plain-needs-key", PLAIN_NEEDS_KEY),
     }
 }

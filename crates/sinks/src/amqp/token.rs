@@ -10,7 +10,7 @@ use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::endpoint::Credential;
 use twinroute_model::sas;
 use twinroute_model::secret::Secret;
-use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// How long signatures live that are made here.
 const SIGNATURE_LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -155,7 +155,7 @@ fn ended(end: Timestamp) -> EndpointFault {
     EndpointFault {
         kind: FaultKind::Unauthorized,
         after: None,
-        reason: Reason::new(
+        reason: FailureReason::new(
             "sas-expired",
             format!(
                 "the SharedAccessSignature of the connection string ended at {}; put a new one there, or \
@@ -185,7 +185,7 @@ fn fault(error: &TokenError) -> EndpointFault {
     EndpointFault {
         kind,
         after: None,
-        reason: Reason::new("no-token", status::bounded(&error.to_string())),
+        reason: FailureReason::new("no-token", status::bounded(&error.to_string())),
     }
 }
 

@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use twinroute_model::clock::Timestamp;
 use twinroute_outgoing::tunnel::ByteStream;
-use twinroute_router::sink::{EndpointFault, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason};
 
 const PATH: &str = "/$servicebus/websocket";
 const SUBPROTOCOL: &str = "AMQPWSB10";
@@ -111,7 +111,7 @@ fn handshake_fault(error: &tungstenite::Error, now: Timestamp) -> EndpointFault 
             EndpointFault {
                 // The longer of both: None is shorter than any.
                 after: retry_after(headers, now).max(fault.after),
-                reason: Reason::new(fault.reason.code.clone(), detail),
+                reason: FailureReason::new(fault.reason.code.clone(), detail),
                 ..fault
             }
         }

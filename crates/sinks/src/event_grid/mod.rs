@@ -46,7 +46,7 @@ use twinroute_model::secret::Secret;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
 use twinroute_outgoing::{Outgoing, failure_text};
 use twinroute_router::sink::{
-    BatchLimits, CredentialState, Delivery, EndpointFault, Outcome, Reason, Sink, Slot,
+    BatchLimits, CredentialState, Delivery, EndpointFault, FailureReason, Outcome, Sink, Slot,
 };
 
 /// Source: "Access keys and shared access signatures".
@@ -141,7 +141,7 @@ impl EventGrid {
         for (place, bytes) in requests.too_large() {
             let detail =
                 format!("{bytes} bytes encoded, and Event Grid accepts {BYTES_MAX} (1 MB)");
-            outcomes[place] = Outcome::Reject(Reason::new(PAYLOAD_TOO_LARGE, detail));
+            outcomes[place] = Outcome::Reject(FailureReason::new(PAYLOAD_TOO_LARGE, detail));
         }
         // Ranges still to be sent, the next one last.
         let mut open: Vec<Range<usize>> = requests.split().rev().collect();
@@ -152,7 +152,10 @@ impl EventGrid {
                 Answer::Delivered => Outcome::Delivered,
                 Answer::Refused(_) if many && Instant::now() >= deadline => Outcome::Retry {
                     after: None,
-                    reason: Reason::new("http-400", "no time left to find the event at fault"),
+                    reason: FailureReason::new(
+                        "http-400",
+                        "no time left to find the event at fault",
+                    ),
                 },
                 Answer::Refused(_) if many => {
                     let middle = range.start + range.len() / 2;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use twinroute_model::clock::Clock;
 use twinroute_outgoing::answer::read_error;
-use twinroute_router::sink::{EndpointFault, FaultKind, Reason};
+use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// What an answer means for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) enum Answer {
     /// Event Grid has all of it.
     Delivered,
     /// Some event in it is not taken.
-    Refused(Reason),
+    Refused(FailureReason),
     /// Event Grid takes nothing just now.
     Unavailable(EndpointFault),
 }
@@ -40,8 +40,8 @@ fn answer(status: u16, after: Option<Duration>, detail: &str) -> Answer {
     let code = Cow::Owned(format!("http-{status}"));
     let kind = match status {
         200..=204 => return Answer::Delivered,
-        400 | 422 => return Answer::Refused(Reason::new(code, detail)),
-        413 => return Answer::Refused(Reason::new(PAYLOAD_TOO_LARGE, detail)),
+        400 | 422 => return Answer::Refused(FailureReason::new(code, detail)),
+        413 => return Answer::Refused(FailureReason::new(PAYLOAD_TOO_LARGE, detail)),
         401 | 403 => FaultKind::Unauthorized,
         404 | 410 => FaultKind::Gone,
         429 | 503 => FaultKind::Throttled,
@@ -50,7 +50,7 @@ fn answer(status: u16, after: Option<Duration>, detail: &str) -> Answer {
     Answer::Unavailable(EndpointFault {
         kind,
         after,
-        reason: Reason::new(code, detail),
+        reason: FailureReason::new(code, detail),
     })
 }
 

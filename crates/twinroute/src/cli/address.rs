@@ -5,7 +5,7 @@ use reqwest::Url;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use twinroute_admin::client::{Client, InvalidClient};
+use twinroute_admin::client::{AdminClient, InvalidClient};
 use twinroute_listen::Address;
 use twinroute_model::pasted;
 
@@ -82,10 +82,10 @@ impl ServerAddress {
     ///
     /// # Errors
     /// When it is an `https://` URL, or has a path.
-    pub(super) fn plain_client(&self) -> Result<Client, InvalidClient> {
+    pub(super) fn plain_client(&self) -> Result<AdminClient, InvalidClient> {
         match self {
-            Self::Url(url) => Client::http(url.as_str()),
-            Self::Unix(path) => Ok(Client::plain(Address::Unix(path.clone()))),
+            Self::Url(url) => AdminClient::http(url.as_str()),
+            Self::Unix(path) => Ok(AdminClient::plain(Address::Unix(path.clone()))),
         }
     }
 

@@ -15,7 +15,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_admin::client::{self, Answer, Client};
+use twinroute_admin::client::{self, AdminAnswer, AdminClient};
 use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
@@ -99,7 +99,7 @@ impl Whom {
         options
     }
 
-    fn client(&self) -> anyhow::Result<Client> {
+    fn client(&self) -> anyhow::Result<AdminClient> {
         // A variable that is set to nothing is none.
         let admin = match self.admin.trim() {
             "" => DEFAULT,
@@ -117,7 +117,7 @@ impl Whom {
                 Some(certificate) => outgoing.with_client_certificate(certificate),
                 None => outgoing,
             };
-            Client::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
+            AdminClient::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
         } else {
             self.plain(&address, token.is_some())?
         };
@@ -127,7 +127,7 @@ impl Whom {
         }
     }
 
-    fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<Client> {
+    fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<AdminClient> {
         if let ServerAddress::Url(url) = address
             && shows_token
             && !is_local(url)
@@ -149,7 +149,7 @@ impl Whom {
         Ok(self.admin_token_file.as_ref().map(read).transpose()?)
     }
 
-    fn taken(&self, answer: Result<Answer, client::Error>) -> anyhow::Result<String> {
+    fn taken(&self, answer: Result<AdminAnswer, client::Error>) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {
             let admin = &self.admin;
             let error = anyhow::Error::new(error);
@@ -187,7 +187,7 @@ fn trust(file: &Path) -> anyhow::Result<Arc<ClientConfig>> {
 }
 
 /// The words of a refusal.
-fn refusal(answer: &Answer) -> String {
+fn refusal(answer: &AdminAnswer) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
     let message = json.as_ref().and_then(|json| {
         let message = &json["error"]["message"];

@@ -25,7 +25,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::ExitCode;
 use twinroute_audit::AuditError;
-use twinroute_journal::OpenError;
+use twinroute_journal::JournalOpenError;
 use twinroute_listen::BindError;
 use twinroute_management::StoreError;
 
@@ -67,7 +67,7 @@ impl ExitReason {
             if let Some(error) = cause.downcast_ref::<BindError>() {
                 return Some(Self::of_bind(error));
             }
-            if let Some(error) = cause.downcast_ref::<OpenError>() {
+            if let Some(error) = cause.downcast_ref::<JournalOpenError>() {
                 return Self::of_journal(error);
             }
             if let Some(error) = cause.downcast_ref::<StoreError>() {
@@ -97,10 +97,10 @@ impl ExitReason {
     }
 
     /// Nothing where the cause says more.
-    fn of_journal(error: &OpenError) -> Option<Self> {
+    fn of_journal(error: &JournalOpenError) -> Option<Self> {
         match error {
-            OpenError::Locked { .. } => Some(Self::InUse),
-            OpenError::Io { .. } => None,
+            JournalOpenError::Locked { .. } => Some(Self::InUse),
+            JournalOpenError::Io { .. } => None,
             _ => Some(Self::UnreadableData),
         }
     }
@@ -259,16 +259,16 @@ mod tests {
             step: "bind",
             source: ErrorKind::NotFound.into(),
         };
-        let locked = OpenError::Locked {
+        let locked = JournalOpenError::Locked {
             path: "/data".to_owned(),
             source: ErrorKind::WouldBlock.into(),
         };
-        let full = OpenError::Io {
+        let full = JournalOpenError::Io {
             path: "/data".to_owned(),
             step: "creation".to_owned(),
             source: ErrorKind::StorageFull.into(),
         };
-        let newer = OpenError::Newer {
+        let newer = JournalOpenError::Newer {
             segment: 1,
             offset: 0,
             version: 9,

@@ -4,7 +4,7 @@ use super::exit::ExitReason;
 use crate::auditing;
 use crate::cli::output;
 use crate::config::Loaded;
-use crate::serving;
+use crate::keys;
 use anyhow::Context as _;
 use clap::Subcommand;
 use std::io::{BufWriter, Write as _};
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use twinroute_audit::AuditedChange;
-use twinroute_journal::Sealing;
-use twinroute_journal::storage::Folder;
+use twinroute_journal::EventSealing;
+use twinroute_journal::storage::FolderStorage;
 use twinroute_model::clock::SystemClock;
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +61,8 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
                 let repair = AuditedChange::step("journal/repair", path.display().to_string());
                 audit.accept(&auditing::author(), &[repair])?;
             }
-            let folder = Folder::existing(path).with_context(|| path.display().to_string())?;
+            let folder =
+                FolderStorage::existing(path).with_context(|| path.display().to_string())?;
             // A repair goes on to its end when nobody reads about it any more.
             let mut out = output::PatientStream::new();
             twinroute_journal::repair(Arc::new(folder), Arc::new(SystemClock), &sealing, &mut out)?;
@@ -77,9 +78,9 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
 }
 
 /// What opens sealed events, if a configuration is named.
-fn sealing(folder: &Path, config: Option<&Path>) -> anyhow::Result<Sealing> {
+fn sealing(folder: &Path, config: Option<&Path>) -> anyhow::Result<EventSealing> {
     match config {
-        None => Ok(Sealing::Off),
-        Some(config) => serving::sealing(&Loaded::read(config)?, folder),
+        None => Ok(EventSealing::Off),
+        Some(config) => keys::sealing(&Loaded::read(config)?, folder),
     }
 }

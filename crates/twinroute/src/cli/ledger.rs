@@ -4,12 +4,12 @@ use super::ask::{self, Whom};
 use crate::cli::output;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use twinroute_admin::ledger::{Counts, Ledger};
+use twinroute_admin::ledger::{Counts, LedgerReport};
 
 /// Ends with a failure when the ledger does not add up.
 pub(super) async fn run(whom: &Whom, as_json: bool) -> anyhow::Result<ExitCode> {
     let answer = whom.get("/ledger?pretty").await?;
-    let ledger: Ledger = ask::read(&answer)?;
+    let ledger: LedgerReport = ask::read(&answer)?;
     if as_json {
         output::print(&answer)?;
     } else {
@@ -33,7 +33,7 @@ const COLUMNS: [&str; 8] = [
     "discarded",
 ];
 
-fn render(ledger: &Ledger) -> String {
+fn render(ledger: &LedgerReport) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         text.push_str(line.trim_end());

@@ -4,8 +4,9 @@ use super::exit;
 use crate::auditing;
 use crate::cli::output;
 use crate::config::Loaded;
+use crate::management;
+use crate::paths;
 use crate::rotation::{self, Rotated};
-use crate::serving;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::Value;
@@ -102,14 +103,14 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
 }
 
 fn export(loaded: &Loaded, secrets: ExportedSecrets) -> anyhow::Result<()> {
-    let store = serving::store_file(loaded);
+    let store = paths::store_file(loaded);
     if !store.exists() {
         bail!(
             "there is no store at {}: nothing has been put yet",
             store.display()
         );
     }
-    let management = serving::offline(loaded)?;
+    let management = management::offline(loaded)?;
     if secrets == ExportedSecrets::Revealed {
         let shown = AuditedChange::step("store/export-with-secrets", store.display().to_string());
         let audit = management.audit();
@@ -134,7 +135,7 @@ async fn import(
     existing: ExistingResources,
 ) -> anyhow::Result<ImportOutcome> {
     let document = document(file)?;
-    let management = serving::offline(loaded)?;
+    let management = management::offline(loaded)?;
     let imported = management
         .import(&document, existing, &auditing::author())
         .await;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use twinroute_admin::client::Client;
+use twinroute_admin::client::AdminClient;
 use twinroute_model::secret::Secret;
 
 const EVENTS: &str = r#"[{"id":"1","subject":"s","eventType":"t","eventTime":"2026-01-01T00:00:00Z",
@@ -114,7 +114,7 @@ fn events_come_in_over_https_with_a_token() {
     let daemon = Daemon::start(folder.path());
     let ca = folder.path().join("management/tls/ca.pem");
     let url = format!("https://{}", daemon.ingress);
-    let client = Client::https(&url, trust(&ca)).unwrap();
+    let client = AdminClient::https(&url, trust(&ca)).unwrap();
     let known = Secret::new("press-0123456789abcdef");
     let known = client.clone().with_token(&known).unwrap();
     let path = "/api/events?api-version=2018-01-01";

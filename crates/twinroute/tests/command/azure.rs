@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    Emulator, Faults, IdentitySettings, KeyVaultSettings, Settings, TlsPorts, VaultAnswer,
+    EmulatedKeyVaultSettings, Emulator, IdentitySettings, ScriptedFaults, Settings, TlsPorts,
+    VaultAnswer,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -149,7 +150,7 @@ fn a_key_vault_gives_what_the_management_api_does_not() {
             ..IdentitySettings::default()
         }),
         tls: Some(TlsPorts::new(other.path().join("tls"))),
-        key_vault: KeyVaultSettings {
+        key_vault: EmulatedKeyVaultSettings {
             secrets: vec![("our-grid-1--accessKey1".to_owned(), "vault-key".into())],
         },
         ..Settings::default()
@@ -190,7 +191,7 @@ fn a_key_vault_gives_what_the_management_api_does_not() {
     );
 
     let forbidden = VaultAnswer::Status(403, None);
-    emulator.faults().vault(forbidden, Faults::ALWAYS);
+    emulator.faults().vault(forbidden, ScriptedFaults::ALWAYS);
     reader.line("the key vault cannot be read");
     let started = Instant::now();
     loop {

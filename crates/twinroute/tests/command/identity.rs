@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    BlobSettings, BrokerSettings, Door, Emulator, Faults, HubSettings, IdentitySettings,
-    ManagedIdentitySettings, SendAnswer, Settings, TlsPorts, TokenAnswer, TopicSettings,
+    BlobSettings, BrokerSettings, Door, Emulator, HubSettings, IdentitySettings,
+    ManagedIdentitySettings, ScriptedFaults, SendAnswer, Settings, TlsPorts, TokenAnswer,
+    TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -90,7 +91,11 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
     let faults = emulator.faults();
     let container = emulator.container_tls_url("letters").unwrap();
     scene(folder.path(), emulator.amqp_tls_port().unwrap(), &container);
-    faults.tokens(Faults::ANY, TokenAnswer::Refuse, Faults::ALWAYS);
+    faults.tokens(
+        ScriptedFaults::ANY,
+        TokenAnswer::Refuse,
+        ScriptedFaults::ALWAYS,
+    );
     let machine = emulator.identity_address().unwrap();
     let daemon = Daemon::start_in(
         folder.path(),
@@ -112,7 +117,7 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
     // The first token is for somebody else; the namespace says so, and another one is asked for.
     let other = TokenAnswer::Audience("https://other.azure.net".to_owned());
     faults.tokens("https://servicebus.azure.net", other, 1);
-    faults.clear_tokens_of(Faults::ANY);
+    faults.clear_tokens_of(ScriptedFaults::ANY);
     until(&daemon, |of| {
         of["state"] == "healthy" && of["delivered"] == 3
     });

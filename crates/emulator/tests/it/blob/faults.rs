@@ -2,7 +2,7 @@
 
 use super::{BLOCK_BLOB, CONTAINER, END, Scene};
 use std::time::Duration;
-use twinroute_emulator::{BlobAnswer, Faults};
+use twinroute_emulator::{BlobAnswer, ScriptedFaults};
 
 #[tokio::test]
 async fn faults_are_answered_before_access_and_as_often_as_told() {
@@ -24,7 +24,7 @@ async fn faults_are_answered_before_access_and_as_often_as_told() {
     assert_eq!(put().await.refusal(), (404, "ContainerNotFound"));
     assert_eq!(put().await.status, 201);
 
-    faults.blobs(CONTAINER, BlobAnswer::busy(None), Faults::ALWAYS);
+    faults.blobs(CONTAINER, BlobAnswer::busy(None), ScriptedFaults::ALWAYS);
     for _ in 0..3 {
         let unsigned = scene.send("GET", CONTAINER, "", &[], "").await;
         assert_eq!(unsigned.refusal(), (503, "ServerBusy"));

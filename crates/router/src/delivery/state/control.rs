@@ -6,7 +6,7 @@ use crate::delivery::hold::HoldReason;
 use crate::delivery::setup::LaneSetup;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use twinroute_journal::ledger::Discard;
+use twinroute_journal::ledger::DiscardReason;
 
 /// What a purge discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,11 +85,11 @@ impl LaneCore {
     pub(in crate::delivery) fn purge(&mut self, dead_letters: bool) -> Purged {
         let mut purged = Purged::default();
         while let Some(waiting) = self.queue.evict_oldest() {
-            self.discard(waiting.sequence, Discard::Purged);
+            self.discard(waiting.sequence, DiscardReason::Purged);
             purged.queued += 1;
         }
         while dead_letters && let Some(oldest) = self.dead.remove_oldest() {
-            self.discard(oldest.sequence, Discard::Purged);
+            self.discard(oldest.sequence, DiscardReason::Purged);
             purged.dead_letters += 1;
         }
         self.hand_over();

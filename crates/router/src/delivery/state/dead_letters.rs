@@ -7,8 +7,8 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
 use std::sync::Arc;
 use tokio::time::Instant;
-use twinroute_journal::ledger::Discard;
-use twinroute_model::dead_letter::{DeadLetter, Reason as DeadLetterReason};
+use twinroute_journal::ledger::DiscardReason;
+use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::settings::WhenFull;
 
 impl LaneCore {
@@ -64,7 +64,7 @@ impl LaneCore {
             let Some(oldest) = self.dead.remove_oldest() else {
                 return;
             };
-            self.discard(oldest.sequence, Discard::Overflow);
+            self.discard(oldest.sequence, DiscardReason::Overflow);
         }
     }
 
@@ -89,7 +89,7 @@ impl LaneCore {
     pub(super) fn overflow(&mut self, oldest: QueuedDelivery, now: Instant) {
         self.note_overflow(&oldest);
         match self.setup.settings.when_full {
-            WhenFull::DiscardOldest => self.discard(oldest.sequence, Discard::Overflow),
+            WhenFull::DiscardOldest => self.discard(oldest.sequence, DiscardReason::Overflow),
             WhenFull::DeadLetterOldest | WhenFull::Refuse => {
                 self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);
             }

@@ -6,7 +6,7 @@ use crate::delivery::queue::{BatchRoom, QueueCaps};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::{EndpointSettings, WhenFull};
 
 /// Bytes that wait in a lane which keeps up: some batches. Above it whoever brings more waits, so that what

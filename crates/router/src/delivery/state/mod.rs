@@ -35,8 +35,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::LaneNumber;
-use twinroute_journal::ledger::{Discard, Fate, Ledger};
+use twinroute_journal::LaneId;
+use twinroute_journal::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -48,7 +48,7 @@ pub(super) struct LaneRetirement {
     /// What is not settled by then is discarded.
     pub(super) deadline: Instant,
     /// Why.
-    pub(super) reason: Discard,
+    pub(super) reason: DiscardReason,
 }
 
 /// What holds until a sink was asked: no batch is full.
@@ -175,7 +175,7 @@ impl LaneCore {
         }
     }
 
-    pub(super) fn number(&self) -> Option<LaneNumber> {
+    pub(super) fn number(&self) -> Option<LaneId> {
         self.journal.as_ref().map(LaneJournal::number)
     }
 
@@ -185,16 +185,16 @@ impl LaneCore {
         ClockReading { wall, now }
     }
 
-    fn settle(&mut self, sequence: u64, fate: Fate) {
+    fn settle(&mut self, sequence: u64, settlement: DeliverySettlement) {
         if let Some(journal) = &mut self.journal {
-            journal.settle(sequence, fate);
+            journal.settle(sequence, settlement);
         }
-        self.ledger.settle(fate);
+        self.ledger.settle(settlement);
     }
 
     /// Discards a delivery.
-    fn discard(&mut self, sequence: u64, reason: Discard) {
-        self.settle(sequence, Fate::Discarded(reason));
+    fn discard(&mut self, sequence: u64, reason: DiscardReason) {
+        self.settle(sequence, DeliverySettlement::Discarded(reason));
         self.counters.get().discarded[reason as usize].increment(1);
         self.tell(sequence, DeliveryEnd::Discarded);
     }

@@ -5,11 +5,11 @@ use crate::delivery::in_flight::InFlightBatch;
 use crate::delivery::queue::DeliveryFate;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
-use crate::sink::{EndpointFault, FaultKind, Outcome, Reason};
+use crate::sink::{EndpointFault, FailureReason, FaultKind, Outcome};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::ledger::Fate;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::Answer;
 use twinroute_retry::schedule;
 
@@ -35,14 +35,16 @@ impl LaneCore {
             let outcome = outcome.expect("there is one for each delivery");
             let fate = match outcome.map(|outcome| self.answer(outcome)) {
                 None => {
-                    let reason =
-                        Reason::new("unreadable", "the journal's disk does not give it back");
+                    let reason = FailureReason::new(
+                        "unreadable",
+                        "the journal's disk does not give it back",
+                    );
                     self.failed_alone(waiting, None, reason, now, &mut exhausted)
                 }
                 Some(Outcome::Delivered) => {
                     answered = true;
                     delivered += 1;
-                    self.settle(waiting.sequence, Fate::Delivered);
+                    self.settle(waiting.sequence, DeliverySettlement::Delivered);
                     self.tell(waiting.sequence, DeliveryEnd::Delivered);
                     self.latency.record(waiting.age(now));
                     DeliveryFate::Settled
@@ -121,7 +123,7 @@ impl LaneCore {
         &mut self,
         waiting: QueuedDelivery,
         after: Option<Duration>,
-        reason: Reason,
+        reason: FailureReason,
         now: Instant,
         exhausted: &mut ExhaustedDeliveries,
     ) -> DeliveryFate {
@@ -192,10 +194,10 @@ const fn slows_down(kind: FaultKind) -> bool {
 
 /// Deliveries of one batch that had their last attempt.
 #[derive(Default)]
-struct ExhaustedDeliveries(Vec<(QueuedDelivery, DeadLetterReason, Reason)>);
+struct ExhaustedDeliveries(Vec<(QueuedDelivery, DeadLetterReason, FailureReason)>);
 
 impl ExhaustedDeliveries {
-    fn add(&mut self, waiting: QueuedDelivery, death: DeadLetterReason, reason: Reason) {
+    fn add(&mut self, waiting: QueuedDelivery, death: DeadLetterReason, reason: FailureReason) {
         self.0.push((waiting, death, reason));
     }
 }

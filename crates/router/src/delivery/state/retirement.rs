@@ -3,14 +3,14 @@
 use super::{LaneCore, LaneRetirement};
 use crate::delivery::action::LaneAction;
 use tokio::time::Instant;
-use twinroute_journal::ledger::{Discard, Ledger};
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_journal::ledger::{DiscardReason, Ledger};
+use twinroute_model::dead_letter::DeadLetterReason;
 
 impl LaneCore {
     /// Ends the lane when it is time to, or says what its end waits for.
     pub(super) fn ending(&mut self, now: Instant) -> Option<LaneAction> {
         let retired = self.retired?;
-        if self.journal.is_some() && retired.reason == Discard::Stopped {
+        if self.journal.is_some() && retired.reason == DiscardReason::Stopped {
             // What waits stays in the journal; only what is in flight is waited for.
             if now >= retired.deadline && self.in_flight.is_empty() {
                 self.ended = true;
@@ -30,11 +30,11 @@ impl LaneCore {
     }
 
     /// What waits is over, but for what a journal on disk keeps over a stop.
-    fn end_deliveries(&mut self, reason: Discard, now: Instant) {
+    fn end_deliveries(&mut self, reason: DiscardReason, now: Instant) {
         let mut count = 0_u64;
         while let Some(waiting) = self.queue.evict_oldest() {
             match reason {
-                Discard::Removed => {
+                DiscardReason::Removed => {
                     self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now)
                 }
                 reason => self.discard(waiting.sequence, reason),
@@ -42,7 +42,7 @@ impl LaneCore {
             count += 1;
         }
         // In memory, dead letters end with the process.
-        while reason == Discard::Stopped
+        while reason == DiscardReason::Stopped
             && let Some(oldest) = self.dead.remove_oldest()
         {
             self.discard(oldest.sequence, reason);
@@ -86,6 +86,15 @@ impl LaneCore {
     pub(in crate::delivery) fn revive(&mut self) -> bool {
         self.retired = None;
         !std::mem::take(&mut self.ended)
+    }
+
+    /// Whether its endpoint was removed and the grace time is over: nothing of its queue is sent any more, even
+    /// before its loop has had the time to make dead letters of it.
+    pub(super) fn is_past_grace(&self, now: Instant) -> bool {
+        let removed = self
+            .retired
+            .filter(|end| end.reason == DiscardReason::Removed);
+        removed.is_some_and(|end| now >= end.deadline)
     }
 
     pub(in crate::delivery) fn is_running(&self) -> bool {

@@ -3,8 +3,8 @@
 use super::LaneCore;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 use tokio::time::Instant;
-use twinroute_journal::ledger::Discard;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_journal::ledger::DiscardReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
 
 impl LaneCore {
@@ -30,7 +30,7 @@ impl LaneCore {
             EvictionKind::Uploading => self.dead.remove_oldest_busy(),
             EvictionKind::Queued => self.evict_queued(now),
         }?;
-        self.discard(evicted.sequence, Discard::DeadLetterOverflow);
+        self.discard(evicted.sequence, DiscardReason::DeadLetterOverflow);
         self.hand_over();
         self.log_eviction(now);
         Some(evicted)
@@ -59,15 +59,20 @@ impl LaneCore {
 
     /// The oldest of its queue becomes a dead letter, for which there is no room.
     fn evict_queued(&mut self, now: Instant) -> Option<EvictedDelivery> {
-        if !self.waits_for_endpoint() || self.setup.settings.when_full == WhenFull::Refuse {
+        let when_full = self.setup.settings.when_full;
+        let reason = if self.is_past_grace(now) {
+            DeadLetterReason::Removed
+        } else if self.waits_for_endpoint() && when_full != WhenFull::Refuse {
+            DeadLetterReason::Overflow
+        } else {
             return None;
-        }
+        };
         let oldest = self.queue.evict_oldest()?;
         let evicted = EvictedDelivery {
             sequence: oldest.sequence,
             bytes: u64::from(oldest.bytes),
         };
-        self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);
+        self.make_dead_letter(oldest, reason, None, now);
         self.dead.remove(evicted.sequence)?;
         Some(evicted)
     }

@@ -9,7 +9,7 @@ use crate::status::{
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 /// What the code of the program told, asked without the lane's lock.
 pub(in crate::delivery) struct ProgramReports {

@@ -5,8 +5,8 @@ use crate::delivery::action::{DeadLetterUpload, UploadOutcome};
 use crate::delivery::kept_dead_letters::KeptDeadLetter;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
-use twinroute_journal::ledger::Fate;
-use twinroute_model::dead_letter::Reason as DeadLetterReason;
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 /// Dead letters of one endpoint that are written at a time.
 const UPLOADS_MAX: usize = 8;
@@ -54,7 +54,7 @@ impl LaneCore {
             UploadOutcome::Done => {
                 // One that had to make room meanwhile is counted as discarded already.
                 if self.dead.remove(sequence).is_some() {
-                    self.settle(sequence, Fate::DeadLettered);
+                    self.settle(sequence, DeliverySettlement::DeadLettered);
                     self.counters.get().dead_lettered.increment(1);
                 }
                 if self.store_health.fault.take().is_some() {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_arm::api::{Answer, Api};
+use twinroute_arm::api::{Api, ApiAnswer};
 use twinroute_arm::error::Error;
 use twinroute_arm::http;
 use twinroute_credential::token::TokenSource;
@@ -188,7 +188,7 @@ impl Client {
         self.read(answer, what)
     }
 
-    fn read(&self, answer: Result<Answer, Error>, what: &str) -> anyhow::Result<Value> {
+    fn read(&self, answer: Result<ApiAnswer, Error>, what: &str) -> anyhow::Result<Value> {
         let answer = answer.map_err(|error| self.explain(&error, what))?;
         if answer.body.is_empty() {
             return Ok(Value::Null);

@@ -2,7 +2,7 @@
 
 use crate::cli::client_certificate;
 use std::fmt::Write as _;
-use twinroute_arm::error::{Error, Refusal};
+use twinroute_arm::error::{ArmRefusal, Error};
 
 /// Whether a token was sent.
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ pub(super) fn not_listening(url: &str) -> anyhow::Error {
     )
 }
 
-fn advice(refusal: &Refusal, url: &str, credential: Credential, what: &str) -> String {
+fn advice(refusal: &ArmRefusal, url: &str, credential: Credential, what: &str) -> String {
     match (refusal.status, refusal.code.as_str()) {
         (401, _) => match credential {
             Credential::None => {
@@ -112,7 +112,7 @@ fn advice(refusal: &Refusal, url: &str, credential: Credential, what: &str) -> S
 }
 
 /// The server's own words, with what its operators need to find them again.
-fn server_words(refusal: &Refusal) -> String {
+fn server_words(refusal: &ArmRefusal) -> String {
     let mut text = String::new();
     let code = match refusal.code.as_str() {
         "" => "no code",
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, code: &str, credential: Credential) -> String {
-        let refusal = Refusal {
+        let refusal = ArmRefusal {
             request: "GET h/x".to_owned(),
             status,
             code: code.to_owned(),

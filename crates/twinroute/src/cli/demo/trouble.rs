@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::sleep;
-use twinroute_emulator::{Emulator, Faults, PostAnswer, SendAnswer};
+use twinroute_emulator::{Emulator, PostAnswer, ScriptedFaults, SendAnswer};
 use twinroute_router::Router;
 use twinroute_router::dead_letters::DeadLetterQueryText;
 use twinroute_router::replay::{ReplayRequest, ReplayState, ReplayStatus};
@@ -62,22 +62,30 @@ impl Trouble {
         let posts = entity == scene::GRID;
         let word = match (self.kind, posts) {
             (Kind::Unavailable, true) => {
-                faults.posts(entity, PostAnswer::Drop, Faults::ALWAYS);
+                faults.posts(entity, PostAnswer::Drop, ScriptedFaults::ALWAYS);
                 "is switched off"
             }
             (Kind::Unavailable, false) => {
                 // Links that are there break with the next batch, new ones are refused.
-                faults.sends(entity, SendAnswer::Drop, Faults::ALWAYS);
-                faults.attaches(entity, "com.microsoft:entity-disabled", Faults::ALWAYS);
+                faults.sends(entity, SendAnswer::Drop, ScriptedFaults::ALWAYS);
+                faults.attaches(
+                    entity,
+                    "com.microsoft:entity-disabled",
+                    ScriptedFaults::ALWAYS,
+                );
                 "is switched off"
             }
             (Kind::Rejects, true) => {
-                faults.posts(entity, PostAnswer::Status(400, None), Faults::ALWAYS);
+                faults.posts(
+                    entity,
+                    PostAnswer::Status(400, None),
+                    ScriptedFaults::ALWAYS,
+                );
                 "refuses every event for good"
             }
             (Kind::Rejects, false) => {
                 let answer = SendAnswer::Reject("amqp:not-allowed".to_owned());
-                faults.sends(entity, answer, Faults::ALWAYS);
+                faults.sends(entity, answer, ScriptedFaults::ALWAYS);
                 "refuses every event for good"
             }
         };

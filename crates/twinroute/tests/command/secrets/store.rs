@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    BlobSettings, BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, Faults,
-    HubSettings, PostAnswer, Settings, TopicSettings,
+    BlobSettings, BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
+    PostAnswer, ScriptedFaults, Settings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -429,7 +429,9 @@ fn what_is_put_is_shown_nowhere() {
     define(&stage, &mut marks, &emulator);
     refused_puts(&stage, &mut marks);
     let reject = PostAnswer::Status(400, None);
-    emulator.faults().posts("grid", reject, Faults::ALWAYS);
+    emulator
+        .faults()
+        .posts("grid", reject, ScriptedFaults::ALWAYS);
     strangers(&stage, &scene, &mut marks);
     let key = format!("aeg-sas-key: {}\r\n{TYPE}", scene.access_key);
     for id in 0..5 {

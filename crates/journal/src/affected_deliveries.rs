@@ -1,10 +1,10 @@
 //! Which deliveries stood in damage, as far as its bytes and the records around it tell.
 
 use super::frame;
-use super::index::Index;
-use super::record::Record;
-use super::report::{Damage, DamageKind, LostDelivery};
-use crate::ledger::Fate;
+use super::index::LogIndex;
+use super::record::JournalRecord;
+use super::report::{DamageKind, DamagedRange, LostDelivery};
+use crate::ledger::DeliverySettlement;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// At most so many are told one by one.
@@ -12,9 +12,9 @@ const LOST_MAX: usize = 10_000;
 
 /// Deliveries that may be lost. What is known of them comes record by record.
 #[derive(Default)]
-pub(super) struct Suspects {
+pub(super) struct AffectedDeliveries {
     /// By sequence and lane.
-    deliveries: BTreeMap<(u64, u32), Suspect>,
+    deliveries: BTreeMap<(u64, u32), AffectedDelivery>,
     /// Sequences whose event can be read: so all its lanes are known.
     read: BTreeSet<u64>,
     /// Which lanes were counted behind how many damages.
@@ -37,7 +37,7 @@ pub(super) struct Suspects {
     ended: BTreeSet<(u32, u64)>,
 }
 
-struct Suspect {
+struct AffectedDelivery {
     /// Which damage it stands in.
     damage: usize,
     made_by: MadeBy,
@@ -53,23 +53,23 @@ enum MadeBy {
     Carrying,
 }
 
-impl Suspects {
+impl AffectedDeliveries {
     /// Looks at damaged bytes, those of a segment from `from` to `to`: a record whose checksum does
     /// not hold may have its head still.
     pub(super) fn look(&mut self, bytes: &[u8], from: usize, to: usize, damage: usize) {
         let mut at = from;
         while let Some(frame) = frame::unchecked(&bytes[..to.min(bytes.len())], at) {
             at += frame.len();
-            let (event, lanes, made_by) = match Record::decode(&frame) {
-                Ok(Record::Event { event, lanes }) => {
+            let (event, lanes, made_by) = match JournalRecord::decode(&frame) {
+                Ok(JournalRecord::Event { event, lanes }) => {
                     (event, lanes.iter().collect(), MadeBy::Matching)
                 }
-                Ok(Record::Copy { event, lanes }) => {
+                Ok(JournalRecord::Copy { event, lanes }) => {
                     let lanes = lanes.iter().map(|open| open.lane);
                     (event, lanes.collect::<Vec<_>>(), MadeBy::Carrying)
                 }
                 // A damaged kind makes other numbers of these.
-                Ok(Record::Replay {
+                Ok(JournalRecord::Replay {
                     event,
                     lane,
                     replay_of,
@@ -90,7 +90,7 @@ impl Suspects {
                 self.read.insert(event.sequence);
             }
             for lane in lanes.into_iter().take(LOST_MAX) {
-                let suspect = Suspect {
+                let suspect = AffectedDelivery {
                     damage,
                     made_by,
                     event: name.clone(),
@@ -101,16 +101,21 @@ impl Suspects {
     }
 
     /// Takes note of what a whole record behind `damage` says of them, before the index does.
-    pub(super) fn hear(&mut self, record: &Record<'_>, index: &mut Index, damage: &[Damage]) {
-        self.has_counts |= matches!(record, Record::Checkpoint { .. });
-        if let Record::Group(group) = record {
+    pub(super) fn hear(
+        &mut self,
+        record: &JournalRecord<'_>,
+        index: &mut LogIndex,
+        damage: &[DamagedRange],
+    ) {
+        self.has_counts |= matches!(record, JournalRecord::Checkpoint { .. });
+        if let JournalRecord::Group(group) = record {
             self.in_first_group = group.number == 0;
         }
-        if !damage.iter().any(Damage::may_take_records) {
+        if !damage.iter().any(DamagedRange::may_take_records) {
             return;
         }
         match record {
-            Record::Counts { lane, ledger } => {
+            JournalRecord::Counts { lane, ledger } => {
                 self.counted.insert(*lane, damage.len());
                 if self.in_first_group {
                     // A start has counted what it found to be lost.
@@ -121,23 +126,28 @@ impl Suspects {
                 let seen = index.lanes.get(lane).map_or(0, |lane| lane.ledger.made());
                 *self.unseen.entry(*lane).or_default() += ledger.made().saturating_sub(seen);
             }
-            Record::Binding { lane, .. } if !index.lanes.contains_key(lane) => {
+            JournalRecord::Binding { lane, .. } if !index.lanes.contains_key(lane) => {
                 self.young.insert(*lane);
             }
-            Record::Checkpoint { .. } => {
+            JournalRecord::Checkpoint { .. } => {
                 self.checked = damage.len();
                 self.young.clear();
             }
-            Record::Copy { event, .. } => {
+            JournalRecord::Copy { event, .. } => {
                 let sequence = event.sequence;
                 self.deliveries.retain(|(known, _), _| *known != sequence);
             }
-            Record::Replay {
+            JournalRecord::Replay {
                 lane, replay_of, ..
-            } => self.end((*lane, *replay_of), Fate::Replayed, index, damage),
-            Record::Settle { lane, fates } => {
-                for (sequence, fate) in fates {
-                    self.end((*lane, *sequence), *fate, index, damage);
+            } => self.end(
+                (*lane, *replay_of),
+                DeliverySettlement::Replayed,
+                index,
+                damage,
+            ),
+            JournalRecord::Settle { lane, settlements } => {
+                for (sequence, settlement) in settlements {
+                    self.end((*lane, *sequence), *settlement, index, damage);
                 }
             }
             _ => {}
@@ -146,7 +156,13 @@ impl Suspects {
 
     /// A delivery came to its end. If its event stood in damage it is counted here, for the index does
     /// not know that it was made.
-    fn end(&mut self, of: (u32, u64), fate: Fate, index: &mut Index, damage: &[Damage]) {
+    fn end(
+        &mut self,
+        of: (u32, u64),
+        settlement: DeliverySettlement,
+        index: &mut LogIndex,
+        damage: &[DamagedRange],
+    ) {
         let (lane, sequence) = of;
         if index.is_open(sequence, lane) || self.ended.contains(&of) {
             return;
@@ -169,7 +185,7 @@ impl Suspects {
             *unseen = unseen.saturating_sub(1);
         }
         if let Some(lane) = index.lanes.get_mut(&lane) {
-            lane.ledger.settle(fate);
+            lane.ledger.settle(settlement);
         }
     }
 
@@ -179,8 +195,8 @@ impl Suspects {
     }
 
     /// The damage that a sequence stood in.
-    fn place_of(&self, sequence: u64, damage: &[Damage]) -> Option<usize> {
-        let holds = |damage: &Damage| {
+    fn place_of(&self, sequence: u64, damage: &[DamagedRange]) -> Option<usize> {
+        let holds = |damage: &DamagedRange| {
             let sequences = damage.sequences.as_ref();
             sequences.is_some_and(|range| range.contains(&sequence))
         };
@@ -190,7 +206,7 @@ impl Suspects {
     }
 
     /// Whether all counts behind this damage are known: then they tell what is lost of it.
-    fn is_counted(&self, place: usize, index: &Index) -> bool {
+    fn is_counted(&self, place: usize, index: &LogIndex) -> bool {
         let mut old = index.lanes.keys().filter(|lane| !self.young.contains(lane));
         let counted = |lane| self.counted.get(lane).is_some_and(|count| *count > place);
         place < self.checked && old.all(counted)
@@ -199,12 +215,12 @@ impl Suspects {
     /// What is lost. Counts as made what nobody has counted yet.
     pub(super) fn lost(
         mut self,
-        index: &mut Index,
-        damage: &[Damage],
+        index: &mut LogIndex,
+        damage: &[DamagedRange],
         next_sequence: u64,
-        tail: Option<Tail>,
-    ) -> Lost {
-        let mut lost = Lost::default();
+        tail: Option<LogTail>,
+    ) -> LostSummary {
+        let mut lost = LostSummary::default();
         let mut known = std::mem::take(&mut self.read);
         // Damaged bytes may say anything: what they say must fit what is known otherwise.
         for ((sequence, number), suspect) in std::mem::take(&mut self.deliveries) {
@@ -281,7 +297,7 @@ impl Suspects {
 
 /// What the manifest counts, of all lanes, where it is no older than the log.
 #[derive(Clone, Copy)]
-pub(super) struct Tail {
+pub(super) struct LogTail {
     /// Deliveries that were ever made.
     pub(super) made: u64,
     /// Those that are open.
@@ -296,7 +312,7 @@ pub(super) struct Tail {
 
 /// What damage took.
 #[derive(Default)]
-pub(super) struct Lost {
+pub(super) struct LostSummary {
     pub(super) named: Vec<LostDelivery>,
     /// How many more than are told one by one.
     pub(super) more: u64,
@@ -306,7 +322,7 @@ pub(super) struct Lost {
     pub(super) unknown: u64,
 }
 
-impl Lost {
+impl LostSummary {
     fn name(&mut self, delivery: LostDelivery) {
         if self.named.len() < LOST_MAX {
             self.named.push(delivery);
@@ -316,7 +332,7 @@ impl Lost {
     }
 }
 
-fn count(made_by: MadeBy, lane: u32, index: &mut Index) {
+fn count(made_by: MadeBy, lane: u32, index: &mut LogIndex) {
     match made_by {
         MadeBy::Matching => index.count_made(lane, false),
         MadeBy::Replaying => index.count_made(lane, true),
