@@ -113,7 +113,7 @@ fn definitions_outlive_the_management_api_they_came_from() {
 
     // The secret comes: the event that waited goes on, as far as nobody answers.
     write(other.path(), "secrets/grid-1/accessKey1", "real-key\n");
-    reader.line("the endpoint takes no events");
+    reader.line("the endpoint accepts no events");
     assert_eq!(matched(&reader), 1);
 
     // The source goes away: events still flow, and that it is away is shown.
@@ -183,7 +183,7 @@ fn a_key_vault_gives_what_the_management_api_does_not() {
     );
     assert!(reader.post(1).starts_with("HTTP/1.1 202"));
     // With its key it is sent, as far as nobody answers there.
-    reader.line("the endpoint takes no events");
+    reader.line("the endpoint accepts no events");
     assert_eq!(matched(&reader), 1);
     assert_eq!(
         emulator.key_vault().requests(),
