@@ -2,7 +2,7 @@
 
 use super::frame;
 use super::index::LogIndex;
-use super::record::Record;
+use super::record::JournalRecord;
 use super::report::{DamageKind, DamagedRange, LostDelivery};
 use crate::ledger::DeliverySettlement;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,16 +60,16 @@ impl AffectedDeliveries {
         let mut at = from;
         while let Some(frame) = frame::unchecked(&bytes[..to.min(bytes.len())], at) {
             at += frame.len();
-            let (event, lanes, made_by) = match Record::decode(&frame) {
-                Ok(Record::Event { event, lanes }) => {
+            let (event, lanes, made_by) = match JournalRecord::decode(&frame) {
+                Ok(JournalRecord::Event { event, lanes }) => {
                     (event, lanes.iter().collect(), MadeBy::Matching)
                 }
-                Ok(Record::Copy { event, lanes }) => {
+                Ok(JournalRecord::Copy { event, lanes }) => {
                     let lanes = lanes.iter().map(|open| open.lane);
                     (event, lanes.collect::<Vec<_>>(), MadeBy::Carrying)
                 }
                 // A damaged kind makes other numbers of these.
-                Ok(Record::Replay {
+                Ok(JournalRecord::Replay {
                     event,
                     lane,
                     replay_of,
@@ -103,19 +103,19 @@ impl AffectedDeliveries {
     /// Takes note of what a whole record behind `damage` says of them, before the index does.
     pub(super) fn hear(
         &mut self,
-        record: &Record<'_>,
+        record: &JournalRecord<'_>,
         index: &mut LogIndex,
         damage: &[DamagedRange],
     ) {
-        self.has_counts |= matches!(record, Record::Checkpoint { .. });
-        if let Record::Group(group) = record {
+        self.has_counts |= matches!(record, JournalRecord::Checkpoint { .. });
+        if let JournalRecord::Group(group) = record {
             self.in_first_group = group.number == 0;
         }
         if !damage.iter().any(DamagedRange::may_take_records) {
             return;
         }
         match record {
-            Record::Counts { lane, ledger } => {
+            JournalRecord::Counts { lane, ledger } => {
                 self.counted.insert(*lane, damage.len());
                 if self.in_first_group {
                     // A start has counted what it found to be lost.
@@ -126,18 +126,18 @@ impl AffectedDeliveries {
                 let seen = index.lanes.get(lane).map_or(0, |lane| lane.ledger.made());
                 *self.unseen.entry(*lane).or_default() += ledger.made().saturating_sub(seen);
             }
-            Record::Binding { lane, .. } if !index.lanes.contains_key(lane) => {
+            JournalRecord::Binding { lane, .. } if !index.lanes.contains_key(lane) => {
                 self.young.insert(*lane);
             }
-            Record::Checkpoint { .. } => {
+            JournalRecord::Checkpoint { .. } => {
                 self.checked = damage.len();
                 self.young.clear();
             }
-            Record::Copy { event, .. } => {
+            JournalRecord::Copy { event, .. } => {
                 let sequence = event.sequence;
                 self.deliveries.retain(|(known, _), _| *known != sequence);
             }
-            Record::Replay {
+            JournalRecord::Replay {
                 lane, replay_of, ..
             } => self.end(
                 (*lane, *replay_of),
@@ -145,7 +145,7 @@ impl AffectedDeliveries {
                 index,
                 damage,
             ),
-            Record::Settle { lane, settlements } => {
+            JournalRecord::Settle { lane, settlements } => {
                 for (sequence, settlement) in settlements {
                     self.end((*lane, *sequence), *settlement, index, damage);
                 }

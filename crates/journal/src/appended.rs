@@ -1,8 +1,12 @@
 //! Events on their way in, and what they become.
 
 use super::JournalEntry;
+use super::append_error::{AppendError, NotDurable};
 use super::record::{ITEMS_MAX, LaneId, encode};
-use super::writer::{AppendError, DurableTicket};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
 use twinroute_model::event::{Event, Limits};
 
 /// An event on its way in, with what the journal keeps beside it.
@@ -23,6 +27,35 @@ pub struct AppendedBatch {
     pub entries: Vec<JournalEntry>,
     /// Resolves when they are on disk. Until then no lane may send them.
     pub durable: DurableTicket,
+}
+
+/// Resolves when what was handed over is on disk, or is known not to be.
+///
+/// Dropping it undoes nothing.
+#[derive(Debug)]
+#[must_use = "appended is not durable"]
+pub struct DurableTicket(pub(super) oneshot::Receiver<Result<(), NotDurable>>);
+
+impl DurableTicket {
+    /// Waits on a thread of its own.
+    ///
+    /// # Errors
+    /// Why it is not on disk.
+    ///
+    /// # Panics
+    /// Within a tokio runtime's worker.
+    pub fn wait(self) -> Result<(), NotDurable> {
+        self.0.blocking_recv().unwrap_or(Err(NotDurable::Closed))
+    }
+}
+
+impl Future for DurableTicket {
+    type Output = Result<(), NotDurable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.0).poll(context);
+        answer.map(|answer| answer.unwrap_or(Err(NotDurable::Closed)))
+    }
 }
 
 /// What a lane has of the journal, as of the last group that was written.

@@ -4,7 +4,7 @@ use super::frame::{self, FramePlace};
 use super::index::SharedIndex;
 use super::pages::LiveEvent;
 use super::read::read_frame;
-use super::record::{AcceptedEvent, Record};
+use super::record::{AcceptedEvent, JournalRecord};
 use super::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;
@@ -105,7 +105,7 @@ impl CompactionState {
         for (sequence, live) in found {
             if accepted_in.replace(live.accepted_in) != Some(live.accepted_in) {
                 let time = live.accepted_in;
-                Record::AcceptedIn { time }.encode(&mut copies.frames);
+                JournalRecord::AcceptedIn { time }.encode(&mut copies.frames);
             }
             if let Err(error) = log.copy(sequence, &live, &mut copies.frames) {
                 tracing::error!(
@@ -153,7 +153,7 @@ impl SegmentUse<'_> {
         } = live.place;
         let bytes = read_frame(self.storage, live.place)?;
         let frame = frame::read_at(&bytes, segment, offset);
-        let held = frame.and_then(|frame| Record::event_in(&frame));
+        let held = frame.and_then(|frame| JournalRecord::event_in(&frame));
         let held = held.ok_or_else(|| io::Error::other("checksum mismatch"))?;
         // What is sealed stays so, under what it was sealed with: no key is needed.
         let event = AcceptedEvent {
@@ -163,7 +163,7 @@ impl SegmentUse<'_> {
             content: held.content,
             stamp: held.stamp,
         };
-        Record::Copy {
+        JournalRecord::Copy {
             event,
             lanes: live.open.as_slice().to_vec(),
         }

@@ -6,7 +6,7 @@ use super::frame::{self, FramePlace};
 use super::index::LogIndex;
 use super::keys::{DataKeys, EventSealing};
 use super::manifest::FoundManifest;
-use super::record::Record;
+use super::record::JournalRecord;
 use super::report::{DamageKind, DamagedRange, JournalReport};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,7 +100,7 @@ fn is_readable(
         return false;
     }
     let frame = frame::read_at(&bytes, place.segment, place.offset);
-    let event = frame.and_then(|frame| Record::event_in(&frame));
+    let event = frame.and_then(|frame| JournalRecord::event_in(&frame));
     event.is_some_and(|event| match keys {
         Some(keys) => keys.read_event(&event).is_some(),
         None => event.stamp.is_some() || event.parse_plain().is_some(),

@@ -4,7 +4,7 @@ use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, read
 use super::super::file_names::segment_of;
 use super::super::frame::FramePlace;
 use super::super::keys::EventSealing;
-use super::super::record::Record;
+use super::super::record::JournalRecord;
 use super::super::report::{DamageKind, JournalReport};
 use super::super::sim::{PowerLossRemains, SimulatedDisk};
 use super::super::storage::Storage;
@@ -315,7 +315,7 @@ fn a_cut_anywhere_in_the_last_segment_leaves_all_groups_before_it() {
                                 segment, offset, ..
                             },
                             record| {
-        if segment_name(segment) == *name && matches!(record, Record::Group(_)) {
+        if segment_name(segment) == *name && matches!(record, JournalRecord::Group(_)) {
             groups.push(usize::try_from(offset).unwrap());
         }
     })

@@ -1,8 +1,11 @@
 //! The journal on disk: the handle that producers and lanes share.
 
-use super::appended::{AppendedBatch, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large};
-use super::contents::SEQUENCES_SKIPPED;
+use super::append_error::{AppendError, JournalHealth, NotDurable};
+use super::appended::{
+    AppendedBatch, DurableTicket, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large,
+};
 use super::group::{EncodedBatch, FailedAttempt};
+use super::inbox::{WriterInbox, WriterQueue};
 use super::index::SharedIndex;
 use super::keys::{DataKeys, EventSealer, EventSealing};
 use super::read::{EventReader, UnreadableEvent};
@@ -15,10 +18,8 @@ use super::time::JournalTime;
 use super::totals::{HeldSize, UsageGauge, UsageTotals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::CommitWindow;
-use super::writer::{
-    AppendError, DurableTicket, GroupWriter, JournalHealth, NotDurable, WriterInbox, WriterQueue,
-};
-use super::{JournalEntry, JournalFull, JournalOpenError, start};
+use super::writer::GroupWriter;
+use super::{JournalEntry, JournalOpenError, start};
 use crate::ledger::DeliverySettlement;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -455,37 +456,6 @@ impl std::fmt::Debug for DiskJournalParts {
         formatter
             .debug_struct("DiskJournal")
             .finish_non_exhaustive()
-    }
-}
-
-impl WriterInbox {
-    /// Whether a batch may be handed over now.
-    fn admit(&self, new: HeldSize, bytes_max: u64) -> Result<(), AppendError> {
-        let bytes_new = new.bytes;
-        match &self.health {
-            JournalHealth::Poisoned(reason) => {
-                return Err(AppendError::Poisoned(Arc::clone(reason)));
-            }
-            JournalHealth::Full(reason) if self.retry_at.is_some_and(|at| Instant::now() < at) => {
-                return Err(AppendError::NoRoom(Arc::clone(reason)));
-            }
-            JournalHealth::Full(_) | JournalHealth::Stalled(_) | JournalHealth::Ok => {}
-        }
-        if self.closing || self.ended {
-            return Err(AppendError::Closed);
-        }
-        let ahead = self.next_sequence + new.events - self.durable_sequence;
-        // A batch larger than the queue may go alone.
-        let full = self.bytes > 0 && self.bytes + bytes_new > bytes_max;
-        if full || ahead > SEQUENCES_SKIPPED {
-            let bytes = self.bytes;
-            return Err(AppendError::Backlog(JournalFull {
-                bytes,
-                bytes_new,
-                bytes_max,
-            }));
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 use super::super::DamageKind;
 use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use super::super::storage::{FolderStorage, Storage};
+use super::super::totals::JournalFull;
 use super::super::{
     InspectError, JournalReport, JournalUsage, RecoveredJournal, UsageGauge, repair,
 };

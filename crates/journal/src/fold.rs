@@ -6,14 +6,14 @@ use super::affected_deliveries::{AffectedDeliveries, LogTail};
 use super::contents::{LogContents, SEQUENCES_SKIPPED};
 use super::frame::{self, FramePlace};
 use super::index::{LaneSummary, LogIndex};
-use super::manifest::{FoundManifest, Manifest};
-use super::record::{CutRange, Record, SegmentHead};
+use super::manifest::{FoundManifest, ManifestContent};
+use super::record::{CutRange, JournalRecord, SegmentHead};
 use super::report::{DamageKind, DamagedRange, JournalReport, LedgerCorrection, LostTotal};
 use crate::ledger::DiscardReason;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Receives every record with its place. Used by dump.
-pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &Record<'_>);
+pub(crate) type RecordVisitor<'a> = &'a mut dyn FnMut(FramePlace, &JournalRecord<'_>);
 
 /// Reads segment by segment.
 pub(super) struct LogFold<'a> {
@@ -21,7 +21,7 @@ pub(super) struct LogFold<'a> {
     index: LogIndex,
     report: JournalReport,
     /// What the manifest says.
-    known: Option<Manifest>,
+    known: Option<ManifestContent>,
     /// The segment that comes next, once one is known.
     next_segment: u64,
     /// How long the present segment's file was made.
@@ -47,7 +47,7 @@ pub(super) struct LogFold<'a> {
 }
 
 impl<'a> LogFold<'a> {
-    pub(super) fn new(known: Option<Manifest>, visit: RecordVisitor<'a>) -> Self {
+    pub(super) fn new(known: Option<ManifestContent>, visit: RecordVisitor<'a>) -> Self {
         let synced = known.map(|known| (known.last, known.end));
         Self {
             visit,
@@ -168,7 +168,7 @@ impl<'a> LogFold<'a> {
         at: usize,
     ) -> Result<(), JournalOpenError> {
         let offset = at as u64;
-        let record = Record::decode(frame).map_err(|unknown| JournalOpenError::Newer {
+        let record = JournalRecord::decode(frame).map_err(|unknown| JournalOpenError::Newer {
             segment,
             offset,
             version: unknown.version,
@@ -195,29 +195,29 @@ impl<'a> LogFold<'a> {
     }
 
     /// Takes note of what a record says about the log itself.
-    fn follow(&mut self, record: &Record<'_>, offset: u64) {
+    fn follow(&mut self, record: &JournalRecord<'_>, offset: u64) {
         match record {
-            Record::Segment(head) => self.begin(head),
-            Record::Extent { length, listed } => {
+            JournalRecord::Segment(head) => self.begin(head),
+            JournalRecord::Extent { length, listed } => {
                 self.made_length = Some(*length);
                 self.is_listed |= listed;
             }
-            Record::Group(group) => {
+            JournalRecord::Group(group) => {
                 self.reach(group.first_sequence);
                 self.promised = group.first_sequence.saturating_add(u64::from(group.events));
                 self.group_end = offset.saturating_add(group.bytes);
                 let synced = (group.synced_segment, group.synced_offset);
                 self.synced = self.synced.max(synced);
             }
-            Record::Event { event, .. } | Record::Replay { event, .. } => {
+            JournalRecord::Event { event, .. } | JournalRecord::Replay { event, .. } => {
                 self.reach(event.sequence);
                 self.expected = Some(event.sequence.saturating_add(1));
             }
-            Record::ReportedCut(cut) => self.reported_cuts.push(*cut),
-            Record::Checkpoint { oldest_segment, .. } => {
+            JournalRecord::ReportedCut(cut) => self.reported_cuts.push(*cut),
+            JournalRecord::Checkpoint { oldest_segment, .. } => {
                 self.oldest_needed = self.oldest_needed.max(*oldest_segment);
             }
-            Record::Closed { next_sequence } => {
+            JournalRecord::Closed { next_sequence } => {
                 self.reach(*next_sequence);
                 self.report.closed = true;
             }
@@ -261,7 +261,7 @@ impl<'a> LogFold<'a> {
     }
 
     /// What the manifest says beyond what was found: gives it if the log ends before it should.
-    fn beyond_the_end(&mut self) -> Option<Manifest> {
+    fn beyond_the_end(&mut self) -> Option<ManifestContent> {
         let known = self.known?;
         if known.newest >= self.next_segment {
             self.missing(self.next_segment.max(1), known.newest);
@@ -357,7 +357,7 @@ impl<'a> LogFold<'a> {
     }
 
     /// Counts what is lost, in the open: for each lane as far as it is known, else for none.
-    fn count_lost(&mut self, expected: u64, beyond: Option<Manifest>) {
+    fn count_lost(&mut self, expected: u64, beyond: Option<ManifestContent>) {
         // As old as the log, or younger: it counts every delivery that was ever made.
         let exact = self
             .known
@@ -374,7 +374,7 @@ impl<'a> LogFold<'a> {
         (self.report.lost, self.report.lost_more) = (lost.named, lost.more);
         // What was lost before stood in counts that may be gone themselves.
         let known = self.index.lost_by_lanes() + self.index.lost_unknown;
-        let in_last = |known: &Manifest| {
+        let in_last = |known: &ManifestContent| {
             let mut damage = self.report.damage.iter();
             damage.any(|damage| damage.takes_records() && damage.last_segment() == known.last)
         };

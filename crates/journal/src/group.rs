@@ -2,7 +2,7 @@
 
 use super::frame;
 use super::index::LogIndex;
-use super::record::{CutRange, GroupHead, LaneState, Record, SegmentHead, encode};
+use super::record::{CutRange, GroupHead, JournalRecord, LaneState, SegmentHead, encode};
 use super::time::TimeRecord;
 use super::totals::HeldSize;
 use crate::ledger::DeliverySettlement;
@@ -110,10 +110,10 @@ impl PendingUpdates {
     fn encode(&self, out: &mut Vec<u8>) {
         for (lane, state) in &self.states {
             let (lane, state) = (*lane, *state);
-            Record::State { lane, state }.encode(out);
+            JournalRecord::State { lane, state }.encode(out);
         }
         for attempt in &self.attempts {
-            Record::Attempt {
+            JournalRecord::Attempt {
                 sequence: attempt.sequence,
                 lane: attempt.lane,
                 attempts: attempt.attempts,
@@ -150,9 +150,9 @@ impl GroupLayout<'_> {
     pub(crate) fn encode<W>(&self, work: &GroupWork<W>, out: &mut Vec<u8>) {
         out.clear();
         if let Some((header, length)) = self.header {
-            Record::Segment(header).encode(out);
+            JournalRecord::Segment(header).encode(out);
             let listed = self.is_listed;
-            Record::Extent { length, listed }.encode(out);
+            JournalRecord::Extent { length, listed }.encode(out);
         }
         let start = out.len();
         let mut group = GroupHead {
@@ -163,14 +163,14 @@ impl GroupLayout<'_> {
             first_sequence: work.first_sequence(),
             events: work.batches.iter().map(|batch| batch.events).sum(),
         };
-        Record::Group(group).encode(out);
+        JournalRecord::Group(group).encode(out);
         let behind = out.len();
-        Record::Time(self.time).encode(out);
+        JournalRecord::Time(self.time).encode(out);
         if let Some((oldest, index)) = self.checkpoint {
             index.encode_checkpoint(oldest, group.first_sequence, self.time.now, out);
         }
         for (lane, instance, endpoint) in &work.updates.bindings {
-            Record::Binding {
+            JournalRecord::Binding {
                 lane: *lane,
                 instance: instance.as_str(),
                 endpoint: endpoint.as_str(),
@@ -180,20 +180,20 @@ impl GroupLayout<'_> {
         if !self.copies.is_empty() {
             out.extend_from_slice(self.copies);
             let time = self.time.now;
-            Record::AcceptedIn { time }.encode(out);
+            JournalRecord::AcceptedIn { time }.encode(out);
         }
         work.batches.iter().for_each(|batch| put_batch(out, batch));
         work.updates.encode(out);
         for cut in &work.reported_cuts {
-            Record::ReportedCut(*cut).encode(out);
+            JournalRecord::ReportedCut(*cut).encode(out);
         }
         if work.close {
             let next_sequence = work.next_sequence;
-            Record::Closed { next_sequence }.encode(out);
+            JournalRecord::Closed { next_sequence }.encode(out);
         }
         group.bytes = (out.len() - start) as u64;
         let mut head = Vec::with_capacity(behind - start);
-        Record::Group(group).encode(&mut head);
+        JournalRecord::Group(group).encode(&mut head);
         out[start..behind].copy_from_slice(&head);
     }
 }
@@ -217,7 +217,7 @@ fn put_letters(out: &mut Vec<u8>, letters: &[(u32, u64, Arc<DeadLetter>)]) {
     for run in letters.chunk_by(alike) {
         for run in run.chunks(SETTLEMENTS_PER_RECORD) {
             let (lane, _, letter) = &run[0];
-            Record::Dead {
+            JournalRecord::Dead {
                 lane: *lane,
                 letter: Arc::clone(letter),
                 sequences: run.iter().map(|(_, sequence, _)| *sequence).collect(),
@@ -238,7 +238,7 @@ fn put_settled(out: &mut Vec<u8>, settled: &[(u32, u64, DeliverySettlement)]) {
     for (lane, settlements) in by_lane {
         for settlements in settlements.chunks(SETTLEMENTS_PER_RECORD) {
             let settlements = settlements.to_vec();
-            Record::Settle { lane, settlements }.encode(out);
+            JournalRecord::Settle { lane, settlements }.encode(out);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::frame::FramePlace;
 use super::pages::{LiveEvent, LiveEvents, OpenDeliveries};
-use super::record::{AcceptedEvent, LaneList, LaneState, OpenDelivery, Record};
+use super::record::{AcceptedEvent, JournalRecord, LaneList, LaneState, OpenDelivery};
 use super::time::TimeRecord;
 use super::totals::HeldSize;
 use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
@@ -134,25 +134,25 @@ impl SharedLetters {
 impl LogIndex {
     /// Takes note of a record. Settlements of what is not open change nothing, so that a settlement
     /// counts once however often it is written.
-    pub(crate) fn apply(&mut self, record: &Record<'_>, place: FramePlace) {
+    pub(crate) fn apply(&mut self, record: &JournalRecord<'_>, place: FramePlace) {
         match record {
-            Record::Segment(segment) => {
+            JournalRecord::Segment(segment) => {
                 self.fresh_from = segment.first_sequence;
                 self.fresh_open = 0;
             }
-            Record::Lost { deliveries } => self.lost_unknown = *deliveries,
-            Record::Time(time) => {
+            JournalRecord::Lost { deliveries } => self.lost_unknown = *deliveries,
+            JournalRecord::Time(time) => {
                 self.time = *time;
                 self.accepted_in = time.now;
             }
-            Record::AcceptedIn { time } => self.accepted_in = *time,
+            JournalRecord::AcceptedIn { time } => self.accepted_in = *time,
             // What an older group carried forward is none of this one's.
-            Record::Group(_) => self.accepted_in = self.time.now,
-            Record::Extent { .. }
-            | Record::Checkpoint { .. }
-            | Record::ReportedCut(_)
-            | Record::Closed { .. } => {}
-            Record::Binding {
+            JournalRecord::Group(_) => self.accepted_in = self.time.now,
+            JournalRecord::Extent { .. }
+            | JournalRecord::Checkpoint { .. }
+            | JournalRecord::ReportedCut(_)
+            | JournalRecord::Closed { .. } => {}
+            JournalRecord::Binding {
                 lane,
                 instance,
                 endpoint,
@@ -162,41 +162,38 @@ impl LogIndex {
                     self.lane(*lane).name = Some((instance, endpoint));
                 }
             }
-            Record::Counts { lane, ledger } => {
+            JournalRecord::Counts { lane, ledger } => {
                 let before = std::mem::replace(&mut self.lane(*lane).ledger, *ledger);
                 self.made = self.made.saturating_sub(before.made()) + ledger.made();
             }
-            Record::State { lane, state } => self.note_state(*lane, *state),
-            Record::Event { event, lanes } => {
+            JournalRecord::State { lane, state } => self.note_state(*lane, *state),
+            JournalRecord::Event { event, lanes } => {
                 self.put_new(event, lanes, place);
             }
-            Record::Copy { event, lanes } => self.put_copy(event, lanes.clone(), place),
-            Record::Replay {
+            JournalRecord::Copy { event, lanes } => self.put_copy(event, lanes.clone(), place),
+            JournalRecord::Replay {
                 event,
                 lane,
                 replay_of,
             } => {
                 self.lane(*lane).ledger.replayed += 1;
                 self.made += 1;
-                self.put(
-                    event,
-                    OpenDeliveries::One(OpenDelivery::fresh(*lane)),
-                    place,
-                );
+                let open = OpenDeliveries::One(OpenDelivery::fresh(*lane));
+                self.put(event, open, place);
                 self.settle(*lane, *replay_of, DeliverySettlement::Replayed);
             }
-            Record::Settle { lane, settlements } => {
+            JournalRecord::Settle { lane, settlements } => {
                 for (sequence, settlement) in settlements {
                     self.settle(*lane, *sequence, *settlement);
                 }
             }
-            Record::Attempt {
+            JournalRecord::Attempt {
                 sequence,
                 lane,
                 attempts,
                 due,
             } => self.attempt(*sequence, *lane, *attempts, *due),
-            Record::Dead {
+            JournalRecord::Dead {
                 lane,
                 letter,
                 sequences,
@@ -428,7 +425,7 @@ impl LogIndex {
         for (number, lane) in &self.lanes {
             let number = *number;
             if let Some((instance, endpoint)) = &lane.name {
-                let binding = Record::Binding {
+                let binding = JournalRecord::Binding {
                     lane: number,
                     instance: instance.as_str(),
                     endpoint: endpoint.as_str(),
@@ -436,12 +433,12 @@ impl LogIndex {
                 binding.encode(out);
             }
             let (ledger, state) = (lane.ledger, lane.state_at(now));
-            Record::Counts {
+            JournalRecord::Counts {
                 lane: number,
                 ledger,
             }
             .encode(out);
-            Record::State {
+            JournalRecord::State {
                 lane: number,
                 state,
             }
@@ -449,9 +446,9 @@ impl LogIndex {
         }
         if self.lost_unknown > 0 {
             let deliveries = self.lost_unknown;
-            Record::Lost { deliveries }.encode(out);
+            JournalRecord::Lost { deliveries }.encode(out);
         }
-        Record::Checkpoint {
+        JournalRecord::Checkpoint {
             oldest_segment: oldest,
             next_sequence,
         }

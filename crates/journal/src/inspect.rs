@@ -3,7 +3,7 @@
 use super::JournalOpenError;
 use super::frame::FramePlace;
 use super::keys::EventSealing;
-use super::record::{AcceptedEvent, CutRange, GroupHead, Record, SegmentHead};
+use super::record::{AcceptedEvent, CutRange, GroupHead, JournalRecord, LaneState, SegmentHead};
 use super::recover;
 use super::report::JournalReport;
 use super::storage::{FolderStorage, Storage};
@@ -73,54 +73,52 @@ fn hold(
     Ok((storage, lock))
 }
 
-fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Result<()> {
+fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> io::Result<()> {
     write!(out, "{:016x} {:>10} ", place.segment, place.offset)?;
     match record {
-        Record::Segment(segment) => segment_line(out, segment),
-        Record::Group(group) => group_line(out, group),
-        Record::Binding {
+        JournalRecord::Segment(segment) => segment_line(out, segment),
+        JournalRecord::Group(group) => group_line(out, group),
+        JournalRecord::Binding {
             lane,
             instance,
             endpoint,
         } => writeln!(out, "binding lane={lane} endpoint={instance}/{endpoint}"),
-        Record::Counts { lane, ledger } => counts_line(out, *lane, ledger),
-        Record::State { lane, state } => writeln!(
-            out,
-            "state lane={lane} paused={} still={:?} still-since={}",
-            state.paused,
-            state.still,
-            time(state.still_since, "no")
-        ),
-        Record::Checkpoint {
+        JournalRecord::Counts { lane, ledger } => counts_line(out, *lane, ledger),
+        JournalRecord::State { lane, state } => state_line(out, *lane, state),
+        JournalRecord::Checkpoint {
             oldest_segment,
             next_sequence,
         } => writeln!(
             out,
             "checkpoint oldest-segment={oldest_segment} next-sequence={next_sequence}"
         ),
-        Record::Event { event, lanes } => {
+        JournalRecord::Event { event, lanes } => {
             let lanes: Vec<u32> = lanes.iter().collect();
             event_line(out, "event", event, &format!("lanes={lanes:?}"))
         }
-        Record::Copy { event, lanes } => {
+        JournalRecord::Copy { event, lanes } => {
             let lanes: Vec<u32> = lanes.iter().map(|open| open.lane).collect();
             event_line(out, "copy", event, &format!("lanes={lanes:?}"))
         }
-        Record::Replay {
+        JournalRecord::Replay {
             event,
             lane,
             replay_of,
-        } => {
-            let of = format!("lane={lane} replay-of={replay_of}");
-            event_line(out, "replay", event, &of)
-        }
-        Record::Dead {
+        } => event_line(
+            out,
+            "replay",
+            event,
+            &format!("lane={lane} replay-of={replay_of}"),
+        ),
+        JournalRecord::Dead {
             lane,
             letter,
             sequences,
         } => dead_line(out, *lane, letter, sequences),
-        Record::Settle { lane, settlements } => writeln!(out, "settle lane={lane} {settlements:?}"),
-        Record::Attempt {
+        JournalRecord::Settle { lane, settlements } => {
+            writeln!(out, "settle lane={lane} {settlements:?}")
+        }
+        JournalRecord::Attempt {
             sequence,
             lane,
             attempts,
@@ -130,17 +128,28 @@ fn line(out: &mut impl Write, place: FramePlace, record: &Record<'_>) -> io::Res
             "attempt {sequence} lane={lane} attempts={attempts} due={}",
             time(*due, "now")
         ),
-        Record::Extent { length, listed } => {
+        JournalRecord::Extent { length, listed } => {
             writeln!(out, "extent length={length} listed={listed}")
         }
-        Record::Time(time) => time_line(out, time),
-        Record::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
-        Record::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
-        Record::ReportedCut(CutRange { segment, from, to }) => {
+        JournalRecord::Time(time) => time_line(out, time),
+        JournalRecord::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
+        JournalRecord::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
+        JournalRecord::ReportedCut(CutRange { segment, from, to }) => {
             writeln!(out, "hole segment={segment} from={from} to={to}")
         }
-        Record::Closed { next_sequence } => writeln!(out, "closed next-sequence={next_sequence}"),
+        JournalRecord::Closed { next_sequence } => {
+            writeln!(out, "closed next-sequence={next_sequence}")
+        }
     }
+}
+
+fn state_line(out: &mut impl Write, lane: u32, state: &LaneState) -> io::Result<()> {
+    let since = time(state.still_since, "no");
+    let LaneState { paused, still, .. } = state;
+    writeln!(
+        out,
+        "state lane={lane} paused={paused} still={still:?} still-since={since}"
+    )
 }
 
 fn time(time: Option<Timestamp>, none: &str) -> String {

@@ -1,6 +1,6 @@
 use super::super::disk::tests::{SETTINGS, clock, crash, lane, pending, repaired};
 use super::super::frame;
-use super::super::record::Record;
+use super::super::record::JournalRecord;
 use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use super::super::{
     DamageKind, DiskJournal, LaneId, NewEvent, RecoveredJournal, UnreadableEvent, recover,
@@ -81,7 +81,7 @@ impl Stamps {
             while let Some(found) = frame::find(&bytes, at, segment) {
                 let frame = frame::read(&bytes, found, segment).unwrap();
                 at = found + frame.len();
-                let event = Record::event_in(&frame);
+                let event = JournalRecord::event_in(&frame);
                 if let Some((event, stamp)) = event.and_then(|event| Some((event, event.stamp?))) {
                     let known = self
                         .0

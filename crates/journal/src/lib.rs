@@ -1,6 +1,7 @@
 //! The journal: numbers accepted events and bounds what waits.
 
 mod affected_deliveries;
+mod append_error;
 mod appended;
 mod compact;
 mod contents;
@@ -10,6 +11,7 @@ mod file_names;
 mod fold;
 mod frame;
 mod group;
+mod inbox;
 mod index;
 mod inspect;
 mod keys;
@@ -38,7 +40,8 @@ mod watch;
 mod window;
 mod writer;
 
-pub use appended::{AppendedBatch, LaneHolding, NewEvent};
+pub use append_error::{AppendError, JournalHealth, NotDurable};
+pub use appended::{AppendedBatch, DurableTicket, LaneHolding, NewEvent};
 pub use disk::{DiskJournal, DiskUsage};
 pub use entry::{HeldEvent, JournalEntry};
 pub use file_names::KEYS;
@@ -56,7 +59,6 @@ pub use report::{
 pub use settings::JournalSettings;
 pub use totals::{JournalFull, JournalUsage, UsageGauge};
 pub use watch::SyncTimes;
-pub use writer::{AppendError, DurableTicket, JournalHealth, NotDurable};
 
 use std::sync::Arc;
 

@@ -10,13 +10,15 @@ use super::file_names::{QUARANTINED, free_name, segment_name};
 use super::frame::{self, FramePlace};
 use super::group::{GroupLayout, GroupWork};
 use super::index::{LogIndex, SharedIndex};
-use super::manifest::{Manifest, ManifestFile};
+use super::manifest::{ManifestContent, ManifestFile};
 use super::prepare::NextSegment;
-use super::record::{Record, SegmentHead};
+use super::record::{JournalRecord, SegmentHead};
 use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::{HeldSize, UsageTotals};
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
@@ -41,6 +43,19 @@ pub(crate) enum CommitFailure {
     /// What the disk holds is not known any more.
     #[error("segment {segment} of the journal: sync failed")]
     Sync { segment: u64, source: io::Error },
+}
+
+impl CommitFailure {
+    /// An error with its causes, in one line.
+    pub(super) fn reason(&self) -> Arc<str> {
+        let mut reason = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(reason, ": {error}").expect("a String takes all");
+            cause = error.source();
+        }
+        reason.into()
+    }
 }
 
 /// The segment that is written to.
@@ -150,9 +165,9 @@ impl SegmentLog {
     }
 
     /// What the manifest has to say now.
-    fn present(&self, next_sequence: u64) -> Manifest {
+    fn present(&self, next_sequence: u64) -> ManifestContent {
         let index = self.index.lock();
-        Manifest {
+        ManifestContent {
             oldest: self.segments.keys().next().copied().unwrap_or(0),
             newest: self.newest,
             last: self.synced.0,
@@ -242,7 +257,7 @@ impl SegmentLog {
                     offset: self.active.end + at as u64,
                     bytes: u32::try_from(bytes).expect("frames are far below 4 GiB"),
                 };
-                if let Ok(record) = Record::decode(&frame) {
+                if let Ok(record) = JournalRecord::decode(&frame) {
                     index.apply(&record, place);
                 }
                 at += bytes;
@@ -302,7 +317,7 @@ impl SegmentLog {
         })?;
         // The file is there for good, and nothing of it counts yet: all else stays as it is.
         let oldest = self.segments.keys().next().copied().unwrap_or(id);
-        self.manifest.sync(Manifest {
+        self.manifest.sync(ManifestContent {
             oldest,
             newest: id,
             ..self.manifest.written()
@@ -358,7 +373,7 @@ impl SegmentLog {
     /// Unlinks segments before `oldest`. What fails is tried again later.
     fn unlink_before(&mut self, oldest: u64) {
         if self.segments.range(..oldest).next().is_some() {
-            self.manifest.sync(Manifest {
+            self.manifest.sync(ManifestContent {
                 oldest,
                 ..self.manifest.written()
             });

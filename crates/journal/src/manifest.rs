@@ -47,7 +47,7 @@ const CONTENT_BYTES: usize = 8 + 8 * NUMBERS;
 
 /// What the manifest says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Manifest {
+pub(crate) struct ManifestContent {
     /// The oldest segment that is needed.
     pub(crate) oldest: u64,
     /// The newest segment; 0: there never was one.
@@ -73,7 +73,7 @@ pub(crate) struct Manifest {
 /// A manifest as it was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FoundManifest {
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: ManifestContent,
     count: u64,
 }
 
@@ -114,7 +114,7 @@ impl FoundManifest {
         let number = |at: usize| u64::from_le_bytes(numbers[at]);
         valid.then(|| Self {
             count: number(0),
-            manifest: Manifest {
+            manifest: ManifestContent {
                 oldest: number(1),
                 newest: number(2),
                 last: number(3),
@@ -189,7 +189,7 @@ impl ManifestFile {
     }
 
     /// What was written last.
-    pub(crate) fn written(&self) -> Manifest {
+    pub(crate) fn written(&self) -> ManifestContent {
         self.written.manifest
     }
 
@@ -199,7 +199,7 @@ impl ManifestFile {
     }
 
     /// Writes it behind a group, without a sync. It stays a lower bound when that fails.
-    pub(crate) fn follow(&mut self, manifest: Manifest) {
+    pub(crate) fn follow(&mut self, manifest: ManifestContent) {
         if self.is_there() && self.written.manifest != manifest {
             let written = self.put(manifest, SLOTS - 1);
             self.judge(written);
@@ -207,7 +207,7 @@ impl ManifestFile {
     }
 
     /// Writes it and waits until it is on disk. Makes the file if there is none.
-    pub(crate) fn sync(&mut self, manifest: Manifest) {
+    pub(crate) fn sync(&mut self, manifest: ManifestContent) {
         let written = match self.state {
             ManifestState::Absent => self.make(manifest),
             ManifestState::InUse | ManifestState::Failing => self.put_synced(manifest),
@@ -215,13 +215,13 @@ impl ManifestFile {
         self.judge(written);
     }
 
-    fn put_synced(&mut self, manifest: Manifest) -> io::Result<()> {
+    fn put_synced(&mut self, manifest: ManifestContent) -> io::Result<()> {
         self.synced_slot = 1 - self.synced_slot;
         self.put(manifest, self.synced_slot)?;
         self.storage.sync_data(MANIFEST)
     }
 
-    fn make(&mut self, manifest: Manifest) -> io::Result<()> {
+    fn make(&mut self, manifest: ManifestContent) -> io::Result<()> {
         for name in [MANIFEST_UNFINISHED, MANIFEST] {
             if self.storage.list()?.iter().any(|known| known == name) {
                 self.storage.remove(name)?;
@@ -235,7 +235,7 @@ impl ManifestFile {
         Ok(())
     }
 
-    fn put(&mut self, manifest: Manifest, slot: u64) -> io::Result<()> {
+    fn put(&mut self, manifest: ManifestContent, slot: u64) -> io::Result<()> {
         let written = FoundManifest {
             manifest,
             count: self.written.count + 1,
@@ -272,12 +272,12 @@ mod tests {
     use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
     use super::*;
 
-    fn numbered(newest: u64) -> Manifest {
-        Manifest {
+    fn numbered(newest: u64) -> ManifestContent {
+        ManifestContent {
             oldest: 1,
             newest,
             end: newest * 100,
-            ..Manifest::default()
+            ..ManifestContent::default()
         }
     }
 

@@ -4,7 +4,7 @@
 use super::super::disk::tests::{SETTINGS, append, clock, crash, lane, open, pending, repaired};
 use super::super::file_names::{MANIFEST, segment_of};
 use super::super::keys::EventSealing;
-use super::super::record::Record;
+use super::super::record::JournalRecord;
 use super::super::report::DamageKind;
 use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use super::super::storage::{FolderStorage, Storage};
@@ -98,7 +98,7 @@ fn segments_missing_the_newest_is_gone_or_empty_or_zero() {
     let alone = |sim: &SimulatedDisk| {
         let mut found = 0;
         super::read(sim, &mut |place, record| {
-            let is_new = matches!(record, Record::Event { .. });
+            let is_new = matches!(record, JournalRecord::Event { .. });
             found += u64::from(is_new && segment_name(place.segment) == newest);
         })
         .unwrap();

@@ -4,7 +4,7 @@ use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
 use super::index::SharedIndex;
 use super::keys::DataKeys;
-use super::record::Record;
+use super::record::JournalRecord;
 use super::storage::Storage;
 use std::collections::BTreeSet;
 use std::io;
@@ -139,7 +139,7 @@ impl EventReader {
 /// The event in the frame at the start of `bytes`.
 fn event_at(bytes: &[u8], place: FramePlace, keys: &DataKeys) -> Option<Event> {
     let frame = frame::read_at(bytes, place.segment, place.offset)?;
-    keys.read_event(&Record::event_in(&frame)?)
+    keys.read_event(&JournalRecord::event_in(&frame)?)
 }
 
 /// Cuts sorted places into stretches that are worth reading at once.

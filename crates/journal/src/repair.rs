@@ -112,11 +112,8 @@ fn carry_forward(
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
 ) -> Result<RepairSummary, JournalOpenError> {
-    let last = damage
-        .iter()
-        .map(DamagedRange::last_segment)
-        .max()
-        .unwrap_or(0);
+    let last = damage.iter().map(DamagedRange::last_segment);
+    let last = last.max().unwrap_or(0);
     let mut work = GroupWork::<()> {
         reported_cuts: found.report.reported_cuts(),
         next_sequence: found.next_sequence,
@@ -125,13 +122,8 @@ fn carry_forward(
     for sequence in damage.iter().filter_map(DamagedRange::unreadable) {
         if let Some(live) = found.index.events.get(sequence) {
             let lanes = live.open.as_slice().iter().map(|open| open.lane);
-            let lost = lanes.map(|lane| {
-                (
-                    lane,
-                    sequence,
-                    DeliverySettlement::Discarded(DiscardReason::Lost),
-                )
-            });
+            let lost = DeliverySettlement::Discarded(DiscardReason::Lost);
+            let lost = lanes.map(|lane| (lane, sequence, lost));
             work.updates.settled.extend(lost);
         }
     }
@@ -143,9 +135,8 @@ fn carry_forward(
         ..JournalSettings::default()
     };
     let (mut log, _) = start::prepare(found, settings, storage, clock);
-    let failed = |failure: CommitFailure| {
-        JournalOpenError::io(&**storage, "carrying forward", io::Error::other(failure))
-    };
+    let refused = |error| JournalOpenError::io(&**storage, "carrying forward", error);
+    let failed = |failure: CommitFailure| refused(io::Error::other(failure));
     log.commit(&work).map_err(failed)?;
     log.copying.empty_to = last;
     // What cannot be read of them is saved.
@@ -153,13 +144,8 @@ fn carry_forward(
     let to_carry = events_up_to(&log, last);
     // Each group carries forward or removes; two that do neither are the last.
     let mut idle = 0;
-    while idle < 2
-        && log
-            .segments
-            .keys()
-            .next()
-            .is_some_and(|first| *first <= last)
-    {
+    let oldest = |log: &SegmentLog| log.segments.keys().next().copied();
+    while idle < 2 && oldest(&log).is_some_and(|first| first <= last) {
         let before = (events_up_to(&log, last), log.segments.len());
         let work = GroupWork::<()> {
             next_sequence: work.next_sequence,
@@ -176,12 +162,7 @@ fn carry_forward(
     };
     log.commit(&close).map_err(failed)?;
     if events_up_to(&log, last) > 0 {
-        let refused = io::Error::other("some events cannot be read");
-        return Err(JournalOpenError::io(
-            &**storage,
-            "carrying forward",
-            refused,
-        ));
+        return Err(refused(io::Error::other("some events cannot be read")));
     }
     let gone = segments_before.iter();
     let gone = gone.filter(|segment| !log.segments.contains_key(*segment));

@@ -11,7 +11,7 @@ use super::JournalOpenError;
 use super::file_names::{MISNAMED, QUARANTINED, aside_of, free_name, segment_name, segment_of};
 use super::frame;
 use super::manifest::FoundManifest;
-use super::record::{Record, SegmentHead};
+use super::record::{JournalRecord, SegmentHead};
 use super::report::{DamageKind, DamagedRange};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
@@ -334,12 +334,12 @@ fn look(storage: &dyn Storage, name: &str) -> Result<FoundFile, JournalOpenError
 
 /// The first record, if it is a segment's: it says itself of which, and its checksum that it is right.
 fn head(bytes: &[u8]) -> Option<SegmentHead> {
-    let stated = match Record::decode(&frame::unchecked(bytes, 0)?) {
-        Ok(Record::Segment(segment)) => segment.id,
+    let stated = match JournalRecord::decode(&frame::unchecked(bytes, 0)?) {
+        Ok(JournalRecord::Segment(segment)) => segment.id,
         _ => return None,
     };
-    match Record::decode(&frame::read(bytes, 0, stated)?) {
-        Ok(Record::Segment(segment)) => Some(segment),
+    match JournalRecord::decode(&frame::read(bytes, 0, stated)?) {
+        Ok(JournalRecord::Segment(segment)) => Some(segment),
         _ => None,
     }
 }

@@ -1,218 +1,17 @@
 //! The thread that owns the log: takes everything that waits, writes it as one group, answers.
 
-use super::JournalFull;
+use super::append_error::{JournalHealth, NotDurable};
 use super::group::{GroupWork, held};
+use super::inbox::{DurableSender, WriterInbox, WriterQueue};
 use super::log::{CommitFailure, SegmentLog};
 use super::totals::HeldSize;
 use super::window::{CommitWindow, MANY};
-use std::error::Error as _;
-use std::fmt::Write as _;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-
-/// Why nothing was appended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// What is not settled, and what waits for the disk, would pass the limit.
-    #[error(transparent)]
-    Full(JournalFull),
-    /// What waits for the disk would pass the limit.
-    #[error(
-        "the journal's disk does not keep up: {} of {} bytes wait for it, {} more do not fit",
-        .0.bytes, .0.bytes_max, .0.bytes_new
-    )]
-    Backlog(JournalFull),
-    /// The disk has no room, or does not take writes; it is tried again.
-    #[error("the journal cannot be written: {0}")]
-    NoRoom(Arc<str>),
-    /// An event is longer than the journal can give back, or is for too many lanes.
-    #[error("event {index} of the batch has {bytes} bytes; the journal takes {bytes_max}")]
-    TooLarge {
-        /// Its place in the batch.
-        index: usize,
-        /// Its bytes in CloudEvents JSON.
-        bytes: usize,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// A sync failed: nothing is acknowledged until a restart.
-    #[error("the journal is poisoned until a restart: {0}")]
-    Poisoned(Arc<str>),
-    /// The journal was closed.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// Why something that was handed over is not on disk.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotDurable {
-    /// The write of its group failed. It counts as never appended, and what is appended later may
-    /// go well.
-    #[error("the group was abandoned: {0}")]
-    Abandoned(Arc<str>),
-    /// A sync failed: whether it is on disk is not known.
-    #[error("the journal is poisoned until a restart: {0}")]
-    Poisoned(Arc<str>),
-    /// The journal was closed before.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// How the journal does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum JournalHealth {
-    /// It takes events.
-    #[default]
-    Ok,
-    /// It cannot write, says why, and tries again by itself.
-    Full(Arc<str>),
-    /// A write or a sync has not ended for longer than it should. It goes on when that does.
-    Stalled(Arc<str>),
-    /// A sync failed; only a restart helps.
-    Poisoned(Arc<str>),
-}
-
-/// Resolves when what was handed over is on disk, or is known not to be.
-///
-/// Dropping it undoes nothing.
-#[derive(Debug)]
-#[must_use = "appended is not durable"]
-pub struct DurableTicket(pub(super) oneshot::Receiver<Result<(), NotDurable>>);
-
-impl DurableTicket {
-    /// Waits on a thread of its own.
-    ///
-    /// # Errors
-    /// Why it is not on disk.
-    ///
-    /// # Panics
-    /// Within a tokio runtime's worker.
-    pub fn wait(self) -> Result<(), NotDurable> {
-        self.0.blocking_recv().unwrap_or(Err(NotDurable::Closed))
-    }
-}
-
-impl Future for DurableTicket {
-    type Output = Result<(), NotDurable>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.0).poll(context);
-        answer.map(|answer| answer.unwrap_or(Err(NotDurable::Closed)))
-    }
-}
-
-pub(super) type DurableSender = oneshot::Sender<Result<(), NotDurable>>;
 
 /// Whoever waits may have gone.
 fn answer(waiter: DurableSender, result: Result<(), NotDurable>) {
     drop(waiter.send(result));
-}
-
-/// What waits for the writer.
-#[derive(Default)]
-pub(super) struct WriterInbox {
-    pub(super) work: GroupWork<DurableSender>,
-    pub(super) flushes: Vec<DurableSender>,
-    /// Bytes of events that are not on disk.
-    pub(super) bytes: u64,
-    /// When what nobody waits for is written.
-    pub(super) lazy_at: Option<Instant>,
-    pub(super) retry_at: Option<Instant>,
-    pub(super) health: JournalHealth,
-    pub(super) next_sequence: u64,
-    pub(super) durable_sequence: u64,
-    pub(super) closing: bool,
-    /// The writer is gone.
-    pub(super) ended: bool,
-    /// The writer sleeps and nobody has woken it.
-    pub(super) idle: bool,
-    pub(super) disk_bytes: u64,
-    pub(super) segments: usize,
-}
-
-/// Between handles and writer.
-#[derive(Default)]
-pub(super) struct WriterQueue {
-    inbox: Mutex<WriterInbox>,
-    wake: Condvar,
-}
-
-impl WriterQueue {
-    pub(super) fn new(inbox: WriterInbox) -> Self {
-        Self {
-            inbox: Mutex::new(inbox),
-            wake: Condvar::new(),
-        }
-    }
-
-    /// Every change to the inbox is made at once, so a panic elsewhere leaves it sound.
-    pub(super) fn lock(&self) -> MutexGuard<'_, WriterInbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the writer if it sleeps.
-    pub(super) fn wake(&self, inbox: &mut WriterInbox) {
-        if inbox.idle || inbox.work.batches.len() >= MANY {
-            inbox.idle = false;
-            self.wake.notify_one();
-        }
-    }
-
-    fn sleep<'a>(
-        &'a self,
-        mut inbox: MutexGuard<'a, WriterInbox>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, WriterInbox> {
-        inbox.idle = true;
-        let mut inbox = match until {
-            None => self
-                .wake
-                .wait(inbox)
-                .unwrap_or_else(PoisonError::into_inner),
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                let woken = self.wake.wait_timeout(inbox, left);
-                woken.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
-        inbox.idle = false;
-        inbox
-    }
-
-    /// As sleep, but nobody is to wake the writer for single appends.
-    fn sleep_uninterrupted<'a>(
-        &'a self,
-        inbox: MutexGuard<'a, WriterInbox>,
-        until: Instant,
-    ) -> MutexGuard<'a, WriterInbox> {
-        let left = until.saturating_duration_since(Instant::now());
-        let woken = self.wake.wait_timeout(inbox, left);
-        woken.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Wakes the writer, whatever it waits for.
-    pub(super) fn wake_always(&self) {
-        self.wake.notify_one();
-    }
-}
-
-impl WriterInbox {
-    /// Takes note of a write that failed.
-    pub(super) fn refused(&mut self, failure: &CommitFailure, retry_at: Instant) {
-        let reason = reason_of(failure);
-        if self.health == JournalHealth::Ok {
-            tracing::error!(
-                %reason,
-                "the journal cannot be written; events are refused until it can"
-            );
-        }
-        self.health = JournalHealth::Full(reason);
-        self.retry_at = Some(retry_at);
-    }
 }
 
 /// What one group takes from the inbox.
@@ -322,7 +121,7 @@ impl GroupWriter {
             }
             Err(failure) => failure,
         };
-        let reason = reason_of(&failure);
+        let reason = failure.reason();
         if matches!(failure, CommitFailure::Sync { .. }) {
             return Err(self.poison(round, reason));
         }
@@ -336,7 +135,7 @@ impl GroupWriter {
         // What is left may fit into the room kept for it, and make room.
         let rest = self.log.commit_rest(&mut round.work);
         if let Err(failure @ CommitFailure::Sync { .. }) = &rest {
-            return Err(self.poison(round, reason_of(failure)));
+            return Err(self.poison(round, failure.reason()));
         }
         if self.log.segments.len() < segments {
             self.try_now();
@@ -451,15 +250,4 @@ impl Drop for GroupWriter {
             answer(flush, Err(error.clone()));
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn reason_of(failure: &CommitFailure) -> Arc<str> {
-    let mut reason = failure.to_string();
-    let mut cause = failure.source();
-    while let Some(error) = cause {
-        write!(reason, ": {error}").expect("a String takes all");
-        cause = error.source();
-    }
-    reason.into()
 }

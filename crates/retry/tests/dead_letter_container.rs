@@ -112,80 +112,57 @@ async fn a_sas_that_only_creates_may_be_told_of_a_permission_instead() {
 
 /// Answers to a write, what they mean, and how long to wait.
 fn answers() -> Vec<(Answer, StoreFaultKind, Option<Duration>)> {
+    use StoreFaultKind::{ContainerMissing, Invalid, Refused, Throttled, Unavailable};
     let after = |seconds| Some(Duration::from_secs(seconds));
     vec![
-        (
-            Answer::code(400, "InvalidHeaderValue"),
-            StoreFaultKind::Invalid,
-            None,
-        ),
-        (Answer::status(400), StoreFaultKind::Invalid, None),
-        (Answer::status(401), StoreFaultKind::Refused, None),
-        (
-            Answer::code(403, "AuthenticationFailed"),
-            StoreFaultKind::Refused,
-            None,
-        ),
+        (Answer::code(400, "InvalidHeaderValue"), Invalid, None),
+        (Answer::status(400), Invalid, None),
+        (Answer::status(401), Refused, None),
+        (Answer::code(403, "AuthenticationFailed"), Refused, None),
         (
             Answer::code(404, "ContainerNotFound"),
-            StoreFaultKind::ContainerMissing,
+            ContainerMissing,
             None,
         ),
-        (Answer::status(404), StoreFaultKind::ContainerMissing, None),
-        (Answer::status(408), StoreFaultKind::Unavailable, None),
+        (Answer::status(404), ContainerMissing, None),
+        (Answer::status(408), Unavailable, None),
         (
             Answer::code(409, "MemoryExtentStoreAtSizeLimit"),
-            StoreFaultKind::Unavailable,
+            Unavailable,
             None,
         ),
-        (
-            Answer::code(409, "AccountIsDisabled"),
-            StoreFaultKind::Unavailable,
-            None,
-        ),
-        (
-            Answer::code(413, "RequestBodyTooLarge"),
-            StoreFaultKind::Invalid,
-            None,
-        ),
+        (Answer::code(409, "AccountIsDisabled"), Unavailable, None),
+        (Answer::code(413, "RequestBodyTooLarge"), Invalid, None),
         (
             Answer::status(429).with("retry-after", "7"),
-            StoreFaultKind::Throttled,
+            Throttled,
             after(7),
         ),
-        (
-            Answer::code(503, "ServerBusy"),
-            StoreFaultKind::Throttled,
-            None,
-        ),
+        (Answer::code(503, "ServerBusy"), Throttled, None),
         (
             Answer::code(503, "ServerBusy").with("retry-after", "Mon, 02 Mar 2026 00:00:30 GMT"),
-            StoreFaultKind::Throttled,
+            Throttled,
             after(30),
         ),
         (
             Answer::status(503).with("x-ms-retry-after-ms", "1500"),
-            StoreFaultKind::Throttled,
+            Throttled,
             Some(Duration::from_millis(1_500)),
         ),
         (
             Answer::status(503).with("retry-after", "99999999"),
-            StoreFaultKind::Throttled,
+            Throttled,
             after(3_600),
         ),
         (
             Answer::status(503).with("retry-after", "soon"),
-            StoreFaultKind::Throttled,
+            Throttled,
             None,
         ),
-        (
-            Answer::code(500, "InternalError"),
-            StoreFaultKind::Unavailable,
-            None,
-        ),
+        (Answer::code(500, "InternalError"), Unavailable, None),
         (
             Answer::status(307).with("location", "http://127.0.0.1:1/"),
-            StoreFaultKind::Unavailable,
+            Unavailable,
             None,
         ),
     ]

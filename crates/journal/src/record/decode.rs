@@ -3,8 +3,8 @@
 
 use super::encode::{NO_TIME, letter_of, reason_of, settlement_of};
 use super::{
-    AcceptedEvent, CutRange, GroupHead, ITEMS_MAX, LaneList, LaneState, OpenDelivery, Record,
-    SealStamp, SegmentHead, kind,
+    AcceptedEvent, CutRange, GroupHead, ITEMS_MAX, JournalRecord, LaneList, LaneState,
+    OpenDelivery, SealStamp, SegmentHead, kind,
 };
 use crate::frame;
 use crate::ledger::Ledger;
@@ -21,7 +21,7 @@ pub(crate) struct UnknownRecord {
     pub(crate) kind: u8,
 }
 
-impl<'a> Record<'a> {
+impl<'a> JournalRecord<'a> {
     /// Reads the record in a frame.
     pub(crate) fn decode(frame: &frame::RecordFrame<'a>) -> Result<Self, UnknownRecord> {
         let unknown = UnknownRecord {
@@ -173,8 +173,8 @@ impl<'a> RecordBody<'a> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    fn segment(&mut self) -> Option<Record<'a>> {
-        Some(Record::Segment(SegmentHead {
+    fn segment(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Segment(SegmentHead {
             id: self.u64()?,
             first_sequence: self.u64()?,
             created: self.time()?,
@@ -183,8 +183,8 @@ impl<'a> RecordBody<'a> {
         }))
     }
 
-    fn group(&mut self) -> Option<Record<'a>> {
-        Some(Record::Group(GroupHead {
+    fn group(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Group(GroupHead {
             number: self.u64()?,
             synced_segment: self.u64()?,
             synced_offset: self.u64()?,
@@ -194,15 +194,15 @@ impl<'a> RecordBody<'a> {
         }))
     }
 
-    fn binding(&mut self) -> Option<Record<'a>> {
-        Some(Record::Binding {
+    fn binding(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Binding {
             lane: self.u32()?,
             instance: self.name()?,
             endpoint: self.name()?,
         })
     }
 
-    fn counts_1(&mut self) -> Option<Record<'a>> {
+    fn counts_1(&mut self) -> Option<JournalRecord<'a>> {
         let lane = self.u32()?;
         let ledger = Ledger {
             matched: self.u64()?,
@@ -211,10 +211,10 @@ impl<'a> RecordBody<'a> {
             ..Ledger::default()
         };
         let ledger = self.discarded(ledger)?;
-        Some(Record::Counts { lane, ledger })
+        Some(JournalRecord::Counts { lane, ledger })
     }
 
-    fn counts(&mut self) -> Option<Record<'a>> {
+    fn counts(&mut self) -> Option<JournalRecord<'a>> {
         let lane = self.u32()?;
         let ledger = Ledger {
             matched: self.u64()?,
@@ -225,7 +225,7 @@ impl<'a> RecordBody<'a> {
             ..Ledger::default()
         };
         let ledger = self.discarded(ledger)?;
-        Some(Record::Counts { lane, ledger })
+        Some(JournalRecord::Counts { lane, ledger })
     }
 
     fn discarded(&mut self, mut ledger: Ledger) -> Option<Ledger> {
@@ -235,8 +235,8 @@ impl<'a> RecordBody<'a> {
         Some(ledger)
     }
 
-    fn state(&mut self) -> Option<Record<'a>> {
-        Some(Record::State {
+    fn state(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::State {
             lane: self.u32()?,
             state: LaneState {
                 paused: match self.u8()? {
@@ -250,25 +250,25 @@ impl<'a> RecordBody<'a> {
         })
     }
 
-    fn checkpoint(&mut self) -> Option<Record<'a>> {
-        Some(Record::Checkpoint {
+    fn checkpoint(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Checkpoint {
             oldest_segment: self.u64()?,
             next_sequence: self.u64()?,
         })
     }
 
-    fn event_1(&mut self) -> Option<Record<'a>> {
+    fn event_1(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.lanes()?;
         event.content = self.0;
-        Some(Record::Event { event, lanes })
+        Some(JournalRecord::Event { event, lanes })
     }
 
-    fn event(&mut self) -> Option<Record<'a>> {
+    fn event(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.lanes()?;
         event.content = self.0;
-        Some(Record::Event { event, lanes })
+        Some(JournalRecord::Event { event, lanes })
     }
 
     /// What stands before the lanes; the JSON stands last.
@@ -297,26 +297,26 @@ impl<'a> RecordBody<'a> {
         Some(LaneList(lanes))
     }
 
-    fn copy_1(&mut self) -> Option<Record<'a>> {
+    fn copy_1(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted_1()?;
         let lanes = self.items(Self::open_1)?;
         event.content = self.0;
-        Some(Record::Copy { event, lanes })
+        Some(JournalRecord::Copy { event, lanes })
     }
 
-    fn copy(&mut self) -> Option<Record<'a>> {
+    fn copy(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted()?;
         let lanes = self.items(Self::open)?;
         event.content = self.0;
-        Some(Record::Copy { event, lanes })
+        Some(JournalRecord::Copy { event, lanes })
     }
 
-    fn replay(&mut self) -> Option<Record<'a>> {
+    fn replay(&mut self) -> Option<JournalRecord<'a>> {
         let mut event = self.accepted()?;
         let lane = self.u32()?;
         let replay_of = self.u64()?;
         event.content = self.0;
-        Some(Record::Replay {
+        Some(JournalRecord::Replay {
             event,
             lane,
             replay_of,
@@ -331,31 +331,31 @@ impl<'a> RecordBody<'a> {
         })
     }
 
-    fn dead(&mut self) -> Option<Record<'a>> {
-        Some(Record::Dead {
+    fn dead(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Dead {
             lane: self.u32()?,
             letter: Arc::new(self.letter()?),
             sequences: self.items(Self::u64)?,
         })
     }
 
-    fn settle(&mut self) -> Option<Record<'a>> {
-        Some(Record::Settle {
+    fn settle(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Settle {
             lane: self.u32()?,
             settlements: self.items(|body| Some((body.u64()?, settlement_of(body.u8()?)?)))?,
         })
     }
 
-    fn journal_time(&mut self) -> Option<Record<'a>> {
-        Some(Record::Time(TimeRecord {
+    fn journal_time(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Time(TimeRecord {
             now: self.u64()?,
             boot: self.u64()?,
             since_boot: self.u64()?,
         }))
     }
 
-    fn extent(&mut self) -> Option<Record<'a>> {
-        Some(Record::Extent {
+    fn extent(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Extent {
             length: self.u64()?,
             listed: match self.u8()? {
                 0 => false,
@@ -365,16 +365,16 @@ impl<'a> RecordBody<'a> {
         })
     }
 
-    fn reported_cut(&mut self) -> Option<Record<'a>> {
-        Some(Record::ReportedCut(CutRange {
+    fn reported_cut(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::ReportedCut(CutRange {
             segment: self.u64()?,
             from: self.u64()?,
             to: self.u64()?,
         }))
     }
 
-    fn attempt(&mut self) -> Option<Record<'a>> {
-        Some(Record::Attempt {
+    fn attempt(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Attempt {
             sequence: self.u64()?,
             lane: self.u32()?,
             attempts: self.u32()?,

@@ -1,7 +1,7 @@
 //! Records as bytes.
 
 use super::{
-    AcceptedEvent, GroupHead, LaneState, OpenDelivery, Record, SealStamp, SegmentHead, kind,
+    AcceptedEvent, GroupHead, JournalRecord, LaneState, OpenDelivery, SealStamp, SegmentHead, kind,
 };
 use crate::frame;
 use crate::keys::EventSealer;
@@ -32,7 +32,7 @@ impl GroupHead {
     }
 }
 
-impl Record<'_> {
+impl JournalRecord<'_> {
     /// Appends the record as a frame that is yet to be sealed.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let start = frame::begin(out, self.kind());

@@ -21,7 +21,7 @@ pub(crate) const ITEMS_MAX: usize = 65_536;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Record<'a> {
+pub(crate) enum JournalRecord<'a> {
     /// Opens a segment file.
     Segment(SegmentHead),
     /// Opens a group: what one write and one sync brought to disk.
@@ -255,7 +255,7 @@ mod kind {
     pub(crate) const ACCEPTED_IN: u8 = 24;
 }
 
-impl<'a> Record<'a> {
+impl<'a> JournalRecord<'a> {
     /// The event that it holds.
     pub(crate) fn event(&self) -> Option<&AcceptedEvent<'a>> {
         match self {

@@ -33,20 +33,20 @@ fn letter() -> Arc<DeadLetter> {
 const AT: Timestamp = Timestamp::from_unix_millis(1_700_000_000_123);
 
 /// One record of every kind.
-fn samples() -> Vec<Record<'static>> {
+fn samples() -> Vec<JournalRecord<'static>> {
     [of_the_log(), of_events(), of_deliveries(), of_files()].concat()
 }
 
-fn of_the_log() -> Vec<Record<'static>> {
+fn of_the_log() -> Vec<JournalRecord<'static>> {
     vec![
-        Record::Segment(SegmentHead {
+        JournalRecord::Segment(SegmentHead {
             id: 7,
             first_sequence: 100,
             created: AT,
             previous_segment: 6,
             previous_end: 4_096,
         }),
-        Record::Group(GroupHead {
+        JournalRecord::Group(GroupHead {
             number: 1,
             synced_segment: 6,
             synced_offset: 4_096,
@@ -54,45 +54,45 @@ fn of_the_log() -> Vec<Record<'static>> {
             first_sequence: 100,
             events: 2,
         }),
-        Record::Binding {
+        JournalRecord::Binding {
             lane: 3,
             instance: "default",
             endpoint: "Hub-1",
         },
-        Record::Counts {
+        JournalRecord::Counts {
             lane: 3,
             ledger: ledger(),
         },
-        Record::Checkpoint {
+        JournalRecord::Checkpoint {
             oldest_segment: 5,
             next_sequence: 100,
         },
-        Record::ReportedCut(CutRange {
+        JournalRecord::ReportedCut(CutRange {
             segment: 6,
             from: 4_000,
             to: 4_096,
         }),
-        Record::Closed { next_sequence: 102 },
+        JournalRecord::Closed { next_sequence: 102 },
     ]
 }
 
-fn of_files() -> Vec<Record<'static>> {
+fn of_files() -> Vec<JournalRecord<'static>> {
     let length = 64 << 20;
-    let extent = |listed| Record::Extent { length, listed };
+    let extent = |listed| JournalRecord::Extent { length, listed };
     vec![
         extent(true),
         extent(false),
-        Record::Lost { deliveries: 410 },
-        Record::Time(TimeRecord {
+        JournalRecord::Lost { deliveries: 410 },
+        JournalRecord::Time(TimeRecord {
             now: 86_400_000,
             boot: 0x0123_4567_89ab_cdef,
             since_boot: 3_600_000,
         }),
-        Record::AcceptedIn { time: 80_000_000 },
+        JournalRecord::AcceptedIn { time: 80_000_000 },
     ]
 }
 
-fn of_events() -> Vec<Record<'static>> {
+fn of_events() -> Vec<JournalRecord<'static>> {
     let parked = OpenDelivery {
         attempts: 2,
         due: Some(AT),
@@ -110,15 +110,15 @@ fn of_events() -> Vec<Record<'static>> {
         stamp: None,
     };
     vec![
-        Record::Event {
+        JournalRecord::Event {
             event,
             lanes: LaneList(&[[3, 0, 0, 0], [4, 0, 0, 0]]),
         },
-        Record::Copy {
+        JournalRecord::Copy {
             event,
             lanes: vec![parked, dead],
         },
-        Record::Replay {
+        JournalRecord::Replay {
             event,
             lane: 4,
             replay_of: 99,
@@ -126,7 +126,7 @@ fn of_events() -> Vec<Record<'static>> {
     ]
 }
 
-fn of_deliveries() -> Vec<Record<'static>> {
+fn of_deliveries() -> Vec<JournalRecord<'static>> {
     let every_settlement = [
         DeliverySettlement::Delivered,
         DeliverySettlement::DeadLettered,
@@ -139,12 +139,12 @@ fn of_deliveries() -> Vec<Record<'static>> {
             .map(DeliverySettlement::Discarded),
     );
     vec![
-        Record::Dead {
+        JournalRecord::Dead {
             lane: 4,
             letter: letter(),
             sequences: vec![100, 7],
         },
-        Record::State {
+        JournalRecord::State {
             lane: 4,
             state: LaneState {
                 paused: true,
@@ -152,11 +152,11 @@ fn of_deliveries() -> Vec<Record<'static>> {
                 still_since: Some(AT),
             },
         },
-        Record::Settle {
+        JournalRecord::Settle {
             lane: 4,
             settlements: (100..).zip(every_settlement).collect(),
         },
-        Record::Attempt {
+        JournalRecord::Attempt {
             sequence: 100,
             lane: 3,
             attempts: 2,
@@ -172,7 +172,7 @@ fn every_kind_comes_back_as_it_was() {
         record.encode(&mut bytes);
         frame::seal(&mut bytes, 7, 0);
         let frame = frame::read(&bytes, 0, 7).unwrap();
-        assert_eq!(Record::decode(&frame).unwrap(), record);
+        assert_eq!(JournalRecord::decode(&frame).unwrap(), record);
     }
 }
 
@@ -188,9 +188,13 @@ fn a_body_cut_anywhere_is_refused_or_a_shorter_event() {
                 kind: bytes[5],
                 body: &body[..cut],
             };
-            match Record::decode(&frame) {
-                Err(_) | Ok(Record::Event { .. } | Record::Copy { .. } | Record::Replay { .. }) => {
-                }
+            match JournalRecord::decode(&frame) {
+                Err(_)
+                | Ok(
+                    JournalRecord::Event { .. }
+                    | JournalRecord::Copy { .. }
+                    | JournalRecord::Replay { .. },
+                ) => {}
                 Ok(other) => panic!("{record:?} cut at {cut}: {other:?}"),
             }
         }
@@ -201,7 +205,7 @@ proptest! {
     #[test]
     fn random_bodies_never_panic(kind in 0_u8..26, version in 0_u8..3, body: Vec<u8>) {
         let frame = frame::RecordFrame { version, kind, body: &body };
-        if let Err(unknown) = Record::decode(&frame) {
+        if let Err(unknown) = JournalRecord::decode(&frame) {
             prop_assert_eq!(unknown, UnknownRecord { version, kind });
         }
     }
@@ -220,17 +224,17 @@ fn the_first_kinds_are_read() {
         };
         let bytes: Vec<u8> = digits.iter().map(byte).collect();
         let frame = frame::read_at(&bytes, 7, 4_096).unwrap();
-        match Record::decode(&frame).unwrap() {
-            Record::Counts { ledger, .. } => {
+        match JournalRecord::decode(&frame).unwrap() {
+            JournalRecord::Counts { ledger, .. } => {
                 let mut known = ledger;
                 (known.replayed, known.dead_replayed) = (3, 2);
                 assert_eq!(known, self::ledger());
             }
-            Record::Event { event, lanes } => {
+            JournalRecord::Event { event, lanes } => {
                 assert!(lanes.iter().eq([3, 4]));
                 twins.push(event.twin);
             }
-            Record::Copy { event, lanes } => {
+            JournalRecord::Copy { event, lanes } => {
                 assert_eq!((lanes[0].attempts, lanes[1].attempts), (2, 0));
                 twins.push(event.twin);
             }
