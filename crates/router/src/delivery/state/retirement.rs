@@ -91,7 +91,9 @@ impl LaneCore {
     /// Whether its endpoint was removed and the grace time is over: nothing of its queue is sent any more, even
     /// before its loop has had the time to make dead letters of it.
     pub(super) fn is_past_grace(&self, now: Instant) -> bool {
-        let removed = self.retired.filter(|end| end.reason == DiscardReason::Removed);
+        let removed = self
+            .retired
+            .filter(|end| end.reason == DiscardReason::Removed);
         removed.is_some_and(|end| now >= end.deadline)
     }
 
