@@ -7,7 +7,7 @@
 //!
 //! Prints the time of the first table, of tables in which nothing, one route and one endpoint changed, and
 //! of a look at the status; and what the process has in memory, lanes idle and metrics recorded. Nothing is
-//! connected to. Each table is given anew, as a source gives it.
+//! connected to. Each table is given again, as a source gives it.
 
 use std::error::Error;
 use std::hint::black_box;

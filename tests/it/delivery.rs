@@ -312,13 +312,13 @@ async fn refused_credentials_are_the_endpoints_fault_and_lose_nothing() {
             endpoint.last_error
         );
     }
-    let mut mended = definitions(&emulator);
+    let mut fixed = definitions(&emulator);
     let fresh = emulator.topic_key1("grid");
     assert_eq!(fresh, "bmV3LWZpcnN0LWtleQ==");
-    router.apply(&mended).unwrap();
+    router.apply(&fixed).unwrap();
     settled(&router).await;
-    mended.instances[0].routes.clear();
-    assert_eq!(router.apply(&mended).unwrap(), 3);
+    fixed.instances[0].routes.clear();
+    assert_eq!(router.apply(&fixed).unwrap(), 3);
     for (ids, _) in arrived(&emulator) {
         assert_eq!(ids, numbers(0..10));
     }

@@ -12,3 +12,4 @@ mod management_client;
 mod probe;
 mod tidy;
 mod websocket;
+mod words;

@@ -364,7 +364,7 @@ fn prints(name: &str, text: &str) -> Option<String> {
         .then(|| format!("{name}: prints past crates/twinroute/src/cli/output.rs"))
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("tests stand below the root")
@@ -392,7 +392,7 @@ fn manifests(below: &str) -> Vec<(String, Table)> {
     found
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("the folder is readable").path();

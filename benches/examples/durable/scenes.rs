@@ -11,7 +11,7 @@ const CONNECTIONS: usize = 32;
 const CONNECTIONS_AT_RATE: usize = 128;
 const RATE: u64 = 2_000;
 const RATE_SECONDS: u64 = 15;
-/// Longer than an endpoint that was away needs to be looked at again and to get what waited.
+/// Longer than an endpoint that was unavailable needs to be tried again and to get what waited.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// CPU time a million events, flat out.

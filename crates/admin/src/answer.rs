@@ -18,7 +18,7 @@ GET    /metrics                   counters (Prometheus text)
 POST   /endpoints/I/E/pause       instance I, endpoint E: sends nothing from here on
 POST   /endpoints/I/E/resume      goes on
 POST   /endpoints/I/E/retry-now   tries now what waits for a moment
-POST   /endpoints/I/E/purge       gives up what waits: {\"confirm\":\"E\",\"dead_letters\":false}
+POST   /endpoints/I/E/purge       discards the backlog: {\"confirm\":\"E\",\"dead_letters\":false}
 GET    /dead-letters              ?instance endpoint reason since until type filter after most
 GET    /dead-letters/I/E/N        the dead letter with sequence N, and its event
 GET    /dead-letters/export       all of them, one a line; parameters as above

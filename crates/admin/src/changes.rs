@@ -56,7 +56,7 @@ impl<'a> Asked<'a> {
 
     /// Makes the change for `name`, who may. `body` is what came with it, or why nothing did.
     ///
-    /// Dropping the future may leave it made or not; noted it is, if it is made.
+    /// Dropping the future may leave it made or not; if it is made, it is in the audit log.
     pub(crate) async fn make(
         mut self,
         (router, place): (&Router, Place<'_>),
@@ -82,7 +82,7 @@ impl<'a> Asked<'a> {
             let reason = error.told();
             tracing::error!(
                 error = reason,
-                "a change was refused: it could not be noted"
+                "a change was rejected: it could not be recorded in the audit log"
             );
             Refusal::Audit(error)
         })?;

@@ -1,4 +1,4 @@
-//! Steering an endpoint by hand.
+//! Controlling an endpoint.
 
 use crate::answer;
 use crate::place::Step;
@@ -74,7 +74,7 @@ impl Steer {
     }
 }
 
-/// Takes the step; answers with the endpoint's status after it, a purge with what it gave up.
+/// Takes the step; answers with the endpoint's status after it, a purge with what it discarded.
 pub(crate) fn steer(
     router: &Router,
     (instance, endpoint): (&str, &str),

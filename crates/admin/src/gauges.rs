@@ -31,7 +31,7 @@ pub(crate) fn render(status: &Status) -> String {
     page.gauge("queue_bytes", "Bytes of what waits or is in flight", |of| {
         Some(of.queue_bytes)
     });
-    let waiting = |of: &EndpointStatus| Some(of.queued + of.in_flight + of.parked);
+    let waiting = |of: &EndpointStatus| Some(of.queued + of.in_flight + of.retrying);
     page.gauge("queue_events", "Deliveries not yet settled", waiting);
     page.gauge(
         "oldest_age_seconds",
@@ -105,7 +105,7 @@ impl Page<'_> {
             ),
             (
                 "source_failures",
-                "Looks at the source of the definitions that failed since",
+                "Reads of the source of the definitions that failed since the last good one",
                 Some(f64::from(source.failures)),
             ),
             (

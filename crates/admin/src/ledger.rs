@@ -7,7 +7,7 @@ use twinroute_router::{LOST, UNKNOWN};
 
 /// What must hold in every row.
 pub const EQUATION: &str =
-    "matched + replayed = queued + in_flight + parked + delivered + dead_lettered + discarded";
+    "matched + replayed = queued + in_flight + retrying + delivered + dead_lettered + discarded";
 
 /// What became of all deliveries, from one snapshot of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +47,12 @@ pub struct Counts {
     /// Sent and unanswered.
     pub in_flight: u64,
     /// Failed alone, and waiting for the next attempt.
-    pub parked: u64,
+    pub retrying: u64,
     /// Arrived.
     pub delivered: u64,
     /// Dead letters, by where they are.
     pub dead_lettered: DeadLettered,
-    /// Given up, by reason; reasons that never came up are left out.
+    /// Discarded, by reason; reasons that never came up are left out.
     pub discarded: BTreeMap<String, u64>,
     /// What was made and is in no known state: 0, or there is a defect.
     pub unaccounted: i64,
@@ -118,7 +118,7 @@ impl Counts {
             replayed: status.replayed,
             queued: status.queued,
             in_flight: status.in_flight,
-            parked: status.parked,
+            retrying: status.retrying,
             delivered: status.delivered,
             dead_lettered: DeadLettered {
                 uploaded: dead.uploaded,
@@ -140,7 +140,7 @@ impl Counts {
         }
     }
 
-    /// Given up for any reason.
+    /// Discarded for any reason.
     #[must_use]
     pub fn discarded_all(&self) -> u64 {
         self.discarded.values().sum()
@@ -151,7 +151,7 @@ impl Counts {
         self.replayed += other.replayed;
         self.queued += other.queued;
         self.in_flight += other.in_flight;
-        self.parked += other.parked;
+        self.retrying += other.retrying;
         self.delivered += other.delivered;
         self.dead_lettered.uploaded += other.dead_lettered.uploaded;
         self.dead_lettered.awaiting_upload += other.dead_lettered.awaiting_upload;

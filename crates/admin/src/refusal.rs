@@ -16,10 +16,10 @@ const KNOWN_MAX: usize = 50;
 pub(crate) enum Refusal {
     #[error("no such path; GET / lists what there is")]
     UnknownPath,
-    #[error("only {} taken here", spoken(.allow))]
+    #[error("only {} allowed here", spoken(.allow))]
     MethodNotAllowed { allow: &'static str },
     #[error(
-        "this listener can be reached from other machines, and takes no changes; use a listener on \
+        "this listener can be reached from other machines, and accepts no changes; use a listener on \
          loopback or a unix socket, set [admin.access], or set allow_changes = true in [admin]"
     )]
     ChangesNotAllowed,
@@ -40,25 +40,25 @@ pub(crate) enum Refusal {
     InvalidBody(serde_json::Error),
     #[error("{0}")]
     InvalidQuery(String),
-    #[error("endpoint {name}: there is none of this name; {known}")]
+    #[error("endpoint {name}: not found; {known}")]
     UnknownEndpoint { name: String, known: String },
     #[error("dead letter {name}: is not kept here, or no longer; GET /dead-letters lists them")]
     UnknownDeadLetter { name: String },
-    #[error("replay {0}: there is none of this number; GET /replays lists them")]
+    #[error("replay {0}: not found; GET /replays lists them")]
     UnknownReplay(u64),
     #[error(
-        "a purge gives up what waits for good: confirm it with the endpoint's name, \
+        "a purge discards the backlog for good: confirm it with the endpoint's name, \
          \"confirm\": \"{endpoint}\""
     )]
     Unconfirmed { endpoint: String },
-    #[error("this cannot be noted in the audit log, so it is not done: {}", .0.told())]
+    #[error("this cannot be recorded in the audit log, so it is not done: {}", .0.told())]
     Audit(#[source] AuditError),
     #[error("{0}")]
     InvalidReplay(String),
     #[error("{0}")]
     TooManyReplays(ReplayError),
     #[error("{0}")]
-    ReplayNotNoted(ReplayError),
+    ReplayNotRecorded(ReplayError),
 }
 
 impl From<CrossOrigin> for Refusal {
@@ -94,7 +94,7 @@ impl Refusal {
             ReplayError::Request(reason) => Self::InvalidReplay(reason),
             ReplayError::UnknownEndpoint(name) => Self::unknown_endpoint(router, name),
             ReplayError::TooMany => Self::TooManyReplays(error),
-            ReplayError::Note(_) => Self::ReplayNotNoted(error),
+            ReplayError::Note(_) => Self::ReplayNotRecorded(error),
         }
     }
 
@@ -149,7 +149,7 @@ impl Refusal {
             Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "AuditUnavailable"),
             Self::InvalidReplay(_) => (StatusCode::BAD_REQUEST, "InvalidReplay"),
             Self::TooManyReplays(_) => (StatusCode::CONFLICT, "TooManyReplays"),
-            Self::ReplayNotNoted(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotNoted"),
+            Self::ReplayNotRecorded(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotRecorded"),
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) async fn run(router: &Router) {
     let mut reminder = Reminder::default();
     loop {
         for warning in reminder.due(router.status().warnings, Instant::now()) {
-            tracing::warn!(warning, "somebody has to act soon");
+            tracing::warn!(warning, "action required soon");
         }
         sleep(LOOK_INTERVAL).await;
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_warning_is_said_once_a_day_and_anew_when_it_comes_back() {
+    fn each_warning_is_said_once_a_day_and_again_when_it_comes_back() {
         let mut reminder = Reminder::default();
         let start = Instant::now();
         let one = || vec!["one".to_owned()];

@@ -84,7 +84,7 @@ impl Admin {
         }
     }
 
-    /// Notes changes in `audit` before they are made; what cannot be noted is refused.
+    /// Notes changes in `audit` before they are made; what cannot be recorded is refused.
     #[must_use]
     pub fn audit(self, audit: AuditLog) -> Self {
         Self { audit, ..self }
@@ -234,7 +234,7 @@ impl Desk {
         caller.require(Role::Write)?;
         guard::check_type(&head.method, &head.headers)?;
         let (name, path) = (caller.name, head.uri.path());
-        tracing::info!(caller = name, method = %head.method, path, "a change is asked for");
+        tracing::info!(caller = name, method = %head.method, path, "change requested");
         admitted(Shown::All, name)
     }
 

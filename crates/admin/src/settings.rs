@@ -122,7 +122,7 @@ impl Settings {
 }
 
 fn in_the_clear(address: &Address) -> String {
-    format!("{address} takes tokens over plain HTTP from other machines; use listen_tls")
+    format!("{address} accepts tokens over plain HTTP from other machines; use listen_tls")
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(check(&mutual), Ok(vec![]));
         let tokens = "[access]\ntokens = [{ name = \"a\", role = \"read\", token_env = \"A\" }]";
         assert_eq!(check(&format!("{open}{tokens}")), Ok(vec![]));
-        let clear = "0.0.0.0:1 takes tokens over plain HTTP from other machines; use listen_tls";
+        let clear = "0.0.0.0:1 accepts tokens over plain HTTP from other machines; use listen_tls";
         let plain = format!("listen = [\"0.0.0.0:1\"]\n{tokens}");
         assert_eq!(check(&plain), Ok(vec![clear.to_owned()]));
         let wrong = "[access]\ntokens = [{ name = \"a\", role = \"read\" }]";

@@ -46,7 +46,7 @@ fn problems(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_is_noted_is_read_and_checked() {
+fn what_is_recorded_is_read_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("deeper/audit");
     let audit = open(&folder);
@@ -176,7 +176,7 @@ fn a_line_taken_out_is_seen_wherever_it_stood() {
         Some(json!({ "missing": [3, 3] }))
     );
     assert_eq!(problems(folder.path()), ["entry 4: comes after entry 2"]);
-    // Whoever makes everything anew is betrayed by the hash that was kept elsewhere.
+    // Whoever makes everything again is betrayed by the hash that was kept elsewhere.
     for name in ["head", "audit-00000001.jsonl"] {
         fs::remove_file(folder.path().join(name)).unwrap();
     }

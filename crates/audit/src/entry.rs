@@ -220,7 +220,7 @@ pub struct AuditEntry {
     /// The code of a refusal or failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub code: String,
-    /// Refusals of its kind that were too many to be noted, since the last that was.
+    /// Refusals of its kind that were too many to be recorded, since the last that was.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unnoted: u64,
     /// The id of the request.
@@ -274,7 +274,7 @@ fn bounded(body: &Value) -> Value {
     if bytes <= BODY_BYTES_MAX {
         return body.clone();
     }
-    json!({ "left_out": format!("it has {bytes} bytes; the audit log takes {BODY_BYTES_MAX}") })
+    json!({ "left_out": format!("it has {bytes} bytes; the audit log accepts at most {BODY_BYTES_MAX}") })
 }
 
 /// Without control characters, which would reach the terminal of whoever reads the log.

@@ -3,7 +3,7 @@
 //!
 //! A folder of files of JSON lines, one entry a line, to which is only added. Each line ends with the hash of the
 //! line before and with its own, so that a line that was changed or taken out is seen. An entry is on disk before
-//! the change is made: what was answered is in the log, and what cannot be noted is not done. No secret is in it:
+//! the change is made: what was answered is in the log, and what cannot be recorded is not done. No secret is in it:
 //! whoever notes a change gives it as reads show it.
 //!
 //! Layout: `audit-00000001.jsonl` and so on, `head` with number and hash of the last entry, by which a missing end
@@ -73,7 +73,7 @@ impl AuditLog {
         }))))
     }
 
-    /// Whether anything is noted.
+    /// Whether anything is recorded.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
@@ -82,7 +82,7 @@ impl AuditLog {
     /// Notes changes that are to be made now: they are on disk when this returns. Blocks on the disk.
     ///
     /// # Errors
-    /// [`AuditError`]; then none is noted, and none may be made.
+    /// [`AuditError`]; then none is recorded, and none may be made.
     pub fn accept(
         &self,
         author: &ChangeAuthor,
@@ -116,7 +116,7 @@ impl AuditLog {
         noted.await.unwrap_or(Err(AuditError::Interrupted))
     }
 
-    /// Notes that changes, noted as accepted, were not made after all. What cannot be noted is logged.
+    /// Notes that changes, noted as accepted, were not made after all. What cannot be recorded is logged.
     pub fn failed(&self, author: &ChangeAuthor, changes: &[AuditedChange], code: &str) {
         let Some(open) = &self.0 else {
             return;
@@ -133,7 +133,7 @@ impl AuditLog {
     }
 
     /// Notes a change that was refused: at most 60 a minute of callers who may make changes, and 60 of others; the
-    /// next that is noted tells how many were not. What cannot be noted is logged: nothing was done.
+    /// next that is recorded tells how many were not. What cannot be recorded is logged: nothing was done.
     ///
     /// Returns at once; a crash may lose it.
     pub fn refuse(&self, author: &ChangeAuthor, change: &AuditedChange, status: u16, code: &str) {

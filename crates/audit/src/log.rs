@@ -12,7 +12,7 @@ use twinroute_files::folder::sync_folder;
 use twinroute_files::private_file::{make_private_folder, open_private_file};
 use twinroute_model::clock::Timestamp;
 
-/// Why a change cannot be noted.
+/// Why a change cannot be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The disk refuses.
@@ -230,7 +230,10 @@ impl AuditWriter {
         let head = self.place.write();
         if let Err(source) = self.head.write_all_at(head.as_bytes(), 0) {
             let error = self.failed("write its head", source).told();
-            tracing::warn!(error, "a missing end of the audit log might not be seen");
+            tracing::warn!(
+                error,
+                "a missing end of the audit log might not be detected"
+            );
         }
         Ok(())
     }

@@ -129,10 +129,10 @@ impl AuditReport {
     }
 }
 
-/// Checks that no entry was changed, taken out or put in, and, where `kept` is the hash of an entry that was kept
+/// Checks that no entry was changed, removed or inserted, and, where `kept` is the hash of an entry that was kept
 /// elsewhere, that this one is still there. Blocks on the disk.
 ///
-/// Whoever may write the files and makes all hashes anew, `head` included, is found out by a kept hash alone.
+/// Whoever may write the files and makes all hashes again, `head` included, is found out by a kept hash alone.
 ///
 /// # Errors
 /// When the folder or a file cannot be read.

@@ -1,4 +1,4 @@
-//! How many refused attempts are noted: whoever floods a server must not fill the log.
+//! How many refused attempts are recorded: whoever floods a server must not fill the log.
 
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -24,7 +24,7 @@ struct CountedRefusals {
 }
 
 impl RefusalCounts {
-    /// Whether one more is noted now; then gives how many of its kind were not since the last.
+    /// Whether one more is recorded now; then gives how many of its kind were not since the last.
     pub(crate) fn admit(&mut self, status: u16, now: Timestamp) -> Option<u64> {
         let counted = match status {
             401 | 403 => &mut self.denied,

@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// Where changes are noted, and how much of that is kept.
+/// Where changes are recorded, and how much of that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditSettings {

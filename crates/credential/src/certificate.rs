@@ -26,7 +26,7 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 /// How long an assertion is good; it is used at once.
 const LIFE: Duration = Duration::from_secs(600);
 
-/// Signs assertions. The file is read anew for each, so a renewed certificate is taken.
+/// Signs assertions. The file is read again for each, so a renewed certificate is taken.
 pub(crate) struct Certificate {
     pub(crate) file: PathBuf,
     pub(crate) client_id: String,
@@ -72,10 +72,16 @@ impl Pair {
         let key = match &key {
             PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
-            _ => return Err("its key is not an RSA key, the only kind that Entra takes".to_owned()),
+            _ => {
+                return Err(
+                    "its key is not an RSA key, the only kind that Entra accepts".to_owned(),
+                );
+            }
         };
         let key = key.map_err(|error| {
-            format!("its key is not an RSA key of 2048 to 8192 bits, as Entra takes them: {error}")
+            format!(
+                "its key is not an RSA key of 2048 to 8192 bits, as Entra accepts them: {error}"
+            )
         })?;
         // A chain may stand in any order: the one with this public key is meant.
         let public = key.public_key().as_ref();

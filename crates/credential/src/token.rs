@@ -186,7 +186,7 @@ impl TokenSource {
         Self::of(Origin::Fixed(token), clock)
     }
 
-    /// A source that asks what `make` makes, anew for each renewal.
+    /// A source that asks what `make` makes, again for each renewal.
     pub fn from_credentials(
         make: impl Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync + 'static,
         clock: Arc<dyn Clock>,
@@ -365,7 +365,7 @@ impl Inner {
         match fetched {
             Ok(token) => {
                 if entry.failed.take().is_some() {
-                    tracing::info!(scope, "there is a token again");
+                    tracing::info!(scope, "a token was obtained again");
                 }
                 entry.due = token.expires_at.map(|at| due(now, at, &self.origin));
                 entry.token = Some(token.clone());
@@ -423,7 +423,7 @@ impl TokenCredential for TokenSource {
             };
             azure_core::Error::new(kind, error)
         })?;
-        // What never expires is looked at again in an hour.
+        // What never expires is checked again in an hour.
         let in_an_hour = self.0.clock.now().after(Duration::from_secs(3600));
         let expires_at = token.expires_at.unwrap_or(in_an_hour).unix_seconds();
         let expires_on = azure_core::time::OffsetDateTime::from_unix_timestamp(expires_at);

@@ -102,7 +102,11 @@ async fn callers_share_one_renewal_and_its_token() {
 #[tokio::test(start_paused = true)]
 async fn an_old_token_serves_while_it_is_renewed_and_when_that_fails() {
     let desk = desk(
-        &[Ok(("one", 3_600)), Err("IMDS is away"), Ok(("two", 9_000))],
+        &[
+            Ok(("one", 3_600)),
+            Err("IMDS is unavailable"),
+            Ok(("two", 9_000)),
+        ],
         1,
     );
     assert_eq!(desk.token().await.unwrap(), "one");

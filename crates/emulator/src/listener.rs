@@ -53,7 +53,7 @@ impl RunningServer {
     pub(crate) async fn stop(mut self) {
         self.ask_to_stop();
         if let Err(error) = (&mut self.task).await {
-            tracing::warn!(%error, "a server ended badly");
+            tracing::warn!(%error, "a server failed");
         }
     }
 }

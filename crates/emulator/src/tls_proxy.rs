@@ -80,7 +80,7 @@ impl TlsProxy {
 async fn pass(acceptor: TlsAcceptor, stream: TcpStream, target: SocketAddr) {
     let accepted = timeout(HANDSHAKE_WAIT, acceptor.accept(stream)).await;
     let Ok(Ok(mut near)) = accepted else {
-        return tracing::debug!("no TLS came about");
+        return tracing::debug!("TLS handshake failed");
     };
     let passed = async {
         let mut far = TcpStream::connect(target).await?;

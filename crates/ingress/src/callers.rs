@@ -129,7 +129,7 @@ impl CallerSettings {
         named("tokens", &self.tokens)?;
         named("subjects", &self.subjects)?;
         if !self.tokens.is_empty() && !beside.tokens {
-            return Err("tokens: no token is taken; set [ingress.access]".to_owned());
+            return Err("tokens: no token is accepted; set [ingress.access]".to_owned());
         }
         if !self.subjects.is_empty() && !beside.certificates {
             return Err(

@@ -18,11 +18,11 @@ use twinroute_router::accept::AcceptError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error(
-        "no such path; events are taken at /events and /instances/{{name}}/events (CloudEvents), \
+        "no such path; events are accepted at /events and /instances/{{name}}/events (CloudEvents), \
          and at /api/events and /instances/{{name}}/api/events (Event Grid)"
     )]
     UnknownPath,
-    #[error("method {found} is not taken here; taken are POST and, from webhooks, OPTIONS")]
+    #[error("method {found} is not allowed here; allowed are POST and, from webhooks, OPTIONS")]
     Method { found: String },
     #[error(transparent)]
     Closed(#[from] Closed),
@@ -32,9 +32,9 @@ pub(crate) enum Refusal {
     NoOrigin,
     #[error("header webhook-request-origin: this origin may not deliver here; see webhook_origins")]
     Origin,
-    #[error("content type {found:?} is not taken here; taken are {taken}")]
+    #[error("content type {found:?} is not accepted here; accepted are {taken}")]
     ContentType { found: String, taken: &'static str },
-    #[error("content encoding {found:?} is not taken; taken is gzip, and the body as it is")]
+    #[error("content encoding {found:?} is not accepted; accepted is gzip, and the body as it is")]
     ContentEncoding { found: String },
     #[error("a body is required, with a content-length header or transfer-encoding: chunked")]
     LengthRequired,

@@ -180,7 +180,7 @@ impl Settings {
             return Ok(Vec::new());
         }
         let open =
-            |address: &Address| format!("{address} takes events from everybody who reaches it");
+            |address: &Address| format!("{address} accepts events from everyone who can reach it");
         let tls = private().flat_map(|private| &private.listen_tls);
         let tls = self.listen_tls.iter().chain(tls).filter(remote);
         let tls = tls.filter(|_| !self.asks_for_certificates());
@@ -234,7 +234,7 @@ impl Settings {
 }
 
 fn in_the_clear(address: &Address) -> String {
-    format!("{address} takes tokens over plain HTTP from other machines; use listen_tls")
+    format!("{address} accepts tokens over plain HTTP from other machines; use listen_tls")
 }
 
 fn ack_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AckLevel>, D::Error> {
@@ -273,7 +273,7 @@ mod tests {
             check(&format!("{open}\naccess_keys = [\"a2V5\"]")),
             Ok(vec![])
         );
-        let warning = "0.0.0.0:8080 takes events from everybody who reaches it";
+        let warning = "0.0.0.0:8080 accepts events from everyone who can reach it";
         assert_eq!(
             check(&format!("{open}\nallow_anonymous = true")),
             Ok(vec![warning.to_owned()])
@@ -281,12 +281,12 @@ mod tests {
         for (toml, expect) in [
             (
                 open,
-                "listen: 0.0.0.0:8080 takes events from everybody who reaches it; \
+                "listen: 0.0.0.0:8080 accepts events from everyone who can reach it; \
                     set access_keys or access, or allow_anonymous = true if that is meant",
             ),
             (
                 "listen_tls = [\"0.0.0.0:8443\"]",
-                "listen_tls: 0.0.0.0:8443 takes events from everybody who reaches it; \
+                "listen_tls: 0.0.0.0:8443 accepts events from everyone who can reach it; \
                     set access_keys or access, or allow_anonymous = true if that is meant",
             ),
             (
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn private_listeners_are_doors_too() {
-        let open = "listen: 10.0.0.4:8080 takes events from everybody who reaches it; set access_keys or \
+        let open = "listen: 10.0.0.4:8080 accepts events from everyone who can reach it; set access_keys or \
                     access, or allow_anonymous = true if that is meant";
         let private = "[[private]]\nconnection = \"c\"\n";
         let listen = "listen = [\"10.0.0.4:8080\"]";
@@ -382,7 +382,8 @@ mod tests {
         assert!(check(tls).is_err());
         assert_eq!(check(&format!("{tls}\nclient_ca = \"ca\"")), Ok(vec![]));
         let tokens = "[access]\ntokens = [{ name = \"a\", role = \"write\", token_env = \"A\" }]";
-        let clear = "0.0.0.0:8080 takes tokens over plain HTTP from other machines; use listen_tls";
+        let clear =
+            "0.0.0.0:8080 accepts tokens over plain HTTP from other machines; use listen_tls";
         assert_eq!(
             check(&format!("{open}\n{tokens}")),
             Ok(vec![clear.to_owned()])

@@ -289,7 +289,7 @@ where
             }
         }
     };
-    // What did not come in time is given up.
+    // What did not come in time is abandoned.
     drop(tokio::time::timeout(DISCARD_TIMEOUT, reading).await);
 }
 

@@ -62,7 +62,7 @@ pub(crate) async fn run<S, F>(
     let (stream, version, replay) = match first_bytes {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return tracing::debug!(?peer, %error, "connection broken"),
-        Err(_) => return tracing::debug!(?peer, "connection closed: nothing asked in time"),
+        Err(_) => return tracing::debug!(?peer, "connection closed: no request in time"),
     };
     let activity = Arc::new(ConnectionActivity::default());
     let scheme = stream.scheme();

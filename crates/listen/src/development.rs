@@ -32,7 +32,7 @@ const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
 /// How long a certificate lasts. Apple's platforms take at most 398 days, the beginning counted.
 const LIFE: Duration = DAY.saturating_mul(396);
 
-/// A certificate, or an authority, with less left is made anew.
+/// A certificate, or an authority, with less left is made again.
 const LEFT_MIN: Duration = DAY.saturating_mul(30);
 
 /// By how much a certificate begins before it was made: clocks differ, above all those of containers.
@@ -78,7 +78,7 @@ struct Label {
 /// Finds or makes an authority and a certificate for `localhost`, `127.0.0.1`, `::1` and `names`, which
 /// may begin with `*.`, in `folder`.
 ///
-/// The authority stays for ten years. The certificate is made anew when names change or 30 of its days
+/// The authority stays for ten years. The certificate is made again when names change or 30 of its days
 /// are left; files that are damaged are replaced. Blocks on the file system.
 ///
 /// # Errors

@@ -132,7 +132,7 @@ fn what_is_there_stays_until_it_no_longer_fits() {
 }
 
 #[test]
-fn what_is_damaged_or_lost_is_made_anew() {
+fn what_is_damaged_or_lost_is_made_again() {
     for (name, expect) in [
         ("server.pem", 2),
         ("server.key", 2),

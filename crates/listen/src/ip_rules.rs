@@ -138,7 +138,7 @@ impl IpRule {
             let mut before = rules[..position].iter();
             if let Some(other) = before.find(|other| other.ip_mask.0.contains(&rule.ip_mask.0)) {
                 warnings.push(format!(
-                    "ip_rules: {name:?} is never looked at: {:?} before it has all of its addresses",
+                    "ip_rules: {name:?} never applies: {:?} before it has all of its addresses",
                     other.name
                 ));
             }
@@ -322,9 +322,7 @@ mod tests {
                 "reject 0.0.0.0/0",
             ],
             listen,
-            &expect![[
-                r#"ip_rules: "r1" is never looked at: "r0" before it has all of its addresses"#
-            ]],
+            &expect![[r#"ip_rules: "r1" never applies: "r0" before it has all of its addresses"#]],
         );
         check(
             &["drop 10.0.0.0/8"],

@@ -166,9 +166,9 @@ impl Tls {
                 Ok(Ok(Reloaded::Renewed)) => tracing::info!(%certificate, "certificate renewed"),
                 Ok(Err(error)) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(%error, cause, "certificate not renewed: the one of before stays");
+                    tracing::warn!(%error, cause, "certificate not renewed: the previous one stays in use");
                 }
-                Err(error) => tracing::error!(%error, "certificate files not looked at"),
+                Err(error) => tracing::error!(%error, "certificate files not checked"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Why the store changes: who asked, for the audit log; and what of a change is noted there.
+//! Why the store changes: who asked, for the audit log; and what of a change is recorded there.
 
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinroute_audit::{AuditError, ChangeAuthor};
 
-/// Resources of one change that are noted as they were and are; of more, only that they changed.
+/// Resources of one change that are recorded as they were and are; of more, only that they changed.
 const BODIES_MAX: usize = 1_000;
 
 /// A request that changes something. Cheap to clone.
@@ -131,12 +131,12 @@ fn secrets_changed(before: Option<&ResourceRecord>, after: Option<&ResourceRecor
     changed
 }
 
-/// A change that cannot be noted is not made.
+/// A change that cannot be recorded is not made.
 pub(crate) fn unnoted(error: &AuditError) -> Error {
     let reason = error.told();
     tracing::error!(
         error = reason,
-        "a change was refused: it could not be noted"
+        "a change was rejected: it could not be recorded in the audit log"
     );
     Error::Audit { reason }
 }

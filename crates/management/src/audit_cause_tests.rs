@@ -49,7 +49,7 @@ fn text(folder: &Path) -> String {
         .collect()
 }
 
-/// A client whose changes are noted.
+/// A client whose changes are recorded.
 fn client(folder: &Path) -> Client {
     let client = Client::with("2023-01-31", crate::Settings::default(), Arc::new(Answers));
     client.note_in(open(folder));
@@ -57,7 +57,7 @@ fn client(folder: &Path) -> Client {
 }
 
 #[tokio::test]
-async fn each_change_is_noted_as_it_was_and_as_it_is_without_secrets() {
+async fn each_change_is_recorded_as_it_was_and_as_it_is_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let client = client(folder.path());
     let twins = twins();
@@ -117,7 +117,7 @@ async fn each_change_is_noted_as_it_was_and_as_it_is_without_secrets() {
 }
 
 #[tokio::test]
-async fn refusals_and_shown_keys_are_noted_and_reads_are_not() {
+async fn refusals_and_shown_keys_are_recorded_and_reads_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let client = client(folder.path());
     client
@@ -173,7 +173,7 @@ async fn refusals_and_shown_keys_are_noted_and_reads_are_not() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_noted_is_not_done() {
+async fn what_cannot_be_recorded_is_not_done() {
     let folder = tempfile::tempdir().unwrap();
     let client = client(folder.path());
     // The next file cannot be begun.
@@ -197,7 +197,7 @@ async fn what_cannot_be_noted_is_not_done() {
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE.as_u16());
     let message = refused.json["error"]["message"].as_str().unwrap();
     assert!(
-        message.contains("cannot be noted") && message.contains("begin its next file"),
+        message.contains("cannot be recorded") && message.contains("begin its next file"),
         "{message}"
     );
     assert_eq!(client.get(&twins()).await.status, 404);

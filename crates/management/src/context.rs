@@ -32,7 +32,7 @@ pub(crate) struct ServerContext {
     /// What stands beside definitions: `[endpoints."name"]`.
     pub(crate) beside: ArcSwap<source::Settings>,
     pub(crate) probes: Semaphore,
-    /// Where changes are noted before they are made.
+    /// Where changes are recorded before they are made.
     pub(crate) audit: ArcSwap<AuditLog>,
     pub(crate) expiry: OperationExpiry,
     /// Operations whose end is known and not stored yet.
@@ -111,7 +111,7 @@ impl ServerContext {
         })
     }
 
-    /// Stores what is decided once it is noted. Blocks on the disk.
+    /// Stores what is decided once it is recorded. Blocks on the disk.
     pub(crate) fn change_now<T>(
         &self,
         cause: Option<&AuditCause>,
@@ -129,7 +129,7 @@ impl ServerContext {
             noted = changes;
             Ok(())
         });
-        // Nothing else refuses what was noted.
+        // Nothing else refuses what was recorded.
         if let Err(error) = stored.as_ref()
             && !noted.is_empty()
         {

@@ -248,7 +248,7 @@ fn read(document: &Value) -> Result<Vec<GivenResource>, ImportError> {
 
 fn one(body: &Value) -> Result<ResourceId, String> {
     let id = body["id"].as_str().ok_or("has no `id`")?;
-    let id = ResourceId::parse(id).ok_or("its `id` is none of a resource that is stored here")?;
+    let id = ResourceId::parse(id).ok_or("its `id` is not that of a resource stored here")?;
     let kind = id.kind.type_name();
     if let Some(said) = body["type"].as_str()
         && !said.eq_ignore_ascii_case(&kind)

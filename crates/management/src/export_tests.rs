@@ -222,7 +222,7 @@ async fn one_bad_resource_keeps_all_out() {
         reasons,
         [
             "stands in the document twice",
-            "its `id` is none of a resource that is stored here",
+            "its `id` is not that of a resource stored here",
             "has no `id`"
         ]
     );

@@ -164,12 +164,12 @@ impl Management {
         self.context.beside.store(Arc::new(settings));
     }
 
-    /// Notes changes in `audit` from now on, before they are made; what cannot be noted is refused.
+    /// Notes changes in `audit` from now on, before they are made; what cannot be recorded is refused.
     pub fn set_audit(&self, audit: AuditLog) {
         self.context.audit.store(Arc::new(audit));
     }
 
-    /// Where changes are noted.
+    /// Where changes are recorded.
     #[must_use]
     pub fn audit(&self) -> AuditLog {
         AuditLog::clone(&self.context.audit.load())
@@ -243,7 +243,7 @@ async fn take(
     }
 }
 
-/// Who may not change anything, or cannot be told, is noted when they try to.
+/// Who may not change anything, or cannot be told, is recorded when they try to.
 fn note_refused(context: &ServerContext, head: &Parts, author: &ChangeAuthor, error: &Error) {
     let path = head.uri.path();
     let last = path

@@ -88,7 +88,7 @@ pub(crate) fn unknown_path(call: ServerCall<'_>) -> Error {
     }
 }
 
-/// The group must be there: made by hand, or with the first resource in it.
+/// The group must be there: made explicitly, or with the first resource in it.
 pub(crate) fn need_group(
     call: ServerCall<'_>,
     subscription: &str,

@@ -91,7 +91,7 @@ fn shows_keys(request: &ArmRequest) -> bool {
     request.last_word() == "listkeys"
 }
 
-/// Keys are not shown before it is noted that they were.
+/// Keys are not shown before it is recorded that they were.
 async fn note_keys(call: ServerCall<'_>) -> Result<(), Error> {
     let audit = call.context.audit.load_full();
     let shown = AuditCause::of(call.request).asked(&call.request.path());
@@ -109,7 +109,7 @@ fn log(request: &ArmRequest, result: &Result<ArmAnswer, Error>) {
         }
         Ok(answer) if matches!(*method, Method::PUT | Method::PATCH | Method::DELETE) => {
             let status = answer.status.as_u16();
-            tracing::info!(%method, path, status, caller, request = %id, "a change was taken");
+            tracing::info!(%method, path, status, caller, request = %id, "change accepted");
         }
         Ok(_) => tracing::debug!(%method, path, caller, "answered"),
         Err(error) => {

@@ -145,7 +145,7 @@ impl Settings {
         let plain = self.listen.iter().chain(private);
         let remote = plain.filter(|address| !address.is_local());
         warnings.extend(remote.map(|address| {
-            format!("{address} takes secrets and tokens over plain HTTP from other machines; use listen_tls")
+            format!("{address} accepts secrets and tokens over plain HTTP from other machines; use listen_tls")
         }));
         Ok(warnings)
     }

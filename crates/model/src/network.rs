@@ -194,7 +194,7 @@ fn public(properties: &Map<String, Value>, errors: &mut Vec<FieldError>) -> Publ
         return PublicAccess::Enabled;
     }
     if !word.eq_ignore_ascii_case("Disabled") {
-        let rule = "must be Enabled or Disabled; taken as Disabled";
+        let rule = "must be Enabled or Disabled; read as Disabled";
         errors.push(FieldError::new("properties.publicNetworkAccess", rule));
     }
     PublicAccess::Disabled
@@ -323,7 +323,7 @@ mod tests {
                 {"name":"a","properties":{"privateLinkServiceConnectionState":{"status":"Maybe"}}},
                 {"name":"A","properties":{"privateLinkServiceConnectionState":{"status":"Approved"}}}]}"#,
             &expect![[r#"
-                `properties.publicNetworkAccess`: must be Enabled or Disabled; taken as Disabled
+                `properties.publicNetworkAccess`: must be Enabled or Disabled; read as Disabled
                 `properties.privateEndpointConnections[0]`: needs a name (or an id) of 1 to 256 bytes; left out
                 `properties.privateEndpointConnections[1]`: properties.privateLinkServiceConnectionState.status must be Pending, Approved, Rejected or Disconnected
                 `properties.privateEndpointConnections[2]`: has the name of another; left out"#]],

@@ -176,7 +176,7 @@ fn bytes<S: Serializer>(bytes: &ByteSize, serializer: S) -> Result<S::Ok, S::Err
 pub enum WhenFull {
     /// The oldest becomes a dead letter.
     DeadLetterOldest,
-    /// The oldest is given up.
+    /// The oldest is discarded.
     DiscardOldest,
     /// New events that match are refused, for every endpoint: this one can stop the others.
     Refuse,
@@ -200,7 +200,7 @@ impl WhenFull {
 pub enum KeptDeadLetters {
     /// Those within the endpoint's share of the journal stay; beyond it the oldest make room for others.
     Share,
-    /// All stay: when they fill the journal, events for every endpoint are refused. Gives up isolation.
+    /// All stay: when they fill the journal, events for every endpoint are refused. Breaks isolation.
     KeepAll,
 }
 

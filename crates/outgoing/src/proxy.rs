@@ -183,7 +183,7 @@ impl Proxies {
                 .find(|(_, text)| !text.is_empty())
         };
         let exempt = match no_proxy {
-            // Entries that other programs understand and we do not are passed over, as everywhere.
+            // Entries that other programs understand and we do not are skipped, as everywhere.
             [] => first(&["NO_PROXY", "no_proxy"]).map_or_else(Vec::new, |(_, text)| {
                 let entries = text.split([',', ' ']).take(VARIABLE_ENTRIES_MAX);
                 entries

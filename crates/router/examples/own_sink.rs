@@ -154,7 +154,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let status = router.stop(Duration::from_secs(1)).await;
     println!("\nendpoint   matched = delivered + discarded + waiting");
     for endpoint in &status.instances[0].endpoints {
-        let waiting = endpoint.queued + endpoint.in_flight + endpoint.parked;
+        let waiting = endpoint.queued + endpoint.in_flight + endpoint.retrying;
         println!(
             "{:<10} {:>7} = {:>9} + {:>9} + {waiting:>7}",
             endpoint.name, endpoint.matched, endpoint.delivered, endpoint.discarded
@@ -211,10 +211,10 @@ async fn watch(router: &Router) {
 
 fn line(endpoint: &EndpointStatus) -> String {
     let mut line = format!(
-        "{:<8} {:<12} queued {} parked {} delivered {}",
-        endpoint.name, endpoint.state, endpoint.queued, endpoint.parked, endpoint.delivered
+        "{:<8} {:<12} queued {} retrying {} delivered {}",
+        endpoint.name, endpoint.state, endpoint.queued, endpoint.retrying, endpoint.delivered
     );
-    if endpoint.queued + endpoint.parked > 0 && !endpoint.last_error.is_empty() {
+    if endpoint.queued + endpoint.retrying > 0 && !endpoint.last_error.is_empty() {
         line.push_str(&format!("  ({})", endpoint.last_error));
     }
     line

@@ -241,7 +241,7 @@ impl Builder {
     /// Bytes of events that may wait in all; 256 MiB unless set.
     ///
     /// At this limit events are refused, so it should be well above what one endpoint may hold
-    /// (`queue_bytes_max`): then an endpoint that is away never keeps others from being served.
+    /// (`queue_bytes_max`): then an endpoint that is unavailable never keeps others from being served.
     #[must_use]
     pub fn journal_bytes_max(mut self, bytes: u64) -> Self {
         self.journal_bytes_max = bytes;

@@ -29,7 +29,7 @@ impl JournalDamage {
         let warning = (!report.is_whole()).then(|| {
             format!(
                 "the journal is damaged: {} of its files could not be read whole or are missing, and {lost} \
-                 deliveries are lost in all, {} of them for endpoints that cannot be told; the log of the start \
+                 deliveries are lost in all, {} of them for endpoints that are not known; the log of the start \
                  names them. Stop twinroute and run `twinroute journal repair`, and look at the disk",
                 report.damage.iter().filter(|one| !one.is_cut()).count(),
                 recovered.lost_unknown,

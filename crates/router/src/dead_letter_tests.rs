@@ -405,7 +405,7 @@ async fn what_waits_for_a_moment_is_tried_when_asked() {
     }]);
     let router = router(&sink, quick(), None);
     accept(&router, vec![event(1, "a")]).await;
-    while status(&router).parked == 0 {
+    while status(&router).retrying == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let asked = Instant::now();

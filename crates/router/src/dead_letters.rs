@@ -1,4 +1,4 @@
-//! Looking at dead letters that are kept here, and steering endpoints by hand.
+//! Looking at dead letters that are kept here, and controlling endpoints.
 
 pub use crate::delivery::Purged;
 use crate::delivery::{KeptDeadLetter, Lane};
@@ -87,7 +87,7 @@ impl DeadLetterQueryText {
                 .map(DeadLetterReason::as_str)
                 .join(", ");
             DeadLetterReason::parse(text)
-                .ok_or_else(|| format!("{text:?} is none; there are {known}"))
+                .ok_or_else(|| format!("{text:?} is not a reason; there are {known}"))
         };
         Ok(DeadLetterQuery {
             instance: part("instance", &self.instance, InstanceName::new)?,
@@ -177,7 +177,7 @@ impl EndpointHandle {
         self.0.set_paused(false);
     }
 
-    /// Tries now what waits for a moment: the endpoint, parked events, the dead-letter container.
+    /// Retries now: the endpoint, retrying events, the dead-letter container.
     pub fn retry_now(&self) {
         self.0.retry_now();
     }

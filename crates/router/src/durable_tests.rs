@@ -236,7 +236,7 @@ async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
     while endpoint_status(&before, "only").dead_letters.store == "ok" {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // What is noted rides along with the next group.
+    // What is recorded rides along with the next group.
     accept(&before, 3, AckLevel::Durable).await.unwrap();
     let after_crash = sim.fork();
     after_crash.power_off();
@@ -331,7 +331,7 @@ async fn a_replay_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
-async fn attempts_and_parked_times_survive_a_restart() {
+async fn attempts_and_retrying_times_survive_a_restart() {
     let (sim, sink) = (SimulatedDisk::default(), Script::default());
     let busy = |seconds| Outcome::Retry {
         after: Some(Duration::from_secs(seconds)),
@@ -340,7 +340,7 @@ async fn attempts_and_parked_times_survive_a_restart() {
     sink.answer([busy(250)]);
     let before = router(&sim, &sink);
     accept(&before, 0, AckLevel::Durable).await.unwrap();
-    while endpoint_status(&before, "only").parked == 0 {
+    while endpoint_status(&before, "only").retrying == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     before.stop(Duration::ZERO).await;
@@ -353,7 +353,8 @@ async fn attempts_and_parked_times_survive_a_restart() {
         .accept(None, vec![event(2, "b")], AckLevel::Durable)
         .await
         .unwrap();
-    while endpoint_status(&router, "only").delivered + endpoint_status(&router, "only").parked < 2 {
+    while endpoint_status(&router, "only").delivered + endpoint_status(&router, "only").retrying < 2
+    {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(sink.ids(), ["2"], "its time has not come");

@@ -1,4 +1,4 @@
-//! Credentials and certificates that end soon: somebody has to act before they do.
+//! Credentials and certificates that end soon: action is required before they do.
 
 use crate::status::{CertificateStatus, EndpointStatus, InstanceStatus};
 use std::time::Duration;

@@ -138,7 +138,7 @@ async fn what_came_while_provisioning_is_delivered_in_order_however_long_that_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_failed_says_why_and_goes_on_when_it_is_mended() {
+async fn one_that_failed_says_why_and_goes_on_when_it_is_fixed() {
     let scripts = Scripts::default();
     let router = router(&scripts, in_state(ProvisioningState::Succeeded));
     accept_all(&router, 0..3).await;

@@ -174,7 +174,7 @@ async fn a_refused_credential_holds_the_lane_and_costs_no_event_an_attempt_or_it
     let status = endpoint_status(&router, "hub-1");
     assert_eq!((status.state.as_str(), status.queued), ("unauthorized", 25));
     assert_eq!((status.dead_letters.all(), status.discarded), (0, 0));
-    assert_eq!((status.parked, status.retry.standing_still), (0, true));
+    assert_eq!((status.retrying, status.retry.standing_still), (0, true));
     assert!(!status.since.is_empty());
     assert_eq!(door.sent(), [""; 0], "it is asked, and sent nothing");
     let pauses = door.pauses();

@@ -287,7 +287,7 @@ impl Router {
         self.parts.replays.statuses()
     }
 
-    /// Ends a replay; what it has put back stays. False when there is none of this number.
+    /// Ends a replay; what it has put back stays. False when not found.
     #[must_use]
     pub fn cancel_replay(&self, number: u64) -> bool {
         self.parts.replays.cancel(number)

@@ -243,10 +243,10 @@ async fn an_event_that_fails_alone_waits_while_others_go_on() {
         .unwrap();
     let events = vec![event(1, "a"), event(2, "b"), event(3, "c")];
     accept(&router, events).await;
-    while endpoint_status(&router, "only").parked == 0 {
+    while endpoint_status(&router, "only").retrying == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let parked_at = Instant::now();
+    let retrying_at = Instant::now();
     accept(&router, vec![event(4, "a"), event(5, "b")]).await;
     router.settled().await;
     assert_eq!(
@@ -254,7 +254,7 @@ async fn an_event_that_fails_alone_waits_while_others_go_on() {
         ["1", "2", "3", "5", "1", "4"],
         "twin a waits for its first event"
     );
-    assert!(parked_at.elapsed() >= Duration::from_secs(9));
+    assert!(retrying_at.elapsed() >= Duration::from_secs(9));
     let status = endpoint_status(&router, "only");
     assert_eq!((status.delivered, status.dead_letters.local), (4, 1));
     assert_eq!(status.dead_letters.by_reason["rejected"], 1);
@@ -382,7 +382,7 @@ async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_pushes_a_parked_one_out_does_not_wait_for_the_rest() {
+async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
     let sink = Script::default();
     let settings = EndpointSettings {
         queue_events_max: 2,
@@ -400,14 +400,14 @@ async fn an_event_that_pushes_a_parked_one_out_does_not_wait_for_the_rest() {
     sink.answer([failed(), failed()]);
     accept(&router, vec![event(1, "a"), event(2, "b")]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(endpoint_status(&router, "sink").parked, 2);
+    assert_eq!(endpoint_status(&router, "sink").retrying, 2);
     accept(&router, vec![event(3, "c")]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(sink.ids(), ["1", "2", "3"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_waits_then_counts_what_it_gives_up() {
+async fn stopping_waits_then_counts_what_it_discards() {
     let (first, second) = (Script::default(), Script::default());
     second.set_down(true);
     let router = two_sinks(&first, &second);

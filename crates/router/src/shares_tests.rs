@@ -211,7 +211,7 @@ async fn only_when_nobody_is_above_its_share_a_request_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keep_all_gives_up_isolation_and_says_so() {
+async fn keep_all_breaks_isolation_and_says_so() {
     let (healthy, down) = (Script::default(), Script::default());
     down.set_down(true);
     let settings = EndpointSettings {
@@ -449,7 +449,7 @@ impl Model {
 
     /// Waits until everything is where it stays.
     async fn rest(&self) {
-        let up = |one: &EndpointStatus| one.queued + one.in_flight + one.parked > 0;
+        let up = |one: &EndpointStatus| one.queued + one.in_flight + one.retrying > 0;
         loop {
             let statuses = self.statuses();
             if !statuses.iter().any(|one| one.state == "healthy" && up(one)) {
@@ -499,7 +499,7 @@ impl Model {
         }
     }
 
-    /// A paused endpoint is as good as one that is away, and needs no clock.
+    /// A paused endpoint is as good as one that is unavailable, and needs no clock.
     fn set_down(&self, endpoint: usize, down: bool) {
         if let Some(handle) = self.router.endpoint(None, &format!("end{endpoint}")) {
             if down {

@@ -11,7 +11,7 @@ pub struct Status {
     pub version: String,
     /// Whether events are accepted, and why not.
     pub readiness: Readiness,
-    /// What somebody has to act on soon, in words.
+    /// What requires action soon, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Certificates of the servers, where they are told of.
@@ -97,9 +97,9 @@ pub struct SourceStatus {
     pub last_success: String,
     /// Milliseconds since then.
     pub age_ms: Option<u64>,
-    /// Why the last look failed; empty when it did not.
+    /// Why the last read failed; empty when it did not.
     pub last_error: String,
-    /// Looks that failed since the last good one.
+    /// Reads that failed since the last good one.
     pub failures: u32,
     /// Whether the definitions are those that an earlier process saved.
     pub saved: bool,
@@ -181,7 +181,7 @@ pub struct InstanceStatus {
 
 /// One endpoint and its ledger.
 ///
-/// `matched + replayed = queued + in_flight + parked + delivered + dead-lettered + discarded`, always, where
+/// `matched + replayed = queued + in_flight + retrying + delivered + dead-lettered + discarded`, always, where
 /// dead-lettered is the sum of [`DeadLetterStatus::all`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EndpointStatus {
@@ -218,7 +218,7 @@ pub struct EndpointStatus {
     /// Deliveries sent and unanswered.
     pub in_flight: u64,
     /// Deliveries that failed alone and wait for their next attempt.
-    pub parked: u64,
+    pub retrying: u64,
     /// Deliveries that arrived.
     pub delivered: u64,
     /// Deliveries that became dead letters.
@@ -337,7 +337,7 @@ impl EndpointStatus {
     /// Deliveries that are in no known state: always 0.
     #[must_use]
     pub fn unaccounted(&self) -> i64 {
-        let waiting = self.queued + self.in_flight + self.parked;
+        let waiting = self.queued + self.in_flight + self.retrying;
         let known = waiting + self.delivered + self.dead_letters.all() + self.discarded;
         let made = self.matched + self.replayed;
         i64::try_from(made).unwrap_or(i64::MAX) - i64::try_from(known).unwrap_or(i64::MAX)

@@ -63,7 +63,7 @@ impl Machine {
             accepted.await.unwrap();
         }
         if !sink.is_down() {
-            while endpoint_status(&router, "only").parked == 0 {
+            while endpoint_status(&router, "only").retrying == 0 {
                 tokio::task::yield_now().await;
             }
         }

@@ -372,7 +372,7 @@ async fn a_list_or_a_read_that_panics_or_never_ends() {
         assert_eq!(listed.state, ReplayState::Stopped);
         assert!(listed.reason.contains("list"), "{listed:?}");
         let read = replay(Rude::with(|state| state.send = vec![vice])).await;
-        assert_eq!((read.state, read.passed_over), (ReplayState::Done, 1));
+        assert_eq!((read.state, read.skipped), (ReplayState::Done, 1));
     }
 }
 

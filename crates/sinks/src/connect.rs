@@ -214,7 +214,7 @@ impl Connect for Connector {
     }
 }
 
-/// Stands in for endpoints whose identity is not configured: their events stay queued and the endpoint
+/// Takes the place of endpoints whose identity is not configured: their events stay queued and the endpoint
 /// shows why.
 #[derive(Debug)]
 struct IdentityUnavailable(NoIdentity);

@@ -22,7 +22,7 @@ pub(crate) fn folder(loaded: &Loaded) -> Option<PathBuf> {
 /// Opens it, if there is to be one. Blocks on the disk.
 pub(crate) fn open(loaded: &Loaded) -> anyhow::Result<AuditLog> {
     let Some(folder) = folder(loaded) else {
-        tracing::info!("changes are not noted anywhere: set [audit] path to keep an audit log");
+        tracing::info!("changes are not recorded anywhere: set [audit] path to keep an audit log");
         return Ok(AuditLog::off());
     };
     let clock = Arc::new(SystemClock);

@@ -68,7 +68,7 @@ impl Daemon {
         let metrics = Metrics::install()?;
         check(&loaded.config)?;
         for warning in file_permissions::open_folders(&loaded) {
-            tracing::warn!(warning, "about a folder of ours");
+            tracing::warn!(warning, "warning about a data folder");
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
@@ -93,7 +93,7 @@ impl Daemon {
         let management_listeners = Server::management(config).open(&loaded)?;
         let servers = [&*listeners, &admin_listeners, &management_listeners];
         router.show_expiries(listeners::expiries(servers));
-        announce(&listeners, "takes events");
+        announce(&listeners, "accepts events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
         let gate = Server::ingress(config).gate(&loaded, &outgoing)?;
@@ -148,7 +148,7 @@ impl Daemon {
 fn check(config: &Config) -> anyhow::Result<()> {
     let warnings = config.check();
     for warning in warnings.map_err(|errors| anyhow::anyhow!(errors.join("\n")))? {
-        tracing::warn!(warning, "about the configuration");
+        tracing::warn!(warning, "warning about the configuration");
     }
     Ok(())
 }
@@ -234,7 +234,7 @@ fn open_journal(
 
 fn ended(result: Result<(), tokio::task::JoinError>) {
     if let Err(error) = result {
-        tracing::error!(%error, "a task did not end well");
+        tracing::error!(%error, "a task failed");
     }
 }
 
@@ -283,13 +283,13 @@ async fn reload(
                 let reload = AuditedChange::step("definitions/reload", "");
                 if let Err(error) = audit.accept_one(&auditing::signal(), reload).await {
                     let error = error.told();
-                    tracing::error!(error, "the definitions stay as they are: it cannot be noted");
+                    tracing::error!(error, "the definitions stay as they are: the reload cannot be recorded in the audit log");
                     continue;
                 }
                 Occasion::Change
             }
             () = refresh.due() => {
-                tracing::info!("a credential is refused: definitions and secrets are looked at again");
+                tracing::info!("a credential is refused: definitions and secrets are read again");
                 source.look_now();
                 Occasion::Refusal
             }
@@ -309,7 +309,7 @@ async fn reload(
         source = match applied.await {
             Ok(source) => source,
             Err(error) => {
-                tracing::error!(%error, "definitions are not looked at any more");
+                tracing::error!(%error, "definitions are not checked any more");
                 return;
             }
         };

@@ -168,7 +168,7 @@ pub(crate) fn unnamed(config: &Config, instances: &[Instance]) -> Vec<String> {
 
 pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
     for warning in unnamed(config, instances) {
-        tracing::warn!(warning, "about private listeners");
+        tracing::warn!(warning, "warning about private listeners");
     }
 }
 

@@ -22,11 +22,11 @@ use twinroute_router::LastDefinitions;
 pub(crate) struct Rotated {
     /// Values of the store; nothing where there is no store.
     pub(crate) values: Option<usize>,
-    /// Whether a saved listing of Azure was sealed anew.
+    /// Whether a saved listing of Azure was sealed again.
     pub(crate) saved: bool,
-    /// Whether last definitions of endpoints were sealed anew.
+    /// Whether last definitions of endpoints were sealed again.
     pub(crate) last: bool,
-    /// Whether the journal's keys were sealed anew.
+    /// Whether the journal's keys were sealed again.
     pub(crate) journal: bool,
     /// Where the old key is now; nothing where keys stand in variables.
     pub(crate) old_key: Option<PathBuf>,

@@ -262,12 +262,12 @@ pub struct Ledger {
     /// Deliveries on their way.
     pub in_flight: u64,
     /// Deliveries that failed alone and wait.
-    pub parked: u64,
+    pub retrying: u64,
     /// Deliveries that arrived.
     pub delivered: u64,
     /// Deliveries that ended as dead letters.
     pub dead_letters: DeadLetters,
-    /// Deliveries given up.
+    /// Deliveries discarded.
     pub discarded: u64,
 }
 
@@ -288,7 +288,7 @@ impl Ledger {
     /// What is not settled, or not yet where it stays.
     #[must_use]
     pub const fn pending(&self) -> u64 {
-        self.queued + self.in_flight + self.parked + self.dead_letters.awaiting_upload
+        self.queued + self.in_flight + self.retrying + self.dead_letters.awaiting_upload
     }
 
     /// Whether every delivery is in exactly one state.

@@ -100,7 +100,7 @@ fn a_dead_letter_is_of_what_was_accepted_and_as_it_was_posted() {
         history.letters[0].json = 22;
         history.posts[2].events[1].json = None;
     });
-    assert_eq!(binary, NOTHING, "written anew, with the same content");
+    assert_eq!(binary, NOTHING, "written again, with the same content");
     let refused = forged(|history| history.posts[2].answer = Answer::Refused(503));
     assert!(
         refused
@@ -164,7 +164,7 @@ fn a_dead_letter_needs_a_reason_and_a_refusal_of_its_own() {
         };
         tell(history, Endpoint::Hub, dead);
     });
-    let expect = "given up: hub-1 has 2 dead letters of events that it could have taken, and \
+    let expect = "excess dead letters: hub-1 has 2 dead letters of events that it could have taken, and \
                   refused 1 times";
     assert_eq!(two, [expect]);
 }

@@ -352,11 +352,11 @@ impl<'a> Judge<'a> {
             ] {
                 self.count((endpoint, number), what, told, (exact, exact));
             }
-            self.given_up(endpoint);
+            self.excess_dead_letters(endpoint);
         }
     }
 
-    fn given_up(&mut self, endpoint: Endpoint) {
+    fn excess_dead_letters(&mut self, endpoint: Endpoint) {
         let touched = self
             .refusing
             .iter()
@@ -364,7 +364,7 @@ impl<'a> Judge<'a> {
         let refusals = touched.map(|one| u64::from(one.refusals)).sum();
         let letters = self.refused.get(&endpoint).copied().unwrap_or(0);
         if letters > refusals {
-            self.violations.push(Violation::GivenUp {
+            self.violations.push(Violation::ExcessDeadLetters {
                 endpoint,
                 letters,
                 refusals,

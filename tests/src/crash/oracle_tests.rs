@@ -232,7 +232,7 @@ fn wrong_order_is_named_but_for_other_twins_and_what_was_refused_and_sent_again(
     };
     assert_eq!(in_a_pipeline(Endpoint::Hub, 20, 260), NOTHING);
     let earlier = in_a_pipeline(Endpoint::Hub, 20, 240);
-    assert_eq!(earlier, [expect], "parked in an earlier life");
+    assert_eq!(earlier, [expect], "retrying in an earlier life");
     let grid = in_a_pipeline(Endpoint::Grid, 20, 260);
     assert_eq!(grid, [expect.replace("hub", "grid")], "one at a time");
 }
@@ -283,7 +283,7 @@ fn what_was_settled_stays_where_it_is_in_the_calm_end() {
 
 #[test]
 fn a_wrong_sum_is_named_in_whatever_snapshot() {
-    let unbalanced = found(|history| history.snapshots[0].ledgers[1].parked = 1);
+    let unbalanced = found(|history| history.snapshots[0].ledgers[1].retrying = 1);
     assert_eq!(unbalanced.len(), 1);
     assert!(
         unbalanced[0].starts_with("unbalanced: snapshot 0 of hub-1: Ledger"),
@@ -323,7 +323,7 @@ fn what_is_not_settled_in_the_end_is_named() {
     let pending = found(|history| {
         let ledger = &mut history.snapshots[1].ledgers[0];
         ledger.delivered -= 1;
-        ledger.parked += 1;
+        ledger.retrying += 1;
     });
     assert_eq!(pending.len(), 2, "also not all delivered: {pending:?}");
     assert!(pending[0].starts_with("pending: grid-1"), "{pending:?}");

@@ -126,7 +126,7 @@ impl What {
     }
 
     /// Whether events may have to wait alone.
-    pub(super) const fn parks(&self) -> bool {
+    pub(super) const fn may_retry(&self) -> bool {
         matches!(
             self,
             Self::Send(_, SendAnswer::Release | SendAnswer::Modify, _)

@@ -226,7 +226,7 @@ impl Stage<'_> {
             to: now(),
             endpoints: what.endpoints(),
             refusals: what.refusals(),
-            alone: what.refusals() > 0 || what.parks(),
+            alone: what.refusals() > 0 || what.may_retry(),
             kill: false,
         });
     }

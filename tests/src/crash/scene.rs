@@ -29,7 +29,7 @@ seal = SEAL
 format = 'json'
 ";
 
-/// Of every endpoint. A batch that stalls is given up after a second, the least there is. An event that
+/// Of every endpoint. A batch that stalls is abandoned after a second, the least there is. An event that
 /// failed alone waits about as long as a life lasts, so that kills come while it does. The plan may keep
 /// destinations away for most of a run: no queue is ever full.
 const ENDPOINT: &str = "\

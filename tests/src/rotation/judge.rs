@@ -64,7 +64,7 @@ pub(super) fn ledger(status: &Status, events: u64, violations: &mut Vec<String>)
         if counts != (events, events, 0) || lost != (0, 0) {
             violations.push(format!(
                 "{}: {events} events were acknowledged; matched, delivered, pending: {counts:?}, dead \
-                 letters and given up: {lost:?}",
+                 letters and discarded: {lost:?}",
                 endpoint.name
             ));
         }

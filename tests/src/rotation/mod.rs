@@ -3,7 +3,7 @@
 //!
 //! A rotation is *polite* (the key that is not used is regenerated and put into the definitions, then the
 //! other) or *rude* (both are regenerated at once, and the definitions follow later). Either way the ledger
-//! must add up, with nothing lost, dead-lettered or given up, and each twin's events in order.
+//! must add up, with nothing lost, dead-lettered or discarded, and each twin's events in order.
 
 mod destinations;
 mod judge;

@@ -22,7 +22,7 @@ pub(super) struct Endpoint {
     pub(super) matched: u64,
     pub(super) queued: u64,
     pub(super) in_flight: u64,
-    pub(super) parked: u64,
+    pub(super) retrying: u64,
     pub(super) delivered: u64,
     pub(super) discarded: u64,
     pub(super) dead_letters: DeadLetters,
@@ -44,7 +44,7 @@ pub(super) struct DeadLetters {
 
 impl Endpoint {
     pub(super) fn pending(&self) -> u64 {
-        self.queued + self.in_flight + self.parked
+        self.queued + self.in_flight + self.retrying
     }
 
     pub(super) fn dead(&self) -> u64 {

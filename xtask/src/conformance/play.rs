@@ -258,7 +258,7 @@ impl Play<'_> {
         let Some(wanted) = expected.and_then(|expected| expected.body.as_ref()) else {
             return;
         };
-        let wanted = substitutes::mend(&self.example.name, status, wanted);
+        let wanted = substitutes::substituted(&self.example.name, status, wanted);
         for difference in shape::differences(&wanted, &answer.body) {
             self.fault(how, difference);
         }

@@ -273,7 +273,7 @@ pub(super) const SCHEMAS: &[Exception] = &[
 ];
 
 /// What an example's answer of a status is compared with.
-pub(super) fn mend(example: &str, status: u16, body: &Value) -> Value {
+pub(super) fn substituted(example: &str, status: u16, body: &Value) -> Value {
     let mut body = body.clone();
     for fault in ANSWERS {
         if example.starts_with(fault.examples) && [0, status].contains(&fault.status) {

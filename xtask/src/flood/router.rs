@@ -107,7 +107,7 @@ impl FloodedRouter {
         Ok(StatusSample {
             accepted: number(&status["journal"]["accepted"]),
             open: sum(&|one| {
-                number(&one["queued"]) + number(&one["in_flight"]) + number(&one["parked"])
+                number(&one["queued"]) + number(&one["in_flight"]) + number(&one["retrying"])
             }),
             dead_letters: sum(&|one| {
                 let letters = &one["dead_letters"];

@@ -1,7 +1,7 @@
 //! Dead letters on their whole way: `twinroute run` between Event Grid topics that refuse and Azurite.
 //!
 //! Every event goes to every endpoint. All but one topic refuse, and each of the refused endpoints has a
-//! container with a trouble of its own, which is mended while the router runs.
+//! container with a trouble of its own, which is fixed while the router runs.
 
 use super::Stage;
 use super::dead_letters::{self, ACCOUNT, KEY};
@@ -85,7 +85,7 @@ pub(super) fn through_the_daemon(stage: &Stage<'_>) -> anyhow::Result<()> {
         course.router.post(event)?;
     }
     course.troubles()?;
-    course.mended_by_definitions()?;
+    course.fixed_by_definitions()?;
     play("create")?.succeed(stage.deadline)?;
     course.stored("its container was created", &[MISSING])?;
     play("judgeRouter")?.succeed(stage.deadline)?;
@@ -247,10 +247,10 @@ impl Course<'_> {
     }
 
     /// A right SAS in the definition's file is all that two of them lack.
-    fn mended_by_definitions(&self) -> anyhow::Result<()> {
+    fn fixed_by_definitions(&self) -> anyhow::Result<()> {
         for name in [WRONG, EXPIRED] {
-            let mended = self.grid.endpoint(name, &self.uris["createWrite"]);
-            self.router.edit_endpoint(name, &mended)?;
+            let fixed = self.grid.endpoint(name, &self.uris["createWrite"]);
+            self.router.edit_endpoint(name, &fixed)?;
         }
         self.stored("its definition got a right SAS", &[WRONG, EXPIRED])
     }
@@ -328,7 +328,7 @@ impl Course<'_> {
                 && row["delivered"] == delivered
                 && row["dead_lettered"] == dead
                 && row["discarded"] == json!({})
-                && ["queued", "in_flight", "parked", "unaccounted"]
+                && ["queued", "in_flight", "retrying", "unaccounted"]
                     .iter()
                     .all(|state| row[*state] == 0);
             ensure!(right, "{name}: {row}");

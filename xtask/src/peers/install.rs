@@ -20,7 +20,7 @@ pub(super) enum Peer {
     Azurite,
     /// The Azure CLI.
     AzureCli,
-    /// What people ask with by hand.
+    /// What people ask with at a prompt.
     Curl,
     /// The client of OpenSSL.
     OpenSsl,

@@ -237,7 +237,7 @@ impl Router {
     /// Waits until nothing waits any more and checks its sums: everything matched was delivered.
     pub(super) fn settled(&self, deadline: Instant) -> anyhow::Result<Value> {
         let status = self.shows("every delivery settled", deadline, |status| {
-            let open = ["queued", "in_flight", "parked"];
+            let open = ["queued", "in_flight", "retrying"];
             let settled = |endpoint: &Value| open.iter().all(|state| endpoint[*state] == 0);
             endpoints(status).iter().all(settled)
         })?;

@@ -57,7 +57,7 @@ async fn they_are_listed_by_page_and_by_what_is_asked() {
     for (query, expect) in [
         (
             "endpoint=grid-2",
-            "404 UnknownEndpoint: endpoint */grid-2: there is none of this name; there are \
+            "404 UnknownEndpoint: endpoint */grid-2: not found; there are \
              demo/grid-1, demo/hub-1",
         ),
         (
@@ -66,8 +66,8 @@ async fn they_are_listed_by_page_and_by_what_is_asked() {
         ),
         (
             "reason=bad",
-            "400 InvalidQuery: reason: \"bad\" is none; there are overflow, rejected, exhausted, \
-             expired, removed",
+            "400 InvalidQuery: reason: \"bad\" is not a reason; there are overflow, rejected, \
+             exhausted, expired, removed",
         ),
     ] {
         for path in ["/dead-letters", "/dead-letters/export"] {

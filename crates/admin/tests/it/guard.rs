@@ -22,7 +22,7 @@ async fn a_listener_for_other_machines_takes_no_changes_unless_told() {
     let server = open(Changes::Local);
     for path in ["/endpoints/demo/grid-1/pause", "/replays"] {
         let answer = server.post(path, json!({})).await;
-        expect![[r#"403 ChangesNotAllowed: this listener can be reached from other machines, and takes no changes; use a listener on loopback or a unix socket, set [admin.access], or set allow_changes = true in [admin]"#]]
+        expect![[r#"403 ChangesNotAllowed: this listener can be reached from other machines, and accepts no changes; use a listener on loopback or a unix socket, set [admin.access], or set allow_changes = true in [admin]"#]]
         .assert_eq(&error(&answer));
     }
     assert_eq!(server.delete("/replays/1").await.status, 403);

@@ -21,7 +21,7 @@ async fn until(server: &Server, number: u64, state: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_rejected_is_replayed_once_the_endpoint_is_mended() {
+async fn what_was_rejected_is_replayed_once_the_endpoint_is_fixed() {
     let folder = tempfile::tempdir().unwrap();
     let memory = |sink: &Told| builder(sink);
     let disk = |sink: &Told| builder_on_disk(sink, folder.path());
@@ -91,7 +91,7 @@ async fn what_cannot_be_replayed_is_refused() {
     for (body, expect) in [
         (
             json!({ "query": { "endpoint": "grid-2" } }),
-            "404 UnknownEndpoint: endpoint grid-2: there is none of this name; there are demo/grid-1",
+            "404 UnknownEndpoint: endpoint grid-2: not found; there are demo/grid-1",
         ),
         (
             json!({ "sequences": [1] }),
@@ -117,7 +117,7 @@ async fn what_cannot_be_replayed_is_refused() {
         server.get("/replays/7").await,
         server.delete("/replays/7").await,
     ] {
-        let expect = "404 UnknownReplay: replay 7: there is none of this number; GET /replays lists \
+        let expect = "404 UnknownReplay: replay 7: not found; GET /replays lists \
                       them";
         assert_eq!(error(&answer), expect);
     }

@@ -87,7 +87,7 @@ async fn what_there_is_and_what_there_is_not() {
         POST   /endpoints/I/E/pause       instance I, endpoint E: sends nothing from here on
         POST   /endpoints/I/E/resume      goes on
         POST   /endpoints/I/E/retry-now   tries now what waits for a moment
-        POST   /endpoints/I/E/purge       gives up what waits: {"confirm":"E","dead_letters":false}
+        POST   /endpoints/I/E/purge       discards the backlog: {"confirm":"E","dead_letters":false}
         GET    /dead-letters              ?instance endpoint reason since until type filter after most
         GET    /dead-letters/I/E/N        the dead letter with sequence N, and its event
         GET    /dead-letters/export       all of them, one a line; parameters as above
@@ -108,9 +108,9 @@ async fn what_there_is_and_what_there_is_not() {
         content-type: application/json
         allow: GET, HEAD
         connection: close
-        content-length: 82
+        content-length: 84
 
-        {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are taken here"}}"#]]
+        {"error":{"code":"MethodNotAllowed","message":"only GET and HEAD are allowed here"}}"#]]
     .assert_eq(&answer);
     server.stop().await;
 }
@@ -173,13 +173,13 @@ async fn the_ledger_adds_up_in_every_state() {
               "in_flight": 0,
               "instance": "demo",
               "matched": 9,
-              "parked": 0,
               "queued": 4,
               "replayed": 0,
+              "retrying": 0,
               "unaccounted": 0
             }
           ],
-          "equation": "matched + replayed = queued + in_flight + parked + delivered + dead_lettered + discarded",
+          "equation": "matched + replayed = queued + in_flight + retrying + delivered + dead_lettered + discarded",
           "total": {
             "dead_lettered": {
               "awaiting_upload": 0,
@@ -191,9 +191,9 @@ async fn the_ledger_adds_up_in_every_state() {
             "discarded": {},
             "in_flight": 0,
             "matched": 9,
-            "parked": 0,
             "queued": 4,
             "replayed": 0,
+            "retrying": 0,
             "unaccounted": 0
           },
           "unmatched": 0

@@ -69,7 +69,7 @@ async fn a_purge_needs_the_endpoints_name_and_keeps_dead_letters_unless_told() {
         let answer = server.post(path, body).await;
         assert_eq!(
             error(&answer),
-            "400 Unconfirmed: a purge gives up what waits for good: confirm it with the endpoint's \
+            "400 Unconfirmed: a purge discards the backlog for good: confirm it with the endpoint's \
              name, \"confirm\": \"grid-1\""
         );
     }
@@ -101,7 +101,7 @@ async fn an_unknown_endpoint_is_answered_with_the_known_ones() {
         assert_eq!(
             error(&answer),
             format!(
-                "404 UnknownEndpoint: endpoint {name}: there is none of this name; there are \
+                "404 UnknownEndpoint: endpoint {name}: not found; there are \
                  demo/grid-1, demo/hub-1"
             )
         );

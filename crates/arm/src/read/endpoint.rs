@@ -67,7 +67,7 @@ fn state(body: &EndpointBody<'_>, notes: &mut Vec<String>) -> Option<Provisionin
         StateWord::Unknown(word) => {
             let word = bounded(&word);
             notes.push(format!(
-                "`provisioningState` {word:?} is not known; taken as Updating"
+                "`provisioningState` {word:?} is not known; read as Updating"
             ));
             Some(ProvisioningState::Updating)
         }

@@ -65,7 +65,7 @@ impl Listing {
 pub struct Reading {
     /// The definitions, sorted by name and id.
     pub instance: Instance,
-    /// What was passed over or stands in for something else; a person should know each.
+    /// What was skipped or replaces something else; a person should know each.
     pub warnings: Vec<Fault>,
 }
 

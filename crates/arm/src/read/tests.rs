@@ -225,7 +225,7 @@ fn what_is_wrong_with_one_is_that_ones_alone() {
     ];
     assert_eq!(names, expect);
     let expect = [
-        "endpoint main/good: `provisioningState` \"Pondering\" is not known; taken as Updating",
+        "endpoint main/good: `provisioningState` \"Pondering\" is not known; read as Updating",
         "endpoint main/good: `properties.connectionStringSecondaryKey`: `Endpoint` is missing; it \
          is skipped",
         "endpoints of main: one of the list is no object and is left out",

@@ -295,7 +295,7 @@ impl AzureSource {
         let known: HashSet<String> = known.map(Fault::to_string).collect();
         for warning in snapshot.warnings.iter().map(Fault::to_string) {
             if !known.contains(&warning) {
-                tracing::warn!(warning, "definitions from Azure");
+                tracing::warn!(warning, "warning about definitions from Azure");
             }
         }
         tracing::info!(
@@ -327,7 +327,7 @@ impl AzureSource {
                 *self.listing() = Some((Arc::new(listing), digest));
                 self.progress().loaded(at);
                 let saved_at = at.map(|at| at.rfc3339()).unwrap_or_default();
-                tracing::info!(saved_at, "definitions are those that were saved last");
+                tracing::info!(saved_at, "using the definitions that were saved last");
             }
             Err(error) => {
                 let path = saved.path.display();

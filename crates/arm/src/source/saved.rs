@@ -1,4 +1,4 @@
-//! The last good listing on disk, for a start while the management API is away.
+//! The last good listing on disk, for a start while the management API is unavailable.
 //!
 //! Sealed: what a server shows may be more than it should. The overlay's secrets are not in it.
 //!

@@ -12,7 +12,7 @@ pub struct Snapshot {
     pub hash: String,
     /// The one instance; ready for `Definitions`.
     pub instances: Vec<Instance>,
-    /// What was passed over, left out or cannot be used.
+    /// What was skipped, left out or cannot be used.
     pub warnings: Vec<Fault>,
     /// Endpoints that wait, and for what.
     pub waiting: Vec<Fault>,

@@ -15,9 +15,9 @@ pub struct AzureStatus {
     pub age_seconds: Option<u64>,
     /// When that was (RFC 3339); from an earlier process where they come from the saved file.
     pub last_success: Option<String>,
-    /// Why the last look failed; `None` when it did not.
+    /// Why the last read failed; `None` when it did not.
     pub last_error: Option<String>,
-    /// Looks that failed since the last good one.
+    /// Reads that failed since the last good one.
     pub failures: u32,
     /// The snapshot's; 0 before the first.
     pub generation: u64,
@@ -82,7 +82,7 @@ impl Progress {
             tracing::warn!(
                 error = text,
                 age_seconds,
-                "definitions could not be read from Azure; the last ones stand"
+                "definitions could not be read from Azure; the last ones stay in use"
             );
         }
         self.last_error = Some(text);

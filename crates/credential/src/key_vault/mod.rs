@@ -59,7 +59,7 @@ pub enum RefreshError {
     #[error("{0}")]
     Failed(String),
     /// No look came to its end in time; it goes on.
-    #[error("no look at the key vault ended within {} s", REFRESH_WAIT_MAX.as_secs())]
+    #[error("no read of the key vault ended within {} s", REFRESH_WAIT_MAX.as_secs())]
     Late,
 }
 
@@ -161,7 +161,7 @@ impl KeyVault {
     /// Looks now, or as soon as the vault allows, and waits for the end of that look; but not longer than
     /// [`REFRESH_WAIT_MAX`]. Callers at the same time share one look.
     ///
-    /// Dropping the future gives up waiting, not the look.
+    /// Dropping the future stops the waiting, not the read.
     ///
     /// # Errors
     /// [`RefreshError`]: the values of before are used.

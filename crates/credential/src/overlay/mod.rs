@@ -13,7 +13,7 @@
 //! between the parts. `<FIELD>` is the field's name in upper case; underscores in it do not count, so
 //! `ACCESSKEY1` and `ACCESS_KEY1` are one. A variable that could mean two endpoints (`a--b`, and `b` of
 //! the instance `a`) is used for neither. In files names ignore case, and names that begin with a dot
-//! are passed over, as Kubernetes keeps its own there. A line break at the end is no part of a secret.
+//! are skipped, as Kubernetes keeps its own there. A line break at the end is no part of a secret.
 
 mod folder;
 mod stored;
@@ -71,7 +71,7 @@ impl Overlay {
         Self::new(folder, std::env::vars_os().filter_map(text))
     }
 
-    /// An overlay of these variables; those without [`PREFIX`] are passed over.
+    /// An overlay of these variables; those without [`PREFIX`] are skipped.
     #[must_use]
     pub fn new(
         folder: Option<PathBuf>,

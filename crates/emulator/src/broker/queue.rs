@@ -116,7 +116,7 @@ impl MessageQueue {
         let sessions_missing = || messages.iter().any(|message| message.group_id.is_none());
         if self.settings.requires_session && sessions_missing() {
             let text = format!(
-                "a message has no session-id, and {} takes none without",
+                "a message has no session-id, and {} accepts none without",
                 self.path
             );
             return Err(Problem::new("amqp:not-allowed", text));

@@ -61,7 +61,7 @@ async fn enter(stream: TcpStream, broker: Arc<MessageBroker>) {
     match websocket::is_http(&stream).await {
         Some(true) => websocket::serve(stream, |inside| serve(inside, broker)).await,
         Some(false) => serve(stream, broker).await,
-        None => tracing::debug!("a connection on which nothing came"),
+        None => tracing::debug!("a connection sent nothing in time"),
     }
 }
 

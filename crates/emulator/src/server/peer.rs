@@ -229,7 +229,7 @@ impl AmqpPeer {
             .max(FRAME_BYTES_MIN);
         let ours = frame_bytes_max.max(FRAME_BYTES_MIN);
         self.context.remote_frame_bytes_max = remote.min(ours) as usize;
-        // The client gives up after its time-out, so something is sent well before.
+        // The client stops waiting after its time-out, so something is sent well before.
         let keep_alive = open.idle_timeout_ms.filter(|millis| *millis > 0);
         self.keep_alive = keep_alive.map(|millis| Duration::from_millis(u64::from(millis) / 4));
         self.next_tick = Instant::now() + TICK.min(self.keep_alive.unwrap_or(TICK));

@@ -47,7 +47,7 @@ pub(super) async fn serve<F: Future<Output = ()>>(
     let accepting = tokio_tungstenite::accept_hdr_async_with_config(stream, upgrade, Some(config));
     let socket = match tokio::time::timeout(HANDSHAKE_WAIT, accepting).await {
         Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return tracing::debug!(%error, "no WebSocket came about"),
+        Ok(Err(error)) => return tracing::debug!(%error, "WebSocket handshake failed"),
         Err(_) => return tracing::debug!("no WebSocket handshake in time"),
     };
     let (near, far) = tokio::io::duplex(PIPE_BYTES);

@@ -73,5 +73,5 @@ async fn a_private_listener_is_for_its_instance_alone() {
     check("POST", "/instances/default/events", way, expect!["202 "]).await;
     check("POST", "/instances/plant-1/events", way, expect![[r#"403 {"error":{"code":"PrivateEndpointOfAnotherInstance","message":"private endpoint connection default/PLANT-net leads to instance default alone, not to plant-1"}}"#]]).await;
     check("POST", "/events", Some("other"), expect![[r#"403 {"error":{"code":"PrivateEndpointConnectionNotApproved","message":"private endpoint connection default/other is not there (status: none): this listener answers once it is Approved; make it and approve it: twinroute private-endpoint create --dt-name default --connection-name other, then twinroute private-endpoint approve --dt-name default --connection-name other"}}"#]]).await;
-    check("POST", "/nowhere", Some("other"), expect![[r#"404 {"error":{"code":"UnknownPath","message":"no such path; events are taken at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}"#]]).await;
+    check("POST", "/nowhere", Some("other"), expect![[r#"404 {"error":{"code":"UnknownPath","message":"no such path; events are accepted at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}"#]]).await;
 }

@@ -15,17 +15,17 @@ async fn unknown_paths() {
     check(&post("/event", STRUCTURED, EVENT), expect![[r#"
         HTTP/1.1 404 Not Found
         content-type: application/json
-        content-length: 195
+        content-length: 198
 
-        {"error":{"code":"UnknownPath","message":"no such path; events are taken at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}
+        {"error":{"code":"UnknownPath","message":"no such path; events are accepted at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}
         => []
     "#]]).await;
     check("GET /?secret=1 HTTP/1.0\r\n\r\n", expect![[r#"
         HTTP/1.0 404 Not Found
         content-type: application/json
-        content-length: 195
+        content-length: 198
 
-        {"error":{"code":"UnknownPath","message":"no such path; events are taken at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}
+        {"error":{"code":"UnknownPath","message":"no such path; events are accepted at /events and /instances/{name}/events (CloudEvents), and at /api/events and /instances/{name}/api/events (Event Grid)"}}
         => []
     "#]]).await;
 }
@@ -36,18 +36,18 @@ async fn other_methods() {
         HTTP/1.0 405 Method Not Allowed
         content-type: application/json
         allow: POST, OPTIONS
-        content-length: 122
+        content-length: 126
 
-        {"error":{"code":"MethodNotAllowed","message":"method GET is not taken here; taken are POST and, from webhooks, OPTIONS"}}
+        {"error":{"code":"MethodNotAllowed","message":"method GET is not allowed here; allowed are POST and, from webhooks, OPTIONS"}}
         => []
     "#]]).await;
     check("PUT /api/events HTTP/1.0\r\n\r\n", expect![[r#"
         HTTP/1.0 405 Method Not Allowed
         content-type: application/json
         allow: POST, OPTIONS
-        content-length: 247
+        content-length: 255
 
-        {"error":{"code":"MethodNotAllowed","message":"method PUT is not taken here; taken are POST and, from webhooks, OPTIONS","details":[{"code":"MethodNotAllowed","message":"method PUT is not taken here; taken are POST and, from webhooks, OPTIONS"}]}}
+        {"error":{"code":"MethodNotAllowed","message":"method PUT is not allowed here; allowed are POST and, from webhooks, OPTIONS","details":[{"code":"MethodNotAllowed","message":"method PUT is not allowed here; allowed are POST and, from webhooks, OPTIONS"}]}}
         => []
     "#]]).await;
 }
@@ -58,9 +58,9 @@ async fn other_content_types() {
     check(&post("/events", headers, EVENT), expect![[r#"
         HTTP/1.1 415 Unsupported Media Type
         content-type: application/json
-        content-length: 256
+        content-length: 262
 
-        {"error":{"code":"UnsupportedContentType","message":"content type \"application/cloudevents+protobuf\" is not taken here; taken are application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers"}}
+        {"error":{"code":"UnsupportedContentType","message":"content type \"application/cloudevents+protobuf\" is not accepted here; accepted are application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers"}}
         => []
     "#]]).await;
     let headers = "content-type: text/xml";
@@ -69,9 +69,9 @@ async fn other_content_types() {
         expect![[r#"
             HTTP/1.1 415 Unsupported Media Type
             content-type: application/json
-            content-length: 501
+            content-length: 513
 
-            {"error":{"code":"UnsupportedMediaType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers","details":[{"code":"UnsupportedContentType","message":"content type \"text/xml\" is not taken here; taken are application/json, application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers"}]}}
+            {"error":{"code":"UnsupportedMediaType","message":"content type \"text/xml\" is not accepted here; accepted are application/json, application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers","details":[{"code":"UnsupportedContentType","message":"content type \"text/xml\" is not accepted here; accepted are application/json, application/cloudevents+json, application/cloudevents-batch+json, and any other with an event's attributes in ce- headers"}]}}
             => []
         "#]],
     )
@@ -81,9 +81,9 @@ async fn other_content_types() {
         HTTP/1.1 415 Unsupported Media Type
         content-type: application/json
         accept-encoding: gzip
-        content-length: 134
+        content-length: 140
 
-        {"error":{"code":"UnsupportedContentEncoding","message":"content encoding \"br\" is not taken; taken is gzip, and the body as it is"}}
+        {"error":{"code":"UnsupportedContentEncoding","message":"content encoding \"br\" is not accepted; accepted is gzip, and the body as it is"}}
         => []
     "#]]).await;
 }

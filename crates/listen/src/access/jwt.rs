@@ -54,7 +54,7 @@ impl Verifier {
         })
     }
 
-    /// Whom a token stands for. Dropping the future gives up waiting for keys, not getting them.
+    /// Whom a token stands for. Dropping the future stops the waiting for keys, not getting them.
     pub(super) async fn admit(&self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let Parts {
             header,

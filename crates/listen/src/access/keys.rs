@@ -56,7 +56,7 @@ struct Jwk {
     y: Option<String>,
 }
 
-/// Reads a key set. Keys of another kind or use, or without a name, are passed over (RFC 7517 §5).
+/// Reads a key set. Keys of another kind or use, or without a name, are skipped (RFC 7517 §5).
 pub(super) fn parse(json: &[u8]) -> Result<Vec<Key>, serde_json::Error> {
     let set: Set = serde_json::from_slice(json)?;
     let keys = set.keys.into_iter().take(KEYS_MAX);

@@ -208,7 +208,7 @@ impl Source {
                 let keys = keys.into_iter().map(Arc::new).collect();
                 self.known.store(Some(Arc::new(Known { keys, since })));
                 if self.failing.swap(false, Relaxed) {
-                    tracing::info!("keys of the identity provider are there again");
+                    tracing::info!("keys of the identity provider could be read again");
                 }
             }
             Err(error) => {

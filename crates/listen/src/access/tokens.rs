@@ -97,7 +97,7 @@ impl Tokens {
         let (entries, key) = (Arc::clone(&self.entries), self.key.clone());
         let look = move || entries.iter().for_each(|entry| entry.reload(&key));
         if let Err(error) = tokio::task::spawn_blocking(look).await {
-            tracing::error!(%error, "token files not looked at");
+            tracing::error!(%error, "token files not checked");
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) enum Error {
     UnknownPath { path: String },
     #[error("The path holds what no name has: {reason}.")]
     InvalidPath { reason: &'static str },
-    #[error("The HTTP method '{method}' is not taken here; taken are {allow}.")]
+    #[error("The HTTP method '{method}' is not allowed here; allowed are {allow}.")]
     MethodNotAllowed { method: String, allow: &'static str },
     #[error("Resource group '{group}' could not be found.")]
     GroupNotFound { group: String },
@@ -136,7 +136,7 @@ pub(crate) enum Error {
     ReadOnly { reason: String },
     #[error("The store failed: {reason}. Nothing was changed.")]
     Store { reason: String },
-    #[error("The change cannot be noted, so it is not made: {reason}.")]
+    #[error("The change cannot be recorded, so it is not made: {reason}.")]
     Audit { reason: String },
     #[error(
         "There is no route available that matches the provided input. Check for all valid event routes by calling EventRoute_List. See Swagger example (https://aka.ms/RouteSwSmpl)."

@@ -58,5 +58,5 @@ pub(crate) fn read_token(token: &str, name: &'static str) -> Result<String, Erro
 }
 
 pub(crate) fn not_a_token(name: &'static str) -> Error {
-    Error::invalid(name, "is not a token of this server; begin the list anew")
+    Error::invalid(name, "is not a token of this server; start the list again")
 }

@@ -59,7 +59,7 @@ pub(crate) fn definition(record: &ResourceRecord) -> Option<Endpoint> {
 
 /// Notes why an endpoint is not simply `Succeeded`; takes the note away when it is.
 ///
-/// Azure has no member for it; clients pass over members that they do not know.
+/// Azure has no member for it; clients skip members that they do not know.
 pub(crate) fn note(record: &mut ResourceRecord, failure: Option<&OperationFailure>) {
     match failure {
         Some(failure) => record.set_property("provisioningError", failure.body()),

@@ -200,7 +200,7 @@ fn keeps_authentication(before: &ResourceRecord, wanted: &ResourceRecord) -> Res
             .to_owned()
     };
     if of(before) == "KeyBased" && of(wanted) == "IdentityBased" {
-        let rule = "an existing key-based endpoint cannot become identity-based; delete it and make it anew";
+        let rule = "an existing key-based endpoint cannot become identity-based; delete it and make it again";
         return Err(Error::InvalidFields(vec![FieldError::new(
             "properties.authenticationType",
             rule,

@@ -125,7 +125,7 @@ async fn provisioning_asks_the_destination() {
             assert_eq!(client.get(made.header("location")).await.status, 409);
         }
     }
-    // Mended by the same PUT, which would change nothing if it had succeeded.
+    // Fixed by the same PUT, which would change nothing if it had succeeded.
     *scripted.fault.lock().unwrap() = None;
     let path = format!("{}/endpoints/hub-1", instance("twins"));
     client.put_and_wait(&path, &event_hub()).await;

@@ -1,4 +1,4 @@
-//! Etags: made anew with each change, and demanded by callers who change what they have read.
+//! Etags: made again with each change, and demanded by callers who change what they have read.
 //!
 //! Recorded of Azure: the etag of a service travels in the body of a PUT or in `If-Match`, that of a
 //! certificate in `If-Match`, with and without quotes. A service's is eight bytes in base64, a

@@ -259,7 +259,7 @@ impl WantedService {
             && wanted != present.unwrap_or(false)
         {
             let rule =
-                "is settled when a service is created; delete it and create it anew to change it";
+                "is settled when a service is created; delete it and create it again to change it";
             return Err(Error::invalid("properties.enableDataResidency", rule));
         }
         if let Some(residency) = present.or(self.residency) {

@@ -46,7 +46,7 @@ pub fn mode(content_type: Option<&str>) -> Option<Mode> {
 
 /// Reads an event in binary mode.
 ///
-/// `headers` are all headers of the request; those that carry no attribute are passed over.
+/// `headers` are all headers of the request; those that carry no attribute are skipped.
 ///
 /// # Errors
 /// The first rule that is broken.

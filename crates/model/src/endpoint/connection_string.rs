@@ -78,7 +78,7 @@ pub enum InvalidConnectionString {
 impl ConnectionString {
     /// Reads a connection string that names its entity.
     ///
-    /// Keys ignore case, each part is split at its first `=`, unknown keys are passed over, and
+    /// Keys ignore case, each part is split at its first `=`, unknown keys are skipped, and
     /// `UseDevelopmentEmulator` counts only as exactly `true`: all as Azure's own clients do. Unlike there, a
     /// keyword that is a few letters off one that is not there is refused: the error that followed would be
     /// about something else.

@@ -102,7 +102,7 @@ pub enum UnusableContainer {
     )]
     Plain,
     /// The client library does not take the URL.
-    #[error("the container's URL is not one that the storage client takes")]
+    #[error("the container's URL is not one that the storage client accepts")]
     Url,
 }
 

@@ -185,7 +185,7 @@ impl StoreFault {
                 StoreFaultKind::Refused,
                 "no token of the endpoint's identity",
             ),
-            _ => (StoreFaultKind::Unavailable, "an answer that is none"),
+            _ => (StoreFaultKind::Unavailable, "an invalid answer"),
         };
         let mut cause = None;
         let mut next = error.source();

@@ -173,7 +173,7 @@ impl<'a> EventObject<'a> {
         };
         let single = |json: &str| Bytes::copy_from_slice(json.as_bytes());
         let event = if self.has(|name| name == "eventType") && !self.has(|name| name == "type") {
-            // That reader passes over members it does not know.
+            // That reader skips members it does not know.
             event_grid_schema::parse_lenient(self.text, "", limits)?.detached()
         } else if !mixed || (self.has(|name| name == "specversion") && !self.has(is_mixed_in)) {
             json::parse_lenient(single(self.text), limits).map_err(|invalid| invalid.problem)?

@@ -25,7 +25,7 @@ pub(super) struct DurableBatch {
     pub(super) deliveries: Vec<LaneDeliveries>,
     pub(super) arrival: LaneArrival,
     pub(super) durable: DurableTicket,
-    /// What is noted once it is there.
+    /// What is recorded once it is there.
     pub(super) receipt: BatchReceipt,
     /// Counts its bytes until the lanes have it.
     pub(super) unsynced: UnsyncedBytes,

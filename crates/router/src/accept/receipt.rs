@@ -1,4 +1,4 @@
-//! What is noted of a batch once it is accepted, whoever still waits for the answer by then.
+//! What is recorded of a batch once it is accepted, whoever still waits for the answer by then.
 
 use super::answer::Accepted;
 use super::duplicates::BatchClaim;
@@ -53,7 +53,7 @@ impl EventTally {
     }
 }
 
-/// What is to be noted of a batch. Dropped without that, the batch was not accepted: nothing is counted,
+/// What is to be recorded of a batch. Dropped without that, the batch was not accepted: nothing is counted,
 /// and its events are no duplicates when they come again. The default is that of a batch that is no producer's.
 #[derive(Debug, Default)]
 pub(super) struct BatchReceipt {

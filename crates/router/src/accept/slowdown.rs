@@ -92,8 +92,8 @@ impl SlowdownState {
         if self.since.is_none() {
             self.since = Some(now);
             tracing::warn!(
-                "the router has more to do than it can: producers wait for their turn, and are \
-                 answered 503 when that takes too long; nothing that was accepted is lost"
+                "the router is overloaded: producers wait for their turn, and are answered 503 when that takes \
+                 too long; no accepted event is lost"
             );
         }
     }

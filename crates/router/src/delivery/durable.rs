@@ -121,7 +121,7 @@ impl LaneJournal {
         self.disk.set_lane_state(self.number, state);
     }
 
-    /// Hands over what was noted since the last time.
+    /// Hands over what was recorded since the last time.
     pub(super) fn hand_over(&mut self) {
         if !self.settled.is_empty() {
             self.disk.settle(self.number, &self.settled);

@@ -92,7 +92,7 @@ impl HoldReason {
     }
 }
 
-/// Stands in for the sink of a lane that is held; it is never asked to send.
+/// Takes the place of the sink of a lane that is held; it is never asked to send.
 pub(crate) struct HeldSink;
 
 impl Sink for HeldSink {

@@ -184,17 +184,7 @@ impl Lane {
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
     pub(crate) fn push(&self, deliveries: &[JournalEntry], arrival: &LaneArrival) {
-        let mut wake = false;
-        {
-            let mut state = self.lock();
-            let dead_before = state.dead_count();
-            for entry in deliveries {
-                wake |= state.offer(entry, arrival);
-            }
-            wake |= state.dead_count() > dead_before;
-            state.hand_over();
-        }
-        if wake {
+        if self.lock().offer(deliveries, arrival) {
             self.wake.notify_one();
         }
     }

@@ -134,7 +134,7 @@ fn without_ordering_nothing_is_held() {
 }
 
 #[test]
-fn a_parked_delivery_holds_its_twin_only() {
+fn a_retrying_delivery_holds_its_twin_only() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 2, 1, 2]);
     let batch = bench.queue.take(
@@ -192,7 +192,7 @@ fn what_is_returned_goes_before_what_came_later() {
 fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
     let mut bench = Bench::new(Ordering::Twin);
     bench.push(&[1, 1, 2]);
-    let flying = bench.queue.take(
+    let batch = bench.queue.take(
         BatchRoom {
             events_max: 1,
             ..ROOM
@@ -211,7 +211,7 @@ fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
     let next = bench.waiting(4);
     bench.queue.push(next);
     assert_eq!(evicted(&mut bench.queue, caps), [2]);
-    bench.resolve(settled(flying));
+    bench.resolve(settled(batch));
     bench.resolve(settled(other));
     assert_eq!(sequences(&bench.take()), [4, 5]);
 }
@@ -253,7 +253,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 #[test]
-fn ordering_may_change_while_events_are_parked() {
+fn ordering_may_change_while_events_are_retrying() {
     for (before, after) in [
         (Ordering::None, Ordering::Twin),
         (Ordering::Twin, Ordering::None),
@@ -395,10 +395,10 @@ proptest! {
                 Act::Resolve(..) => {}
                 Act::Pass => bench.now += Duration::from_millis(3),
             }
-            let flying: usize = flights.iter().map(Vec::len).sum();
-            prop_assert_eq!(bench.queue.in_flight(), flying);
+            let in_flight: usize = flights.iter().map(Vec::len).sum();
+            prop_assert_eq!(bench.queue.in_flight(), in_flight);
             prop_assert_eq!(bench.queue.recount(), bench.queue.queued());
-            prop_assert_eq!(pushed, done + flying + bench.queue.queued() + bench.queue.retrying());
+            prop_assert_eq!(pushed, done + in_flight + bench.queue.queued() + bench.queue.retrying());
         }
         // Everything comes out in the end.
         loop {

@@ -132,7 +132,7 @@ impl DeliveryTrackers {
     }
 }
 
-/// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not noted.
+/// Waits for the ends of a batch's deliveries. Once it is dropped nobody does, and they are not counted.
 #[derive(Default)]
 pub(crate) struct TrackedBatch(pub(crate) Arc<DeliveryTracker>);
 

@@ -12,7 +12,7 @@ pub(crate) struct TtlClock {
 }
 
 impl TtlClock {
-    /// Goes on from what was noted before a restart.
+    /// Goes on from what was recorded before a restart.
     pub(crate) fn restored(total: Duration, since: Option<Instant>) -> Self {
         Self { total, since }
     }

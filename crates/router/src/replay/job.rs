@@ -101,7 +101,9 @@ pub struct ReplayStatus {
     /// Of those, what was discarded.
     pub discarded: u64,
     /// Dead letters that were skipped: busy, unreadable or gone.
-    pub passed_over: u64,
+    // Notes of earlier builds name it `passed_over`.
+    #[serde(alias = "passed_over")]
+    pub skipped: u64,
     /// The container's name that was put back last, by endpoint (`instance/endpoint`).
     pub container_names: BTreeMap<String, String>,
 }
@@ -125,7 +127,7 @@ impl ReplayJob {
         Self::of(progress, notes)
     }
 
-    /// One that was under way when it was noted.
+    /// One that was under way when it was recorded.
     pub(super) fn resumed(
         number: u64,
         note: &str,
@@ -222,5 +224,23 @@ impl ReplayJob {
             notes.write(job.number, &note)
         });
         writing.await.map_err(io::Error::other)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_that_an_earlier_build_kept_is_read() {
+        let status = ReplayStatus {
+            skipped: 3,
+            ..ReplayStatus::default()
+        };
+        let now = serde_json::to_string(&status).unwrap();
+        let before = now.replace("skipped", "passed_over");
+        assert_ne!(before, now);
+        let read: ReplayStatus = serde_json::from_str(&before).unwrap();
+        assert_eq!(read, status);
     }
 }

@@ -1,7 +1,7 @@
 //! Replays: dead letters go back into the lanes of the endpoints that failed, as new deliveries.
 //!
 //! A replay takes its time: it keeps to a rate, has few deliveries open, waits for its endpoint and stops
-//! when the failure persists. What it has done is noted, so that it goes on after a restart.
+//! when the failure persists. What it has done is recorded, so that it goes on after a restart.
 
 mod job;
 mod notes;
@@ -30,13 +30,13 @@ pub enum ReplayError {
     #[error("{0}")]
     Request(String),
     /// There is no such endpoint.
-    #[error("endpoint {0}: there is none of this name")]
+    #[error("endpoint {0}: not found")]
     UnknownEndpoint(String),
     /// Enough are under way.
     #[error("{RUNNING_MAX} replays are under way; wait for one, or cancel it")]
     TooMany,
-    /// It could not be noted.
-    #[error("the replay cannot be noted on disk: {0}")]
+    /// It could not be recorded.
+    #[error("the replay cannot be recorded on disk: {0}")]
     Note(String),
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct ReplayJobs {
 }
 
 impl ReplayJobs {
-    /// None yet; what is noted goes on with [`Self::resume`].
+    /// None yet; what is recorded goes on with [`Self::resume`].
     pub(crate) fn new(
         live: Arc<LiveTable>,
         appender: Arc<Appender>,
@@ -72,7 +72,7 @@ impl ReplayJobs {
         let running: Vec<_> = self.lock().values().cloned().collect();
         for job in running.iter().filter(|job| job.is_running()) {
             if let Err(error) = job.note().await {
-                tracing::warn!(%error, replay = job.number, "the note of a replay is old");
+                tracing::warn!(%error, replay = job.number, "the record of a replay is outdated");
             }
         }
     }
@@ -113,7 +113,7 @@ impl ReplayJobs {
         }
         let job = self.add(request)?;
         if let Err(error) = job.note().await {
-            job.end(ReplayState::Stopped, "it could not be noted");
+            job.end(ReplayState::Stopped, "it could not be recorded");
             return Err(ReplayError::Note(error.to_string()));
         }
         self.run(&job, query);
@@ -125,7 +125,7 @@ impl ReplayJobs {
         self.lock().values().map(|job| job.status()).collect()
     }
 
-    /// Ends one; what it has put back stays. False when there is none of this number.
+    /// Ends one; what it has put back stays. False when not found.
     pub(crate) fn cancel(&self, number: u64) -> bool {
         let job = self.lock().get(&number).cloned();
         job.map(|job| job.cancel()).is_some()
@@ -135,15 +135,15 @@ impl ReplayJobs {
     pub(crate) fn resume(&self) {
         let Some(notes) = &self.notes else { return };
         let read = notes.read().unwrap_or_else(|error| {
-            tracing::error!(%error, "the notes of replays cannot be read; they do not go on");
+            tracing::error!(%error, "the records of replays cannot be read; the replays do not continue");
             Vec::new()
         });
         for (number, note) in read {
             let Some((job, query)) = ReplayJob::resumed(number, &note, notes.clone()) else {
-                tracing::error!(replay = number, "the note of a replay makes no sense");
+                tracing::error!(replay = number, "the record of a replay is invalid");
                 continue;
             };
-            tracing::info!(replay = number, "a replay goes on");
+            tracing::info!(replay = number, "a replay continues");
             let job = Arc::new(job);
             self.lock().insert(number, Arc::clone(&job));
             self.run(&job, query);

@@ -73,7 +73,7 @@ pub(super) async fn run(
     tracing::info!(replay = job.number, state = ?status.state, replayed = status.replayed,
         reason = status.reason, "a replay has ended");
     if let Err(error) = job.note().await {
-        tracing::warn!(%error, replay = job.number, "the note of a replay is still there");
+        tracing::warn!(%error, replay = job.number, "the record of a replay could not be removed");
     }
 }
 
@@ -117,7 +117,7 @@ impl<'a> LaneReplay<'a> {
                     continue;
                 }
                 let Ok(event) = self.lane.read_dead(sequence, &dead).await else {
-                    self.job.update(|progress| progress.passed_over += 1);
+                    self.job.update(|progress| progress.skipped += 1);
                     continue;
                 };
                 if !query.wants_event(&event) {
@@ -129,7 +129,7 @@ impl<'a> LaneReplay<'a> {
                 self.make_room().await?;
                 // One that is on its way to its container is left to that.
                 if self.lane.take_dead(sequence).is_none() {
-                    self.job.update(|progress| progress.passed_over += 1);
+                    self.job.update(|progress| progress.skipped += 1);
                     continue;
                 }
                 let event = (*event).clone();
@@ -189,7 +189,7 @@ impl<'a> LaneReplay<'a> {
             Ok(letters) => letters,
             Err(fault) => {
                 tracing::warn!(name, reason = %fault.reason, "a stored dead letter cannot be read");
-                self.job.update(|progress| progress.passed_over += 1);
+                self.job.update(|progress| progress.skipped += 1);
                 return Ok(());
             }
         };
@@ -228,7 +228,7 @@ impl<'a> LaneReplay<'a> {
             let Some(oldest) = self.open.front() else {
                 break;
             };
-            // Its twin may be parked for long; others need not wait for that for ever.
+            // Its twin may be retrying for long; others need not wait for that for ever.
             if timeout(PATIENCE, oldest.all()).await.is_err() {
                 return Err(StopReason("what was replayed is not delivered".to_owned()));
             }

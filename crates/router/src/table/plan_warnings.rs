@@ -61,7 +61,7 @@ fn keeping_all(planned: &[PlannedInstance]) -> Vec<String> {
     .into_iter();
     let warning = |label| {
         format!(
-            "endpoint {label}: dead_letters_kept = \"keep-all\" gives up isolation: when its dead letters fill the \
+            "endpoint {label}: dead_letters_kept = \"keep-all\" breaks isolation: when its dead letters fill the \
              journal, events for every endpoint are refused; give it a dead-letter container, or set \"share\""
         )
     };

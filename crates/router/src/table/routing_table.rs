@@ -23,7 +23,7 @@ pub(crate) struct RoutingTable {
 impl RoutingTable {
     pub(crate) fn log_warnings(&self) {
         for warning in &self.warnings {
-            tracing::warn!(warning, "the definitions may not do what was meant");
+            tracing::warn!(warning, "warning about the definitions");
         }
     }
 }

@@ -25,12 +25,12 @@ const RENEW_AFTER: Duration = Duration::from_secs(48 * 60);
 const RENEW_BEFORE_MAX: Duration = Duration::from_secs(600);
 /// Between two looks for an identity's new token, at least.
 const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
-/// A connection is given up this long before an identity's token ends, or in the last eighth of what the
+/// A connection is abandoned this long before an identity's token ends, or in the last eighth of what the
 /// renewal had.
 const GIVE_UP_BEFORE_MAX: Duration = Duration::from_secs(90);
 /// Between two tries to renew a token.
 const RENEW_RETRY: Duration = Duration::from_secs(30);
-/// A connection is given up when renewing has failed for this long: 90 s before its token ends.
+/// A connection is abandoned when renewing has failed for this long: 90 s before its token ends.
 const RENEW_GIVE_UP: Duration = Duration::from_secs(12 * 60 - 90);
 
 /// The two links to `$cbs`. Azure allows one such pair on a connection.
@@ -132,7 +132,7 @@ impl Cbs {
                 .accept(&reply)
                 .await
                 .map_err(|_| status::unreachable("cbs-receive", "the link ended"))?;
-            // A late answer to a request that was given up before is passed over.
+            // A late answer to a request that was abandoned before is skipped.
             let correlation = reply
                 .message()
                 .properties

@@ -46,7 +46,7 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(super) fn give(self, answer: Result<(), EndpointFault>) {
-        // Nobody waits when the question was given up.
+        // Nobody waits when the question was abandoned.
         drop(self.answer.send(answer));
     }
 }
@@ -119,7 +119,7 @@ impl Reply {
         if let Some(stop) = stop {
             self.course.0.get_or_init(|| stop);
         }
-        // Nobody waits when the batch was given up.
+        // Nobody waits when the batch was abandoned.
         drop(self.sender.send(answer));
     }
 }

@@ -27,7 +27,7 @@ impl Clock for Paused {
     }
 }
 
-/// The keys that a broker takes; it is asked anew for each token.
+/// The keys that a broker takes; it is asked again for each token.
 #[derive(Clone, Default)]
 struct Keys(Arc<Mutex<Vec<&'static str>>>);
 
@@ -67,7 +67,7 @@ fn tokens(broker: &Broker) -> usize {
 
 /// The loss of the first key made the endpoint unauthorized although the second one was good.
 #[tokio::test(start_paused = true)]
-async fn a_link_that_ends_over_its_key_is_opened_anew_with_the_other_at_once() {
+async fn a_link_that_ends_over_its_key_is_opened_again_with_the_other_at_once() {
     for ends in [
         Reply::Detach("amqp:unauthorized-access"),
         Reply::Close("amqp:unauthorized-access"),

@@ -128,7 +128,7 @@ async fn waiting_for_credit_is_bounded() {
     assert!(start.elapsed().as_secs() <= 32, "{:?}", start.elapsed());
 }
 
-/// Fault 4: an idle link or connection that the broker ends is opened anew without a word.
+/// Fault 4: an idle link or connection that the broker ends is opened again without a word.
 #[tokio::test(start_paused = true)]
 async fn a_connection_ended_while_idle_is_no_fault() {
     let broker = Arc::new(Broker::default());
@@ -179,7 +179,7 @@ async fn a_broker_that_is_killed_and_started_again_gets_its_events() {
     assert_eq!(second.ids(), ["0", "1", "2", "3", "4"]);
 }
 
-/// Fault 8: a `$cbs` that does not answer is given up after 20 s together with its connection.
+/// Fault 8: a `$cbs` that does not answer is abandoned after 20 s together with its connection.
 #[tokio::test(start_paused = true)]
 async fn a_put_token_without_an_answer_is_bounded() {
     let broker = Arc::new(Broker::default());

@@ -41,7 +41,7 @@ fn transport_text(error: &transport::Error) -> String {
         transport::Error::Io(error) => return error.to_string(),
         transport::Error::IdleTimeoutElapsed => "the peer was silent for longer than was agreed",
         transport::Error::DecodeError(_) => UNDECODABLE,
-        transport::Error::FramingError => "the peer sent a frame that is none",
+        transport::Error::FramingError => "the peer sent an invalid frame",
         transport::Error::NotImplemented(_) => "the peer sent a frame of an unknown kind",
     }
     .to_owned()

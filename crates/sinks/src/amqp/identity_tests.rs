@@ -176,7 +176,7 @@ async fn without_a_token_there_is_no_connection_and_the_fault_is_the_endpoints()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_the_broker_refuses_is_asked_for_anew() {
+async fn a_token_that_the_broker_refuses_is_asked_for_again() {
     let broker = Arc::new(Broker::default());
     let desk = Desk::new(Mood::Gives(3_600));
     broker.gate(|token| Some(if token == "h.0.s" { 401 } else { 202 }));

@@ -102,7 +102,7 @@ impl Owner {
             let working = AssertUnwindSafe(self.work(&mut inbox)).catch_unwind();
             match working.await {
                 Ok(()) => return,
-                Err(_) => tracing::error!("connection task panicked; it starts anew"),
+                Err(_) => tracing::error!("connection task panicked; it starts again"),
             }
         }
     }
@@ -221,7 +221,7 @@ enum Next {
     HandOver(Transfer),
     /// The link is over.
     Lost(Failure),
-    /// The token can no longer be renewed: answer what is pending, then connect anew.
+    /// The token can no longer be renewed: answer what is pending, then connect again.
     Drain(EndpointFault),
     /// Nobody can send any more.
     Close,

@@ -1,5 +1,5 @@
 //! A peer that plays along until some frame of ours, then does what no broker would. Its frames are
-//! written by hand, so that anything can stand in them.
+//! written byte by byte, so that anything can stand in them.
 
 use super::wire::code;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl Attack {
     }
 }
 
-/// Bytes of a flood after which the peer gives up, so that a test ends.
+/// Bytes of a flood after which the peer stops, so that a test ends.
 pub(super) const FLOOD_BYTES_MAX: u64 = 256 << 20;
 
 /// Plays the peer on one connection; counts the bytes that it got rid of.

@@ -24,7 +24,7 @@ use twinroute_router::sink::{
 const EVENTS_MAX: usize = 2_000;
 /// Bytes of a lane's batch, however large messages may be.
 const BYTES_MAX: usize = 4 << 20;
-/// How long an answer may come after its deadline before it is given up: the owner task answers by
+/// How long an answer may come after its deadline before it is abandoned: the owner task answers by
 /// the deadline, so this only guards against a stuck runtime.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -254,7 +254,7 @@ fn too_large_reason(sizes: Option<MessageSizes>) -> FailureReason {
         Some(MessageSizes { bytes, bytes_max }) => {
             format!("{bytes} bytes encoded, and the link's max-message-size is {bytes_max}")
         }
-        None => "larger than the broker takes, by its own word".to_owned(),
+        None => "larger than the broker's own limit".to_owned(),
     };
     FailureReason::new(status::PAYLOAD_TOO_LARGE, detail)
 }

@@ -44,7 +44,7 @@ const OUT_BYTES_MAX: usize = 64 << 10;
 const WAITING_BYTES_MAX: usize = OUT_BYTES_MAX + (1 << 10);
 /// Bytes of one read.
 const READ_BYTES: usize = 16 << 10;
-/// Pings and pongs that are passed over before others get a turn.
+/// Pings and pongs that are skipped before others get a turn.
 const CONTROL_MESSAGES_MAX: u32 = 64;
 
 /// Whether TLS lies below.
@@ -142,7 +142,7 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = &mut *self;
-        let mut passed_over = 0;
+        let mut skipped = 0;
         while this.unread.is_empty() {
             match ready!(Pin::new(&mut this.socket).poll_next(context)) {
                 Some(Ok(Message::Binary(bytes))) => this.unread = bytes,
@@ -156,8 +156,8 @@ impl AsyncRead for Socket {
                 Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
                 None => return Poll::Ready(Ok(())),
             }
-            passed_over += 1;
-            if this.unread.is_empty() && passed_over >= CONTROL_MESSAGES_MAX {
+            skipped += 1;
+            if this.unread.is_empty() && skipped >= CONTROL_MESSAGES_MAX {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

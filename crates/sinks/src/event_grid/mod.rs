@@ -139,7 +139,8 @@ impl EventGrid {
         let mut outcomes = vec![Outcome::Delivered; batch.len()];
         let requests = Requests::encode(self.schema, batch.iter().map(|delivery| &*delivery.event));
         for (place, bytes) in requests.too_large() {
-            let detail = format!("{bytes} bytes encoded, and Event Grid takes {BYTES_MAX} (1 MB)");
+            let detail =
+                format!("{bytes} bytes encoded, and Event Grid accepts {BYTES_MAX} (1 MB)");
             outcomes[place] = Outcome::Reject(FailureReason::new(PAYLOAD_TOO_LARGE, detail));
         }
         // Ranges still to be sent, the next one last.

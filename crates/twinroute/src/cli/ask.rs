@@ -246,10 +246,7 @@ pub(super) fn endpoint(
             if known.is_empty() {
                 bail!("endpoint {instance}{name}: there are no endpoints at all");
             }
-            bail!(
-                "endpoint {instance}{name}: there is none of this name; there are {}",
-                list()
-            )
+            bail!("endpoint {instance}{name}: not found; there are {}", list())
         }
     }
 }
@@ -357,7 +354,7 @@ mod tests {
         );
         assert_eq!(
             find(Some("plant"), "grid-1"),
-            format!("endpoint plant/grid-1: there is none of this name; there are {all}")
+            format!("endpoint plant/grid-1: not found; there are {all}")
         );
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// Goes on with entries as they come, until it is stopped.
     #[arg(long)]
     follow: bool,
-    /// Checks that no entry was changed, taken out or put in; exit code 1 when one was.
+    /// Checks that no entry was changed, removed or inserted; exit code 1 when one was.
     #[arg(long, conflicts_with_all = ["since", "who", "resource", "follow"])]
     verify: bool,
     /// The hash of an entry that was kept elsewhere: checks that this entry is still there.
@@ -119,7 +119,7 @@ fn verdict(folder: &Path, report: &AuditReport) -> String {
         problems,
     } = report;
     if problems.is_empty() {
-        text.push_str("nothing was changed, taken out or put in\n");
+        text.push_str("nothing was changed, removed or inserted\n");
     } else {
         text.push_str("IT WAS CHANGED\n");
     }
@@ -263,7 +263,7 @@ fn row(entry: &AuditEntry) -> String {
     }
     if entry.unnoted > 0 {
         let more = entry.unnoted;
-        write!(text, "  (and {more} before it that were not noted)")
+        write!(text, "  (and {more} before it that were not recorded)")
             .expect("a String takes everything");
     }
     text
@@ -304,7 +304,7 @@ mod tests {
         let told = |report: &AuditReport| verdict(Path::new("/x"), report);
         assert_eq!(
             told(&report),
-            "audit log /x: nothing was changed, taken out or put in\n\
+            "audit log /x: nothing was changed, removed or inserted\n\
              2 entries, 1 to 2; keep the hash of the last elsewhere:\nab\n"
         );
         report

@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// Port of the ingress on 127.0.0.1; 0 lets the system choose.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// With --events: an endpoint that misbehaves for the middle third of them, as NAME=away (switched
+    /// With --events: an endpoint that misbehaves for the middle third of them, as NAME=unavailable (switched
     /// off and on again) or NAME=rejects (its events become dead letters, which are listed and
     /// replayed). May be given several times.
     #[arg(long, value_name = "NAME=KIND", requires = "events")]
@@ -131,7 +131,7 @@ impl Stage {
                 _ = draw.tick() => {
                     let text = table::render(&self.router.status());
                     if live {
-                        // The whole screen anew, since lines may have wrapped.
+                        // The whole screen again, since lines may have wrapped.
                         output::clear_screen()?;
                         output::line(&introduction)?;
                     }
@@ -253,7 +253,7 @@ impl Sums {
             unaccounted += endpoint.unaccounted().unsigned_abs();
             // More may arrive than was acknowledged, never less.
             unaccounted += endpoint.delivered.saturating_sub(held);
-            unaccounted += endpoint.queued + endpoint.in_flight + endpoint.parked;
+            unaccounted += endpoint.queued + endpoint.in_flight + endpoint.retrying;
         }
         text.push_str(&format!(
             "posted {posted}, accepted {}, matched no route {}, unaccounted {unaccounted}\n",

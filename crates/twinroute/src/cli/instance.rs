@@ -93,7 +93,7 @@ pub(crate) struct Update {
 /// What can be changed.
 #[derive(Args, Debug, Default)]
 struct Settings {
-    /// Gives it an identity of its own, or takes it away.
+    /// Gives it an identity of its own, or removes it.
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     assign_identity: Option<bool>,
     /// Tags, in place of all there were: `--tags site=plant line=4`; `--tags ''` for none.

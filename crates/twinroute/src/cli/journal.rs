@@ -35,7 +35,7 @@ pub(crate) enum Look {
     Repair {
         /// The journal's folder.
         path: PathBuf,
-        /// As for `verify`; the repair is noted in its audit log.
+        /// As for `verify`; the repair is recorded in its audit log.
         #[arg(long)]
         config: Option<PathBuf>,
     },

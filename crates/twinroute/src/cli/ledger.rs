@@ -26,10 +26,10 @@ const COLUMNS: [&str; 8] = [
     "matched",
     "replayed",
     "queued",
-    "flying",
-    "parked",
+    "in flight",
+    "retrying",
     "delivered",
-    "dead",
+    "dead-lettered",
     "discarded",
 ];
 
@@ -67,7 +67,7 @@ fn render(ledger: &LedgerReport) -> String {
         total.replayed,
         total.queued,
         total.in_flight,
-        total.parked,
+        total.retrying,
         total.delivered,
         dead.all(),
         total.discarded_all()
@@ -82,7 +82,7 @@ fn numbers(counts: &Counts) -> [String; 8] {
         counts.replayed,
         counts.queued,
         counts.in_flight,
-        counts.parked,
+        counts.retrying,
         counts.delivered,
         counts.dead_lettered.all(),
         counts.discarded_all(),
@@ -91,6 +91,9 @@ fn numbers(counts: &Counts) -> [String; 8] {
 }
 
 fn row(cells: [impl AsRef<str>; 8]) -> String {
-    let cells = cells.iter().map(|cell| format!("{:>9}", cell.as_ref()));
+    let cells = COLUMNS.iter().zip(&cells).map(|(heading, cell)| {
+        let width = heading.len().max(9);
+        format!("{:>width$}", cell.as_ref())
+    });
     cells.collect::<Vec<_>>().join(" ")
 }

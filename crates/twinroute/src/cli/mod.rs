@@ -102,7 +102,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Makes instances over a management API, and looks at them.
+    /// Creates and shows instances over a management API.
     #[command(subcommand)]
     Instance(instance::Step),
     /// Makes endpoints over a management API; pauses, resumes, retries or purges those of a running twinroute.
@@ -114,7 +114,7 @@ enum Command {
     /// Approves and rejects private endpoint connections of an instance.
     #[command(subcommand)]
     PrivateEndpoint(private_endpoint::Step),
-    /// Makes device provisioning services over a management API, and looks at them.
+    /// Creates and shows device provisioning services over a management API.
     #[command(subcommand)]
     Dps(dps::Step),
     /// Reads and fills the store of a twinroute that is stopped.
@@ -122,18 +122,18 @@ enum Command {
     Management(management::Step),
     /// Shows who changed what over the management and the admin API, and checks that the log of it is whole.
     Audit(audit::Options),
-    /// Looks at dead letters that are kept here, and replays them.
+    /// Shows dead letters that are kept here, and replays them.
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letters::Step),
     /// Shows replays, or ends one.
     #[command(subcommand)]
     Replay(replay::Step),
-    /// Looks into a journal on disk.
+    /// Inspects and repairs a journal on disk.
     #[command(subcommand)]
     Journal(journal::Look),
     /// Shows the whole of it on this machine: emulated endpoints, a router, a stream of twin events.
     Demo(demo::Options),
-    /// Stands in for Event Grid topics, Event Hubs, Service Bus and blob containers on this machine.
+    /// Emulates Event Grid topics, Event Hubs, Service Bus and blob containers on this machine.
     Emulator(emulator::Options),
     /// Prints what a shell needs to complete these commands.
     Completions {

@@ -135,9 +135,9 @@ fn summary(status: &ReplayStatus) -> String {
         status.replayed, status.delivered
     ));
     for (count, what) in [
-        (status.dead_lettered, "dead letters again"),
+        (status.dead_lettered, "dead-lettered again"),
         (status.discarded, "discarded"),
-        (status.passed_over, "passed over"),
+        (status.skipped, "skipped"),
     ] {
         if count > 0 {
             add(format_args!(", {count} {what}"));
@@ -151,7 +151,7 @@ fn render(replays: &[ReplayStatus]) -> String {
         return "no replays\n".to_owned();
     }
     let mut text =
-        String::from("replay  state      replayed  delivered  dead again  passed over  of\n");
+        String::from("replay  state      replayed  delivered  dead-lettered  skipped  of\n");
     for of in replays {
         let query = &of.request.query;
         let wanted = match (query.instance.as_str(), query.endpoint.as_str()) {
@@ -162,13 +162,13 @@ fn render(replays: &[ReplayStatus]) -> String {
         };
         writeln!(
             text,
-            "{:>6}  {:<9}  {:>8}  {:>9}  {:>10}  {:>11}  {}",
+            "{:>6}  {:<9}  {:>8}  {:>9}  {:>13}  {:>7}  {}",
             of.number,
             word(of.state),
             of.replayed,
             of.delivered,
             of.dead_lettered,
-            of.passed_over,
+            of.skipped,
             ask::cut(&wanted, 32)
         )
         .expect("a String takes everything");
@@ -201,16 +201,16 @@ mod tests {
             number: 3,
             ..ReplayStatus::default()
         };
-        expect!["replay 2 stopped: endpoint demo/grid-1: the failure persists; 12 replayed, 7 delivered, 5 dead letters again"].assert_eq(&summary(&stopped));
+        expect!["replay 2 stopped: endpoint demo/grid-1: the failure persists; 12 replayed, 7 delivered, 5 dead-lettered again"].assert_eq(&summary(&stopped));
         let text = render(&[stopped, running]);
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
         expect![[r#"
-            replay  state      replayed  delivered  dead again  passed over  of
-                 2  stopped          12          7           5            0  grid-1
+            replay  state      replayed  delivered  dead-lettered  skipped  of
+                 2  stopped          12          7              5        0  grid-1
                     endpoint demo/grid-1: the failure persists
-                 3  running           0          0           0            0  all
+                 3  running           0          0              0        0  all
         "#]]
         .assert_eq(&text);
     }

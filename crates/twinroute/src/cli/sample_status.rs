@@ -7,7 +7,7 @@ pub(super) fn endpoint_json(name: &str, state: &str, last_error: &str) -> Value 
     json!({
         "name": name, "endpoint_type": "EventHub", "state": state, "last_error": last_error,
         "backing_off_ms": 0, "matched": 16, "replayed": 0, "queued": 0, "in_flight": 0,
-        "parked": 0, "delivered": 0, "discarded": 0, "discarded_by": {}, "queue_bytes": 0,
+        "retrying": 0, "delivered": 0, "discarded": 0, "discarded_by": {}, "queue_bytes": 0,
         "memory_bytes": 0, "oldest_age_ms": 0, "latency_p50_ms": 0, "latency_p99_ms": 0,
         "batches_in_flight_max": 1,
         "dead_letters": {

@@ -12,7 +12,7 @@ pub(super) fn render(status: &Status) -> String {
     line(
         &mut text,
         format_args!(
-            "table {}   accepted {}   unmatched {}   waiting {} ({} of {})",
+            "table {}   accepted {}   unmatched {}   backlog {} ({} of {})",
             status.table.generation,
             journal.accepted,
             journal.unmatched,
@@ -83,10 +83,10 @@ fn source_lines(text: &mut String, source: &SourceStatus) {
     line(text, format_args!("source {kind}: {read}{saved}"));
     if !source.last_error.is_empty() {
         let (failures, error) = (source.failures, &source.last_error);
-        let looks = if failures == 1 { "look" } else { "looks" };
+        let reads = if failures == 1 { "read" } else { "reads" };
         line(
             text,
-            format_args!("    {failures} {looks} failed since, the last one: {error}"),
+            format_args!("    {failures} {reads} failed since, the last one: {error}"),
         );
     }
     for waiting in &source.waiting {
@@ -97,19 +97,19 @@ fn source_lines(text: &mut String, source: &SourceStatus) {
     }
 }
 
-const COLUMNS: &str = "  matched   queued  flying  parked delivered   dead  given up  oldest   p50 ms   \
-                       p99 ms  state";
+const COLUMNS: &str = "  matched   queued  in flight  retrying  delivered  dead letters  discarded  oldest   \
+                       p50 ms   p99 ms  state";
 
 fn endpoint_line(endpoint: &EndpointStatus) -> String {
     format!(
-        "  {:<20}{:>9}{:>9}{:>8}{:>8}{:>10}{:>7}{:>10}{:>8}{:>9.1}{:>9.1}  {}",
+        "  {:<20}{:>9}{:>9}{:>11}{:>10}{:>11}{:>14}{:>11}{:>8}{:>9.1}{:>9.1}  {}",
         endpoint.name,
         endpoint.matched,
         endpoint.queued,
         endpoint.in_flight,
-        endpoint.parked,
+        endpoint.retrying,
         endpoint.delivered,
-        dead(endpoint),
+        open_dead_letters(endpoint),
         endpoint.discarded,
         age(endpoint.oldest_age_ms),
         endpoint.latency_p50_ms,
@@ -118,8 +118,8 @@ fn endpoint_line(endpoint: &EndpointStatus) -> String {
     )
 }
 
-/// Dead letters that no replay gave back, and behind a stroke all there ever were, where that is more.
-fn dead(endpoint: &EndpointStatus) -> String {
+/// Dead letters that were not replayed, and behind a slash all there ever were, where that is more.
+fn open_dead_letters(endpoint: &EndpointStatus) -> String {
     let ever = endpoint.dead_letters.all();
     match ever.saturating_sub(endpoint.replayed) {
         left if left == ever => ever.to_string(),
@@ -161,7 +161,7 @@ fn failing(endpoint: &EndpointStatus) -> u64 {
 fn reasons(endpoint: &EndpointStatus) -> Vec<String> {
     let mut reasons = Vec::new();
     let works = matches!(endpoint.state.as_str(), "healthy" | "paused" | "stopped");
-    let waits = endpoint.backing_off_ms > 0 || endpoint.parked > 0;
+    let waits = endpoint.backing_off_ms > 0 || endpoint.retrying > 0;
     if (!works || waits || failing(endpoint) > 0) && !endpoint.last_error.is_empty() {
         reasons.push(endpoint.last_error.clone());
     }
@@ -279,18 +279,18 @@ mod tests {
     #[test]
     fn hidden_reasons_dead_letters_that_were_replayed_are_not_there_any_more() {
         let mut of = endpoint("healthy", "");
-        assert_eq!(dead(&of), "0");
+        assert_eq!(open_dead_letters(&of), "0");
         of.dead_letters.local = 16;
-        assert_eq!(dead(&of), "16");
+        assert_eq!(open_dead_letters(&of), "16");
         of.dead_letters.local = 0;
         of.dead_letters.replayed = 16;
         of.replayed = 16;
-        assert_eq!(dead(&of), "0/16");
+        assert_eq!(open_dead_letters(&of), "0/16");
         // A container keeps what was replayed from it.
         of.dead_letters.replayed = 0;
         of.dead_letters.uploaded = 16;
         of.replayed = 10;
-        assert_eq!(dead(&of), "6/16");
+        assert_eq!(open_dead_letters(&of), "6/16");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The audit log of a running twinroute: what is noted of changes and of who may not make them, and what is
+//! The audit log of a running twinroute: what is recorded of changes and of who may not make them, and what is
 //! left of it after a kill.
 
 use crate::harness::{Daemon, address, exchange, scene, text, twinroute, write};
@@ -69,7 +69,7 @@ fn rows(folder: &Path, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn changes_and_attempts_are_noted_and_outlive_a_kill() {
+fn changes_and_attempts_are_recorded_and_outlive_a_kill() {
     let folder = guarded();
     let mut daemon = Daemon::start(folder.path());
     let api = management(&daemon);

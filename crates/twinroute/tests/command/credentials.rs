@@ -136,7 +136,7 @@ fn a_new_key_is_used_at_once_from_a_put_and_from_the_folder_of_secrets() {
     let mut reader = reader(folder.path(), &store.management, WRONG);
     post(&reader, 5);
     refused(&reader);
-    reader.line("definitions and secrets are looked at again");
+    reader.line("definitions and secrets are read again");
 
     store.put(&topic, &good);
     arrived(&store.daemon, 3);
@@ -192,5 +192,5 @@ fn a_certificate_that_ends_is_warned_about() {
             && warning.ends_with("old.pem ended at 2001-02-03T00:00:00Z; put a renewed one there"),
         "{warning}"
     );
-    daemon.line("somebody has to act soon");
+    daemon.line("action required soon");
 }

@@ -40,7 +40,7 @@ fn endpoint(daemon: &Daemon) -> serde_json::Value {
 
 fn accounted(endpoint: &serde_json::Value) -> bool {
     let count = |name: &str| endpoint[name].as_u64().unwrap();
-    let known = ["queued", "in_flight", "parked", "delivered", "discarded"];
+    let known = ["queued", "in_flight", "retrying", "delivered", "discarded"];
     count("matched") == known.into_iter().map(count).sum::<u64>()
 }
 

@@ -109,7 +109,7 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
     }
     until(&daemon, |of| of["state"] == "unauthorized");
     let waiting = |of: &Value| {
-        let counts = ["queued", "in_flight", "parked"].map(|key| of[key].as_u64().unwrap());
+        let counts = ["queued", "in_flight", "retrying"].map(|key| of[key].as_u64().unwrap());
         counts.iter().sum::<u64>()
     };
     until(&daemon, |of| waiting(of) == 3 && of["delivered"] == 0);

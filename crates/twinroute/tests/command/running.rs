@@ -81,7 +81,7 @@ fn a_table_edit_takes_over_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
-fn signals_reload_and_stop_and_what_is_given_up_is_said() {
+fn signals_reload_and_stop_and_what_is_discarded_is_said() {
     let folder = scene();
     let mut daemon = Daemon::start(folder.path());
     daemon.signal("-HUP");

@@ -96,7 +96,7 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     let stopped = runtime.block_on(emulator.shutdown());
     let daemon = Daemon::start(folder.path());
     let paused = said(&daemon, "endpoint pause GRID-1");
-    assert_eq!(paused, "demo/grid-1: paused, 0 waiting\n");
+    assert_eq!(paused, "demo/grid-1: paused, backlog 0\n");
     for number in 1..=3 {
         assert!(daemon.post(number).starts_with("HTTP/1.1 202"));
     }
@@ -105,19 +105,19 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     assert!(line.ends_with("  paused"), "{status}");
     let emulator = runtime.block_on(stopped.restart()).unwrap();
     let retried = said(&daemon, "endpoint retry-now grid-1 --instance demo");
-    assert_eq!(retried, "demo/grid-1: paused, 3 waiting\n");
+    assert_eq!(retried, "demo/grid-1: paused, backlog 3\n");
     assert_eq!(emulator.event_grid().events("grid").len(), 0);
     check(
         &said(&daemon, "ledger"),
         &expect![[r#"
-        endpoint              matched  replayed    queued    flying    parked delivered      dead discarded
-        demo/grid-1                 3         0         3         0         0         0         0         0
-        total                       3         0         3         0         0         0         0         0
+        endpoint              matched  replayed    queued in flight  retrying delivered dead-lettered discarded
+        demo/grid-1                 3         0         3         0         0         0             0         0
+        total                       3         0         3         0         0         0             0         0
 
         dead letters: 0 uploaded, 0 awaiting upload, 0 local, 0 replayed
         unmatched events: 0
 
-        matched + replayed = queued + in_flight + parked + delivered + dead_lettered + discarded
+        matched + replayed = queued + in_flight + retrying + delivered + dead_lettered + discarded
         3 + 0 = 3 + 0 + 0 + 0 + 0 + 0
         unaccounted 0
     "#]],
@@ -132,7 +132,7 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     let unknown = refused(&daemon, "endpoint pause grid-2");
     assert_eq!(
         unknown,
-        "twinroute: endpoint grid-2: there is none of this name; there are demo/grid-1\n"
+        "twinroute: endpoint grid-2: not found; there are demo/grid-1\n"
     );
 }
 
@@ -205,7 +205,7 @@ fn dead_letters_are_listed_shown_and_exported() {
 }
 
 #[test]
-fn dead_letters_are_replayed_once_the_endpoint_is_mended() {
+fn dead_letters_are_replayed_once_the_endpoint_is_fixed() {
     let runtime = Runtime::new().unwrap();
     let (emulator, _folder, daemon) = rejected(&runtime);
     let output = run(&daemon, "deadletter replay --endpoint grid-1");
@@ -231,7 +231,7 @@ fn dead_letters_are_replayed_once_the_endpoint_is_mended() {
 }
 
 #[test]
-fn a_purge_asks_first_and_says_what_it_gave_up() {
+fn a_purge_asks_first_and_says_what_it_discarded() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     let folder = scene(&emulator);
@@ -246,29 +246,29 @@ fn a_purge_asks_first_and_says_what_it_gave_up() {
     daemon.post(3);
     assert_eq!(
         refused(&daemon, "endpoint purge grid-1 --dead-letters"),
-        "twinroute: demo/grid-1: a purge gives up 2 waiting events and 1 dead letters for good; say \
+        "twinroute: demo/grid-1: a purge discards 2 queued events and 1 dead letters for good; say \
          --yes if you mean it\n"
     );
     assert_eq!(
         said(&daemon, "endpoint purge grid-1 --yes"),
-        "demo/grid-1: gave up 2 waiting events and 0 dead letters\n"
+        "demo/grid-1: discarded 2 queued events and 0 dead letters\n"
     );
     assert_eq!(
         said(&daemon, "endpoint purge Grid-1 --dead-letters --yes"),
-        "demo/grid-1: gave up 0 waiting events and 1 dead letters\n"
+        "demo/grid-1: discarded 0 queued events and 1 dead letters\n"
     );
     check(
         &said(&daemon, "ledger"),
         &expect![[r#"
-        endpoint              matched  replayed    queued    flying    parked delivered      dead discarded
-        demo/grid-1                 3         0         0         0         0         0         0         3
-        total                       3         0         0         0         0         0         0         3
+        endpoint              matched  replayed    queued in flight  retrying delivered dead-lettered discarded
+        demo/grid-1                 3         0         0         0         0         0             0         3
+        total                       3         0         0         0         0         0             0         3
 
         dead letters: 0 uploaded, 0 awaiting upload, 0 local, 0 replayed
         discarded: 3 purged
         unmatched events: 0
 
-        matched + replayed = queued + in_flight + parked + delivered + dead_lettered + discarded
+        matched + replayed = queued + in_flight + retrying + delivered + dead_lettered + discarded
         3 + 0 = 0 + 0 + 0 + 0 + 0 + 3
         unaccounted 0
     "#]],

@@ -63,7 +63,7 @@ pub enum Violation {
     /// The last snapshot shows deliveries that are not settled, or dead letters that are not uploaded.
     Pending(Endpoint, Ledger),
     /// More became dead letters than were refused.
-    GivenUp {
+    ExcessDeadLetters {
         /// By whom.
         endpoint: Endpoint,
         /// Dead letters of events that it could have taken.
@@ -158,13 +158,13 @@ impl fmt::Display for Violation {
                  {most}"
             ),
             Self::Pending(endpoint, ledger) => write!(out, "pending: {endpoint}: {ledger:?}"),
-            Self::GivenUp {
+            Self::ExcessDeadLetters {
                 endpoint,
                 letters,
                 refusals,
             } => write!(
                 out,
-                "given up: {endpoint} has {letters} dead letters of events that it could have \
+                "excess dead letters: {endpoint} has {letters} dead letters of events that it could have \
                  taken, and refused {refusals} times"
             ),
             Self::Failed(what) => write!(out, "failed: {what}"),

@@ -64,47 +64,70 @@ impl LaneCore {
         self.dead.insert(delivery.sequence, dead);
     }
 
-    /// Queues a delivery. Never refuses: at its cap the lane lets its oldest go. True when the loop has
+    /// Queues deliveries, in order. Never refuses: at its cap the lane lets its oldest go. True when the loop has
     /// to hear of it.
     pub(in crate::delivery) fn offer(
         &mut self,
-        entry: &JournalEntry,
+        deliveries: &[JournalEntry],
         arrival: &LaneArrival,
     ) -> bool {
+        self.count_arrivals(deliveries.len() as u64, arrival);
+        let now = arrival.came();
+        let dead_before = self.dead_count();
+        let had_none = self.queue.oldest_sendable().is_none();
+        let room = self.room_to_fill();
+        let filled = self.queue.fills(room);
+        for entry in deliveries {
+            if let Some(tracker) = arrival.tracker() {
+                self.trackers.add(entry.sequence, tracker);
+            }
+            let waiting = self.arrived(entry, now);
+            match self.ended {
+                false => self.queue.push(waiting),
+                true => self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now),
+            }
+        }
+        self.limit_queue(now);
+        self.note_fullness(now);
+        self.hand_over();
+        let has_some = had_none && self.queue.oldest_sendable().is_some();
+        let fills = !filled && self.queue.fills(room);
+        has_some || fills || self.dead_count() > dead_before
+    }
+
+    /// Counts what comes. A replay takes the place of a dead letter, which may have been one of those here; the journal
+    /// has noted both already.
+    fn count_arrivals(&mut self, count: u64, arrival: &LaneArrival) {
         match arrival {
             LaneArrival::Matched { .. } => {
-                self.ledger.matched += 1;
-                self.counters.get().matched.increment(1);
+                self.ledger.matched += count;
+                self.counters.get().matched.increment(count);
             }
-            LaneArrival::Replayed { of, .. } => self.note_replayed(*of),
+            LaneArrival::Replayed { of, .. } => {
+                self.ledger.replayed += count;
+                self.counters.get().replayed.increment(count);
+                if let Some(of) = *of
+                    && self.dead.remove(of).is_some()
+                {
+                    self.ledger.settle(DeliverySettlement::Replayed);
+                }
+            }
         }
-        if let Some(tracker) = arrival.tracker() {
-            self.trackers.add(entry.sequence, tracker);
-        }
-        let now = arrival.came();
-        let mut waiting = QueuedDelivery {
+    }
+
+    /// An accepted event as a delivery that was not tried.
+    fn arrived(&self, entry: &JournalEntry, now: Instant) -> QueuedDelivery {
+        let bytes = u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX);
+        QueuedDelivery {
             sequence: entry.sequence,
             twin: entry.twin,
-            bytes: u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX),
+            bytes,
             attempts: 0,
             came: now,
             age_then: Duration::ZERO,
             ttl_stopped_then: self.ttl_clock.total(now),
-            event: None,
-        };
-        if self.keeps_event(waiting.bytes) {
-            waiting.event = Some(entry.event.clone());
+            event: self.keeps_event(bytes).then(|| entry.event.clone()),
         }
-        if self.ended {
-            self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now);
-            self.hand_over();
-            return false;
-        }
-        let had_none = self.queue.oldest_sendable().is_none();
-        let room = self.room_to_fill();
-        let filled = self.queue.fills(room);
-        self.enqueue(waiting, now);
-        had_none || (!filled && self.queue.fills(room))
     }
 
     /// Whether an event stays in memory although it is on disk.
@@ -121,17 +144,5 @@ impl LaneCore {
         self.queue.push(waiting);
         self.limit_queue(now);
         self.note_fullness(now);
-    }
-
-    /// A replay takes the place of a dead letter, which may have been one of those here. The journal
-    /// has noted both already.
-    fn note_replayed(&mut self, of: Option<u64>) {
-        self.ledger.replayed += 1;
-        self.counters.get().replayed.increment(1);
-        if let Some(of) = of
-            && self.dead.remove(of).is_some()
-        {
-            self.ledger.settle(DeliverySettlement::Replayed);
-        }
     }
 }

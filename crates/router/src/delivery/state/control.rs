@@ -24,7 +24,7 @@ impl LaneCore {
             return;
         }
         self.paused = paused;
-        tracing::info!(endpoint = self.label, paused, "asked for");
+        tracing::info!(endpoint = self.label, paused, "pause or resume requested");
         if paused && self.journal.is_some() {
             self.queue.shed();
         }
@@ -71,7 +71,10 @@ impl LaneCore {
 
     /// Tries everything now that waits for a moment.
     pub(in crate::delivery) fn retry_now(&mut self, now: Instant) {
-        tracing::info!(endpoint = self.label, "asked for: everything is tried now");
+        tracing::info!(
+            endpoint = self.label,
+            "retry requested: everything is tried now"
+        );
         self.health.retry_now(now);
         self.store_health.retry_now(now);
         self.queue.retry_now(now);

@@ -109,7 +109,7 @@ impl LaneCore {
             queue_events = self.queue.queued(),
             policy = self.setup.settings.when_full.as_str(),
             "the endpoint's queue is full: its oldest events leave it until there is room; \
-             mend the endpoint, or raise queue_bytes_max, queue_events_max or queue_age_max"
+             fix the endpoint, or raise queue_bytes_max, queue_events_max or queue_age_max"
         );
     }
 }

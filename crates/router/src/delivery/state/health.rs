@@ -64,7 +64,7 @@ impl LaneCore {
         if is_new {
             tracing::warn!(
                 endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
-                "the endpoint takes no events; they wait and it is looked at again"
+                "the endpoint accepts no events; they stay queued and it is checked again"
             );
         }
         self.trigger_refresh(fault.kind, is_new);
@@ -92,12 +92,12 @@ impl LaneCore {
             tracing::info!(
                 endpoint = self.label,
                 probes = fault.count,
-                "the endpoint takes events again"
+                "the endpoint accepts events again"
             );
         }
         if self.overflowing && self.has_room_again(now) {
             self.overflowing = false;
-            tracing::warn!(endpoint = self.label, "the endpoint's queue has room");
+            tracing::warn!(endpoint = self.label, "the endpoint's queue has room again");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What outcomes do to a lane: deliveries settle, park, die or go back; the endpoint's health changes.
+//! What outcomes do to a lane: deliveries settle, wait for a retry, become dead letters or go back; the endpoint's health changes.
 
 use super::LaneCore;
 use crate::delivery::in_flight::InFlightBatch;
@@ -151,7 +151,7 @@ impl LaneCore {
             journal.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
-            attempts, reason = %reason, ?delay, "an event failed alone and waits");
+            attempts, reason = %reason, ?delay, "an event failed alone and will be retried");
         let retrying = QueuedDelivery {
             attempts,
             ..waiting

@@ -48,7 +48,7 @@ impl LaneCore {
             replayed: ledger.replayed,
             queued: self.queue.recount() as u64,
             in_flight: self.queue.in_flight() as u64,
-            parked: self.queue.retrying() as u64,
+            retrying: self.queue.retrying() as u64,
             delivered: ledger.delivered,
             dead_letters: self.dead_letters(told.expires_at, now),
             discarded: ledger.discarded_all(),

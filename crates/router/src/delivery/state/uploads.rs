@@ -93,7 +93,7 @@ impl LaneCore {
             .fail(fault, &self.setup.settings, chance, &wall);
         if is_new {
             tracing::error!(endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
-                "the dead-letter store takes nothing; dead letters stay here and are tried again");
+                "the dead-letter store accepts nothing; dead letters stay here and are tried again");
         }
         self.counters.get().store_faults.increment(1);
         self.trigger_refresh(fault.kind, is_new);

@@ -108,7 +108,7 @@ fn a_file_says_from_where_an_instance_is_reached() {
     let faults = folder(root.path()).read().unwrap_err().to_string();
     assert!(
         faults.ends_with(
-            "instance.json:2: instance: `properties.publicNetworkAccess`: must be Enabled or Disabled; taken \
+            "instance.json:2: instance: `properties.publicNetworkAccess`: must be Enabled or Disabled; read \
              as Disabled"
         ),
         "{faults}"

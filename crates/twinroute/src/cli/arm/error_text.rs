@@ -107,7 +107,7 @@ fn advice(refusal: &ArmRefusal, url: &str, credential: Credential, what: &str) -
             "{what}: its endpoint must be there and work: `twinroute endpoint list` shows that"
         ),
         (status, _) if status >= 500 => format!("{url} failed: try again later"),
-        _ => format!("{what} is not taken: correct what stands below"),
+        _ => format!("{what} was rejected: correct what is listed below"),
     }
 }
 

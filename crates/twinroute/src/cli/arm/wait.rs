@@ -23,7 +23,7 @@ pub(crate) struct WaitOptions {
     /// How long at most: seconds, or such as `5m`.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     timeout: Duration,
-    /// Between two looks: seconds, or such as `500ms`.
+    /// Between two checks: seconds, or such as `500ms`.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     interval: Duration,
 }

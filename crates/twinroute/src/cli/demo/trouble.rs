@@ -25,7 +25,7 @@ pub(crate) struct Trouble {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// It cannot be reached.
-    Away,
+    Unavailable,
     /// It refuses every event for good.
     Rejects,
 }
@@ -35,10 +35,10 @@ impl FromStr for Trouble {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let names = scene::endpoints().collect::<Vec<_>>().join(", ");
-        let usage = || format!("NAME=away or NAME=rejects, where NAME is one of {names}");
+        let usage = || format!("NAME=unavailable or NAME=rejects, where NAME is one of {names}");
         let (endpoint, kind) = text.split_once('=').ok_or_else(usage)?;
         let kind = match kind {
-            "away" => Kind::Away,
+            "unavailable" => Kind::Unavailable,
             "rejects" => Kind::Rejects,
             _ => return Err(usage()),
         };
@@ -61,11 +61,11 @@ impl Trouble {
         };
         let posts = entity == scene::GRID;
         let word = match (self.kind, posts) {
-            (Kind::Away, true) => {
+            (Kind::Unavailable, true) => {
                 faults.posts(entity, PostAnswer::Drop, ScriptedFaults::ALWAYS);
                 "is switched off"
             }
-            (Kind::Away, false) => {
+            (Kind::Unavailable, false) => {
                 // Links that are there break with the next batch, new ones are refused.
                 faults.sends(entity, SendAnswer::Drop, ScriptedFaults::ALWAYS);
                 faults.attaches(
@@ -163,12 +163,12 @@ mod tests {
 
     #[test]
     fn a_trouble_names_an_endpoint_and_a_kind() {
-        let trouble: Trouble = "telemetry-hub=away".parse().unwrap();
+        let trouble: Trouble = "telemetry-hub=unavailable".parse().unwrap();
         assert_eq!(
             (trouble.endpoint.as_str(), trouble.kind),
-            ("telemetry-hub", Kind::Away)
+            ("telemetry-hub", Kind::Unavailable)
         );
-        for wrong in ["telemetry-hub", "telemetry-hub=slow", "other=away"] {
+        for wrong in ["telemetry-hub", "telemetry-hub=slow", "other=unavailable"] {
             let error = wrong.parse::<Trouble>().unwrap_err();
             assert!(error.contains("lifecycle-grid"), "{error}");
         }

@@ -34,9 +34,9 @@ pub(crate) enum Step {
     Pause(steer::Which),
     /// Goes on.
     Resume(steer::Which),
-    /// Tries now what waits for a moment: the endpoint, parked events, the dead-letter container.
+    /// Retries now: the endpoint, retrying events, the dead-letter container.
     RetryNow(steer::Which),
-    /// Gives up what waits, for good.
+    /// Discards the backlog, for good.
     Purge {
         #[command(flatten)]
         which: steer::Which,

@@ -1,4 +1,4 @@
-//! Steers an endpoint of a running twinroute by hand.
+//! Controls an endpoint of a running twinroute.
 
 use crate::cli::ask::{self, Whom};
 use crate::cli::output;
@@ -45,11 +45,11 @@ impl Which {
         let answer = found.post(step, "{}".to_owned()).await?;
         let status: EndpointStatus = ask::read(&answer)?;
         output::line(format_args!(
-            "{}/{}: {}, {} waiting",
+            "{}/{}: {}, backlog {}",
             found.instance,
             found.endpoint,
             status.state,
-            status.queued + status.in_flight + status.parked
+            status.queued + status.in_flight + status.retrying
         ))?;
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Found<'_> {
     }
 }
 
-/// Gives up what waits.
+/// Discards the queued events.
 pub(super) async fn purge(
     which: &Which,
     dead_letters: bool,
@@ -78,21 +78,21 @@ pub(super) async fn purge(
     let found = which.find().await?;
     let label = format!("{}/{}", found.instance, found.endpoint);
     let status = found.endpoint_status();
-    let waiting = status.map_or(0, |of| of.queued + of.parked);
+    let queued = status.map_or(0, |of| of.queued + of.retrying);
     let kept = status.map_or(0, |of| {
         of.dead_letters.local + of.dead_letters.awaiting_upload
     });
     let what = if dead_letters {
-        format!("{waiting} waiting events and {kept} dead letters")
+        format!("{queued} queued events and {kept} dead letters")
     } else {
-        format!("{waiting} waiting events (its {kept} dead letters stay)")
+        format!("{queued} queued events (its {kept} dead letters stay)")
     };
     if !yes {
         if !std::io::stdin().is_terminal() {
-            bail!("{label}: a purge gives up {what} for good; say --yes if you mean it");
+            bail!("{label}: a purge discards {what} for good; say --yes if you mean it");
         }
-        if !ask::confirmed(&format!("{label}: give up {what} for good? [y/N] "))? {
-            output::line(format_args!("{label}: nothing was given up"))?;
+        if !ask::confirmed(&format!("{label}: discard {what} for good? [y/N] "))? {
+            output::line(format_args!("{label}: nothing was discarded"))?;
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -100,7 +100,7 @@ pub(super) async fn purge(
     let answer = found.post("purge", request.to_string()).await?;
     let purged: serde_json::Value = ask::read(&answer)?;
     output::line(format_args!(
-        "{label}: gave up {} waiting events and {} dead letters",
+        "{label}: discarded {} queued events and {} dead letters",
         purged["queued"], purged["dead_letters"]
     ))?;
     Ok(ExitCode::SUCCESS)

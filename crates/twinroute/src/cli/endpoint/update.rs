@@ -27,7 +27,7 @@ pub(crate) struct Update {
     keys: TopicKeys,
     #[command(flatten)]
     strings: ConnectionStrings,
-    /// Takes the other key away.
+    /// Removes the other key.
     #[arg(long)]
     no_secondary: bool,
     /// The event hub or topic: for an identity, and for a connection string that names none.
@@ -41,7 +41,7 @@ pub(crate) struct Update {
     identity: Option<String>,
     #[command(flatten)]
     dead_letters: DeadLetterContainer,
-    /// Takes the container for dead letters away.
+    /// Removes the container for dead letters.
     #[arg(long, conflicts_with_all = ["deadletter_sas_uri", "deadletter_sas_uri_env", "deadletter_uri"])]
     no_deadletter: bool,
     /// Does not wait until it is provisioned.
@@ -102,7 +102,7 @@ impl Update {
         }
         if body["properties"] == before {
             if self.no_secondary || self.no_deadletter {
-                bail!("{what}: there is none to take away; nothing is changed");
+                bail!("{what}: there is none to remove; nothing is changed");
             }
             bail!("{what}: say what is to change; `--help` lists the options");
         }
