@@ -13,7 +13,7 @@ pub struct JournalSettings {
     /// Bytes of events that wait for the disk.
     pub queue_bytes_max: u64,
     /// Bytes of events that are on disk and may be kept in memory too, so that they need not be read
-    /// back; see [`DiskJournal::has_memory`](super::Disk::has_memory).
+    /// back; see [`DiskJournal::has_memory`](super::DiskJournal::has_memory).
     pub memory_bytes_max: u64,
     /// The longest that a group waits for company; 0: never.
     pub commit_window: Duration,
@@ -22,7 +22,7 @@ pub struct JournalSettings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
-    /// How long a write or a sync may take before the journal is [`JournalHealth::Stalled`](super::Health::Stalled).
+    /// How long a write or a sync may take before the journal is [`JournalHealth::Stalled`](super::JournalHealth::Stalled).
     pub disk_overdue_after: Duration,
 }
 

@@ -46,7 +46,8 @@ pub struct ReadBack {
     pub known: DeadLetterDetails,
 }
 
-/// What a blob says of a failure. Texts have at most [`super::OUTCOME_BYTES_MAX`] bytes.
+/// What a blob says of a failure. Texts have at most
+/// [`OUTCOME_BYTES_MAX`](twinroute_model::dead_letter::OUTCOME_BYTES_MAX) bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterDetails {
     /// Our reason, when the blob is ours.
