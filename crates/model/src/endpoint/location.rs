@@ -380,65 +380,39 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_without_the_secret() {
+        use LocationProblem::{
+            ContainerName, NoContainer, NoToken, NotUrl, Scheme, Service, TooDeep,
+        };
+        use LocationProblem::{Narrower, Token};
         for (url, expect) in [
-            ("", LocationProblem::Scheme),
-            ("dead", LocationProblem::Scheme),
-            ("ftp://a/dead", LocationProblem::Scheme),
-            (
-                "http://contoso.blob.core.windows.net/dead",
-                LocationProblem::Scheme,
-            ),
-            (
-                "http://10.0.0.1:10000/account/dead",
-                LocationProblem::Scheme,
-            ),
-            (
-                "http://localhost.contoso.com/account/dead",
-                LocationProblem::Scheme,
-            ),
-            ("https://", LocationProblem::NotUrl),
-            ("https:///dead", LocationProblem::NotUrl),
-            ("https://a:b@host/dead", LocationProblem::NotUrl),
-            ("https://host:0/dead", LocationProblem::NotUrl),
-            ("https://host:x/dead", LocationProblem::NotUrl),
-            ("https://[::1/account/dead", LocationProblem::NotUrl),
-            ("https://[::1]x/account/dead", LocationProblem::NotUrl),
-            ("https://host/de ad", LocationProblem::NotUrl),
-            ("https://host/dead#part", LocationProblem::NotUrl),
-            (
-                "https://a.queue.core.windows.net/dead",
-                LocationProblem::Service("queue"),
-            ),
-            (
-                "https://a.DFS.core.usgovcloudapi.net/dead",
-                LocationProblem::Service("dfs"),
-            ),
-            (
-                "https://a.z9.file.storage.azure.net/dead",
-                LocationProblem::Service("file"),
-            ),
-            (
-                "https://a.z9.web.core.windows.net/dead",
-                LocationProblem::Service("web"),
-            ),
-            (
-                "https://a.blob.core.windows.net",
-                LocationProblem::NoContainer,
-            ),
-            (
-                "https://a.blob.core.windows.net/",
-                LocationProblem::NoContainer,
-            ),
-            (
-                "http://127.0.0.1:10000/account",
-                LocationProblem::NoContainer,
-            ),
-            ("http://127.0.0.1:10000//dead", LocationProblem::NoContainer),
-            ("https://host/dead/deeper", LocationProblem::TooDeep),
-            ("https://host/dl", LocationProblem::ContainerName),
-            ("https://host/Dead", LocationProblem::ContainerName),
-            ("https://host/dead--letters", LocationProblem::ContainerName),
-            ("https://host/-dead", LocationProblem::ContainerName),
+            ("", Scheme),
+            ("dead", Scheme),
+            ("ftp://a/dead", Scheme),
+            ("http://contoso.blob.core.windows.net/dead", Scheme),
+            ("http://10.0.0.1:10000/account/dead", Scheme),
+            ("http://localhost.contoso.com/account/dead", Scheme),
+            ("https://", NotUrl),
+            ("https:///dead", NotUrl),
+            ("https://a:b@host/dead", NotUrl),
+            ("https://host:0/dead", NotUrl),
+            ("https://host:x/dead", NotUrl),
+            ("https://[::1/account/dead", NotUrl),
+            ("https://[::1]x/account/dead", NotUrl),
+            ("https://host/de ad", NotUrl),
+            ("https://host/dead#part", NotUrl),
+            ("https://a.queue.core.windows.net/dead", Service("queue")),
+            ("https://a.DFS.core.usgovcloudapi.net/dead", Service("dfs")),
+            ("https://a.z9.file.storage.azure.net/dead", Service("file")),
+            ("https://a.z9.web.core.windows.net/dead", Service("web")),
+            ("https://a.blob.core.windows.net", NoContainer),
+            ("https://a.blob.core.windows.net/", NoContainer),
+            ("http://127.0.0.1:10000/account", NoContainer),
+            ("http://127.0.0.1:10000//dead", NoContainer),
+            ("https://host/dead/deeper", TooDeep),
+            ("https://host/dl", ContainerName),
+            ("https://host/Dead", ContainerName),
+            ("https://host/dead--letters", ContainerName),
+            ("https://host/-dead", ContainerName),
         ] {
             let error = secret(&format!("{url}?{TOKEN}")).unwrap_err();
             assert_eq!(error, expect, "{url}");
@@ -446,33 +420,21 @@ mod tests {
         }
         let at = "https://a.blob.core.windows.net/dead";
         for (query, expect) in [
-            ("", LocationProblem::NoToken),
-            ("?", LocationProblem::NoToken),
+            ("", NoToken),
+            ("?", NoToken),
             (
                 "?sv=1&sp=w&sr=c&se=2030-01-01",
                 Malformed::Missing("sig").into(),
             ),
-            (
-                "?sv=1&sp=w&sr=b&se=2030-01-01&sig=x",
-                LocationProblem::Narrower,
-            ),
-            (
-                "?sv=1&sp=w&ss=q&srt=o&se=2030-01-01&sig=x",
-                LocationProblem::Narrower,
-            ),
-            (
-                "?sv=1&sp=w&sr=c&se=2030-01-01&sig=x y",
-                LocationProblem::NotUrl,
-            ),
-            (
-                "?sv=1&sp=w&sr=c&se=2030-01-01&sig=x#y",
-                LocationProblem::NotUrl,
-            ),
+            ("?sv=1&sp=w&sr=b&se=2030-01-01&sig=x", Narrower),
+            ("?sv=1&sp=w&ss=q&srt=o&se=2030-01-01&sig=x", Narrower),
+            ("?sv=1&sp=w&sr=c&se=2030-01-01&sig=x y", NotUrl),
+            ("?sv=1&sp=w&sr=c&se=2030-01-01&sig=x#y", NotUrl),
         ] {
             assert_eq!(secret(&format!("{at}{query}")), Err(expect), "{query}");
         }
         let with_token = format!("{at}?{TOKEN}");
-        assert_eq!(Location::from_uri(&with_token), Err(LocationProblem::Token));
+        assert_eq!(Location::from_uri(&with_token), Err(Token));
     }
 
     #[test]
