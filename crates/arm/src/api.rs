@@ -108,7 +108,7 @@ impl ApiAnswer {
     /// The body as JSON.
     ///
     /// # Errors
-    /// [`Error::ApiAnswer`].
+    /// [`Error::Answer`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         // .NET services begin some bodies with a byte order mark.
         let body = self

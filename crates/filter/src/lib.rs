@@ -4,7 +4,7 @@
 //! event. Nothing here does I/O, and no input makes it panic.
 //!
 //! ```
-//! use twinroute_filter::eval::{Fields, Scope};
+//! use twinroute_filter::eval::{Fields, EventScope};
 //! use twinroute_filter::{Filter, Options};
 //! use twinroute_model::event::{Limits, Parts};
 //!
@@ -16,7 +16,7 @@
 //!     .set("subject", "room1")?
 //!     .json(r#"{"t": 21.5}"#)
 //!     .build(&Limits::default())?;
-//! assert!(program.matches(&Scope::new(&fields, &event)));
+//! assert!(program.matches(&EventScope::new(&fields, &event)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
