@@ -13,8 +13,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_benches::{
-    BATCH, Memory, Round, TWINS, batch_json, event_grid_batch, event_json, events, in_area, router,
-    runtime,
+    BATCH, LeapingCycle, Memory, TWINS, batch_json, event_grid_batch, event_json, events, in_area,
+    router, runtime,
 };
 use twinroute_filter::eval::{EventScope, Fields};
 use twinroute_filter::{Filter, Options};
@@ -39,7 +39,7 @@ fn parse(criterion: &mut Criterion) {
     let texts: Vec<Bytes> = (0..TWINS)
         .map(|number| event_json(number, &in_area(number, 10)).into())
         .collect();
-    let mut texts = Round::new(&texts);
+    let mut texts = LeapingCycle::new(&texts);
     group.throughput(Throughput::Elements(1));
     group.bench_function("one of 1 KiB", |bencher| {
         bencher.iter(|| json::parse(texts.next().clone(), &limits).expect("a valid event"));
@@ -114,7 +114,7 @@ fn filter(criterion: &mut Criterion) {
         let filter = Filter::parse(text, &Options::default()).expect("a valid filter");
         let mut fields = Fields::new();
         let program = fields.compile(filter.expr());
-        let mut events = Round::new(&events);
+        let mut events = LeapingCycle::new(&events);
         group.bench_function(BenchmarkId::new(name, "1 KiB"), |bencher| {
             bencher.iter(|| program.matches(&EventScope::new(&fields, events.next())));
         });
@@ -129,7 +129,7 @@ fn table(criterion: &mut Criterion) {
     let _inside = runtime.enter();
     for routes in [10, 1_000, 10_000] {
         let mut bench = |name: &str, events: Vec<Event>, router: Router| {
-            let mut events = Round::new(&events);
+            let mut events = LeapingCycle::new(&events);
             group.bench_function(BenchmarkId::new(name, routes), |bencher| {
                 bencher.iter(|| {
                     let matched = router.dry_run(None, events.next()).expect("an instance");

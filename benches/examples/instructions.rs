@@ -3,7 +3,9 @@
 //!     instructions NAME TIMES
 
 use std::hint::black_box;
-use twinroute_benches::{BATCH, Round, batch_json, event_json, events, in_area, router, runtime};
+use twinroute_benches::{
+    BATCH, LeapingCycle, batch_json, event_json, events, in_area, router, runtime,
+};
 use twinroute_filter::eval::{EventScope, Fields};
 use twinroute_filter::{Filter, Options};
 use twinroute_model::cloudevents::{amqp, json};
@@ -82,7 +84,7 @@ fn filter(times: u64) {
     let filter = Filter::parse(FILTER, &Options::default()).expect("a valid filter");
     let mut fields = Fields::new();
     let program = fields.compile(filter.expr());
-    let mut events = Round::new(&events);
+    let mut events = LeapingCycle::new(&events);
     for _ in 0..times {
         black_box(program.matches(&EventScope::new(&fields, events.next())));
     }
@@ -95,7 +97,7 @@ fn match_routes(times: u64) {
         format!("STARTS_WITH(subject, 'area-{area:05}/')")
     });
     let events = events(|number| in_area(number, 1_000));
-    let mut events = Round::new(&events);
+    let mut events = LeapingCycle::new(&events);
     for _ in 0..times {
         drop(black_box(router.dry_run(None, events.next())));
     }

@@ -55,9 +55,9 @@ pub fn batch_json() -> Bytes {
 }
 
 /// Walks a slice round and round, in leaps that no cache foresees.
-pub struct Round<'a, T>(&'a [T], usize);
+pub struct LeapingCycle<'a, T>(&'a [T], usize);
 
-impl<'a, T> Round<'a, T> {
+impl<'a, T> LeapingCycle<'a, T> {
     /// Begins.
     #[must_use]
     pub fn new(items: &'a [T]) -> Self {

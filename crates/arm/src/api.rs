@@ -394,8 +394,9 @@ pub(super) fn base_url(text: &str) -> Result<Url, Error> {
     Ok(url)
 }
 
-/// Whether what is sent there leaves this machine.
-pub(super) fn is_local(url: &Url) -> bool {
+/// Whether what is sent there stays on this machine.
+#[must_use]
+pub fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

@@ -16,12 +16,12 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 
 /// The figures of one checkout.
-pub(crate) struct Structure {
+pub(crate) struct SourceStructure {
     crates: Vec<CrateSource>,
     edges: BTreeMap<String, Vec<String>>,
 }
 
-impl Structure {
+impl SourceStructure {
     /// Reads every crate below `crates/` of a checkout.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Structure {
 /// Prints the figures of the checkout that this program was built from; with `ties` also which names
 /// tie each circle.
 pub(crate) fn run(ties: bool) -> anyhow::Result<bool> {
-    let structure = Structure::read(root())?;
+    let structure = SourceStructure::read(root())?;
     print!("{}", structure.report(ties)?);
     Ok(true)
 }

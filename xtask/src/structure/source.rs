@@ -18,7 +18,7 @@ type ModuleId = usize;
 pub(super) struct CrateSource {
     name: String,
     files: Vec<SourceFile>,
-    modules: Vec<Module>,
+    modules: Vec<SourceModule>,
 }
 
 struct SourceFile {
@@ -33,7 +33,7 @@ pub(super) struct LineCount {
     pub(super) tests: usize,
 }
 
-struct Module {
+struct SourceModule {
     file: usize,
     parent: Option<ModuleId>,
     children: BTreeMap<String, ModuleId>,
@@ -54,7 +54,7 @@ struct Import {
 }
 
 #[derive(Clone, Copy)]
-enum Target {
+enum ResolvedPath {
     Module(ModuleId),
     Item(ModuleId),
 }
@@ -140,7 +140,7 @@ impl CrateSource {
             let imported = imported.filter(|import| import.name.is_some());
             let paths = imported.map(|import| &import.path).chain(&module.paths);
             for path in paths {
-                let Some(Target::Item(home)) = self.resolve(id, path, 0) else {
+                let Some(ResolvedPath::Item(home)) = self.resolve(id, path, 0) else {
                     continue;
                 };
                 let home = self.modules[home].file;
@@ -154,7 +154,7 @@ impl CrateSource {
     }
 
     /// Where a path leads that stands in a module.
-    fn resolve(&self, from: ModuleId, path: &[String], steps: usize) -> Option<Target> {
+    fn resolve(&self, from: ModuleId, path: &[String], steps: usize) -> Option<ResolvedPath> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
             "crate" => self.walk(0, rest, steps),
@@ -170,9 +170,9 @@ impl CrateSource {
         }
     }
 
-    fn walk(&self, module: ModuleId, path: &[String], steps: usize) -> Option<Target> {
+    fn walk(&self, module: ModuleId, path: &[String], steps: usize) -> Option<ResolvedPath> {
         let Some((first, rest)) = path.split_first() else {
-            return Some(Target::Module(module));
+            return Some(ResolvedPath::Module(module));
         };
         if steps > STEPS_MAX {
             return None;
@@ -182,21 +182,21 @@ impl CrateSource {
             return self.walk(*child, rest, steps + 1);
         }
         if here.definitions.contains(first) {
-            return Some(Target::Item(module));
+            return Some(ResolvedPath::Item(module));
         }
         let named = here.imports.iter().find(|import| {
             import.name.as_ref() == Some(first) && import.path.as_slice() != [first.clone()]
         });
         if let Some(import) = named {
             return match self.resolve(module, &import.path, steps + 1)? {
-                Target::Module(found) => self.walk(found, rest, steps + 1),
+                ResolvedPath::Module(found) => self.walk(found, rest, steps + 1),
                 item => Some(item),
             };
         }
         let globs = here.imports.iter().filter(|import| import.name.is_none());
         globs.into_iter().find_map(|import| {
             match self.resolve(module, &import.path, steps + 1)? {
-                Target::Module(found) if found != module => self.walk(found, path, steps + 1),
+                ResolvedPath::Module(found) if found != module => self.walk(found, path, steps + 1),
                 _ => None,
             }
         })
@@ -233,7 +233,7 @@ impl CrateSource {
         items: &[Item],
     ) -> anyhow::Result<ModuleId> {
         let id = self.modules.len();
-        self.modules.push(Module {
+        self.modules.push(SourceModule {
             file,
             parent,
             children: BTreeMap::new(),
@@ -285,7 +285,7 @@ impl CrateSource {
     }
 }
 
-impl Module {
+impl SourceModule {
     fn take(&mut self, item: &Item) {
         let mut define = |name: &syn::Ident, visibility: Option<&Visibility>| {
             self.definitions.insert(name.to_string());

@@ -1,4 +1,4 @@
-use super::Structure;
+use super::SourceStructure;
 use std::fs;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ fn checkout(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     let root = checkout(files);
-    let structure = Structure::read(root.path()).expect("the sample is Rust");
+    let structure = SourceStructure::read(root.path()).expect("the sample is Rust");
     let circles = structure.circles().into_iter();
     let short = |path: &String| path.replace("crates/sample/src/", "");
     circles
@@ -35,7 +35,7 @@ const ALLOWED_PAIRS: [[&str; 2]; 0] = [];
 
 #[test]
 fn files_of_a_crate_import_downwards() {
-    let structure = Structure::read(super::root()).expect("the sources are Rust");
+    let structure = SourceStructure::read(super::root()).expect("the sources are Rust");
     let circles = structure.circles().into_iter().map(|circle| circle.files);
     let new = circles.filter(|files| !ALLOWED_PAIRS.iter().any(|pair| files == pair));
     let new: Vec<String> = new.map(|files| files.join(", ")).collect();
@@ -89,7 +89,7 @@ fn names_are_counted_outside_tests() {
         ),
         ("b.rs", "pub enum Step {}\ntype LaneStep = u8;\n"),
     ]);
-    let structure = Structure::read(root.path()).expect("the sample is Rust");
+    let structure = SourceStructure::read(root.path()).expect("the sample is Rust");
     let names = structure.type_names();
     let one_word = names.all().filter(|named| named.is_one_word());
     assert_eq!(one_word.count(), 2);

@@ -12,7 +12,7 @@ mod status;
 
 pub use saved::SavedFile;
 pub use settings::{AzureSettings, CLIENT_SECRET_VARIABLE, TOKEN_VARIABLE};
-pub use snapshot::Snapshot;
+pub use snapshot::DefinitionsSnapshot;
 pub use status::AzureStatus;
 
 use super::api::Api;
@@ -70,7 +70,7 @@ pub struct AzureSource {
     clock: Arc<dyn Clock>,
     /// The last good listing, and its digest.
     listing: Mutex<Option<(Arc<Listing>, String)>>,
-    current: ArcSwapOption<Snapshot>,
+    current: ArcSwapOption<DefinitionsSnapshot>,
     progress: Mutex<Progress>,
     news: Notify,
     /// Somebody wants a look before its turn: at the API, and at the secrets.
@@ -142,7 +142,7 @@ impl AzureSource {
 
     /// The definitions, once there are any.
     #[must_use]
-    pub fn definitions(&self) -> Option<Arc<Snapshot>> {
+    pub fn definitions(&self) -> Option<Arc<DefinitionsSnapshot>> {
         self.current.load_full()
     }
 
@@ -278,7 +278,7 @@ impl AzureSource {
         let mut warnings = reading.warnings.clone();
         let problem = |problem| Fault::new("secret overlay", problem);
         warnings.extend(problems.into_iter().map(problem));
-        let snapshot = Snapshot {
+        let snapshot = DefinitionsSnapshot {
             generation: before.as_ref().map_or(1, |before| before.generation + 1),
             hash,
             waiting: reading.waiting(),

@@ -5,7 +5,7 @@ use twinroute_router::source::Fault;
 
 /// Definitions as they are now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct DefinitionsSnapshot {
     /// Counts snapshots of this process, from 1.
     pub generation: u64,
     /// SHA-256 of the listing they were made of, in hexadecimal digits.

@@ -1,7 +1,7 @@
 //! How a source of definitions goes, for `status` and the log.
 
 use super::super::error::Error;
-use super::snapshot::Snapshot;
+use super::snapshot::DefinitionsSnapshot;
 use serde::Serialize;
 use twinroute_model::clock::Timestamp;
 
@@ -92,7 +92,11 @@ impl Progress {
         self.failures
     }
 
-    pub(super) fn show(&self, current: Option<&Snapshot>, now: Timestamp) -> AzureStatus {
+    pub(super) fn show(
+        &self,
+        current: Option<&DefinitionsSnapshot>,
+        now: Timestamp,
+    ) -> AzureStatus {
         let shown = |faults: &[twinroute_router::source::Fault]| {
             let faults = faults.iter().take(SHOWN_MAX);
             faults.map(ToString::to_string).collect::<Vec<_>>()

@@ -138,7 +138,7 @@ fn start(source: AzureSource) -> Running {
 const LIMIT: Duration = Duration::from_secs(30);
 
 impl Running {
-    async fn changed(&self) -> Arc<Snapshot> {
+    async fn changed(&self) -> Arc<DefinitionsSnapshot> {
         tokio::time::timeout(LIMIT, self.source.changed())
             .await
             .unwrap();
@@ -170,7 +170,7 @@ fn key(byte: u8) -> SealKey {
     SealKey::new(&[byte; KEY_BYTES])
 }
 
-fn names(snapshot: &Snapshot) -> String {
+fn names(snapshot: &DefinitionsSnapshot) -> String {
     let instance = &snapshot.instances[0];
     let endpoints = instance
         .endpoints
@@ -216,7 +216,8 @@ async fn what_is_being_provisioned_is_looked_at_soon() {
     };
     let opened = AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing());
     let running = start(opened.unwrap().hurried());
-    let state = |snapshot: &Snapshot| snapshot.instances[0].endpoints[0].provisioning_state;
+    let state =
+        |snapshot: &DefinitionsSnapshot| snapshot.instances[0].endpoints[0].provisioning_state;
     let first = running.changed().await;
     assert_eq!(state(&first), Some(ProvisioningState::Provisioning));
     azure.change(|world| world.endpoints = vec![HUB_1, HUB_2]);

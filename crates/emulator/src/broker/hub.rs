@@ -3,7 +3,7 @@
 use super::partition_key::partition_of;
 use super::received::{MessagePlace, ReceivedMessage};
 use super::settings::{BrokerLimits, HubSettings};
-use super::waiters::Waiters;
+use super::waiters::MessageWaiters;
 use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::Problem;
 use crate::amqp::value::{Value, symbols};
@@ -33,7 +33,7 @@ pub(crate) struct EventHub {
 #[derive(Debug, Default)]
 pub(crate) struct HubPartition {
     log: Mutex<PartitionLog>,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: MessageWaiters,
     readers: Mutex<Vec<ReaderEntry>>,
 }
 

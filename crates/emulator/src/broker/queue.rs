@@ -5,7 +5,7 @@ use super::received::{ReceivedMessage, time_to_live_ms};
 use super::session::SessionHold;
 use super::settings::{BrokerLimits, QueueSettings};
 use super::stored::{LockToken, LockTokens, Stored, bury, with_message_id};
-use super::waiters::Waiters;
+use super::waiters::MessageWaiters;
 use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::Problem;
 use crate::intake::IntakeTally;
@@ -21,7 +21,7 @@ pub(crate) struct MessageQueue {
     pub(crate) path: String,
     pub(crate) settings: QueueSettings,
     pub(crate) intake: IntakeTally,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: MessageWaiters,
     pub(crate) dead_letters: Option<Arc<MessageQueue>>,
     messages_max: usize,
     bytes_max: usize,
@@ -89,7 +89,7 @@ impl MessageQueue {
             path,
             settings,
             intake: IntakeTally::default(),
-            waiters: Waiters::default(),
+            waiters: MessageWaiters::default(),
             dead_letters,
             messages_max: limits.messages_per_queue_max,
             bytes_max: limits.bytes_per_queue_max,

@@ -6,9 +6,9 @@ use tokio::sync::Notify;
 
 /// Connections to wake when there is something new.
 #[derive(Debug, Default)]
-pub(crate) struct Waiters(Mutex<Vec<Weak<Notify>>>);
+pub(crate) struct MessageWaiters(Mutex<Vec<Weak<Notify>>>);
 
-impl Waiters {
+impl MessageWaiters {
     /// Wakes `waiter` from now on, for as long as it lives.
     pub(crate) fn add(&self, waiter: &Arc<Notify>) {
         let mut all = lock(&self.0);

@@ -11,7 +11,7 @@
 
 use super::answer::AcceptError;
 use super::matched_batch::MatchedBatch;
-use super::slowdown::Slowdown;
+use super::slowdown::ProducerSlowdown;
 use crate::delivery::{LANE_WAIT_MAX, Lane};
 use crate::status::AdmissionStatus;
 use futures_util::future::{FutureExt as _, select_all};
@@ -65,7 +65,7 @@ pub(crate) struct Admission {
     unsynced_bytes: AtomicU64,
     /// Producers that wait for a lane; see [`Self::wait_for_lanes`].
     waiting_for_lanes: AtomicUsize,
-    slowdown: Slowdown,
+    slowdown: ProducerSlowdown,
 }
 
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl Admission {
             synced: Notify::new(),
             unsynced_bytes: AtomicU64::new(0),
             waiting_for_lanes: AtomicUsize::new(0),
-            slowdown: Slowdown::default(),
+            slowdown: ProducerSlowdown::default(),
         }
     }
 

@@ -13,7 +13,7 @@ const OVER_AFTER: Duration = Duration::from_secs(10);
 
 /// What is known of it.
 #[derive(Debug, Default)]
-pub(crate) struct Slowdown(Mutex<SlowdownState>);
+pub(crate) struct ProducerSlowdown(Mutex<SlowdownState>);
 
 #[derive(Debug, Default)]
 struct SlowdownState {
@@ -42,7 +42,7 @@ pub(crate) struct SlowdownCounts {
     pub(crate) refused_now: u64,
 }
 
-impl Slowdown {
+impl ProducerSlowdown {
     fn lock(&self) -> MutexGuard<'_, SlowdownState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,6 @@
 //! What commands share that ask a running twinroute.
 
 use super::address::ServerAddress;
-use super::arm::is_local;
 use super::client_certificate::{self, ClientCertificate, Wire};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
@@ -16,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{self, AdminAnswer, AdminClient};
+use twinroute_arm::api::is_local;
 use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;

@@ -5,11 +5,10 @@ use crate::cli::address::ServerAddress;
 use anyhow::{Context as _, bail};
 use reqwest::{Method, Url};
 use serde_json::Value;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_arm::api::{Api, ApiAnswer};
+use twinroute_arm::api::{Api, ApiAnswer, is_local};
 use twinroute_arm::error::Error;
 use twinroute_arm::http;
 use twinroute_credential::token::TokenSource;
@@ -249,16 +248,6 @@ fn routes_url(base: &Url, instance: &Value) -> anyhow::Result<String> {
         _ => "https",
     };
     Ok(format!("{scheme}://{host}"))
-}
-
-/// Whether what is sent there stays on this machine.
-pub(crate) fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod server;
 pub(super) mod show;
 mod wait;
 
-pub(super) use client::{Client, Waiting, is_local};
+pub(super) use client::{Client, Waiting};
 pub(super) use server::ServerOptions;
 pub(super) use wait::WaitOptions;
 

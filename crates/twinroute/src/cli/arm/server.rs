@@ -1,6 +1,6 @@
 //! The options that name a management API, and how they become a client.
 
-use super::client::{Client, Connections, is_local};
+use super::client::{Client, Connections};
 use super::error_text::not_listening;
 use crate::cli::address::ServerAddress;
 use crate::cli::client_certificate::ClientCertificate;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use twinroute_arm::api::is_local;
 use twinroute_arm::http;
 use twinroute_credential::login::LoginMethod;
 use twinroute_credential::token::TokenSource;
