@@ -187,6 +187,16 @@ struct Run {
 }
 
 impl Run {
+    /// Does these steps on a journal in the clear, and then something to its files.
+    fn tampered(steps: &[Step], n: usize, last: Tamper) -> Self {
+        let mut run = Self::new(EventSealing::Off);
+        for step in steps {
+            run.step(step);
+        }
+        run.step(&Step::Tamper(n, last));
+        run
+    }
+
     fn new(sealing: EventSealing) -> Self {
         let mut run = Self {
             sim: SimulatedDisk::default(),
@@ -643,11 +653,7 @@ proptest! {
         last in tamper(),
         n: usize,
     ) {
-        let mut run = Run::new(EventSealing::Off);
-        for step in &steps {
-            run.step(step);
-        }
-        run.step(&Step::Tamper(n, last));
+        Run::tampered(&steps, n, last);
     }
 
     /// With no settlement among what is gone, it is exact.
@@ -657,11 +663,7 @@ proptest! {
         last in tamper(),
         n: usize,
     ) {
-        let mut run = Run::new(EventSealing::Off);
-        for step in &steps {
-            run.step(step);
-        }
-        run.step(&Step::Tamper(n, last));
+        let run = Run::tampered(&steps, n, last);
         prop_assert_eq!(run.ends, 0);
     }
 

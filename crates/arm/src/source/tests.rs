@@ -180,18 +180,22 @@ fn names(snapshot: &DefinitionsSnapshot) -> String {
     endpoints.chain(routes).collect::<Vec<_>>().join(" ")
 }
 
-/// Its turn would come in an hour.
-#[tokio::test]
-async fn a_look_that_is_asked_for_comes_before_its_turn() {
-    let azure = Azure::new().await;
+/// A source whose turn comes in an hour.
+fn polled_hourly(azure: &Azure) -> AzureSource {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
     let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
     let settings = AzureSettings {
         poll: Duration::from_secs(3_600),
         ..settings(&azure.fake.url)
     };
-    let opened = AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing());
-    let running = start(opened.unwrap());
+    AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing()).unwrap()
+}
+
+/// Its turn would come in an hour.
+#[tokio::test]
+async fn a_check_that_is_asked_for_comes_before_its_turn() {
+    let azure = Azure::new().await;
+    let running = start(polled_hourly(&azure));
     let first = running.changed().await;
     assert_eq!(names(&first), "hub-1 hub-2 r1 r2");
     azure.change(|world| world.routes = vec![ROUTE_1]);
@@ -205,17 +209,10 @@ async fn a_look_that_is_asked_for_comes_before_its_turn() {
 
 /// Its turn would come in an hour, but its endpoint is on its way.
 #[tokio::test]
-async fn what_is_being_provisioned_is_looked_at_soon() {
+async fn what_is_being_provisioned_is_checked_soon() {
     let azure = Azure::new().await;
     azure.change(|world| world.endpoints = vec![HUB_1_MADE, HUB_2]);
-    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
-    let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
-    let settings = AzureSettings {
-        poll: Duration::from_secs(3_600),
-        ..settings(&azure.fake.url)
-    };
-    let opened = AzureSource::open(&settings, tokens, nothing(), None, clock, &outgoing());
-    let running = start(opened.unwrap().hurried());
+    let running = start(polled_hourly(&azure).hurried());
     let state =
         |snapshot: &DefinitionsSnapshot| snapshot.instances[0].endpoints[0].provisioning_state;
     let first = running.changed().await;

@@ -76,8 +76,8 @@ impl Sink for Destination {
     }
 }
 
-#[tokio::test]
-async fn provisioning_asks_the_destination() {
+/// A client of an instance whose destinations answer by a script.
+async fn scripted_client() -> (Arc<Scripted>, Client) {
     let scripted = Arc::new(Scripted::default());
     let client = Client::with(
         VERSION,
@@ -85,6 +85,12 @@ async fn provisioning_asks_the_destination() {
         Arc::clone(&scripted) as Arc<dyn Connect>,
     );
     client.put_and_wait(&instance("twins"), &here()).await;
+    (scripted, client)
+}
+
+#[tokio::test]
+async fn provisioning_asks_the_destination() {
+    let (scripted, client) = scripted_client().await;
     for (index, (fault, state, code)) in [
         (None, "Succeeded", None),
         (
@@ -179,13 +185,7 @@ async fn a_dead_letter_credential_that_cannot_work_is_warned_about() {
 
 #[tokio::test]
 async fn an_unreachable_destination_hides_no_bad_dead_letter_sas() {
-    let scripted = Arc::new(Scripted::default());
-    let client = Client::with(
-        VERSION,
-        Settings::default(),
-        Arc::clone(&scripted) as Arc<dyn Connect>,
-    );
-    client.put_and_wait(&instance("twins"), &here()).await;
+    let (scripted, client) = scripted_client().await;
     let path = format!("{}/endpoints/hub-1", instance("twins"));
     let mut body = event_hub();
     body["properties"]["deadLetterSecret"] =
