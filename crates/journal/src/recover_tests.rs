@@ -1,7 +1,7 @@
 use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin};
 use super::super::keys::EventSealing;
 use super::super::keys::tests::{Stamps, seal};
-use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
+use super::super::sim::{PowerLossRemains, SimulatedDisk};
 use super::super::{
     AppendError, DiskJournal, JournalHealth, LaneId, LaneState, RecoveredJournal, UnreadableEvent,
 };
@@ -14,111 +14,12 @@ use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::name::{EndpointName, InstanceName};
 
-/// What a run does, one after the other.
-#[derive(Clone, Debug)]
-enum Step {
-    /// Appends events for lanes (bits) and waits.
-    Append(Vec<u8>),
-    /// Settles the n-th open delivery.
-    Settle(usize, u8),
-    /// Parks the n-th open delivery.
-    Attempt(usize, u32),
-    /// Makes the n-th open delivery a dead letter.
-    Die(usize),
-    /// Replays the n-th open delivery's event, in its place.
-    Replay(usize),
-    /// Notes a state of the n-th lane.
-    State(usize, bool),
-    /// Reads everything back that is open.
-    Read,
-    /// Settles all, so that segments roll on and what is left is carried forward.
-    Roll,
-    Flush,
-    /// Lets the n-th call from now fail.
-    Fail(u64, DiskFault),
-    /// How many more bytes of files there is room for.
-    Room(Option<u16>),
-    /// Loses power and opens again.
-    Crash(PowerLossRemains),
-    /// Kills the process and does something to the n-th segment's file.
-    Tamper(usize, Tamper),
-    Close,
-}
+#[path = "recover_steps_tests.rs"]
+mod steps;
+#[path = "recover_tamper_tests.rs"]
+mod tampered;
 
-/// What is done to a file behind the journal's back.
-#[derive(Clone, Debug)]
-enum Tamper {
-    Delete,
-    /// Cuts it behind so many bytes of what is used, or of the file, per mille.
-    Cut(usize),
-    /// Zeros from there on.
-    ZeroTail(usize),
-    /// Zeros so many bytes from there on.
-    Zero(usize, usize),
-    /// Swaps it with another one.
-    Swap(usize),
-    /// Copies another one over it.
-    CopyOver(usize),
-}
-
-fn tamper() -> impl Strategy<Value = Tamper> {
-    prop_oneof![
-        Just(Tamper::Delete),
-        (0_usize..1_000).prop_map(Tamper::Cut),
-        (0_usize..1_000).prop_map(Tamper::ZeroTail),
-        (0_usize..1_000, 1_usize..3_000).prop_map(|(at, bytes)| Tamper::Zero(at, bytes)),
-        any::<usize>().prop_map(Tamper::Swap),
-        any::<usize>().prop_map(Tamper::CopyOver),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let leaves = prop_oneof![
-        Just(PowerLossRemains::All),
-        Just(PowerLossRemains::Nothing),
-        any::<u64>().prop_map(PowerLossRemains::Some),
-        (0_usize..2_000).prop_map(PowerLossRemains::LastWriteCut),
-    ];
-    let fault = prop_oneof![
-        Just(DiskFault::Error),
-        Just(DiskFault::NoRoom),
-        Just(DiskFault::PowerOff)
-    ];
-    prop_oneof![
-        8 => prop::collection::vec(1_u8..8, 1..5).prop_map(Step::Append),
-        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, settlement)| Step::Settle(n, settlement)),
-        2 => (any::<usize>(), 1_u32..9).prop_map(|(n, attempts)| Step::Attempt(n, attempts)),
-        2 => any::<usize>().prop_map(Step::Die),
-        2 => any::<usize>().prop_map(Step::Replay),
-        1 => (0_usize..3, any::<bool>()).prop_map(|(n, paused)| Step::State(n, paused)),
-        2 => Just(Step::Read),
-        1 => Just(Step::Roll),
-        3 => Just(Step::Flush),
-        2 => (0_u64..6, fault).prop_map(|(calls, fault)| Step::Fail(calls, fault)),
-        1 => prop::option::of(any::<u16>()).prop_map(Step::Room),
-        2 => leaves.prop_map(Step::Crash),
-        1 => Just(Step::Close),
-    ]
-}
-
-/// Steps in which nothing is settled and every group goes well.
-fn waiting() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => prop::collection::vec(1_u8..8, 1..9).prop_map(Step::Append),
-        2 => Just(Step::Flush),
-        2 => Just(Step::Crash(PowerLossRemains::All)),
-        1 => Just(Step::Close),
-        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| Step::Tamper(n, what)),
-    ]
-}
-
-/// Steps among which files are tampered with.
-fn tampering() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        12 => step(),
-        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| Step::Tamper(n, what)),
-    ]
-}
+use steps::{Step, Tamper, step, tamper, tampering, waiting};
 
 fn letter(attempts: u32) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
@@ -430,134 +331,6 @@ impl Run {
         for _ in 0..3 {
             self.step(&Step::Flush);
         }
-    }
-
-    /// Kills the process, does something to a file, and holds what is reported as lost against what is.
-    fn tamper(&mut self, n: usize, what: &Tamper) {
-        self.sim.heal();
-        self.sim.set_room(None);
-        // A group that goes well leaves a manifest that is exact.
-        let is_exact = self.disk().flush().wait().is_ok();
-        if is_exact {
-            self.model.flushed();
-        }
-        self.sim.power_off();
-        self.disk = None;
-        self.sim.power_on(PowerLossRemains::All);
-        let found = super::read(&self.sim, &mut |_, _| {}).unwrap();
-        // A fault may have kept it from being written.
-        let known = found.manifest.map(|found| found.manifest);
-        let follows = known.is_some_and(|known| (known.last, known.end) == found.end);
-        if !is_exact || !follows {
-            return self.reopen();
-        }
-        self.apply(n, what);
-        let whole = super::read(&self.sim, &mut |_, _| {}).unwrap().report;
-        let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
-        assert_eq!(whole.lost_all(), recovered.report.lost_all(), "{whole}");
-        drop(disk);
-        let first = self.held_against(&recovered);
-        let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
-        let again = self.held_against(&recovered);
-        assert_eq!(first, again, "counted twice: {}", recovered.report);
-        self.rebase(&recovered);
-        drop(disk);
-        self.lanes.clear();
-        self.reopen_tampered();
-    }
-
-    fn apply(&self, n: usize, what: &Tamper) {
-        let mut names = self.sim.list().unwrap();
-        names.retain(|name| super::super::file_names::segment_of(name).is_some());
-        let name = &names[n % names.len()];
-        let file = self.sim.contents(name).unwrap();
-        let used = file
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
-        let at = |mille: usize| used * mille / 1_000;
-        match what {
-            Tamper::Delete => self.sim.delete(name),
-            Tamper::Cut(mille) => self.sim.truncate(name, at(*mille)),
-            Tamper::ZeroTail(mille) => {
-                let zeros = vec![0; file.len() - at(*mille)];
-                self.sim.overwrite(name, at(*mille), &zeros);
-            }
-            Tamper::Zero(mille, bytes) => {
-                let bytes = (*bytes).min(file.len() - at(*mille));
-                self.sim.overwrite(name, at(*mille), &vec![0; bytes]);
-            }
-            Tamper::Swap(other) => self.sim.swap(name, &names[other % names.len()]),
-            Tamper::CopyOver(other) => {
-                let other = self.sim.contents(&names[other % names.len()]).unwrap();
-                self.sim.overwrite(name, 0, &other);
-            }
-        }
-    }
-
-    /// Holds the books against each other and against the model; gives what is lost in all, and what waits.
-    fn held_against(&self, recovered: &RecoveredJournal) -> (u64, BTreeSet<(u32, u64)>) {
-        let (report, model) = (&recovered.report, &self.model);
-        let mut found = BTreeSet::new();
-        let mut total = recovered.lost_unknown;
-        for lane in &recovered.lanes {
-            let settled = lane.ledger.settled();
-            assert_eq!(lane.ledger.made(), settled + lane.pending.len() as u64);
-            if lane.name.is_some() {
-                total += lane.ledger.discarded(DiscardReason::Lost);
-                found.extend(lane.pending.iter().map(|one| (lane.number.0, one.sequence)));
-            }
-        }
-        assert_eq!(total, report.lost_all(), "{report}");
-        assert!(recovered.next_sequence > model.last_sequence, "{report}");
-        assert!(
-            found
-                .iter()
-                .all(|(_, sequence)| model.ids.contains_key(sequence))
-        );
-        let open = &model.promised - &model.settled;
-        let lost = (&open - &found).len() as u64;
-        assert!(
-            total >= model.lost,
-            "{} were lost before: {report}",
-            model.lost
-        );
-        let reported = total - model.lost;
-        // Where a settlement is gone too, nobody can tell which of the two it was; nor what became of what
-        // was never acknowledged.
-        let vague = self.ends + model.uncertain.len() as u64;
-        let at = || format!("lost {lost}, vague {vague}, reported {reported}: {report}");
-        assert!(reported.abs_diff(lost) <= vague, "{}", at());
-        (total, found)
-    }
-
-    /// Goes on from what a damaged journal has.
-    fn rebase(&mut self, recovered: &RecoveredJournal) {
-        let (total, found) = self.held_against(recovered);
-        let last_sequence = self.model.last_sequence;
-        let ids = std::mem::take(&mut self.model.ids);
-        self.model = Model {
-            promised: found,
-            ids,
-            last_sequence,
-            lost: total,
-            tampered: true,
-            ..Model::default()
-        };
-        for lane in recovered.lanes.iter().filter(|lane| lane.name.is_some()) {
-            let dead = lane.pending.iter().filter(|one| one.dead.is_some());
-            let dead = dead.map(|one| (lane.number.0, one.sequence));
-            self.model.dead.extend(dead);
-            let states = vec![lane.state.paused];
-            self.model.states.insert(lane.number.0, states);
-        }
-        self.model.dead_for_good = self.model.dead.clone();
-    }
-
-    /// Opens again; the damage that is still there is reported once more, until it is released.
-    fn reopen_tampered(&mut self) {
-        repaired(&self.sim).unwrap();
-        self.reopen();
     }
 
     fn step(&mut self, step: &Step) {
