@@ -13,6 +13,11 @@ use futures_util::future::{FutureExt as _, pending, ready};
 use std::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+#[path = "user_code_builder_tests.rs"]
+mod built;
+#[path = "user_code_connect_tests.rs"]
+mod connected;
+
 /// How a call misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Vice {
@@ -376,95 +381,6 @@ async fn a_list_or_a_read_that_panics_or_never_ends() {
     }
 }
 
-/// Its end panics.
-struct EndsBadly(Script, PanicsWhenDropped);
-
-impl Sink for EndsBadly {
-    fn limits(&self) -> BatchLimits {
-        self.0.limits()
-    }
-
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        self.0.send(batch)
-    }
-}
-
-/// Makes sinks whose end panics; panics itself for some.
-struct RudeConnect(Script);
-
-impl Connect for RudeConnect {
-    fn connect(
-        &self,
-        endpoint: &Endpoint,
-        _settings: &EndpointSettings,
-    ) -> Result<Arc<dyn Sink>, ConnectError> {
-        assert!(endpoint.name.as_str() != "panics", "on purpose, in connect");
-        Ok(Arc::new(EndsBadly(self.0.clone(), PanicsWhenDropped)))
-    }
-
-    fn dead_letters(
-        &self,
-        endpoint: &Endpoint,
-    ) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> {
-        assert!(
-            endpoint.name.as_str() != "panics-late",
-            "on purpose, in dead_letters"
-        );
-        Ok(None)
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_connect_that_panics_keeps_the_table() {
-    let sink = Script::default();
-    let routes = [("all", "hub", "true")];
-    let router = Router::builder()
-        .connect(RudeConnect(sink.clone()))
-        .definitions(definitions(&["hub"], &routes))
-        .build()
-        .unwrap();
-    for (name, function) in [("panics", "connect"), ("panics-late", "dead_letters")] {
-        let faults = router
-            .apply(&definitions(&["hub", name], &routes))
-            .unwrap_err();
-        let expect = format!(
-            "endpoint default/{name}: the program's Connect panicked in {function}; fix it, then apply again"
-        );
-        assert_eq!(faults.to_string(), expect);
-        assert_eq!(router.status().table.errors, [expect]);
-    }
-    accept(&router, vec![event(1, "a")]).await;
-    within(router.settled()).await;
-    assert_eq!(sink.ids(), ["1"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sink_whose_drop_panics_goes_without_harm() {
-    let sink = Script::default();
-    let first = definitions(&["hub"], &[("all", "hub", "true")]);
-    let router = Router::builder()
-        .connect(RudeConnect(sink.clone()))
-        .definitions(first.clone())
-        .build()
-        .unwrap();
-    let mut second = first.clone();
-    let settings = EndpointSettings {
-        linger: Duration::ZERO,
-        ..EndpointSettings::default()
-    };
-    second.settings = crate::table::source::Settings::new([("hub".to_owned(), settings)]);
-    assert_eq!(router.apply(&second).unwrap(), 2, "it has another sink now");
-    accept(&router, vec![event(1, "a")]).await;
-    within(router.settled()).await;
-    router.apply(&definitions(&[], &[])).unwrap();
-    sleep(Duration::from_secs(10)).await;
-    router.apply(&first).unwrap();
-    accept(&router, vec![event(2, "a")]).await;
-    within(router.settled()).await;
-    assert_eq!(sink.ids(), ["1", "2"]);
-    router.stop(Duration::ZERO).await;
-}
-
 /// Tells the time once.
 struct Broken(AtomicBool);
 
@@ -501,91 +417,6 @@ async fn functions_for_the_status_that_panic_show_nothing() {
     router.show_expiries(|| panic!("on purpose, in show_expiries"));
     let status = router.status();
     assert!(status.table.source.is_none() && status.certificates.is_empty());
-}
-
-fn refused(builder: crate::Builder) -> String {
-    builder.build().map(drop).unwrap_err().to_string()
-}
-
-#[tokio::test]
-async fn settings_of_a_sink_are_checked() {
-    let settings = EndpointSettings {
-        batches_in_flight_max: 0,
-        ..EndpointSettings::default()
-    };
-    let builder = Router::builder().sink_with("hub", Script::default(), settings);
-    assert_eq!(
-        refused(builder),
-        "endpoint hub: batches_in_flight_max must be 1 to 64"
-    );
-}
-
-#[tokio::test]
-async fn two_sinks_of_one_name_are_refused() {
-    let builder = Router::builder()
-        .sink("hub", Script::default())
-        .sink("HUB", Script::default());
-    let expect = "endpoint HUB: it was given two sinks; give each an endpoint of its own";
-    assert_eq!(refused(builder), expect);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_finds_its_endpoint_in_whatever_order() {
-    let first = || Router::builder().dead_letters(Rude::default());
-    let named = || Router::builder().dead_letters_of("rude", Rude::default());
-    let (sink, late) = (Script::default, Router::builder);
-    for builder in [
-        first().sink("rude", sink()).sink("other", sink()),
-        named().sink("other", sink()).sink("rude", sink()),
-        late()
-            .sink("rude", sink())
-            .dead_letters_of("RUDE", Rude::default()),
-        late()
-            .sink("other", sink())
-            .sink("rude", sink())
-            .dead_letters(Rude::default()),
-    ] {
-        let router = builder.build().unwrap();
-        assert_eq!(rude_status(&router).dead_letters.store, "ok");
-    }
-}
-
-#[tokio::test]
-async fn a_store_without_its_endpoint_is_refused() {
-    let named = |name| {
-        Router::builder()
-            .sink("archive", Script::default())
-            .sink("pager", Script::default())
-            .dead_letters_of(name, Rude::default())
-    };
-    assert_eq!(
-        refused(named("archvie")),
-        "dead letters of archvie: the builder was given no sink of this name; did you mean archive?"
-    );
-    assert_eq!(
-        refused(named("hub-1")),
-        "dead letters of hub-1: the builder was given no sink of this name; \
-         there are archive, pager"
-    );
-    let none = Router::builder().dead_letters(Rude::default()).build();
-    assert!(matches!(none, Err(BuildError::StoreWithoutSink)));
-    let twice = named("archive").dead_letters_of("archive", Rude::default());
-    assert_eq!(
-        refused(twice),
-        "endpoint archive: it was given two dead-letter stores; keep one of them"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_purge_gives_can_be_named() {
-    let router = Router::builder()
-        .sink("rude", Script::default())
-        .build()
-        .unwrap();
-    let purged: crate::dead_letters::Purged = router.endpoint(None, "rude").unwrap().purge(true);
-    assert_eq!(purged, crate::dead_letters::Purged::default());
-    let events = vec![event(1, "a")];
-    assert!(router.accept(None, events, AckLevel::Memory).await.is_ok());
 }
 
 /// The files of this crate, without tests, that may name what they call nothing of.
