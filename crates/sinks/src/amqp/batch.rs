@@ -5,6 +5,7 @@
 //! first message, so one transfer never mixes keys. Source: azure-servicebus 7.15.0 and
 //! Azure/azure-amqp, batch encoding.
 
+use super::buckets;
 use fe2o3_amqp::link::delivery::Sendable;
 use fe2o3_amqp_types::messaging::{
     ApplicationProperties, Batch, Data, Message, MessageAnnotations, Properties,
@@ -29,13 +30,6 @@ const KEY_CHARS_MAX: usize = 128;
 /// 128 characters of up to four bytes, the names of the attributes, and what AMQP writes around each.
 const AROUND_BYTES: usize = 3 * 4 * KEY_CHARS_MAX + 64 * (16 + Limits::EXTENSIONS_MAX);
 
-/// The partition keys of `partition_key = "bucket"`. They decide where events land: never change
-/// them.
-const BUCKETS: [&str; 32] = [
-    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
-    "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
-];
-
 /// What stands around an event's message, by destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Routing {
@@ -51,8 +45,7 @@ impl Routing {
         match self {
             Self::EventHubs(PartitionKey::None) | Self::ServiceBus(Session::None) => None,
             Self::EventHubs(PartitionKey::Bucket) => {
-                // The remainder is below 32.
-                Some(BUCKETS[(delivery.twin % BUCKETS.len() as u64) as usize].into())
+                Some(buckets::key_of_twin(delivery.twin).into())
             }
             Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(Session::Twin) => {
                 Some(twin_key(delivery).into())

@@ -251,17 +251,6 @@ fn a_key_is_at_most_128_characters() {
 }
 
 #[test]
-fn buckets_are_stable() {
-    let mut one = delivery(1, "room", b"");
-    one.twin = 32 * 7 + 31;
-    let key = |delivery| Routing::EventHubs(PartitionKey::Bucket).key(delivery);
-    assert_eq!(key(&one).as_deref(), Some("31"));
-    for (index, bucket) in BUCKETS.iter().enumerate() {
-        assert_eq!(*bucket, index.to_string());
-    }
-}
-
-#[test]
 fn an_event_larger_than_the_link_takes_is_set_aside() {
     let limits = SizeLimits {
         message_max: 20_000,
