@@ -30,6 +30,9 @@ use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// Transfers that may wait for the task.
 const COMMANDS_MAX: usize = 64;
+/// Transfers that are handed over one after the other before outcomes and ends are looked at: the looks cost more
+/// than a small transfer does.
+const HANDED_OVER_IN_A_ROW_MAX: usize = 32;
 /// Transfers that may be unanswered.
 const UNSETTLED_MAX: usize = 2_048;
 
@@ -272,6 +275,7 @@ async fn serve(
     let mut check = pin!(tokio::time::sleep_until(first.deadline()));
     let mut next = NextStep::of(first);
     let mut draining = false;
+    let mut in_a_row = 0;
     loop {
         next = match next {
             NextStep::HandOver(transfer) => {
@@ -279,7 +283,14 @@ async fn serve(
                     check.as_mut().reset(transfer.deadline);
                 }
                 match hand_over(&mut link, transfer, &mut unsettled, spare).await {
-                    HandedOver::Yes => NextStep::Again,
+                    HandedOver::Yes => {
+                        in_a_row += 1;
+                        let more = !draining
+                            && in_a_row < HANDED_OVER_IN_A_ROW_MAX
+                            && unsettled.len() < UNSETTLED_MAX;
+                        let waiting = more.then(|| inbox.try_recv().ok()).flatten();
+                        waiting.map_or(NextStep::Again, NextStep::of)
+                    }
                     HandedOver::Lost(fault) => NextStep::Lost(fault.into()),
                     HandedOver::Never(transfer, fault) => {
                         return EndedLink {
@@ -304,6 +315,7 @@ async fn serve(
                 return EndedLink::default();
             }
             NextStep::Again => {
+                in_a_row = 0;
                 let room = !draining && unsettled.len() < UNSETTLED_MAX;
                 tokio::select! {
                     biased;

@@ -1,8 +1,10 @@
 //! A stream that can be cut from outside, that gathers writes, and whose reads go through a [`Guard`].
 //!
 //! fe2o3-amqp flushes after every frame. Here a flush only promises: bytes are gathered, and
-//! written when the connection's task next reads, which its engine does before it ever waits (it
-//! selects on the transport in every round). Many small transfers then share one system call.
+//! written when the connection's task reads and nothing was added since it read before. Its engine
+//! reads before it ever waits (it selects on the transport in every round); behind the first read
+//! it is woken at once, so that those who make frames have their turn in between. Many small
+//! transfers then share one system call.
 //!
 //! Between its own close frame and the peer's, fe2o3-amqp 0.18.4 spins: its engine polls a channel
 //! that is closed already and goes round without waiting. With a peer that has vanished that takes
@@ -69,6 +71,8 @@ pub(super) struct SeverableStream<Io> {
     inner: Io,
     switch: Arc<CutSwitch>,
     gathered: BytesMut,
+    /// Whether something was gathered since the last read.
+    added: bool,
     guard: PeerGuard,
     meter: TransferMeter,
     /// What was just read.
@@ -83,6 +87,7 @@ pub(super) fn severable<Io>(inner: Io) -> (SeverableStream<Io>, StreamCut) {
         inner,
         switch,
         gathered: BytesMut::new(),
+        added: false,
         guard: PeerGuard::new(),
         meter: TransferMeter::default(),
         chunk: vec![0; READ_BYTES].into(),
@@ -120,7 +125,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for SeverableStream<Io> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         self.switch.check(&self.switch.reader, context)?;
-        if let Poll::Ready(Err(error)) = self.poll_drain(context) {
+        if std::mem::take(&mut self.added) {
+            context.waker().wake_by_ref();
+        } else if let Poll::Ready(Err(error)) = self.poll_drain(context) {
             return Poll::Ready(Err(error));
         }
         let this = &mut *self;
@@ -161,6 +168,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for SeverableStream<Io> {
         }
         self.note(bytes);
         self.gathered.extend_from_slice(bytes);
+        self.added = true;
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -203,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_are_gathered_until_the_next_read_or_the_bound() {
+    async fn writes_are_gathered_until_a_read_without_news_or_the_bound() {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         let (mut stream, _cut) = severable(near);
         for byte in 0..10 {
@@ -211,6 +219,9 @@ mod tests {
             stream.flush().await.unwrap();
         }
         let mut seen = [0; 10];
+        assert!(far.read_exact(&mut seen).now_or_never().is_none());
+        // More may come while the others have their turn.
+        assert!(stream.read(&mut [0; 1]).now_or_never().is_none());
         assert!(far.read_exact(&mut seen).now_or_never().is_none());
         assert!(stream.read(&mut [0; 1]).now_or_never().is_none());
         far.read_exact(&mut seen[..]).await.unwrap();
