@@ -62,6 +62,8 @@ impl Drop for StreamCut {
 
 /// Bytes that are gathered before a write must take place.
 const GATHER_BYTES_MAX: usize = 64 << 10;
+/// Bytes from which a write is not gathered: to copy them costs more than a system call of their own.
+const DIRECT_BYTES_MIN: usize = 16 << 10;
 /// Bytes of one read.
 const READ_BYTES: usize = 8 << 10;
 
@@ -104,7 +106,7 @@ impl<Io> SeverableStream<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> SeverableStream<Io> {
-    /// Writes what is gathered.
+    /// Writes what is gathered, all of it.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while !self.gathered.is_empty() {
             match Pin::new(&mut self.inner).poll_write(context, &self.gathered) {
@@ -158,13 +160,14 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for SeverableStream<Io> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         self.switch.check(&self.switch.writer, context)?;
-        if self.gathered.len() + bytes.len() > GATHER_BYTES_MAX {
+        let direct = bytes.len() >= DIRECT_BYTES_MIN;
+        if direct || self.gathered.len() + bytes.len() > GATHER_BYTES_MAX {
             ready!(self.poll_drain(context))?;
-            if bytes.len() >= GATHER_BYTES_MAX {
-                let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes))?;
-                self.note(&bytes[..written]);
-                return Poll::Ready(Ok(written));
-            }
+        }
+        if direct {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes))?;
+            self.note(&bytes[..written]);
+            return Poll::Ready(Ok(written));
         }
         self.note(bytes);
         self.gathered.extend_from_slice(bytes);
@@ -226,9 +229,22 @@ mod tests {
         assert!(stream.read(&mut [0; 1]).now_or_never().is_none());
         far.read_exact(&mut seen[..]).await.unwrap();
         assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        let large = vec![7; 3 * GATHER_BYTES_MAX + 1];
-        for chunk in large.chunks(1_000) {
+        // Small ones are gathered, large ones go past them: all in their order.
+        let large: Vec<u8> = (0..=u8::MAX)
+            .cycle()
+            .take(5 * GATHER_BYTES_MAX + 1)
+            .collect();
+        let mut left = &large[..];
+        for bytes in [1_000, 999, DIRECT_BYTES_MIN, 1, DIRECT_BYTES_MIN - 1]
+            .into_iter()
+            .cycle()
+        {
+            let (chunk, rest) = left.split_at(bytes.min(left.len()));
             stream.write_all(chunk).await.unwrap();
+            left = rest;
+            if left.is_empty() {
+                break;
+            }
         }
         stream.shutdown().await.unwrap();
         let mut all = Vec::new();
