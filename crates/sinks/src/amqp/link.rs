@@ -283,14 +283,8 @@ async fn serve(
                     check.as_mut().reset(transfer.deadline);
                 }
                 match hand_over(&mut link, transfer, &mut unsettled, spare).await {
-                    HandedOver::Yes => {
-                        in_a_row += 1;
-                        let more = !draining
-                            && in_a_row < HANDED_OVER_IN_A_ROW_MAX
-                            && unsettled.len() < UNSETTLED_MAX;
-                        let waiting = more.then(|| inbox.try_recv().ok()).flatten();
-                        waiting.map_or(NextStep::Again, NextStep::of)
-                    }
+                    HandedOver::Yes if !draining => next_in_a_row(inbox, &unsettled, &mut in_a_row),
+                    HandedOver::Yes => NextStep::Again,
                     HandedOver::Lost(fault) => NextStep::Lost(fault.into()),
                     HandedOver::Never(transfer, fault) => {
                         return EndedLink {
@@ -315,8 +309,6 @@ async fn serve(
                 return EndedLink::default();
             }
             NextStep::Again => {
-                in_a_row = 0;
-                let room = !draining && unsettled.len() < UNSETTLED_MAX;
                 tokio::select! {
                     biased;
                     Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
@@ -333,11 +325,30 @@ async fn serve(
                         overdue(&unsettled, check.as_mut())
                     }
                     fault = &mut renewing, if !draining => NextStep::Drain(fault),
-                    command = inbox.recv(), if room => command.map_or(NextStep::Close, NextStep::of),
+                    command = inbox.recv(), if !draining && unsettled.len() < UNSETTLED_MAX => {
+                        command.map_or(NextStep::Close, NextStep::of)
+                    }
                 }
             }
         };
     }
+}
+
+/// What waits already, unless so many have been handed over that outcomes and ends are to be looked at.
+fn next_in_a_row(
+    inbox: &mut mpsc::Receiver<LinkCommand>,
+    unsettled: &FuturesUnordered<UnsettledTransfer>,
+    in_a_row: &mut usize,
+) -> NextStep {
+    *in_a_row += 1;
+    if *in_a_row < HANDED_OVER_IN_A_ROW_MAX
+        && unsettled.len() < UNSETTLED_MAX
+        && let Ok(command) = inbox.try_recv()
+    {
+        return NextStep::of(command);
+    }
+    *in_a_row = 0;
+    NextStep::Again
 }
 
 /// Whether an unanswered transfer has passed its deadline; if not, when to look again.
