@@ -130,7 +130,7 @@ pub fn lane_batches() -> Vec<Vec<Delivery>> {
         let twin = TwinKey::of(&event).stable_hash();
         Delivery {
             sequence: number as u64,
-            event: Arc::new(event),
+            event: event.into(),
             twin,
             attempts: 0,
         }
