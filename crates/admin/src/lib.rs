@@ -20,7 +20,9 @@ mod remind;
 mod replays;
 mod server;
 mod settings;
+mod status_report;
 
 pub use metrics::{InstallError, Metrics};
 pub use server::Admin;
 pub use settings::{Changes, Settings};
+pub use status_report::{CertificateReporter, StatusReport};

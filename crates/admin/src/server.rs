@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::place::Place;
 use crate::refusal::Refusal;
 use crate::settings::Changes;
+use crate::status_report::{CertificateReporter, StatusReport};
 use crate::{dead_letters, gauges, query, remind, replays};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_audit::AuditLog;
 use twinroute_listen::access::{Gate, Role};
 use twinroute_listen::{
@@ -37,6 +39,7 @@ pub struct Admin {
     /// Nothing where no tokens are asked for.
     gate: Option<Arc<Gate>>,
     audit: AuditLog,
+    certificates: CertificateReporter,
 }
 
 /// How much is told.
@@ -71,6 +74,7 @@ impl Admin {
             changes: Changes::Local,
             gate: None,
             audit: AuditLog::off(),
+            certificates: CertificateReporter::new(Duration::ZERO, Vec::new),
         }
     }
 
@@ -94,6 +98,19 @@ impl Admin {
     #[must_use]
     pub fn changes(self, changes: Changes) -> Self {
         Self { changes, ..self }
+    }
+
+    /// Has the status show certificates of servers, and warn about them.
+    #[must_use]
+    pub fn certificates(self, certificates: CertificateReporter) -> Self {
+        Self {
+            certificates,
+            ..self
+        }
+    }
+
+    fn status(&self) -> StatusReport {
+        self.certificates.report(self.router.status())
     }
 
     /// Answers on `listeners` until `shutdown` completes. Meanwhile, also with no listeners at all, keeps the
@@ -128,7 +145,10 @@ impl Admin {
             // With no listeners at all that was at once.
             shutdown.clone().await;
         };
-        let chores = pin!(join(self.metrics.upkeep(), remind::run(&self.router)));
+        let chores = pin!(join(
+            self.metrics.upkeep(),
+            remind::run(|| self.status().router.warnings)
+        ));
         tokio::select! {
             biased;
             () = serving => {}
@@ -180,10 +200,10 @@ impl Desk {
             (Place::Ready, _) => Ok(self.ready(shown)),
             (Place::Metrics, _) => {
                 // The snapshot also sets gauges of the process, so it comes first.
-                let endpoints = gauges::render(&router.status());
+                let endpoints = gauges::render(&self.admin.status());
                 Ok(answer::prometheus(self.admin.metrics.render() + &endpoints))
             }
-            (Place::Status, _) => Ok(answer::json(&router.status(), pretty)),
+            (Place::Status, _) => Ok(answer::json(&self.admin.status(), pretty)),
             (Place::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
             (Place::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
             (Place::Export, _) => dead_letters::export(router, query),

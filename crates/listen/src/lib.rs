@@ -29,7 +29,7 @@ mod tls_error;
 pub use address::{Address, InvalidAddress};
 pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within};
 pub use budget::{Budget, Crowded, Hold};
-pub use certificate_end::CertificateEnd;
+pub use certificate_end::{CertificateEnd, CertificateStatus};
 pub use client_certificate::ClientCertificate;
 pub use cross_origin::{CrossOrigin, Hosts};
 pub use inflate::{Encoding, InflateError, inflate};

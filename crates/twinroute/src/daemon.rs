@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use twinroute_admin::{Admin, Metrics};
+use twinroute_admin::{Admin, CertificateReporter, Metrics, StatusReport};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::Ingress;
 use twinroute_journal::storage::FolderStorage;
@@ -26,7 +26,6 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::event::Limits;
 use twinroute_outgoing::Outgoing;
 use twinroute_router::source::Definitions;
-use twinroute_router::status::Status;
 use twinroute_router::{Builder, Router};
 
 /// A router with the real sinks, not yet built.
@@ -45,6 +44,7 @@ pub(crate) struct Daemon {
     /// Those that take in: requests and changes of the definitions.
     intake: Vec<JoinHandle<()>>,
     admin: JoinHandle<()>,
+    certificates: CertificateReporter,
     /// Until it is gone.
     _key: Option<KeyInUse>,
 }
@@ -92,7 +92,8 @@ impl Daemon {
         let admin_listeners = Server::admin(config).open(&loaded)?;
         let management_listeners = Server::management(config).open(&loaded)?;
         let servers = [&*listeners, &admin_listeners, &management_listeners];
-        router.show_expiries(listeners::expiries(servers));
+        let certificates = listeners::certificates(servers);
+        let certificates = CertificateReporter::new(config.admin.expiry_warning, certificates);
         announce(&listeners, "accepts events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
@@ -105,7 +106,8 @@ impl Daemon {
         let admin = Admin::new(router.clone(), metrics)
             .changes(config.admin.changes())
             .gate(Server::admin(config).gate(&loaded, &outgoing)?)
-            .audit(audit.clone());
+            .audit(audit.clone())
+            .certificates(certificates.clone());
         let limits = config.admin.limits.clone();
         let stopped = until(Phase::Stopped, phases.clone());
         let admin =
@@ -127,12 +129,13 @@ impl Daemon {
             phase,
             intake,
             admin,
+            certificates,
             _key: key,
         })
     }
 
     /// Stops: no more requests, then no more deliveries. Gives the last status.
-    pub(crate) async fn stop(self, grace: Duration) -> Status {
+    pub(crate) async fn stop(self, grace: Duration) -> StatusReport {
         self.phase.send_replace(Phase::Draining);
         for task in self.intake {
             ended(task.await);
@@ -140,7 +143,7 @@ impl Daemon {
         let status = self.router.stop(grace).await;
         self.phase.send_replace(Phase::Stopped);
         ended(self.admin.await);
-        status
+        self.certificates.report(status)
     }
 }
 

@@ -6,11 +6,10 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
 use twinroute_admin::client::{AdminAnswer, AdminClient};
 use twinroute_admin::ledger::LedgerReport;
-use twinroute_admin::{Changes, Metrics};
-use twinroute_listen::Address;
+use twinroute_admin::{Admin, CertificateReporter, Changes, Metrics};
+use twinroute_listen::{Address, CertificateEnd, Listener, SocketSettings};
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_router::Router;
-use twinroute_router::expiry::Expiry;
 use twinroute_router::sink::{
     BatchLimits, CredentialState, DeadLetterDocument, DeadLetterStore, Delivery, EndpointFault,
     Outcome, Sink, Slot,
@@ -367,16 +366,17 @@ async fn credentials_are_shown_with_their_ends() {
     let router = Router::builder()
         .default_instance("demo")
         .sink("hub-1", Signed(end))
-        .clock(clock);
-    let server = Server::start(router);
-    server.router.show_expiries(move || {
-        let (server, what, path) = ("admin".into(), "client_ca".into(), "ca.pem".into());
-        vec![Expiry {
-            server,
-            what,
-            path,
-            ends_at: end,
-        }]
+        .clock(clock.clone());
+    let known = CertificateEnd {
+        what: "client_ca",
+        path: "ca.pem".into(),
+        ends_at: end,
+    };
+    let certificates = move || vec![known.status("admin", clock.now())];
+    let certificates = CertificateReporter::new(Duration::from_secs(100), certificates);
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &SocketSettings::default());
+    let server = Server::start_on(listener.unwrap(), router, |router| {
+        Admin::new(router, Metrics::none()).certificates(certificates)
     });
     let status = server.json("/status").await;
     let certificate = serde_json::json!([{
@@ -395,6 +395,8 @@ async fn credentials_are_shown_with_their_ends() {
         warning.contains("its primary connection string ends at"),
         "{warning}"
     );
+    let warning = "[admin.tls]: the client_ca in ca.pem ends at 2026-11-01T00:01:30Z; put a renewed one there";
+    assert_eq!(status["warnings"][1], warning);
     let metrics = server.get("/metrics").await.body;
     let of = "adt_instance=\"demo\",endpoint=\"hub-1\"";
     for line in [
