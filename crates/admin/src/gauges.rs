@@ -12,12 +12,12 @@ use twinroute_router::status::{
 };
 
 /// One endpoint with its instance.
-type Of<'a> = (&'a str, &'a EndpointStatus);
+type EndpointLabels<'a> = (&'a str, &'a EndpointStatus);
 
 /// Writes the gauges of all endpoints.
 pub(crate) fn render(report: &StatusReport) -> String {
     let status = &report.router;
-    let endpoints: Vec<Of<'_>> = status
+    let endpoints: Vec<EndpointLabels<'_>> = status
         .instances
         .iter()
         .flat_map(|instance| {
@@ -25,7 +25,7 @@ pub(crate) fn render(report: &StatusReport) -> String {
             endpoints.map(|endpoint| (instance.name.as_str(), endpoint))
         })
         .collect();
-    let mut page = Page {
+    let mut page = MetricsPage {
         text: String::new(),
         endpoints,
     };
@@ -58,12 +58,12 @@ pub(crate) fn render(report: &StatusReport) -> String {
     page.text
 }
 
-struct Page<'a> {
+struct MetricsPage<'a> {
     text: String,
-    endpoints: Vec<Of<'a>>,
+    endpoints: Vec<EndpointLabels<'a>>,
 }
 
-impl Page<'_> {
+impl MetricsPage<'_> {
     /// How long syncs of the journal took, where it is on disk.
     fn syncs(&mut self, syncs: Option<&SyncStatus>) {
         const NAME: &str = "twinroute_journal_sync_seconds";

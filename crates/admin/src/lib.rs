@@ -22,7 +22,7 @@ mod server;
 mod settings;
 mod status_report;
 
-pub use metrics::{InstallError, Metrics};
-pub use server::Admin;
-pub use settings::{Changes, Settings};
+pub use metrics::{InstallError, MetricsRecorder};
+pub use server::AdminServer;
+pub use settings::{ChangeListeners, Settings};
 pub use status_report::{CertificateReporter, StatusReport};

@@ -12,7 +12,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Logs what `warnings` gives, each once a day. Never ends; dropping the future is harmless.
 pub(crate) async fn run(warnings: impl Fn() -> Vec<String>) {
-    let mut reminder = Reminder::default();
+    let mut reminder = LogReminder::default();
     loop {
         for warning in reminder.due(warnings(), Instant::now()) {
             tracing::warn!(warning, "action required soon");
@@ -23,11 +23,11 @@ pub(crate) async fn run(warnings: impl Fn() -> Vec<String>) {
 
 /// Remembers what was said when.
 #[derive(Debug, Default)]
-struct Reminder {
+struct LogReminder {
     said: BTreeMap<String, Instant>,
 }
 
-impl Reminder {
+impl LogReminder {
     /// What is to be said now; what nobody warns about any more is forgotten.
     fn due(&mut self, warnings: Vec<String>, now: Instant) -> Vec<String> {
         self.said.retain(|said, _| warnings.contains(said));
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn each_warning_is_said_once_a_day_and_again_when_it_comes_back() {
-        let mut reminder = Reminder::default();
+        let mut reminder = LogReminder::default();
         let start = Instant::now();
         let one = || vec!["one".to_owned()];
         let both = || vec!["one".to_owned(), "two".to_owned()];

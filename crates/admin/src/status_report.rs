@@ -4,13 +4,13 @@ use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_listen::CertificateStatus;
-use twinroute_router::status::Status;
+use twinroute_router::status::RouterStatus;
 
 /// The status of a router and of the servers around it.
 #[derive(Clone, Debug)]
 pub struct StatusReport {
     /// The router; its warnings are followed by those about certificates.
-    pub router: Status,
+    pub router: RouterStatus,
     /// Certificates of the servers with TLS.
     pub certificates: Vec<CertificateStatus>,
 }
@@ -19,7 +19,7 @@ pub struct StatusReport {
 impl Serialize for StatusReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // A member that is new cannot be forgotten here.
-        let Status {
+        let RouterStatus {
             version,
             readiness,
             warnings,
@@ -63,7 +63,7 @@ impl CertificateReporter {
 
     /// What is shown of `router` now.
     #[must_use]
-    pub fn report(&self, mut router: Status) -> StatusReport {
+    pub fn report(&self, mut router: RouterStatus) -> StatusReport {
         let certificates = (self.certificates)();
         let known = certificates.iter();
         let warnings = known.filter_map(|known| known.warning(self.expiry_warning));

@@ -3,7 +3,7 @@
 use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
 use crate::damage::{self, JournalDamage};
 use crate::expiry;
-use crate::status::{InstanceStatus, JournalStatus, Readiness, SourceStatus, Status};
+use crate::status::{InstanceStatus, JournalStatus, RouterReadiness, RouterStatus, SourceStatus};
 use crate::user_code;
 use metrics::gauge;
 use std::sync::{Arc, OnceLock};
@@ -31,7 +31,7 @@ impl StatusReporter {
     }
 
     /// Whether events are accepted.
-    pub(crate) fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> RouterReadiness {
         let reason = if self.acceptor.appender.is_stopping() {
             "stopping".to_owned()
         } else {
@@ -46,7 +46,7 @@ impl StatusReporter {
                 }
             }
         };
-        Readiness {
+        RouterReadiness {
             ready: reason.is_empty(),
             reason,
         }
@@ -63,7 +63,7 @@ impl StatusReporter {
     }
 
     /// A snapshot of everything.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> RouterStatus {
         let usage = self.room().gauge.usage();
         gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
         gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
@@ -75,7 +75,7 @@ impl StatusReporter {
         let source = self.source.get();
         table.source = source.and_then(|source| user_code::shown("show_source", source));
         let tally = &self.acceptor.tally;
-        Status {
+        RouterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
             warnings: self.warnings(&instances),

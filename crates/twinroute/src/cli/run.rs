@@ -3,8 +3,8 @@
 use super::exit::{self, ExitReason};
 use super::table;
 use crate::cli::output;
-use crate::config::Loaded;
-use crate::daemon::Daemon;
+use crate::config::LoadedConfig;
+use crate::daemon::RunningDaemon;
 use crate::logging::{self, LogFormat};
 use crate::process;
 use crate::stop_signals::StopSignals;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use twinroute_admin::StatusReport;
 
 pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = match Loaded::read(file) {
+    let loaded = match LoadedConfig::read(file) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(exit::not_started(&error)),
     };
@@ -27,7 +27,7 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     }
     let mut stop = StopSignals::new()?;
     let grace = loaded.config.shutdown_grace;
-    let daemon = match Daemon::start(loaded).await {
+    let daemon = match RunningDaemon::start(loaded).await {
         Ok(daemon) => daemon,
         Err(error) => return Ok(not_started(format, &error)),
     };
