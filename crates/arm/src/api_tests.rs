@@ -315,6 +315,7 @@ fn with_record(status: u16, body: &str) -> FakeReply {
 
 fn courses() -> Vec<RequestCourse> {
     let resource = || FakeReply::new(200, RESOURCE);
+    let begun = |status| FakeReply::new(status, BEGUN);
     vec![
         (
             Method::PUT,
@@ -330,7 +331,7 @@ fn courses() -> Vec<RequestCourse> {
         (
             Method::PUT,
             vec![
-                FakeReply::new(201, BEGUN).with("location", "/l"),
+                begun(201).with("location", "/l"),
                 FakeReply::new(202, "").with("location", "/l2"),
                 resource(),
             ],
@@ -339,11 +340,7 @@ fn courses() -> Vec<RequestCourse> {
         ),
         (
             Method::PUT,
-            vec![
-                FakeReply::new(201, BEGUN),
-                FakeReply::new(200, BEGUN),
-                resource(),
-            ],
+            vec![begun(201), begun(200), resource()],
             RESOURCE,
             "PUT /r, GET /r, GET /r",
         ),
@@ -402,7 +399,7 @@ async fn every_kind_of_operation_comes_to_its_end() {
 #[tokio::test]
 async fn an_operation_that_fails_says_so_with_its_words() {
     let text = r#"{"status":"Failed","error":{"code":"NoHub","message":"there is no hub"}}"#;
-    let begun = FakeReply::new(201, BEGUN).with("azure-asyncoperation", "/o");
+    let begun = begun(201).with("azure-asyncoperation", "/o");
     let (end, _) = operation(Method::PUT, vec![begun, FakeReply::new(200, text)]).await;
     let expect = "PUT 127.0.0.1/r: the operation ended as Failed: NoHub: there is no hub";
     assert_eq!(end, Err(expect.to_owned()));
@@ -419,7 +416,7 @@ async fn an_operation_that_fails_says_so_with_its_words() {
 #[tokio::test]
 async fn an_operation_is_waited_for_only_so_long() {
     let fake = FakeArm::serve(|request| match request.method.as_str() {
-        "PUT" => FakeReply::new(201, BEGUN).with("azure-asyncoperation", "/o"),
+        "PUT" => begun(201).with("azure-asyncoperation", "/o"),
         _ => FakeReply::new(200, r#"{"status":"Running"}"#),
     })
     .await;

@@ -74,7 +74,7 @@ impl AzureConnector {
     }
 
     /// Makes the stores of dead letters, for endpoints with a dead-letter container and for those without.
-    /// [`Connector`] itself writes to no container: without this an endpoint that has one is refused.
+    /// [`AzureConnector`] itself writes to no container: without this an endpoint that has one is refused.
     #[must_use]
     pub fn with_dead_letters(
         mut self,

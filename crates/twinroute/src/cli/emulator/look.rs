@@ -128,7 +128,7 @@ async fn read(options: &ReadOptions) -> anyhow::Result<()> {
 
 /// One answer.
 #[derive(Deserialize)]
-struct EventPage {
+struct ShownEventPage {
     #[serde(alias = "blobs")]
     events: Vec<Box<RawValue>>,
     more: bool,
@@ -140,7 +140,7 @@ impl ReadOptions {
         entity: &ListedEntity,
         after: u64,
         max: usize,
-    ) -> anyhow::Result<EventPage> {
+    ) -> anyhow::Result<ShownEventPage> {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair(entity.kind, &entity.name);
         query.append_pair("max", &max.to_string());
