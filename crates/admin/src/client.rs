@@ -10,6 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::iter;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_listen::ListenAddress;
@@ -104,7 +105,11 @@ impl AdminClient {
         let shown = address.to_string();
         let builder = builder(no_trust());
         let (host, builder) = match address {
-            ListenAddress::Tcp(address) => (address.to_string(), builder),
+            // Without a scope, which URLs do not have.
+            ListenAddress::Tcp(address) => {
+                let address = SocketAddr::new(address.ip(), address.port());
+                (address.to_string(), builder)
+            }
             ListenAddress::Unix(path) => ("localhost".to_owned(), builder.unix_socket(path)),
         };
         let base = Url::parse(&format!("http://{host}")).expect("an address is a host");
@@ -134,7 +139,9 @@ impl AdminClient {
         Self {
             address,
             base,
-            http: builder.build().expect("all that could fail was given"),
+            http: builder
+                .build()
+                .expect("only TLS could fail, and it is given"),
             token: None,
         }
     }
