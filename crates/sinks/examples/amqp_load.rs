@@ -145,7 +145,7 @@ fn deliveries() -> Vec<Delivery> {
             let twin = TwinKey::of(&event).stable_hash();
             Delivery {
                 sequence: id as u64,
-                event: Arc::new(event),
+                event: event.into(),
                 twin,
                 attempts: 0,
             }

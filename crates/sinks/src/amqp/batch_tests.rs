@@ -3,7 +3,6 @@ use crate::amqp::testing::broker;
 use fe2o3_amqp_types::messaging::MessageId;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use proptest::prelude::*;
-use std::sync::Arc;
 use twinroute_model::event::{EventLimits, EventParts};
 
 fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
@@ -22,7 +21,7 @@ fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
     let twin = TwinKey::of(&event).stable_hash();
     Delivery {
         sequence: id as u64,
-        event: Arc::new(event),
+        event: event.into(),
         twin,
         attempts: 0,
     }
