@@ -3,7 +3,7 @@
 use crate::accept::{
     AcceptError, Accepted, Acceptor, AckLevel, Admission, Admitted, Appender, DELIVERED_DEADLINE,
     DuplicateWindow, Duplicates, RoomMaker, UnreadableDelivery, UnreadableKeeper, UnreadableLanes,
-    give_turns,
+    give_turns, make_room_on_disk,
 };
 use crate::credential_refresh::CredentialRefresh;
 use crate::damage::JournalDamage;
@@ -94,6 +94,7 @@ impl Router {
         let live = Arc::new(live);
         let journal_kind = journal.kind();
         let room = Arc::new(RoomMaker::new(Arc::clone(&live), &journal));
+        drop(tokio::spawn(make_room_on_disk(Arc::downgrade(&room))));
         let admission = Arc::new(Admission::new());
         let appender = Arc::new(Appender::new(journal, room, Arc::clone(&admission)));
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));

@@ -2,6 +2,7 @@
 
 use super::LaneCore;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
+use std::collections::HashSet;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DiscardReason;
 use twinroute_model::dead_letter::DeadLetterReason;
@@ -34,6 +35,30 @@ impl LaneCore {
         self.hand_over();
         self.log_eviction(now);
         Some(evicted)
+    }
+
+    /// Those of some dead letters that may be discarded.
+    pub(in crate::delivery) fn kept_of(&self, sequences: &[u64]) -> HashSet<u64> {
+        let sequences = sequences.iter().copied();
+        sequences
+            .filter(|sequence| self.is_kept(*sequence))
+            .collect()
+    }
+
+    fn is_kept(&self, sequence: u64) -> bool {
+        self.dead.get(sequence).is_some_and(|dead| !dead.busy)
+    }
+
+    /// Discards those of some dead letters that may be.
+    pub(in crate::delivery) fn discard_kept(&mut self, sequences: &[u64], now: Instant) {
+        for sequence in sequences.iter().copied() {
+            if !self.is_kept(sequence) || self.dead.remove(sequence).is_none() {
+                continue;
+            }
+            self.discard(sequence, DiscardReason::DeadLetterOverflow);
+            self.log_eviction(now);
+        }
+        self.hand_over();
     }
 
     /// Makes dead letters of the oldest of its queue, up to `bytes` above `share`, if a container takes them and has
@@ -92,8 +117,9 @@ impl LaneCore {
                 count,
                 kept = self.dead.len(),
                 kept_bytes = self.dead.bytes(),
-                "the journal is full, and this endpoint is furthest above its share: its oldest dead letters are \
-                 discarded; fix the endpoint, give it a dead-letter container, or raise the journal's bytes_max"
+                "the journal, or its disk, is full, and this endpoint is above its share, furthest of all: its oldest \
+                 dead letters are discarded; fix the endpoint, give it a dead-letter container, or give the journal \
+                 more room"
             );
         }
     }
