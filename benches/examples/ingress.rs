@@ -18,16 +18,16 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use twinroute_ingress::{Ingress, Settings};
-use twinroute_listen::Listener;
+use twinroute_ingress::{IngressServer, Settings};
+use twinroute_listen::ListeningSocket;
 use twinroute_model::clock::SystemClock;
 use twinroute_router::Router;
-use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
 
 /// Takes everything at once.
-struct Memory;
+struct MemorySink;
 
-impl Sink for Memory {
+impl Sink for MemorySink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 5_000,
@@ -36,8 +36,8 @@ impl Sink for Memory {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        async move { vec![Outcome::Delivered; batch.len()] }.boxed()
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        async move { vec![DeliveryOutcome::Delivered; batch.len()] }.boxed()
     }
 }
 
@@ -98,7 +98,7 @@ async fn read_and_drop(request: Request<Incoming>) -> Result<Response<Full<Bytes
 
 async fn memory(port: u16) -> Result<(), Box<dyn Error>> {
     let router = Router::builder()
-        .sink("memory", Memory)
+        .sink("memory", MemorySink)
         .route(
             "updates",
             "memory",
@@ -109,8 +109,8 @@ async fn memory(port: u16) -> Result<(), Box<dyn Error>> {
         listen: vec![format!("127.0.0.1:{port}").parse()?],
         ..Settings::default()
     };
-    let listeners = Listener::bind_all(&settings.listen, &settings.sockets())?;
-    let ingress = Ingress::new(&settings, router, Arc::new(SystemClock));
+    let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets())?;
+    let ingress = IngressServer::new(&settings, router, Arc::new(SystemClock));
     ingress.serve(listeners, std::future::pending()).await;
     Ok(())
 }

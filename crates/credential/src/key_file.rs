@@ -68,7 +68,7 @@ pub fn from_variable(name: &str, value: &Secret) -> Result<SealKey, KeyError> {
 /// Blocks on the file system. A new key is on disk, folder included, when this returns.
 ///
 /// # Errors
-/// [`KeyError`]; a file that others may read is refused, and one that a [`Rotation`] left between two keys.
+/// [`KeyError`]; a file that others may read is refused, and one that a [`KeyRotation`] left between two keys.
 pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
     if sibling(path, NEXT).exists() {
         let path = path.to_owned();
@@ -80,10 +80,10 @@ pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
 /// Two keys of one file: what was sealed with the old one is to be sealed with the new one, and then the new one
 /// takes its place.
 ///
-/// The new one stands beside the file, as `<name>.next`, until [`Rotation::finish`]. Whoever is interrupted begins
+/// The new one stands beside the file, as `<name>.next`, until [`KeyRotation::finish`]. Whoever is interrupted begins
 /// again, and gets the same two keys.
 #[derive(Debug)]
-pub struct Rotation {
+pub struct KeyRotation {
     /// In the file.
     pub old: SealKey,
     /// Beside it.
@@ -91,7 +91,7 @@ pub struct Rotation {
     path: PathBuf,
 }
 
-impl Rotation {
+impl KeyRotation {
     /// Makes a new key beside the one in `path`, or takes the one that an interrupted rotation made.
     ///
     /// Blocks on the file system. Both keys are on disk when this returns.
@@ -180,10 +180,10 @@ mod tests {
     fn a_rotation_that_is_interrupted_goes_on_with_the_same_keys() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.key");
-        let error = Rotation::begin(&path).unwrap_err();
+        let error = KeyRotation::begin(&path).unwrap_err();
         assert!(matches!(error, KeyError::Missing { .. }), "{error}");
         let sealed = load_or_make(&path).unwrap().seal(b"x", b"old").unwrap();
-        let first = Rotation::begin(&path).unwrap();
+        let first = KeyRotation::begin(&path).unwrap();
         let new = first.new.seal(b"x", b"new").unwrap();
         // Here it dies, and whoever starts is told.
         drop(first);
@@ -192,7 +192,7 @@ mod tests {
             error.ends_with("`twinroute management rotate-key`"),
             "{error}"
         );
-        let second = Rotation::begin(&path).unwrap();
+        let second = KeyRotation::begin(&path).unwrap();
         assert_eq!(second.old.open(b"x", &sealed).unwrap().as_slice(), b"old");
         assert_eq!(second.new.open(b"x", &new).unwrap().as_slice(), b"new");
         assert!(second.new.open(b"x", &sealed).is_err());

@@ -1,7 +1,7 @@
 //! Emulates Event Grid topics, Event Hubs, Service Bus, blob containers, identities and Key Vault.
 //!
 //! The unmodified Azure clients for Python and JavaScript work against them with the connection
-//! strings that [`Emulator`] makes. They listen on the loopback interface only, keep everything in
+//! strings that [`RunningEmulator`] makes. They listen on the loopback interface only, keep everything in
 //! memory within the limits of each service, and misbehave as scripted through [`ScriptedFaults`]. They are for tests and for
 //! trying things out: not everything the services do is here, and nothing is durable.
 
@@ -26,7 +26,7 @@ mod settings_error;
 mod tls_proxy;
 
 pub use access_key::KeySlot;
-pub use amqp::value::Value;
+pub use amqp::value::AmqpValue;
 pub use blob::{BlobAccount, BlobLimits, BlobSettings, StoredBlob};
 pub use broker::message_broker::MessageBroker;
 pub use broker::received::ReceivedMessage;
@@ -34,14 +34,14 @@ pub use broker::settings::{
     AccessRights, AccessRuleSettings, BrokerLimits, BrokerSettings, HubSettings, QueueSettings,
     TopicSettings,
 };
-pub use emulator::{Emulator, StartError, StoppedEmulator};
+pub use emulator::{RunningEmulator, StartError, StoppedEmulator};
 pub use event_grid::{
     EventGridLimits, EventGridSchema, EventGridService, EventGridSettings, EventGridTopicSettings,
     GridEvent,
 };
 pub use faults::{BlobAnswer, PostAnswer, ScriptedFaults, SendAnswer, TokenAnswer, VaultAnswer};
 pub use identity::{
-    ApplicationSettings, Door, IdentityService, IdentitySettings, ManagedIdentitySettings,
+    ApplicationSettings, IdentityService, IdentitySettings, ManagedIdentitySettings, TokenEndpoint,
     TokenRequest,
 };
 pub use intake::{IntakeCounts, TimedOut};

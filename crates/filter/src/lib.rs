@@ -1,6 +1,6 @@
 //! The filter language of Azure Digital Twins event routes.
 //!
-//! A [`Filter`] is parsed once, compiled into a table's [`eval::Fields`] and evaluated for every
+//! A [`RouteFilter`] is parsed once, compiled into a table's [`eval::EventFields`] and evaluated for every
 //! event. Nothing here does I/O, and no input makes it panic.
 //!
 //! ```
@@ -50,5 +50,5 @@ mod parse_tests;
 mod refusal_tests;
 mod value;
 
-pub use filter::Filter;
-pub use options::Options;
+pub use filter::RouteFilter;
+pub use options::FilterOptions;

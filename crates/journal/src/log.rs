@@ -5,7 +5,7 @@
 //! in a newer one; segments go oldest first, one at a time, so that those on disk are always
 //! without a gap.
 
-use super::compact::{Compaction, CompactionState, SegmentUse};
+use super::compact::{CompactionCopies, CompactionState, SegmentUse};
 use super::file_names::{QUARANTINED, free_name, segment_name};
 use super::frame::{self, FramePlace};
 use super::group::{GroupLayout, GroupWork};
@@ -139,19 +139,19 @@ impl SegmentLog {
     /// Lays the group out again without copies: on a full disk they can wait for room, and what came in should not.
     fn without<W>(
         &mut self,
-        copies: Compaction,
+        copies: CompactionCopies,
         work: &GroupWork<W>,
         oldest: Option<u64>,
-    ) -> Compaction {
+    ) -> CompactionCopies {
         if !copies.is_empty() {
             self.copying.put_off(&copies, self.active.id);
         }
-        self.encode(work, &Compaction::default(), oldest, None);
-        Compaction::default()
+        self.encode(work, &CompactionCopies::default(), oldest, None);
+        CompactionCopies::default()
     }
 
     /// Whether the group in the buffer goes into the active segment.
-    fn fits<W>(&self, work: &GroupWork<W>, copies: &Compaction) -> bool {
+    fn fits<W>(&self, work: &GroupWork<W>, copies: &CompactionCopies) -> bool {
         let has_events = !work.batches.is_empty();
         let reserve = match has_events || self.next.is_tight() && !copies.is_empty() {
             true => self.reserve(),
@@ -165,7 +165,7 @@ impl SegmentLog {
     /// `room` bytes.
     pub(super) fn group_fits<W>(&mut self, work: &GroupWork<W>, room: u64) -> bool {
         let oldest = self.releasable();
-        self.encode(work, &Compaction::default(), oldest, None);
+        self.encode(work, &CompactionCopies::default(), oldest, None);
         self.buffer.len() as u64 <= room
     }
 
@@ -305,7 +305,11 @@ impl SegmentLog {
     }
 
     /// Begins a new segment with the group that waits; what the old one has left is not used.
-    fn roll<W>(&mut self, work: &GroupWork<W>, copies: &Compaction) -> Result<(), CommitFailure> {
+    fn roll<W>(
+        &mut self,
+        work: &GroupWork<W>,
+        copies: &CompactionCopies,
+    ) -> Result<(), CommitFailure> {
         let blank = self.blank.take();
         let id = blank.map_or(self.newest + 1, |(id, _)| id);
         if !self.manifest.is_there() {
@@ -383,7 +387,7 @@ impl SegmentLog {
     fn encode<W>(
         &mut self,
         work: &GroupWork<W>,
-        copies: &Compaction,
+        copies: &CompactionCopies,
         oldest: Option<u64>,
         header: Option<(SegmentHead, u64)>,
     ) {

@@ -1,6 +1,6 @@
 //! What every server of twinroute shares: sockets, TLS, who may ask and from where, limits, shutdown.
 //!
-//! [`Listener::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
+//! [`ListeningSocket::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
 //! one async function, and [`read_body`] collects a request's body within its limits. The caller
 //! says when to stop. Nothing here knows what a request is for.
 
@@ -26,19 +26,19 @@ mod socket;
 mod tls;
 mod tls_error;
 
-pub use address::{Address, InvalidAddress};
-pub use body::{Body, BodyError, BrokenOff, discard, read_body, read_body_within};
-pub use budget::{Budget, Crowded, Hold};
+pub use address::{InvalidAddress, ListenAddress};
+pub use body::{BodyError, BrokenOff, ServerBody, discard, read_body, read_body_within};
+pub use budget::{BodyBudget, BodyPermit, BudgetExhausted};
 pub use certificate_end::CertificateEnd;
 pub use client_certificate::ClientCertificate;
-pub use cross_origin::{CrossOrigin, Hosts};
-pub use inflate::{Encoding, InflateError, inflate};
-pub use ip_rules::{Action, IpRule, IpRules, Mask, MaskError};
+pub use cross_origin::{CrossOrigin, OwnHosts};
+pub use inflate::{ContentEncoding, InflateError, inflate};
+pub use ip_rules::{IpMask, IpRule, IpRuleAction, IpRules, MaskError};
 pub use limits::HttpLimits;
-pub use network::{Closed, Network, PrivateSettings, PrivateWay};
-pub use peer::Peer;
-pub use scheme::Scheme;
+pub use network::{InstanceNetworks, NetworkClosed, PrivateSettings, PrivateWay};
+pub use peer::ClientPeer;
+pub use scheme::RequestScheme;
 pub use serve::serve;
-pub use socket::{BindError, Listener, SocketMode, SocketSettings};
-pub use tls::{MutualTlsSettings, Reloaded, Tls, TlsSettings};
+pub use socket::{BindError, ListeningSocket, SocketMode, SocketSettings};
+pub use tls::{MutualTlsSettings, ServerTls, TlsReload, TlsSettings};
 pub use tls_error::TlsError;

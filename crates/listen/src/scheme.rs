@@ -4,21 +4,21 @@ use http::{Extensions, Request};
 
 /// How a request came in: what an absolute URL that leads back here begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub enum RequestScheme {
     /// In the clear.
     Http,
     /// Over TLS.
     Https,
 }
 
-impl Scheme {
+impl RequestScheme {
     /// The scheme of a request that [`serve`](crate::serve) gave to its service.
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Self {
         Self::noted(request.extensions())
     }
 
-    /// As [`Scheme::of`], of a request whose extensions were taken out.
+    /// As [`RequestScheme::of`], of a request whose extensions were taken out.
     #[must_use]
     pub fn noted(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or(Self::Http)

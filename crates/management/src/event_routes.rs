@@ -6,7 +6,7 @@
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::link;
 use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
@@ -21,7 +21,7 @@ use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, ChangeDecision};
 use http::Method;
 use serde_json::{Value, json};
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::endpoint::ProvisioningState;
 use twinroute_model::name::RouteId;
 
@@ -172,7 +172,7 @@ async fn put(
 ) -> Result<ArmAnswer, Error> {
     check_id(&id.name)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let endpoint = body.required_text("endpointName")?.to_owned();
     let filter = body.required_exact_text("filter")?.to_owned();
     if filter.len() > FILTER_MAX {
@@ -180,7 +180,7 @@ async fn put(
             reason: format!("It has {} bytes; the limit is {FILTER_MAX}", filter.len()),
         });
     }
-    Filter::parse(&filter, &Options::default()).map_err(|error| Error::RouteFilter {
+    RouteFilter::parse(&filter, &FilterOptions::default()).map_err(|error| Error::RouteFilter {
         reason: error.to_string(),
     })?;
     let mut unknown = UnknownMembers::default();

@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
-enum Act {
+enum DiskAct {
     /// So many events of so many bytes, for one endpoint or for all.
     Post(usize, usize, Option<usize>),
     Kill(PowerLossRemains),
@@ -16,19 +16,19 @@ enum Act {
 /// Endpoints, of which the last is healthy.
 const ENDPOINTS: usize = 4;
 
-/// The queue of an endpoint that is [`Kind::Down`].
+/// The queue of an endpoint that is [`EndpointKind::Down`].
 const QUEUED_MAX: u64 = 10;
 
-fn kind() -> impl Strategy<Value = Kind> {
+fn kind() -> impl Strategy<Value = EndpointKind> {
     prop_oneof![
-        4 => Just(Kind::Down),
-        1 => Just(Kind::Queues),
-        1 => Just(Kind::KeepsAll),
-        1 => Just(Kind::Healthy),
+        4 => Just(EndpointKind::Down),
+        1 => Just(EndpointKind::Queues),
+        1 => Just(EndpointKind::KeepsAll),
+        1 => Just(EndpointKind::Healthy),
     ]
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn act() -> impl Strategy<Value = DiskAct> {
     let leaves = prop_oneof![
         Just(PowerLossRemains::All),
         Just(PowerLossRemains::Nothing),
@@ -36,16 +36,16 @@ fn act() -> impl Strategy<Value = Act> {
     ];
     prop_oneof![
         12 => (1..40_usize, 100..3_000_usize, proptest::option::of(0..ENDPOINTS))
-            .prop_map(|(count, bytes, only)| Act::Post(count, bytes, only)),
-        2 => leaves.prop_map(Act::Kill),
-        1 => (0..3_u64).prop_map(Act::Others),
+            .prop_map(|(count, bytes, only)| DiskAct::Post(count, bytes, only)),
+        2 => leaves.prop_map(DiskAct::Kill),
+        1 => (0..3_u64).prop_map(DiskAct::Others),
     ]
 }
 
-struct Model {
-    scene: Scene,
+struct DiskModel {
+    scene: DiskScene,
     sim: SimulatedDisk,
-    kinds: Vec<Kind>,
+    kinds: Vec<EndpointKind>,
     segments: u64,
     id: usize,
     /// The ids that were accepted, by endpoint.
@@ -54,12 +54,12 @@ struct Model {
     arrived: Vec<BTreeSet<String>>,
 }
 
-impl Model {
-    fn new(segments: u64, mut kinds: Vec<Kind>) -> Self {
-        kinds.push(Kind::Healthy);
+impl DiskModel {
+    fn new(segments: u64, mut kinds: Vec<EndpointKind>) -> Self {
+        kinds.push(EndpointKind::Healthy);
         let sim = disk_of(segments);
         Self {
-            scene: Scene::on(&sim, &kinds),
+            scene: DiskScene::on(&sim, &kinds),
             sim,
             segments,
             id: 0,
@@ -69,19 +69,19 @@ impl Model {
         }
     }
 
-    async fn run(&mut self, act: Act) {
+    async fn run(&mut self, act: DiskAct) {
         match act {
-            Act::Post(count, bytes, only) => {
+            DiskAct::Post(count, bytes, only) => {
                 for _ in 0..count {
                     self.post(bytes, only).await;
                 }
             }
-            Act::Kill(leaves) => {
+            DiskAct::Kill(leaves) => {
                 self.note_arrived();
                 self.sim = after_crash(&self.sim, leaves);
-                self.scene = Scene::on(&self.sim, &self.kinds);
+                self.scene = DiskScene::on(&self.sim, &self.kinds);
             }
-            Act::Others(segments) => {
+            DiskAct::Others(segments) => {
                 let room = self.segments.saturating_sub(segments) * SEGMENT_BYTES + BESIDE_BYTES;
                 self.sim.set_room(Some(room));
             }
@@ -120,9 +120,11 @@ impl Model {
             assert_eq!(status.matched, open + ended, "{status:?}");
             match kind {
                 // What is queued stays so, whatever the disk does.
-                Kind::Queues => assert_eq!(open, status.matched, "{status:?}"),
-                Kind::Down => assert!(open >= status.matched.min(QUEUED_MAX), "{status:?}"),
-                Kind::KeepsAll | Kind::Healthy => assert_eq!(status.discarded, 0, "{status:?}"),
+                EndpointKind::Queues => assert_eq!(open, status.matched, "{status:?}"),
+                EndpointKind::Down => assert!(open >= status.matched.min(QUEUED_MAX), "{status:?}"),
+                EndpointKind::KeepsAll | EndpointKind::Healthy => {
+                    assert_eq!(status.discarded, 0, "{status:?}")
+                }
             }
             let overflow = status.discarded_by.get("dead-letter-overflow").copied();
             assert_eq!(overflow.unwrap_or_default(), status.discarded, "{status:?}");
@@ -151,7 +153,7 @@ impl Model {
                 .collect();
             let gone = status.dead_letters.all() + status.discarded;
             assert_eq!(missing.len() as u64, gone, "{missing:?}: {status:?}");
-            if matches!(kind, Kind::Queues | Kind::Healthy) {
+            if matches!(kind, EndpointKind::Queues | EndpointKind::Healthy) {
                 assert_eq!(gone, 0, "{status:?}");
             }
         }
@@ -172,7 +174,7 @@ proptest! {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut model = Model::new(segments, kinds);
+            let mut model = DiskModel::new(segments, kinds);
             for act in acts {
                 model.run(act).await;
             }

@@ -1,7 +1,7 @@
 //! A disk that is smaller than the journal may be: one endpoint that is unavailable stops nobody.
 
 use super::dead_letter_tests::ended;
-use super::tests::{Script, endpoint_status};
+use super::tests::{ScriptedSink, endpoint_status};
 use super::*;
 use crate::replay::ReplayRequest;
 use crate::status::EndpointStatus;
@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
 
 #[path = "full_disk_model_tests.rs"]
@@ -51,11 +51,11 @@ fn open(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
 }
 
 fn event_of(bytes: usize, id: usize, event_type: &str) -> Event {
-    Parts::new(&id.to_string(), "host", event_type)
+    EventParts::new(&id.to_string(), "host", event_type)
         .set("subject", &format!("twin-{}", id % 7))
         .unwrap()
         .json(&format!("\"{}\"", "x".repeat(bytes)))
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .unwrap()
 }
 
@@ -68,7 +68,7 @@ fn after_crash(sim: &SimulatedDisk, leaves: PowerLossRemains) -> SimulatedDisk {
 
 /// What an endpoint of a scene is.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum EndpointKind {
     Healthy,
     /// Unavailable, with a short queue, so that dead letters come soon.
     Down,
@@ -79,23 +79,23 @@ enum Kind {
 }
 
 /// Events of type `t` go to each endpoint, those of type `endN` to that one alone.
-struct Scene {
+struct DiskScene {
     router: Router,
-    sinks: Vec<Script>,
+    sinks: Vec<ScriptedSink>,
 }
 
-impl Scene {
-    fn on(sim: &SimulatedDisk, kinds: &[Kind]) -> Self {
+impl DiskScene {
+    fn on(sim: &SimulatedDisk, kinds: &[EndpointKind]) -> Self {
         let (disk, recovered) = open(sim);
         let mut builder = Router::builder().journal_on_disk(disk, recovered);
-        let sinks: Vec<Script> = kinds.iter().map(|_| Script::default()).collect();
+        let sinks: Vec<ScriptedSink> = kinds.iter().map(|_| ScriptedSink::default()).collect();
         for (number, (sink, kind)) in sinks.iter().zip(kinds).enumerate() {
-            sink.set_down(!matches!(kind, Kind::Healthy));
+            sink.set_down(!matches!(kind, EndpointKind::Healthy));
             let mut settings = EndpointSettings::default();
-            if matches!(kind, Kind::Down | Kind::KeepsAll) {
+            if matches!(kind, EndpointKind::Down | EndpointKind::KeepsAll) {
                 settings.queue_events_max = 10;
             }
-            if matches!(kind, Kind::KeepsAll) {
+            if matches!(kind, EndpointKind::KeepsAll) {
                 settings.dead_letters_kept = KeptDeadLetters::KeepAll;
             }
             let name = format!("end{number}");
@@ -166,7 +166,12 @@ impl Scene {
         self.post_of(LARGE, "t", ids).await
     }
 
-    async fn accept(&self, bytes: usize, id: usize, kind: &str) -> Result<Accepted, AcceptError> {
+    async fn accept(
+        &self,
+        bytes: usize,
+        id: usize,
+        kind: &str,
+    ) -> Result<AcceptedBatch, AcceptError> {
         let events = vec![event_of(bytes, id, kind)];
         self.router.accept(None, events, AckLevel::Durable).await
     }
@@ -204,7 +209,7 @@ impl Scene {
 }
 
 /// Much more than the disk holds, for one endpoint that is there and some that are not; then the same after a kill.
-async fn isolated(segments: u64, kinds: &[Kind], bytes: usize) {
+async fn isolated(segments: u64, kinds: &[EndpointKind], bytes: usize) {
     let sim = disk_of(segments);
     let events = 3 * (segments * SEGMENT_BYTES) as usize / (bytes + 280);
     let healthy = kinds.len() - 1;
@@ -212,7 +217,7 @@ async fn isolated(segments: u64, kinds: &[Kind], bytes: usize) {
         "{segments} segments, {} endpoints, {bytes} bytes",
         kinds.len()
     );
-    let scene = Scene::on(&sim, kinds);
+    let scene = DiskScene::on(&sim, kinds);
     let refused = scene.post_of(bytes, "t", 0..events).await;
     assert!(refused <= REFUSED_MAX, "{about}: {refused}");
     scene.delivered(healthy, 0..events).await;
@@ -232,7 +237,7 @@ async fn isolated(segments: u64, kinds: &[Kind], bytes: usize) {
 
     let sim = after_crash(&sim, PowerLossRemains::All);
     drop(scene);
-    let scene = Scene::on(&sim, kinds);
+    let scene = DiskScene::on(&sim, kinds);
     let all = events + events / 2;
     let refused = scene.post_of(bytes, "t", events..all).await;
     assert!(refused <= REFUSED_MAX, "{about}: {refused} after a restart");
@@ -243,19 +248,28 @@ async fn isolated(segments: u64, kinds: &[Kind], bytes: usize) {
 
 #[tokio::test]
 async fn one_unavailable_endpoint_on_a_full_disk_stops_nobody() {
-    isolated(4, &[Kind::Down, Kind::Healthy], LARGE).await;
-    isolated(6, &[Kind::Down, Kind::Healthy], LARGE).await;
+    isolated(4, &[EndpointKind::Down, EndpointKind::Healthy], LARGE).await;
+    isolated(6, &[EndpointKind::Down, EndpointKind::Healthy], LARGE).await;
 }
 
 #[tokio::test]
 async fn several_unavailable_endpoints_on_a_full_disk_stop_nobody() {
-    isolated(6, &[Kind::Down, Kind::Down, Kind::Healthy], LARGE).await;
+    isolated(
+        6,
+        &[
+            EndpointKind::Down,
+            EndpointKind::Down,
+            EndpointKind::Healthy,
+        ],
+        LARGE,
+    )
+    .await;
     let many = [
-        Kind::Down,
-        Kind::Down,
-        Kind::Down,
-        Kind::Down,
-        Kind::Healthy,
+        EndpointKind::Down,
+        EndpointKind::Down,
+        EndpointKind::Down,
+        EndpointKind::Down,
+        EndpointKind::Healthy,
     ];
     isolated(6, &many, LARGE).await;
 }
@@ -263,14 +277,23 @@ async fn several_unavailable_endpoints_on_a_full_disk_stop_nobody() {
 /// Each outcome is small beside its event, and there are many.
 #[tokio::test]
 async fn small_events_on_a_full_disk_stop_nobody() {
-    isolated(5, &[Kind::Down, Kind::Down, Kind::Healthy], 200).await;
+    isolated(
+        5,
+        &[
+            EndpointKind::Down,
+            EndpointKind::Down,
+            EndpointKind::Healthy,
+        ],
+        200,
+    )
+    .await;
 }
 
 /// Compaction mixes the events of segments: the oldest in a file are not the oldest of all.
 #[tokio::test]
 async fn dead_letters_that_were_carried_forward_make_room_too() {
     let sim = disk_of(6);
-    let scene = Scene::on(&sim, &[Kind::Down, Kind::Healthy]);
+    let scene = DiskScene::on(&sim, &[EndpointKind::Down, EndpointKind::Healthy]);
     let mut refused = 0;
     for id in (0..1_600).step_by(4) {
         refused += scene.post_of(LARGE, "end0", id..id + 1).await;
@@ -289,7 +312,15 @@ async fn dead_letters_that_were_carried_forward_make_room_too() {
 #[tokio::test]
 async fn who_is_within_its_share_keeps_its_dead_letters_and_its_queue_on_a_full_disk() {
     let sim = disk_of(6);
-    let scene = Scene::on(&sim, &[Kind::Down, Kind::Down, Kind::Queues, Kind::Healthy]);
+    let scene = DiskScene::on(
+        &sim,
+        &[
+            EndpointKind::Down,
+            EndpointKind::Down,
+            EndpointKind::Queues,
+            EndpointKind::Healthy,
+        ],
+    );
     let mut refused = 0;
     for round in 0..60 {
         let id = 18 * round;
@@ -318,7 +349,7 @@ async fn who_is_within_its_share_keeps_its_dead_letters_and_its_queue_on_a_full_
 #[tokio::test]
 async fn queues_are_left_alone_on_a_full_disk() {
     let sim = disk_of(4);
-    let scene = Scene::on(&sim, &[Kind::Queues, Kind::Healthy]);
+    let scene = DiskScene::on(&sim, &[EndpointKind::Queues, EndpointKind::Healthy]);
     let accepted = scene.post_until_refused(0..1_000).await;
     for id in 1_000..1_020 {
         assert!(scene.accept(LARGE, id, "t").await.is_err(), "{id}");
@@ -340,7 +371,7 @@ async fn queues_are_left_alone_on_a_full_disk() {
 #[tokio::test]
 async fn keep_all_keeps_all_on_a_full_disk() {
     let sim = disk_of(4);
-    let scene = Scene::on(&sim, &[Kind::KeepsAll, Kind::Healthy]);
+    let scene = DiskScene::on(&sim, &[EndpointKind::KeepsAll, EndpointKind::Healthy]);
     let accepted = scene.post_until_refused(0..1_000).await;
     scene.adds_up(accepted);
     assert_eq!(scene.status(0).discarded, 0);
@@ -350,7 +381,7 @@ async fn keep_all_keeps_all_on_a_full_disk() {
 #[tokio::test]
 async fn nobody_is_discarded_within_its_share_of_a_full_disk() {
     let sim = disk_of(4);
-    let scene = Scene::on(&sim, &[Kind::Down]);
+    let scene = DiskScene::on(&sim, &[EndpointKind::Down]);
     let accepted = scene.post_until_refused(0..1_000).await;
     scene.adds_up(accepted);
     assert_eq!(scene.status(0).discarded, 0);
@@ -360,14 +391,14 @@ async fn nobody_is_discarded_within_its_share_of_a_full_disk() {
 #[tokio::test]
 async fn a_full_disk_gets_room_without_a_producer() {
     let sim = SimulatedDisk::default();
-    let kinds = [Kind::Down, Kind::Healthy];
-    let scene = Scene::on(&sim, &kinds);
+    let kinds = [EndpointKind::Down, EndpointKind::Healthy];
+    let scene = DiskScene::on(&sim, &kinds);
     scene.post(0..400).await;
     scene.delivered(1, 0..400).await;
     let sim = after_crash(&sim, PowerLossRemains::All);
     drop(scene);
     sim.set_room(Some(0));
-    let scene = Scene::on(&sim, &kinds);
+    let scene = DiskScene::on(&sim, &kinds);
     assert!(!scene.router.readiness().ready);
     let taken = scene.router.parts.disk().unwrap().usage().disk_bytes;
     sim.set_room(Some(taken + BESIDE_BYTES));
@@ -384,7 +415,7 @@ async fn a_full_disk_gets_room_without_a_producer() {
 #[tokio::test]
 async fn a_disk_with_room_again_is_used_again() {
     let sim = disk_of(6);
-    let scene = Scene::on(&sim, &[Kind::Down, Kind::Healthy]);
+    let scene = DiskScene::on(&sim, &[EndpointKind::Down, EndpointKind::Healthy]);
     scene.post(0..150).await;
     assert_eq!(scene.status(0).discarded, 0, "there was room for these");
     assert!(scene.disk_warnings().is_empty());
@@ -414,7 +445,7 @@ async fn a_disk_with_room_again_is_used_again() {
 #[tokio::test]
 async fn a_disk_that_others_fill_does_not_empty_the_journal() {
     let sim = SimulatedDisk::default();
-    let scene = Scene::on(&sim, &[Kind::Down, Kind::Healthy]);
+    let scene = DiskScene::on(&sim, &[EndpointKind::Down, EndpointKind::Healthy]);
     scene.post(0..600).await;
     let before = scene.status(0).dead_letters.local;
     // There is no room, and none comes of what goes.
@@ -438,7 +469,7 @@ async fn a_disk_that_others_fill_does_not_empty_the_journal() {
 #[tokio::test]
 async fn a_disk_full_of_one_endpoints_dead_letters_is_warned_about_with_its_name() {
     let sim = disk_of(4);
-    let scene = Scene::on(&sim, &[Kind::Down, Kind::Healthy]);
+    let scene = DiskScene::on(&sim, &[EndpointKind::Down, EndpointKind::Healthy]);
     assert!(scene.router.status().warnings.is_empty());
     scene.post(0..400).await;
     let check = |part: &str| {

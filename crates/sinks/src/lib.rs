@@ -1,7 +1,7 @@
 //! Protocol clients for Event Grid topics, Event Hubs and Service Bus topics.
 //!
 //! A sink says what became of each delivery; it never decides when something is tried again, and it
-//! keeps nothing on disk. [`connect::Connector`] makes the right sink for an endpoint.
+//! keeps nothing on disk. [`connect::AzureConnector`] makes the right sink for an endpoint.
 //!
 //! ```no_run
 //! use std::sync::Arc;

@@ -8,7 +8,7 @@ mod sinks;
 use crate::process::pause;
 use crate::programs;
 use clap::{Args, value_parser};
-use load::Load;
+use load::ProducerLoad;
 use router::{FloodedRouter, StatusSample};
 use sinks::CountingSink;
 use std::path::Path;
@@ -63,7 +63,7 @@ fn flood(
     let ports: Vec<u16> = sinks.iter().map(CountingSink::port).collect();
     let mut router = FloodedRouter::start(program, folder, durable, &ports)?;
     let memory_idle = router.memory("VmRSS")?;
-    let load = Load::start(router.ingress(), Instant::now() + time);
+    let load = ProducerLoad::start(router.ingress(), Instant::now() + time);
     let mut ages = Vec::new();
     while !load.has_ended() {
         ages.push(router.sample()?.oldest_age);

@@ -1,7 +1,7 @@
 //! The router that is flooded: the daemon itself, with default settings, on one core.
 
-use crate::http::{self, Request};
-use crate::process::{Process, until};
+use crate::http::{self, HttpRequest};
+use crate::process::{ChildProgram, until};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// A running router.
 pub(super) struct FloodedRouter {
-    process: Process,
+    process: ChildProgram,
     ingress: SocketAddr,
     admin: SocketAddr,
 }
@@ -70,7 +70,7 @@ impl FloodedRouter {
         }
         let mut command = on_one_core(program)?;
         command.arg("run").arg("--config").arg(&config_file);
-        let mut process = Process::start("twinroute", &command, folder)?;
+        let mut process = ChildProgram::start("twinroute", &command, folder)?;
         let deadline = Instant::now() + START_MAX;
         let mut address = |what: &str| {
             process.await_line(what, deadline, |line| {
@@ -98,7 +98,7 @@ impl FloodedRouter {
     /// # Errors
     /// No answer came in time.
     pub(super) fn sample(&self) -> anyhow::Result<StatusSample> {
-        let status = http::ask(self.admin, &Request::get("/status"))?.body;
+        let status = http::ask(self.admin, &HttpRequest::get("/status"))?.body;
         let endpoints = status["instances"][0]["endpoints"].as_array();
         let endpoints = endpoints.context("a status without endpoints")?;
         let sum = |of: &dyn Fn(&Value) -> u64| endpoints.iter().map(of).sum::<u64>();

@@ -55,10 +55,10 @@ impl Drop for RoomMaker {
 }
 
 /// Dead letters that are discarded, by lane.
-type Discards = BTreeMap<LaneId, Vec<u64>>;
+type LaneDiscards = BTreeMap<LaneId, Vec<u64>>;
 
 /// An endpoint above its share.
-struct Holder {
+struct ShareHolder {
     lane: LaneId,
     /// By so many bytes.
     above: u64,
@@ -68,8 +68,8 @@ struct Holder {
 
 /// What frees a segment: dead letters of as few of the `holders`, furthest above their shares first, as leave no more
 /// than half of a segment to be carried forward; else of all of them. Nothing when that does not free it.
-fn what_frees(segment: &CrowdedSegment, holders: &[Holder]) -> Option<Discards> {
-    let fits = |discards: &Discards, copied| {
+fn what_frees(segment: &CrowdedSegment, holders: &[ShareHolder]) -> Option<LaneDiscards> {
+    let fits = |discards: &LaneDiscards, copied| {
         let settled = discards.values().map(Vec::len).sum();
         segment.fits(settled, copied)
     };
@@ -86,12 +86,12 @@ fn what_frees(segment: &CrowdedSegment, holders: &[Holder]) -> Option<Discards> 
 
 /// Dead letters of events that go when some endpoints discard theirs, down to their shares; and the bytes of the events
 /// that stay.
-fn discards_of(segment: &CrowdedSegment, holders: &[Holder]) -> (Discards, u64) {
+fn discards_of(segment: &CrowdedSegment, holders: &[ShareHolder]) -> (LaneDiscards, u64) {
     let mut above: BTreeMap<LaneId, (u64, &HashSet<u64>)> = holders
         .iter()
         .map(|holder| (holder.lane, (holder.above, &holder.kept)))
         .collect();
-    let (mut discards, mut copied) = (Discards::new(), 0);
+    let (mut discards, mut copied) = (LaneDiscards::new(), 0);
     for event in &segment.events {
         let goes = event.lanes.iter().all(|(lane, is_dead)| {
             let holder = above.get(lane);
@@ -180,11 +180,11 @@ impl RoomMaker {
 
 /// Endpoints above their shares of what the journal held when there was no room, furthest first, with what they keep
 /// in a segment.
-fn holders(disk: &DiskJournal, lanes: &[Arc<Lane>], segment: &CrowdedSegment) -> Vec<Holder> {
+fn holders(disk: &DiskJournal, lanes: &[Arc<Lane>], segment: &CrowdedSegment) -> Vec<ShareHolder> {
     let rooms = rooms_on_disk(disk, lanes);
     let sharing = rooms.iter().filter(|room| room.has_share).count();
     let share = share(segment.held.min(disk.bytes_max()), sharing);
-    let mut in_segment = Discards::new();
+    let mut in_segment = LaneDiscards::new();
     for event in &segment.events {
         for (lane, _) in event.lanes.iter().filter(|(_, is_dead)| *is_dead) {
             in_segment.entry(*lane).or_default().push(event.sequence);
@@ -194,13 +194,13 @@ fn holders(disk: &DiskJournal, lanes: &[Arc<Lane>], segment: &CrowdedSegment) ->
         let own = if room.has_share { share } else { 0 };
         let (number, above) = (lane.number?, room.bytes.saturating_sub(own));
         let sequences = in_segment.get(&number)?;
-        (above > 0 && !room.keeps_all).then(|| Holder {
+        (above > 0 && !room.keeps_all).then(|| ShareHolder {
             lane: number,
             above,
             kept: lane.kept_of(sequences),
         })
     };
-    let mut holders: Vec<Holder> = lanes.iter().zip(&rooms).filter_map(holder).collect();
+    let mut holders: Vec<ShareHolder> = lanes.iter().zip(&rooms).filter_map(holder).collect();
     holders.sort_by_key(|holder| Reverse(holder.above));
     holders
 }

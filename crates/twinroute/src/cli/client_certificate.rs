@@ -21,7 +21,7 @@ const KEY_VARIABLE: &str = "TWINROUTE_CLIENT_KEY";
 
 /// Which certificate is shown.
 #[derive(Args, Debug)]
-pub(crate) struct ClientCertificate {
+pub(crate) struct ClientCertificateOptions {
     /// Shows this certificate (PEM, followed by those between it and the authority); needs https and --client-key.
     /// Without both options, TWINROUTE_CLIENT_CERT and TWINROUTE_CLIENT_KEY name the files, wherever https is used.
     #[arg(long, value_name = "FILE")]
@@ -33,19 +33,23 @@ pub(crate) struct ClientCertificate {
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wire {
+pub(super) enum ServerScheme {
     Tls,
     /// Plain HTTP, or a unix socket.
     Plain,
 }
 
-impl ClientCertificate {
+impl ClientCertificateOptions {
     /// Reads what is to be shown to `address`, if anything is. Blocks on the file system.
     ///
     /// # Errors
     /// When a file cannot be used, one of the two is missing, or `address` takes no certificates; the text names
     /// the file and the way out.
-    pub(super) fn read(&self, address: &str, wire: Wire) -> anyhow::Result<Option<CertifiedKey>> {
+    pub(super) fn read(
+        &self,
+        address: &str,
+        wire: ServerScheme,
+    ) -> anyhow::Result<Option<CertifiedKey>> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         match self.files(address, wire, variable)? {
             Some((certificate, key)) => read(&certificate, &key).map(Some),
@@ -56,11 +60,11 @@ impl ClientCertificate {
     fn files(
         &self,
         address: &str,
-        wire: Wire,
+        wire: ServerScheme,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
         match (&self.client_cert, &self.client_key) {
-            (Some(certificate), Some(_)) if wire == Wire::Plain => bail!(
+            (Some(certificate), Some(_)) if wire == ServerScheme::Plain => bail!(
                 "client certificate {}: it can be shown over https:// only, and the address is {address}; \
                  use an https:// address, or leave out --client-cert and --client-key",
                 certificate.display()
@@ -75,7 +79,7 @@ impl ClientCertificate {
                 key.display()
             ),
             // The variables stand for all commands, those too that ask another address.
-            (None, None) if wire == Wire::Plain => Ok(None),
+            (None, None) if wire == ServerScheme::Plain => Ok(None),
             (None, None) => match (variable(CERTIFICATE_VARIABLE), variable(KEY_VARIABLE)) {
                 (None, None) => Ok(None),
                 (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
