@@ -24,6 +24,7 @@ fn kind() -> impl Strategy<Value = EndpointKind> {
         4 => Just(EndpointKind::Down),
         1 => Just(EndpointKind::Queues),
         1 => Just(EndpointKind::KeepsAll),
+        1 => Just(EndpointKind::Stored),
         1 => Just(EndpointKind::Healthy),
     ]
 }
@@ -121,6 +122,7 @@ impl DiskModel {
             match kind {
                 // What is queued stays so, whatever the disk does.
                 EndpointKind::Queues => assert_eq!(open, status.matched, "{status:?}"),
+                EndpointKind::Stored => assert_eq!(status.discarded, 0, "{status:?}"),
                 EndpointKind::Down => assert!(open >= status.matched.min(QUEUED_MAX), "{status:?}"),
                 EndpointKind::KeepsAll | EndpointKind::Healthy => {
                     assert_eq!(status.discarded, 0, "{status:?}")

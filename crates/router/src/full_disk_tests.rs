@@ -1,9 +1,10 @@
 //! A disk that is smaller than the journal may be: one endpoint that is unavailable stops nobody.
 
-use super::dead_letter_tests::ended;
+use super::dead_letter_tests::{MemoryStore, ended};
 use super::tests::{ScriptedSink, endpoint_status};
 use super::*;
 use crate::replay::ReplayRequest;
+use crate::sink::FaultKind;
 use crate::status::EndpointStatus;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -76,23 +77,28 @@ enum EndpointKind {
     Queues,
     /// Unavailable, and keeps all of its dead letters.
     KeepsAll,
+    /// Unavailable, with a short queue and a dead-letter container.
+    Stored,
 }
 
 /// Events of type `t` go to each endpoint, those of type `endN` to that one alone.
 struct DiskScene {
     router: Router,
     sinks: Vec<ScriptedSink>,
+    /// The container of those that have one.
+    store: MemoryStore,
 }
 
 impl DiskScene {
     fn on(sim: &SimulatedDisk, kinds: &[EndpointKind]) -> Self {
         let (disk, recovered) = open(sim);
         let mut builder = Router::builder().journal_on_disk(disk, recovered);
+        let store = MemoryStore::default();
         let sinks: Vec<ScriptedSink> = kinds.iter().map(|_| ScriptedSink::default()).collect();
         for (number, (sink, kind)) in sinks.iter().zip(kinds).enumerate() {
             sink.set_down(!matches!(kind, EndpointKind::Healthy));
             let mut settings = EndpointSettings::default();
-            if matches!(kind, EndpointKind::Down | EndpointKind::KeepsAll) {
+            if !matches!(kind, EndpointKind::Healthy | EndpointKind::Queues) {
                 settings.queue_events_max = 10;
             }
             if matches!(kind, EndpointKind::KeepsAll) {
@@ -100,13 +106,16 @@ impl DiskScene {
             }
             let name = format!("end{number}");
             let filter = format!("type = 't' OR type = '{name}'");
-            builder = builder
-                .sink_with(&name, sink.clone(), settings)
-                .route(&name, &name, &filter);
+            builder = builder.sink_with(&name, sink.clone(), settings);
+            if matches!(kind, EndpointKind::Stored) {
+                builder = builder.dead_letters(store.clone());
+            }
+            builder = builder.route(&name, &name, &filter);
         }
         Self {
             router: builder.build().unwrap(),
             sinks,
+            store,
         }
     }
 
@@ -375,6 +384,38 @@ async fn keep_all_keeps_all_on_a_full_disk() {
     let accepted = scene.post_until_refused(0..1_000).await;
     scene.adds_up(accepted);
     assert_eq!(scene.status(0).discarded, 0);
+}
+
+/// What goes to a container is not kept here: a moment in which that takes nothing costs no dead letter. One that is
+/// gone for good stops nobody.
+#[tokio::test]
+async fn dead_letters_on_their_way_to_a_container_are_left_alone_on_a_full_disk() {
+    let sim = disk_of(4);
+    let scene = DiskScene::on(&sim, &[EndpointKind::Stored, EndpointKind::Healthy]);
+    // As many as are written at a time.
+    scene.store.fail([FaultKind::Throttled; 8]);
+    let accepted = scene.post_until_refused(0..1_000).await;
+    scene.adds_up(accepted);
+    let status = scene.status(0);
+    assert_eq!(status.discarded, 0, "{status:?}");
+    assert!(status.dead_letters.awaiting_upload > 100, "{status:?}");
+    scene.router.endpoint(None, "end0").unwrap().retry_now();
+    scene.post(1_000..1_400).await;
+    scene.adds_up(accepted + 400);
+    assert_eq!(scene.status(0).discarded, 0, "{:?}", scene.status(0));
+
+    scene.store.fail([FaultKind::Throttled; 10_000]);
+    let last = Instant::now() + PATIENCE;
+    for id in 2_000.. {
+        drop(scene.accept(LARGE, id, "t").await);
+        scene.router.endpoint(None, "end0").unwrap().retry_now();
+        let status = scene.status(0);
+        if status.discarded > 0 {
+            break;
+        }
+        assert!(Instant::now() < last, "{status:?}");
+    }
+    assert!(scene.post(10_000..10_200).await <= REFUSED_MAX);
 }
 
 /// The only endpoint has the whole disk as its share.

@@ -73,15 +73,18 @@ fn what_frees(segment: &CrowdedSegment, holders: &[ShareHolder]) -> Option<LaneD
         let settled = discards.values().map(Vec::len).sum();
         segment.fits(settled, copied)
     };
-    let few = (0..=holders.len()).find_map(|count| {
-        let (discards, copied) = discards_of(segment, &holders[..count]);
-        let is_worth_it = copied <= segment.segment_bytes / 2;
-        (is_worth_it && fits(&discards, copied)).then_some(discards)
-    });
-    few.or_else(|| {
-        let (discards, copied) = discards_of(segment, holders);
-        (!discards.is_empty() && fits(&discards, copied)).then_some(discards)
-    })
+    let half = segment.segment_bytes / 2;
+    // More holders leave less, so their number is found by halves.
+    let counts: Vec<usize> = (0..=holders.len()).collect();
+    let few = counts.partition_point(|count| discards_of(segment, &holders[..*count]).1 > half);
+    if let Some(few) = holders.get(..few) {
+        let (discards, copied) = discards_of(segment, few);
+        if fits(&discards, copied) {
+            return Some(discards);
+        }
+    }
+    let (discards, copied) = discards_of(segment, holders);
+    (!discards.is_empty() && fits(&discards, copied)).then_some(discards)
 }
 
 /// Dead letters of events that go when some endpoints discard theirs, down to their shares; and the bytes of the events

@@ -61,7 +61,7 @@ pub(crate) const LANE_WAIT_MAX: Duration = Duration::from_secs(3);
 
 const _: () = assert!(LANE_WAIT_MAX.as_secs() < LATECOMERS.as_secs());
 
-/// Dead letters that are discarded while a lane is locked once: below a millisecond.
+/// Dead letters that are looked at or discarded while a lane is locked once: below a millisecond.
 const DISCARDS_PER_LOCK: usize = 1_024;
 
 /// How often whoever waits for a lane sees for himself: an endpoint that ceases to answer wakes nobody.
@@ -296,13 +296,15 @@ impl Lane {
         evicted
     }
 
-    /// Those of some dead letters that are kept here and not on their way elsewhere.
+    /// Those of some dead letters that are kept here, and not on their way elsewhere or to a container that answers.
     pub(crate) fn kept_of(&self, sequences: &[u64]) -> HashSet<u64> {
-        self.lock().kept_of(sequences)
+        let chunks = sequences.chunks(DISCARDS_PER_LOCK);
+        chunks
+            .flat_map(|chunk| self.lock().kept_of(chunk))
+            .collect()
     }
 
-    /// Discards dead letters that are kept here, so that others have room on the journal's disk; those that are not
-    /// there, or on their way elsewhere, are left alone.
+    /// Discards those of [`Self::kept_of`], so that others have room on the journal's disk.
     pub(crate) fn discard_kept(&self, sequences: &[u64]) {
         for sequences in sequences.chunks(DISCARDS_PER_LOCK) {
             self.lock().discard_kept(sequences, Instant::now());

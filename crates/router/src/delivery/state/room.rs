@@ -1,12 +1,16 @@
 //! What a lane gives back of the journal for others when that is full.
 
 use super::LaneCore;
+use super::uploads::UPLOADS_MAX;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
-use std::collections::HashSet;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DiscardReason;
 use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
+
+/// After more faults in a row than one moment can bring, a dead-letter container does not count where the journal's
+/// disk is full.
+const STORE_FAULTS_MAX: u32 = UPLOADS_MAX as u32;
 
 impl LaneCore {
     /// What it has of a journal in memory.
@@ -38,15 +42,20 @@ impl LaneCore {
     }
 
     /// Those of some dead letters that may be discarded.
-    pub(in crate::delivery) fn kept_of(&self, sequences: &[u64]) -> HashSet<u64> {
+    pub(in crate::delivery) fn kept_of(&self, sequences: &[u64]) -> Vec<u64> {
         let sequences = sequences.iter().copied();
         sequences
             .filter(|sequence| self.is_kept(*sequence))
             .collect()
     }
 
+    /// Whether a dead letter is here to stay. One that a container is likely to take is only on its way.
     fn is_kept(&self, sequence: u64) -> bool {
-        self.dead.get(sequence).is_some_and(|dead| !dead.busy)
+        let fault = self.store_health.fault.as_ref();
+        let has_store =
+            self.setup.store.is_some() && fault.is_none_or(|fault| fault.count <= STORE_FAULTS_MAX);
+        let dead = self.dead.get(sequence);
+        dead.is_some_and(|dead| !dead.busy && (dead.unstorable || !has_store))
     }
 
     /// Discards those of some dead letters that may be.
