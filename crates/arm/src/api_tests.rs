@@ -399,7 +399,7 @@ async fn every_kind_of_operation_comes_to_its_end() {
 #[tokio::test]
 async fn an_operation_that_fails_says_so_with_its_words() {
     let text = r#"{"status":"Failed","error":{"code":"NoHub","message":"there is no hub"}}"#;
-    let begun = begun(201).with("azure-asyncoperation", "/o");
+    let begun = FakeReply::new(201, BEGUN).with("azure-asyncoperation", "/o");
     let (end, _) = operation(Method::PUT, vec![begun, FakeReply::new(200, text)]).await;
     let expect = "PUT 127.0.0.1/r: the operation ended as Failed: NoHub: there is no hub";
     assert_eq!(end, Err(expect.to_owned()));
@@ -416,7 +416,7 @@ async fn an_operation_that_fails_says_so_with_its_words() {
 #[tokio::test]
 async fn an_operation_is_waited_for_only_so_long() {
     let fake = FakeArm::serve(|request| match request.method.as_str() {
-        "PUT" => begun(201).with("azure-asyncoperation", "/o"),
+        "PUT" => FakeReply::new(201, BEGUN).with("azure-asyncoperation", "/o"),
         _ => FakeReply::new(200, r#"{"status":"Running"}"#),
     })
     .await;

@@ -27,10 +27,10 @@ use twinroute_router::sink::{
 /// ```no_run
 /// use std::sync::Arc;
 /// use twinroute_model::clock::SystemClock;
-/// use twinroute_outgoing::{Error, Outgoing};
-/// use twinroute_sinks::connect::Connector;
+/// use twinroute_outgoing::{Error, OutgoingConnections};
+/// use twinroute_sinks::connect::AzureConnector;
 ///
-/// let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
+/// let connector = AzureConnector::new(Arc::new(SystemClock), OutgoingConnections::of_environment()?);
 /// # Ok::<(), Error>(())
 /// ```
 pub struct AzureConnector {

@@ -187,7 +187,7 @@ impl Lane {
     }
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
-    pub(crate) fn push(&self, deliveries: &[JournalEntry], arrival: &LaneArrival) {
+    pub(crate) fn push(&self, deliveries: Vec<JournalEntry>, arrival: &LaneArrival) {
         if self.lock().offer(deliveries, arrival) {
             self.wake.notify_one();
         }
