@@ -114,13 +114,14 @@ impl SegmentLog {
         if self.next.is_tight() && !self.fits(work, &copies) {
             copies = self.without(copies, work, oldest);
         }
-        if work.roll || !self.fits(work, &copies) {
-            if let Err(failure) = self.roll(work, &copies) {
-                let had_copies = !copies.is_empty();
-                copies = self.without(copies, work, oldest);
-                if !(had_copies && failure.is_no_room() && !work.roll && self.fits(work, &copies)) {
-                    return Err(failure);
-                }
+        if (work.roll || !self.fits(work, &copies))
+            && let Err(failure) = self.roll(work, &copies)
+        {
+            let had_copies = !copies.is_empty();
+            copies = self.without(copies, work, oldest);
+            let fits = !work.roll && self.fits(work, &copies);
+            if !(had_copies && failure.is_no_room() && fits) {
+                return Err(failure);
             }
         }
         self.write_group(work)?;
