@@ -1,8 +1,13 @@
 //! Does one thing of the hot path so many times, to be counted from outside: see `cargo xtask instructions`.
 //!
 //!     instructions NAME TIMES
+//!
+//! What sinks send to is an emulator in a process of its own, which is not counted: `instructions emulator`.
 
 use std::hint::black_box;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use twinroute_benches::sending::{MeasuredSink, lane_batches, start_emulator};
 use twinroute_benches::{
     BATCH, LeapingCycle, batch_json, event_json, events, in_area, router, runtime,
 };
@@ -12,6 +17,7 @@ use twinroute_model::cloudevents::{amqp, json};
 use twinroute_model::event::EventLimits;
 use twinroute_model::event_grid_schema;
 use twinroute_router::accept::AckLevel;
+use twinroute_router::sink::DeliveryOutcome;
 
 const FILTER: &str =
     "type = 'Microsoft.DigitalTwins.Twin.Update' AND $body.modelId = 'dtmi:contoso:mill:Pump;2'";
@@ -19,6 +25,9 @@ const FILTER: &str =
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
+    if name == "emulator" {
+        return emulate();
+    }
     let times = arguments.next().and_then(|times| times.parse().ok());
     let Some(times) = times else {
         eprintln!("usage: instructions NAME TIMES");
@@ -33,8 +42,11 @@ fn main() {
         "accept-one" => accept(1, times),
         "accept-batch" => accept(BATCH, times),
         _ => {
-            eprintln!("there is no {name}");
-            std::process::exit(2);
+            let Some(sink) = sink(&name) else {
+                eprintln!("there is no {name}");
+                std::process::exit(2);
+            };
+            send(sink, times);
         }
     }
 }
@@ -122,4 +134,48 @@ fn accept(batch: usize, times: u64) {
         }
         router.settled().await;
     });
+}
+
+fn sink(name: &str) -> Option<MeasuredSink> {
+    MeasuredSink::ALL
+        .into_iter()
+        .find(|sink| sink.name() == name)
+}
+
+/// Says where every sink finds its endpoint, a line each, and takes everything until its input ends.
+fn emulate() {
+    runtime().block_on(async {
+        let emulator = start_emulator().await;
+        for sink in MeasuredSink::ALL {
+            println!("{}", sink.endpoint(&emulator));
+        }
+        let mut input = tokio::io::stdin();
+        let ended = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+        ended.expect("an input");
+    });
+}
+
+/// Sends `times` batches of a lane, one after the other.
+fn send(sink: MeasuredSink, times: u64) {
+    let program = std::env::current_exe().expect("a path of its own");
+    let mut emulator = Command::new(program)
+        .arg("emulator")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("an emulator");
+    let lines = BufReader::new(emulator.stdout.take().expect("a pipe")).lines();
+    let place = MeasuredSink::ALL.iter().position(|one| *one == sink);
+    let endpoint = lines.map_while(Result::ok).nth(place.unwrap_or_default());
+    let batches = lane_batches();
+    runtime().block_on(async {
+        let sink = sink.connect(&endpoint.expect("the emulator's endpoints"));
+        for batch in batches.iter().cycle().take(times as usize) {
+            let outcomes = sink.send(batch).await;
+            let delivered = |outcome: &DeliveryOutcome| *outcome == DeliveryOutcome::Delivered;
+            assert!(outcomes.iter().all(delivered), "{outcomes:?}");
+        }
+    });
+    drop(emulator.stdin.take());
+    emulator.wait().expect("the emulator ended");
 }

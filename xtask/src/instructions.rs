@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Each step, how often it runs and how many events it has.
-const STEPS: [(&str, u64, u64); 9] = [
+const STEPS: [(&str, u64, u64); 13] = [
     ("parse-one", 2_000, 1),
     ("parse-batch", 30, 100),
     ("encode-cloudevents", 100, 100),
@@ -17,6 +17,10 @@ const STEPS: [(&str, u64, u64); 9] = [
     ("match-1000-routes", 5_000, 1),
     ("accept-one", 5_000, 1),
     ("accept-batch", 100, 100),
+    ("send-event-grid", 10, 1_000),
+    ("send-hub-bucket", 10, 1_000),
+    ("send-hub-twin", 10, 1_000),
+    ("send-service-bus", 10, 1_000),
 ];
 
 /// Counts every step with optimised code; each runs twice, so that its set-up does not count.

@@ -40,7 +40,7 @@ impl QueueScene {
         QueuedDelivery {
             sequence: entry.sequence,
             twin: entry.twin,
-            bytes: entry.event.event().size() as u32,
+            bytes: entry.event.size() as u32,
             attempts: 0,
             came: self.now,
             age_then: Duration::ZERO,

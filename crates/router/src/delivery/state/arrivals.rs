@@ -117,7 +117,7 @@ impl LaneCore {
 
     /// An accepted event as a delivery that was not tried.
     fn arrived(&self, entry: JournalEntry, now: Instant) -> QueuedDelivery {
-        let bytes = u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(entry.event.size()).unwrap_or(u32::MAX);
         QueuedDelivery {
             sequence: entry.sequence,
             twin: entry.twin,
