@@ -9,8 +9,10 @@ use super::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;
 
-/// Live events copied forward in one group are about this many bytes.
+/// Live events copied forward in one group are about this many bytes, but no more than one in so many bytes of a
+/// segment: none is made longer for them.
 const COPY_BYTES: u64 = 1 << 20;
+const COPY_PART: u64 = 4;
 
 /// Live events that are looked at for one group, and while the index is locked once.
 const LOOKS: usize = 65_536;
@@ -28,6 +30,8 @@ pub(crate) struct CompactionState {
     pub(crate) empty_to: u64,
     /// A segment of which only that is left; it stays until that is settled.
     unreadable: Option<u64>,
+    /// A segment that is not emptied into this active one, which has no room for it.
+    put_off: Option<(u64, u64)>,
 }
 
 /// What a group carries forward.
@@ -52,7 +56,18 @@ pub(crate) struct SegmentUse<'a> {
     pub(crate) segment_bytes: u64,
 }
 
+impl CompactionCopies {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
 impl CompactionState {
+    /// Leaves what `copies` are from where it is until there is another active segment.
+    pub(super) fn put_off(&mut self, copies: &CompactionCopies, active: u64) {
+        self.put_off = Some((copies.segment, active));
+    }
+
     /// Takes note that the group with the copies is on disk.
     pub(crate) fn copied(&mut self, copies: CompactionCopies) {
         if copies.segment != 0 {
@@ -71,7 +86,8 @@ impl CompactionState {
         let index = log.index.lock();
         let oldest = index.oldest_live()?;
         let active = log.active;
-        if oldest >= active || self.unreadable == Some(oldest) {
+        let is_put_off = self.put_off == Some((oldest, active));
+        if oldest >= active || self.unreadable == Some(oldest) || is_put_off {
             return None;
         }
         if oldest <= self.empty_to {
@@ -125,7 +141,8 @@ impl SegmentUse<'_> {
     fn find(&self, segment: u64, mut cursor: u64) -> (Vec<(u64, LiveEvent)>, u64) {
         let mut found = Vec::new();
         let (mut bytes, mut looks) = (0, 0);
-        while bytes < COPY_BYTES && looks < LOOKS {
+        let copy_bytes = COPY_BYTES.min(self.segment_bytes / COPY_PART);
+        while bytes < copy_bytes && looks < LOOKS {
             let index = self.index.lock();
             let mut seen = 0;
             for (sequence, live) in index.events.from(cursor).take(LOOKS_PER_LOCK) {
@@ -134,7 +151,7 @@ impl SegmentUse<'_> {
                 if live.place.segment == segment {
                     bytes += u64::from(live.place.bytes);
                     found.push((sequence, live.clone()));
-                    if bytes >= COPY_BYTES {
+                    if bytes >= copy_bytes {
                         break;
                     }
                 }

@@ -42,14 +42,31 @@ pub(crate) struct LogContents {
 impl LogContents {
     /// The newest segment and its length, if it was begun and holds no group: all of it is zeros.
     pub(crate) fn blank(&self) -> Option<(u64, u64)> {
+        let begun = self.begun()?;
+        self.damage_in(begun.0).next().is_none().then_some(begun)
+    }
+
+    /// The newest segment, its length, and where the rest of its first group ends, if a crash tore that: nothing in it
+    /// counts.
+    pub(crate) fn torn(&self) -> Option<(u64, u64, u64)> {
+        let (id, length) = self.begun()?;
+        let is_cut = self
+            .damage_in(id)
+            .all(|damage| damage.kind == DamageKind::Cut);
+        let end = self.damage_in(id).map(|damage| damage.to).max()?;
+        is_cut.then_some((id, length, end.min(length)))
+    }
+
+    /// The newest segment and its length, if nothing of it could be read and nothing of it is known to count.
+    fn begun(&self) -> Option<(u64, u64)> {
         let (id, length) = self.segments.last_key_value()?;
-        let is_whole = !self.kept.contains(id)
-            && self
-                .report
-                .damage
-                .iter()
-                .all(|damage| damage.segment != *id);
-        (*id == self.newest && *id > self.end.0 && is_whole).then_some((*id, *length))
+        let is_begun = *id == self.newest && *id > self.end.0 && !self.kept.contains(id);
+        is_begun.then_some((*id, *length))
+    }
+
+    fn damage_in(&self, segment: u64) -> impl Iterator<Item = &DamagedRange> {
+        let damage = self.report.damage.iter();
+        damage.filter(move |damage| damage.segment == segment)
     }
 
     /// Parses the events that are open, and tells those that cannot be.

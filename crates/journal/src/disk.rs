@@ -4,6 +4,7 @@ use super::append_error::{AppendError, JournalHealth, NotDurable};
 use super::appended::{
     AppendedBatch, DurableTicket, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large,
 };
+use super::full_disk::DiskRoom;
 use super::group::{EncodedBatch, FailedAttempt};
 use super::inbox::{WriterInbox, WriterQueue};
 use super::index::SharedIndex;
@@ -120,7 +121,11 @@ impl DiskJournal {
                 lanes.numbers.insert(name.clone(), lane.number.0);
             }
         }
+        let found_no_room = inbox.room.follow(&log);
         let shared = Arc::new(WriterQueue::new(inbox));
+        if found_no_room {
+            shared.no_room.notify_one();
+        }
         let writer = GroupWriter {
             shared: Arc::clone(&shared),
             log,
@@ -381,6 +386,13 @@ impl DiskJournal {
             segments: inbox.segments,
             queue_bytes: inbox.bytes,
         }
+    }
+
+    /// Looks after the room on its disk.
+    #[must_use]
+    pub fn room(&self) -> DiskRoom {
+        let inner = &self.0;
+        DiskRoom::new(&inner.shared, &inner.index, inner.settings.segment_bytes)
     }
 
     /// How it does.

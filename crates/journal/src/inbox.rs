@@ -2,13 +2,14 @@
 
 use super::append_error::{AppendError, JournalHealth, NotDurable};
 use super::contents::SEQUENCES_SKIPPED;
+use super::full_disk::RoomRecord;
 use super::group::GroupWork;
 use super::log::CommitFailure;
 use super::totals::{HeldSize, JournalFull};
 use super::window::MANY;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Answers who waits for the disk.
 pub(super) type DurableSender = oneshot::Sender<Result<(), NotDurable>>;
@@ -33,6 +34,7 @@ pub(super) struct WriterInbox {
     pub(super) idle: bool,
     pub(super) disk_bytes: u64,
     pub(super) segments: usize,
+    pub(super) room: RoomRecord,
 }
 
 /// Between handles and writer.
@@ -40,6 +42,8 @@ pub(super) struct WriterInbox {
 pub(super) struct WriterQueue {
     inbox: Mutex<WriterInbox>,
     wake: Condvar,
+    /// Tells that there was no room on the disk for another segment.
+    pub(super) no_room: Notify,
 }
 
 impl WriterQueue {
@@ -47,6 +51,7 @@ impl WriterQueue {
         Self {
             inbox: Mutex::new(inbox),
             wake: Condvar::new(),
+            no_room: Notify::new(),
         }
     }
 

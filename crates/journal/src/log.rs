@@ -11,7 +11,7 @@ use super::frame::{self, FramePlace};
 use super::group::{GroupLayout, GroupWork};
 use super::index::{LogIndex, SharedIndex};
 use super::manifest::{ManifestContent, ManifestFile};
-use super::prepare::NextSegment;
+use super::prepare::{NextSegment, is_no_room};
 use super::record::{JournalRecord, SegmentHead};
 use super::storage::Storage;
 use super::time::JournalTime;
@@ -46,6 +46,11 @@ pub(crate) enum CommitFailure {
 }
 
 impl CommitFailure {
+    /// Whether the disk is full.
+    pub(super) fn is_no_room(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if is_no_room(source))
+    }
+
     /// An error with its causes, in one line.
     pub(super) fn reason(&self) -> Arc<str> {
         let mut reason = self.to_string();
@@ -103,27 +108,58 @@ pub(crate) struct SegmentLog {
 impl SegmentLog {
     /// Brings `work` to disk as one group. When it fails nothing of it counts.
     pub(crate) fn commit<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
-        let copies = self.copying.copies(&self.segment_use());
+        let mut copies = self.copying.copies(&self.segment_use());
         let oldest = self.releasable();
         self.encode(work, &copies, oldest, None);
-        let reserve = if work.batches.is_empty() {
-            0
-        } else {
-            self.reserve()
-        };
-        let needed = self.active.end + self.buffer.len() as u64 + reserve;
-        if self.active.sealed || work.roll || needed > self.active.length {
-            self.roll(work, &copies)?;
+        if self.next.is_tight() && !self.fits(work, &copies) {
+            copies = self.without(copies, work, oldest);
+        }
+        if (work.roll || !self.fits(work, &copies))
+            && let Err(failure) = self.roll(work, &copies)
+        {
+            let had_copies = !copies.is_empty();
+            copies = self.without(copies, work, oldest);
+            let fits = !work.roll && self.fits(work, &copies);
+            if !(had_copies && failure.is_no_room() && fits) {
+                return Err(failure);
+            }
         }
         self.write_group(work)?;
         self.copying.copied(copies);
         if let Some(oldest) = oldest {
             self.unlink_before(oldest);
         }
-        if self.active.end > self.active.length / 2 && !work.close {
+        let is_half_full = self.active.end > self.active.length / 2;
+        // On a full disk it is found out while there is room to make some.
+        if (is_half_full || self.next.is_tight()) && !work.close {
             self.next.begin(self.segment_bytes);
         }
         Ok(())
+    }
+
+    /// Lays the group out again without copies: on a full disk they can wait for room, and what came in should not.
+    fn without<W>(
+        &mut self,
+        copies: CompactionCopies,
+        work: &GroupWork<W>,
+        oldest: Option<u64>,
+    ) -> CompactionCopies {
+        if !copies.is_empty() {
+            self.copying.put_off(&copies, self.active.id);
+        }
+        self.encode(work, &CompactionCopies::default(), oldest, None);
+        CompactionCopies::default()
+    }
+
+    /// Whether the group in the buffer goes into the active segment.
+    fn fits<W>(&self, work: &GroupWork<W>, copies: &CompactionCopies) -> bool {
+        let has_events = !work.batches.is_empty();
+        let reserve = match has_events || self.next.is_tight() && !copies.is_empty() {
+            true => self.reserve(),
+            false => 0,
+        };
+        let needed = self.active.end + self.buffer.len() as u64 + reserve;
+        !self.active.sealed && needed <= self.active.length
     }
 
     /// Lays out a group that carries nothing forward and begins no segment; says whether it fits into
@@ -400,6 +436,7 @@ impl SegmentLog {
                 return;
             }
             self.segments.remove(&first);
+            self.next.room_came();
         }
     }
 

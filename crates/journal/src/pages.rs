@@ -28,6 +28,23 @@ pub(crate) enum OpenDeliveries {
     Many(Vec<OpenDelivery>),
 }
 
+impl LiveEvent {
+    /// Bytes that it takes when it is carried forward, at most: a copy has what is known of each delivery with it.
+    pub(crate) fn copied_bytes_max(&self) -> u64 {
+        /// A record that says when it was accepted.
+        const ACCEPTED_IN_BYTES: u64 = 24;
+        /// A delivery, and a letter without its outcome.
+        const OPEN_BYTES: u64 = 17;
+        const LETTER_BYTES: u64 = 23;
+        let open = self.open.as_slice().iter();
+        let beside = open.map(|open| {
+            let letter = open.dead.as_ref();
+            OPEN_BYTES + letter.map_or(0, |letter| LETTER_BYTES + letter.outcome.len() as u64)
+        });
+        u64::from(self.place.bytes) + ACCEPTED_IN_BYTES + beside.sum::<u64>()
+    }
+}
+
 impl OpenDeliveries {
     pub(crate) fn as_slice(&self) -> &[OpenDelivery] {
         match self {

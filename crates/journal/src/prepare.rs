@@ -5,11 +5,48 @@ use super::storage::Storage;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// The next segment's file.
 pub(crate) struct NextSegment {
     storage: Arc<dyn Storage>,
     state: NextSegmentState,
+    /// How long after a failure it is tried again to prepare one.
+    retry_delay: Duration,
+    no_room: RoomSearch,
+}
+
+/// What is known of the disk's room, from the files that were made or were not.
+#[derive(Default)]
+struct RoomSearch {
+    /// The last try found no room.
+    failed: bool,
+    /// How many tries found none.
+    failures: u64,
+    /// There was no room for the latest file at the first try, or there is none yet.
+    is_tight: bool,
+}
+
+/// Whether the disk is full, or the process may take no more of it.
+pub(crate) fn is_no_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+impl RoomSearch {
+    fn note(&mut self, made: &io::Result<()>) {
+        match made {
+            Ok(()) => self.is_tight = std::mem::take(&mut self.failed),
+            Err(error) if is_no_room(error) => {
+                self.failed = true;
+                self.failures += 1;
+                self.is_tight = true;
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 enum NextSegmentState {
@@ -19,26 +56,62 @@ enum NextSegmentState {
     Made(JoinHandle<io::Result<()>>, u64),
     /// It is there, with so many bytes.
     Ready(u64),
-    /// It could not be made: whoever needs a segment tries anew.
-    Failed,
+    /// It could not be made then: whoever needs a segment tries again.
+    Failed(Instant),
 }
 
 impl NextSegment {
-    pub(crate) fn new(storage: &Arc<dyn Storage>) -> Self {
+    pub(crate) fn new(storage: &Arc<dyn Storage>, retry_delay: Duration) -> Self {
         Self {
             storage: Arc::clone(storage),
             state: NextSegmentState::Idle,
+            retry_delay,
+            no_room: RoomSearch::default(),
         }
     }
 
-    /// Begins to make it, unless that was done before.
+    /// Whether the last try to make a file found no room on the disk.
+    pub(crate) fn found_no_room(&self) -> bool {
+        self.no_room.failed
+    }
+
+    /// How many tries found no room.
+    pub(crate) fn failures(&self) -> u64 {
+        self.no_room.failures
+    }
+
+    /// Whether the disk is full but for what the journal itself gives back.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.no_room.is_tight
+    }
+
+    /// A file went: there may be room for one that could not be made.
+    pub(crate) fn room_came(&mut self) {
+        if matches!(self.state, NextSegmentState::Failed(_)) {
+            self.state = NextSegmentState::Idle;
+        }
+    }
+
+    /// Takes note of what its thread did, if that has ended, and whether it is time to try again.
+    fn look(&mut self) {
+        match &self.state {
+            NextSegmentState::Made(thread, _) if thread.is_finished() => self.settle(),
+            NextSegmentState::Failed(at) if self.is_tight() && at.elapsed() >= self.retry_delay => {
+                self.room_came();
+            }
+            _ => {}
+        }
+    }
+
+    /// Begins to make it, unless that was done before; what found no room is tried again after a while.
     pub(crate) fn begin(&mut self, bytes: u64) {
+        self.look();
         if !matches!(self.state, NextSegmentState::Idle) {
             return;
         }
         if !self.storage.is_concurrent() {
             let made = self.storage.create(NEXT_SEGMENT, bytes);
-            self.state = NextSegmentState::of(made, bytes);
+            self.state = self.made(made, bytes);
             return;
         }
         let storage = Arc::clone(&self.storage);
@@ -46,7 +119,7 @@ impl NextSegment {
         let made = thread.spawn(move || storage.create(NEXT_SEGMENT, bytes));
         self.state = match made {
             Ok(thread) => NextSegmentState::Made(thread, bytes),
-            Err(error) => NextSegmentState::of(Err(error), bytes),
+            Err(error) => self.made(Err(error), bytes),
         };
     }
 
@@ -65,7 +138,7 @@ impl NextSegment {
                 }
                 Some(length)
             }
-            NextSegmentState::Failed => {
+            NextSegmentState::Failed(_) => {
                 self.state = NextSegmentState::Idle;
                 None
             }
@@ -81,13 +154,13 @@ impl NextSegment {
             self.remove();
             self.state = NextSegmentState::Idle;
         }
-        match self.storage.create(NEXT_SEGMENT, bytes) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.storage.remove(NEXT_SEGMENT)?;
-                self.storage.create(NEXT_SEGMENT, bytes)?;
-            }
-            made => made?,
+        let mut made = self.storage.create(NEXT_SEGMENT, bytes);
+        if matches!(&made, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+            self.storage.remove(NEXT_SEGMENT)?;
+            made = self.storage.create(NEXT_SEGMENT, bytes);
         }
+        self.no_room.note(&made);
+        made?;
         let renamed = self.storage.rename(NEXT_SEGMENT, &segment_name(segment));
         if renamed.is_err() {
             self.remove();
@@ -99,7 +172,7 @@ impl NextSegment {
     pub(crate) fn bytes(&self) -> u64 {
         match self.state {
             NextSegmentState::Made(_, bytes) | NextSegmentState::Ready(bytes) => bytes,
-            NextSegmentState::Idle | NextSegmentState::Failed => 0,
+            NextSegmentState::Idle | NextSegmentState::Failed(_) => 0,
         }
     }
 
@@ -108,31 +181,32 @@ impl NextSegment {
         self.state = match std::mem::replace(&mut self.state, NextSegmentState::Idle) {
             NextSegmentState::Made(thread, bytes) => {
                 let panicked = |_| Err(io::Error::other("the thread panicked"));
-                NextSegmentState::of(thread.join().unwrap_or_else(panicked), bytes)
+                self.made(thread.join().unwrap_or_else(panicked), bytes)
             }
             state => state,
         };
     }
 
+    /// Takes note of a try to prepare it. That there is no room is said once.
+    fn made(&mut self, made: io::Result<()>, bytes: u64) -> NextSegmentState {
+        let was_tight = self.is_tight();
+        self.no_room.note(&made);
+        let Err(error) = made else {
+            return NextSegmentState::Ready(bytes);
+        };
+        if !was_tight || !is_no_room(&error) {
+            tracing::warn!(
+                %error,
+                "the next segment of the journal cannot be prepared; it is tried again when it \
+                 is needed"
+            );
+        }
+        NextSegmentState::Failed(Instant::now())
+    }
+
     fn remove(&self) {
         if let Err(error) = self.storage.remove(NEXT_SEGMENT) {
             tracing::debug!(%error, "the segment that was prepared cannot be removed");
-        }
-    }
-}
-
-impl NextSegmentState {
-    fn of(made: io::Result<()>, bytes: u64) -> Self {
-        match made {
-            Ok(()) => Self::Ready(bytes),
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    "the next segment of the journal cannot be prepared; it is tried again when it \
-                     is needed"
-                );
-                Self::Failed
-            }
         }
     }
 }

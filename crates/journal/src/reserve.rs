@@ -26,6 +26,17 @@ const NOTE_BYTES: usize = 640;
 /// Parts are not made smaller than this, in bytes.
 const PART_BYTES_MIN: u64 = 64;
 
+/// Settlements that take four fifths of a room are written in so many groups at most: each takes half of what is left.
+const PARTS: u64 = 4;
+
+/// Bytes that so many settlements take in what is left of a segment, with the counts of so many lanes in the groups
+/// that let segments go; generously.
+pub(super) fn notes_bytes(settled: usize, lanes: usize) -> u64 {
+    let counts = 2 * (HEAD_BYTES + lanes as u64 * LANE_BYTES);
+    let notes = (settled * SETTLED_BYTES) as u64;
+    notes + notes / 4 + PARTS * HEAD_BYTES + counts
+}
+
 impl SegmentLog {
     /// Bytes of the active segment that groups with events leave alone.
     pub(super) fn reserve(&self) -> u64 {

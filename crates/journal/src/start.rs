@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use twinroute_model::clock::Clock;
 
+/// A torn group is cleared in strides of this many bytes.
+const CLEAR_STRIDE: usize = 64 << 10;
+
 /// A log behind what was read, and what that was. The first group begins a new segment.
 pub(super) fn prepare(
     found: LogContents,
@@ -56,7 +59,7 @@ pub(super) fn prepare(
         groups: 0,
         buffer: Vec::new(),
         copying: CompactionState::default(),
-        next: NextSegment::new(storage),
+        next: NextSegment::new(storage, settings.retry_delay),
         counted: None,
         stuck: None,
         newest: found.newest,
@@ -76,13 +79,24 @@ pub(super) fn start(
     inbox: &mut WriterInbox,
 ) -> Result<(SegmentLog, RecoveredJournal), JournalOpenError> {
     let last = ResumedSegment::of(&found);
+    let torn = found.torn();
     let (mut log, recovered) = prepare(found, settings, storage, clock);
-    let work = GroupWork::<()> {
+    let mut work = GroupWork::<()> {
         reported_cuts: recovered.report.reported_cuts(),
         next_sequence: recovered.next_sequence,
         ..GroupWork::default()
     };
-    match log.commit(&work) {
+    let mut begun = log.commit(&work);
+    if let (Err(failure), Some((id, length, end))) = (&begun, torn)
+        && failure.is_no_room()
+        && is_cleared(&**storage, id, end)
+    {
+        // All the room there is. What was torn is gone, so there is nothing to be told again.
+        log.blank = Some((id, length));
+        work.reported_cuts.retain(|cut| cut.segment != id);
+        begun = log.commit(&work);
+    }
+    match begun {
         Ok(()) => {}
         Err(CommitFailure::Sync { source, .. }) => {
             return Err(JournalOpenError::io(
@@ -103,6 +117,27 @@ pub(super) fn start(
     inbox.disk_bytes = log.disk_bytes() + log.next.bytes();
     inbox.segments = log.segments.len();
     Ok((log, recovered))
+}
+
+/// Clears what is left of a group that never counted, up to `end`; whether that went well.
+fn is_cleared(storage: &dyn Storage, segment: u64, end: u64) -> bool {
+    let name = super::file_names::segment_name(segment);
+    let zeros = vec![0; CLEAR_STRIDE];
+    let clear = || {
+        let mut at = 0;
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(CLEAR_STRIDE);
+            let stride = &zeros[..left.min(CLEAR_STRIDE)];
+            storage.write_at(&name, stride, at)?;
+            at += stride.len() as u64;
+        }
+        storage.sync_data(&name)
+    };
+    let cleared = clear();
+    if let Err(error) = &cleared {
+        tracing::warn!(segment, %error, "what a crash left in a new segment cannot be cleared");
+    }
+    cleared.is_ok()
 }
 
 /// The last segment, which is gone on with when there is no room for another one.

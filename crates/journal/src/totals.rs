@@ -144,6 +144,14 @@ impl UsageTotals {
         Ok(())
     }
 
+    /// What it holds.
+    pub(crate) fn held(&self) -> HeldSize {
+        HeldSize {
+            events: self.events.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+
     /// Takes room whether it is there or not.
     pub(crate) fn take(&self, new: HeldSize) {
         self.bytes.fetch_add(new.bytes, Ordering::Relaxed);

@@ -20,6 +20,8 @@ struct CommitRound {
     flushes: Vec<DurableSender>,
     /// What its batches hold, as long as they count.
     held: HeldSize,
+    /// Segments up to this one are to be emptied behind it: what it settles need not be carried forward.
+    empty_to: u64,
 }
 
 pub(super) struct GroupWriter {
@@ -74,6 +76,7 @@ impl GroupWriter {
             held: work.held(),
             work,
             flushes,
+            empty_to: inbox.room.empty_to,
         }
     }
 
@@ -150,6 +153,8 @@ impl GroupWriter {
 
     fn done(&mut self, round: CommitRound) {
         let had_events = !round.work.batches.is_empty();
+        let copying = &mut self.log.copying;
+        copying.empty_to = copying.empty_to.max(round.empty_to);
         let chores = self.log.has_chores();
         let mut inbox = self.shared.lock();
         inbox.bytes -= round.held.bytes;
@@ -160,8 +165,13 @@ impl GroupWriter {
             tracing::info!("the journal can be written again");
         }
         if chores {
-            let at = Instant::now() + self.settle_delay;
-            inbox.lazy_at.get_or_insert(at);
+            let delay = match self.log.next.found_no_room() {
+                // They bring some.
+                true => Duration::ZERO,
+                false => self.settle_delay,
+            };
+            let at = Instant::now() + delay;
+            inbox.lazy_at = Some(inbox.lazy_at.map_or(at, |lazy_at| lazy_at.min(at)));
         }
         self.show_usage(&mut inbox);
         drop(inbox);
@@ -192,6 +202,9 @@ impl GroupWriter {
     fn show_usage(&self, inbox: &mut WriterInbox) {
         inbox.disk_bytes = self.log.disk_bytes() + self.log.next.bytes();
         inbox.segments = self.log.segments.len();
+        if inbox.room.follow(&self.log) {
+            self.shared.no_room.notify_one();
+        }
     }
 
     /// Keeps what nobody may lose for a later group.
@@ -205,6 +218,7 @@ impl GroupWriter {
         inbox.work.updates = updates;
         inbox.work.reported_cuts = round.work.reported_cuts;
         inbox.lazy_at = inbox.retry_at;
+        self.show_usage(&mut inbox);
     }
 
     fn poison(&mut self, round: CommitRound, reason: Arc<str>) -> NotDurable {

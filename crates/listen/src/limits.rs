@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Limits of one server: the TOML table `limits` inside the server's own.
+/// HttpLimits of one server: the TOML table `limits` inside the server's own.
 ///
 /// Timeouts of connections are looked at four times in their length, so they end up to a quarter
 /// late.
@@ -73,8 +73,9 @@ impl HttpLimits {
             "headers_max must be 1 to 1000"
         } else if !(1..=1 << 30).contains(&self.body_bytes_max.as_u64()) {
             "body_bytes_max must be 1 B to 1 GiB"
-        } else if self.bodies_bytes_max < self.body_bytes_max {
-            "bodies_bytes_max must be at least body_bytes_max"
+        } else if self.bodies_bytes_max.as_u64() / 2 < self.body_bytes_max.as_u64() {
+            // While a body moves to a larger buffer both count.
+            "bodies_bytes_max must be at least twice body_bytes_max, which a body takes while it grows"
         } else if !time(self.header_read_timeout) {
             "header_read_timeout must be above 0s, at most 1h"
         } else if !time(self.body_read_timeout) {
@@ -123,6 +124,21 @@ mod tests {
         assert!(
             error.message().starts_with("unknown field `body_max`"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_largest_body_finds_room_while_it_grows() {
+        let limits = |bodies| HttpLimits {
+            body_bytes_max: ByteSize::mib(4),
+            bodies_bytes_max: ByteSize::b(bodies),
+            ..HttpLimits::default()
+        };
+        assert_eq!(limits(8 << 20).check(), Ok(()));
+        let refused = limits((8 << 20) - 1).check().unwrap_err();
+        assert!(
+            refused.starts_with("bodies_bytes_max must be at least twice"),
+            "{refused}"
         );
     }
 

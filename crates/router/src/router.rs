@@ -3,7 +3,7 @@
 use crate::accept::{
     AcceptError, AcceptedBatch, Acceptor, AckLevel, AdmissionGate, AdmissionTurn,
     DELIVERED_DEADLINE, DuplicateWindow, JournalAppender, RoomMaker, SharedDuplicateWindow,
-    UnreadableDelivery, UnreadableKeeper, UnreadableLanes, give_turns,
+    UnreadableDelivery, UnreadableKeeper, UnreadableLanes, give_turns, make_room_on_disk,
 };
 use crate::credential_refresh::CredentialRefresh;
 use crate::damage::JournalDamage;
@@ -94,6 +94,7 @@ impl Router {
         let live = Arc::new(live);
         let journal_kind = journal.kind();
         let room = Arc::new(RoomMaker::new(Arc::clone(&live), &journal));
+        drop(tokio::spawn(make_room_on_disk(Arc::downgrade(&room))));
         let admission = Arc::new(AdmissionGate::new());
         let appender = Arc::new(JournalAppender::new(journal, room, Arc::clone(&admission)));
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));

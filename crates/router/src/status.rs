@@ -108,6 +108,10 @@ pub struct JournalStatus {
     pub share_bytes: u64,
     /// Bytes of its files; 0 in memory.
     pub disk_bytes: u64,
+    /// Whether its disk has no room for another file, but for what the journal itself gives back: dead letters that
+    /// are kept here make room, of endpoints above their share.
+    #[serde(default)]
+    pub disk_full: bool,
     /// Events that were acknowledged at level `memory` and did not reach the disk.
     pub lost: u64,
     /// Events accepted since the start, each once.

@@ -65,6 +65,8 @@ impl StatusReporter {
     /// A snapshot of everything.
     pub(crate) fn status(&self) -> RouterStatus {
         let usage = self.room().gauge.usage();
+        let disk_full = self.room().is_disk_full();
+        gauge!("twinroute_journal_disk_full").set(f64::from(u8::from(disk_full)));
         gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
         gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
         gauge!("twinroute_journal_events").set(usage.events as f64);
@@ -92,6 +94,7 @@ impl StatusReporter {
                     .disk
                     .as_ref()
                     .map_or(0, |disk| disk.usage().disk_bytes),
+                disk_full,
                 lost: self.acceptor.appender.lost(),
                 lost_deliveries: self.damage.lost,
                 lost_unknown: self.damage.unknown,

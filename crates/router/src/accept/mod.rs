@@ -7,6 +7,7 @@ mod appender;
 mod commit;
 mod drain;
 mod duplicates;
+mod full_disk;
 mod matched_batch;
 mod receipt;
 mod room_maker;
@@ -20,6 +21,7 @@ pub use answer::{AcceptError, AcceptedBatch, AckLevel};
 pub(crate) use appender::{JournalAppender, OnDisk};
 pub use duplicates::DuplicateWindow;
 pub(crate) use duplicates::SharedDuplicateWindow;
+pub(crate) use full_disk::make_room_on_disk;
 pub(crate) use room_maker::RoomMaker;
 #[cfg(test)]
 pub(crate) use room_maker::share;

@@ -16,9 +16,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_journal::{
-    DiskJournal, Journal, JournalFull, JournalHealth, JournalUsage, UsageGauge,
-};
+use twinroute_journal::{DiskJournal, Journal, JournalFull, JournalUsage, UsageGauge};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.
@@ -27,7 +25,7 @@ const SPARE_BYTES_MAX: u64 = 1 << 20;
 
 /// Makes room in the journal. Who does so does it alone, so that nothing is discarded twice for the same want.
 pub(crate) struct RoomMaker {
-    live: Arc<LiveTable>,
+    pub(super) live: Arc<LiveTable>,
     /// What the journal has.
     pub(crate) gauge: UsageGauge,
     /// The journal on disk, where it is.
@@ -185,33 +183,6 @@ impl RoomMaker {
         ))
     }
 
-    /// Says who has most of a journal that cannot be written: nobody is discarded for a full disk, so events are
-    /// refused for all endpoints until somebody makes room.
-    pub(crate) fn full_disk_warning(&self) -> Option<String> {
-        let disk = self.disk.as_ref()?;
-        let JournalHealth::Full(reason) = disk.health() else {
-            return None;
-        };
-        let holdings = disk.holdings().into_iter();
-        let most = holdings.max_by_key(|held| held.bytes);
-        let lanes = self.live.lanes();
-        let most = most.filter(|held| held.bytes > 0).and_then(|held| {
-            let lane = lanes.iter().find(|lane| lane.number == Some(held.lane))?;
-            Some((held, lane))
-        });
-        let holder = most.map_or_else(String::new, |(held, lane)| {
-            format!(
-                "; endpoint {}/{} has most of the journal, {} bytes, of which {} are dead letters that are kept here: \
-                 fix the endpoint, or export and purge its dead letters",
-                lane.instance, lane.name, held.bytes, held.dead_letter_bytes
-            )
-        });
-        Some(format!(
-            "the journal cannot be written, so events for all endpoints are refused: {reason}; make room on its \
-             disk{holder}"
-        ))
-    }
-
     /// What each defined endpoint is guaranteed of the journal, in bytes.
     pub(crate) fn share(&self) -> u64 {
         let lanes = self.live.lanes();
@@ -244,7 +215,7 @@ fn lacking(usage: JournalUsage, bytes_new: u64) -> u64 {
 }
 
 /// As [`Lane::room_taken`], in bytes of the journal on disk, which are a bit more than those of events.
-fn rooms_on_disk(disk: &DiskJournal, lanes: &[Arc<Lane>]) -> Vec<LaneRoom> {
+pub(super) fn rooms_on_disk(disk: &DiskJournal, lanes: &[Arc<Lane>]) -> Vec<LaneRoom> {
     let holdings = disk.holdings().into_iter();
     let by_number: HashMap<_, u64> = holdings.map(|held| (held.lane, held.bytes)).collect();
     let of = |lane: &Arc<Lane>| LaneRoom {

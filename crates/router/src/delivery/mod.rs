@@ -42,6 +42,7 @@ use crate::user_code::UserStore;
 use backlog::SharedBacklog;
 use durable::{LaneOrigin, read_one};
 use state::{LaneCore, LaneRetirement, ProgramReports};
+use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +60,9 @@ const LATECOMERS: Duration = Duration::from_secs(5);
 pub(crate) const LANE_WAIT_MAX: Duration = Duration::from_secs(3);
 
 const _: () = assert!(LANE_WAIT_MAX.as_secs() < LATECOMERS.as_secs());
+
+/// Dead letters that are looked at or discarded while a lane is locked once: below a millisecond.
+const DISCARDS_PER_LOCK: usize = 1_024;
 
 /// How often whoever waits for a lane sees for himself: an endpoint that ceases to answer wakes nobody.
 const BACKLOG_CHECK: Duration = Duration::from_millis(50);
@@ -290,6 +294,22 @@ impl Lane {
             self.settled.notify_waiters();
         }
         evicted
+    }
+
+    /// Those of some dead letters that are kept here, and not on their way elsewhere or to a container that answers.
+    pub(crate) fn kept_of(&self, sequences: &[u64]) -> HashSet<u64> {
+        let chunks = sequences.chunks(DISCARDS_PER_LOCK);
+        chunks
+            .flat_map(|chunk| self.lock().kept_of(chunk))
+            .collect()
+    }
+
+    /// Discards those of [`Self::kept_of`], so that others have room on the journal's disk.
+    pub(crate) fn discard_kept(&self, sequences: &[u64]) {
+        for sequences in sequences.chunks(DISCARDS_PER_LOCK) {
+            self.lock().discard_kept(sequences, Instant::now());
+            self.settled.notify_waiters();
+        }
     }
 
     pub(crate) fn purge(&self, dead_letters: bool) -> PurgeResult {

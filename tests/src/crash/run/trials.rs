@@ -2,6 +2,8 @@
 //! sync that hangs. Each is a run of its own, in a folder of its own, judged by the same oracle or, where
 //! something is lost on purpose, by whether exactly that is said.
 
+mod crowded_disk;
+
 use super::{DRAIN_MAX, Options, Stage, look};
 use crate::crash::admin;
 use crate::crash::daemon::{Addresses, Daemon};
@@ -48,6 +50,7 @@ pub(super) async fn run(options: &Options, tell: &mut impl FnMut(&str)) -> Vec<S
     let mut wrong = Vec::new();
     for trial in [
         Trial::FullDisk,
+        Trial::CrowdedDisk,
         Trial::Removed,
         Trial::Emptied,
         Trial::Swapped,
@@ -72,6 +75,7 @@ pub(super) async fn run(options: &Options, tell: &mut impl FnMut(&str)) -> Vec<S
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trial {
     FullDisk,
+    CrowdedDisk,
     Removed,
     Emptied,
     Swapped,
@@ -82,6 +86,7 @@ impl Trial {
     const fn word(self) -> &'static str {
         match self {
             Self::FullDisk => "full-disk",
+            Self::CrowdedDisk => "full-disk-of-dead-letters",
             Self::Removed => "removed-segment",
             Self::Emptied => "emptied-segment",
             Self::Swapped => "swapped-segments",
@@ -106,6 +111,7 @@ impl Trial {
         };
         match self {
             Self::FullDisk => full_disk(&mut stage).await,
+            Self::CrowdedDisk => crowded_disk::run(&mut stage).await,
             Self::Removed | Self::Emptied | Self::Swapped => self.segments(&mut stage).await,
             Self::HangingSync => hanging_sync(&mut stage).await,
         }
@@ -168,16 +174,9 @@ impl Trial {
 
 /// The disk fills up, the process is killed and stopped, and each start records what arrives.
 async fn full_disk(stage: &mut Stage<'_>) -> anyhow::Result<String> {
-    if std::env::var_os(PRIVATE_MOUNTS).is_none() {
-        return Ok("skipped, for there are no mounts of one's own".to_owned());
-    }
-    let data = stage.options.folder.join("data");
-    fs::create_dir_all(&data)?;
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=6m", "none"])
-        .arg(&data)
-        .status()?;
-    ensure!(mount.success(), "mount: {mount}");
+    let Some(disk) = SmallDisk::mount(stage)? else {
+        return Ok(SmallDisk::NONE.to_owned());
+    };
     stage.leave().await;
     let mut daemon = stage.start()?;
     let mut addresses = stage.ready(&mut daemon).await?;
@@ -199,13 +198,40 @@ async fn full_disk(stage: &mut Stage<'_>) -> anyhow::Result<String> {
     let took = begun.elapsed();
     stage.drained(addresses).await?;
     judged(stage, addresses, daemon).await?;
-    let unmount = Command::new("umount").arg(&data).status()?;
-    ensure!(unmount.success(), "umount: {unmount}");
+    disk.unmount()?;
     Ok(format!(
         "{acknowledged} posts acknowledged before it was full, three restarts, accepted again {} ms after \
          the destinations came back",
         took.as_millis()
     ))
+}
+
+/// A disk of 6 MiB, where the journal stands.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    const NONE: &str = "skipped, for there are no mounts of one's own";
+
+    /// Nothing where this process may mount none.
+    fn mount(stage: &Stage<'_>) -> anyhow::Result<Option<Self>> {
+        if std::env::var_os(PRIVATE_MOUNTS).is_none() {
+            return Ok(None);
+        }
+        let data = stage.options.folder.join("data");
+        fs::create_dir_all(&data)?;
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=6m", "none"])
+            .arg(&data)
+            .status()?;
+        ensure!(mount.success(), "mount: {mount}");
+        Ok(Some(Self(data)))
+    }
+
+    fn unmount(self) -> anyhow::Result<()> {
+        let unmount = Command::new("umount").arg(&self.0).status()?;
+        ensure!(unmount.success(), "umount: {unmount}");
+        Ok(())
+    }
 }
 
 async fn hanging_sync(stage: &mut Stage<'_>) -> anyhow::Result<String> {

@@ -1,11 +1,16 @@
 //! What a lane gives back of the journal for others when that is full.
 
 use super::LaneCore;
+use super::uploads::UPLOADS_MAX;
 use crate::delivery::eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 use tokio::time::Instant;
 use twinroute_journal::ledger::DiscardReason;
 use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::{KeptDeadLetters, WhenFull};
+
+/// After more faults in a row than one moment can bring, a dead-letter container does not count where the journal's
+/// disk is full.
+const STORE_FAULTS_MAX: u32 = UPLOADS_MAX as u32;
 
 impl LaneCore {
     /// What it has of a journal in memory.
@@ -34,6 +39,35 @@ impl LaneCore {
         self.hand_over();
         self.log_eviction(now);
         Some(evicted)
+    }
+
+    /// Those of some dead letters that may be discarded.
+    pub(in crate::delivery) fn kept_of(&self, sequences: &[u64]) -> Vec<u64> {
+        let sequences = sequences.iter().copied();
+        sequences
+            .filter(|sequence| self.is_kept(*sequence))
+            .collect()
+    }
+
+    /// Whether a dead letter is here to stay. One that a container is likely to take is only on its way.
+    fn is_kept(&self, sequence: u64) -> bool {
+        let fault = self.store_health.fault.as_ref();
+        let has_store =
+            self.setup.store.is_some() && fault.is_none_or(|fault| fault.count <= STORE_FAULTS_MAX);
+        let dead = self.dead.get(sequence);
+        dead.is_some_and(|dead| !dead.busy && (dead.unstorable || !has_store))
+    }
+
+    /// Discards those of some dead letters that may be.
+    pub(in crate::delivery) fn discard_kept(&mut self, sequences: &[u64], now: Instant) {
+        for sequence in sequences.iter().copied() {
+            if !self.is_kept(sequence) || self.dead.remove(sequence).is_none() {
+                continue;
+            }
+            self.discard(sequence, DiscardReason::DeadLetterOverflow);
+            self.log_eviction(now);
+        }
+        self.hand_over();
     }
 
     /// Makes dead letters of the oldest of its queue, up to `bytes` above `share`, if a container takes them and has
@@ -92,8 +126,9 @@ impl LaneCore {
                 count,
                 kept = self.dead.len(),
                 kept_bytes = self.dead.bytes(),
-                "the journal is full, and this endpoint is furthest above its share: its oldest dead letters are \
-                 discarded; fix the endpoint, give it a dead-letter container, or raise the journal's bytes_max"
+                "the journal, or its disk, is full, and this endpoint is above its share, furthest of all: its oldest \
+                 dead letters are discarded; fix the endpoint, give it a dead-letter container, or give the journal \
+                 more room"
             );
         }
     }

@@ -9,7 +9,7 @@ use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_model::dead_letter::DeadLetterReason;
 
 /// Dead letters of one endpoint that are written at a time.
-const UPLOADS_MAX: usize = 8;
+pub(super) const UPLOADS_MAX: usize = 8;
 
 impl LaneCore {
     /// The next dead letter to write, if one may be written now.
