@@ -1,6 +1,8 @@
 //! Project chores that need more than cargo: `cargo xtask <chore>`.
 
+mod bench;
 mod conformance;
+mod cores;
 mod crash;
 mod deny;
 mod flood;
@@ -11,6 +13,7 @@ mod process;
 mod programs;
 mod quick;
 mod rotate;
+mod router;
 mod structure;
 
 use clap::{Parser, Subcommand};
@@ -68,6 +71,8 @@ enum Chore {
     Rotate(rotate::RotateOptions),
     /// Sends more than a router on one core has time for, and judges what arrived
     Flood(flood::FloodOptions),
+    /// Measures the router beside programs that do only what is necessary, on one core each
+    Bench(bench::BenchOptions),
     /// Counts the processor instructions of each step of the hot path
     Instructions,
     /// Counts edges between crates, circles of files, lines and names of types
@@ -103,6 +108,7 @@ impl Chore {
             Self::Crash(options) => crash::run(&options),
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
+            Self::Bench(options) => bench::run(&options),
             Self::Instructions => instructions::run(),
             Self::Structure { ties } => structure::run(ties),
             Self::Deny => deny::run(),
@@ -138,6 +144,7 @@ mod tests {
             "crash --seed 7 --kills 3 --seconds-max 9",
             "rotate --every 2 --seconds 9",
             "flood --seconds 5",
+            "bench --quick --rounds 3 --only one-,three-",
             "conformance --faults",
             "conformance --specs x --only y",
             "peers --only az",
@@ -153,6 +160,8 @@ mod tests {
             "rotate --every 0",
             "flood --seconds 0",
             "flood --rate 5",
+            "bench --rounds 0",
+            "bench --router x",
             "conformance",
             "structure --tie",
         ] {

@@ -16,7 +16,7 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
 }
 
 /// Builds `twinroute` and some examples, with the features of `cargo test --workspace`, so that the two
-/// share what is compiled.
+/// share what is compiled. The folder's name says the profile.
 ///
 /// # Errors
 /// Cargo does not run, or the build fails.
@@ -35,8 +35,11 @@ pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
             cargo.env_remove(name);
         }
     }
-    if folder.ends_with("release") {
-        cargo.arg("--release");
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(profile) => {
+            cargo.args(["--profile", profile]);
+        }
     }
     let status = cargo.status().context("cannot run cargo")?;
     ensure!(status.success(), "cargo build: {status}");
