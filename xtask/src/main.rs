@@ -73,8 +73,8 @@ enum Chore {
     Flood(flood::FloodOptions),
     /// Measures the router beside programs that do only what is necessary, on one core each
     Bench(bench::BenchOptions),
-    /// Counts the processor instructions of each step of the hot path
-    Instructions,
+    /// Counts the processor instructions of each step of the hot path, and compares them with those on record
+    Instructions(instructions::InstructionsOptions),
     /// Counts edges between crates, circles of files, lines and names of types
     Structure {
         /// Shows what ties each circle
@@ -109,7 +109,7 @@ impl Chore {
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
             Self::Bench(options) => bench::run(&options),
-            Self::Instructions => instructions::run(),
+            Self::Instructions(options) => instructions::run(options),
             Self::Structure { ties } => structure::run(ties),
             Self::Deny => deny::run(),
         }
@@ -149,6 +149,7 @@ mod tests {
             "conformance --specs x --only y",
             "peers --only az",
             "structure --ties",
+            "instructions --times --update",
             "quick --base main",
         ] {
             assert!(read(right), "{right}");

@@ -21,11 +21,28 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// Cargo does not run, or the build fails.
 pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "twinroute"]);
+    let mut cargo = cargo(folder);
+    cargo.args(["--workspace", "--bin", "twinroute"]);
     for example in examples {
         cargo.args(["--example", example]);
     }
+    succeed(cargo)
+}
+
+/// Builds one example and nothing that it does not need.
+///
+/// # Errors
+/// Those of [`build`].
+pub(crate) fn build_example(folder: &Path, package: &str, example: &str) -> anyhow::Result<()> {
+    let mut cargo = cargo(folder);
+    cargo.args(["--package", package, "--example", example]);
+    succeed(cargo)
+}
+
+/// `cargo build` with the profile that a folder is named after.
+fn cargo(folder: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet"]);
     // What `cargo run` says of this package would make build scripts of others run again.
     for (name, _) in std::env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -41,6 +58,10 @@ pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
             cargo.args(["--profile", profile]);
         }
     }
+    cargo
+}
+
+fn succeed(mut cargo: Command) -> anyhow::Result<()> {
     let status = cargo.status().context("cannot run cargo")?;
     ensure!(status.success(), "cargo build: {status}");
     Ok(())

@@ -1,7 +1,17 @@
 //! Does one thing of the hot path so many times, to be counted from outside: see `cargo xtask instructions`.
 //!
-//!     instructions NAME TIMES
+//! ```text
+//! instructions NAME TIMES
+//! ```
+//!
+//! Its last line has the allocations, the bytes allocated and the nanoseconds of processor time of the whole
+//! process; what set-up takes goes when the figures of two runs are subtracted.
 
+mod path;
+
+use rustix::time::{ClockId, clock_gettime};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::hint::black_box;
 use twinroute_benches::{
     BATCH, LeapingCycle, batch_json, event_json, events, in_area, router, runtime,
@@ -12,6 +22,10 @@ use twinroute_model::cloudevents::{amqp, json};
 use twinroute_model::event::Limits;
 use twinroute_model::event_grid_schema;
 use twinroute_router::accept::AckLevel;
+
+/// Counts what is allocated, at about ten instructions each time.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const FILTER: &str =
     "type = 'Microsoft.DigitalTwins.Twin.Update' AND $body.modelId = 'dtmi:contoso:mill:Pump;2'";
@@ -32,11 +46,23 @@ fn main() {
         "match-1000-routes" => match_routes(times),
         "accept-one" => accept(1, times),
         "accept-batch" => accept(BATCH, times),
+        "path-single-memory" => path::run(false, false, times),
+        "path-batch-memory" => path::run(true, false, times),
+        "path-single-journal" => path::run(false, true, times),
+        "path-batch-journal" => path::run(true, true, times),
         _ => {
             eprintln!("there is no {name}");
             std::process::exit(2);
         }
     }
+    let counted = ALLOCATOR.stats();
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    println!(
+        "{} {} {}",
+        counted.allocations + counted.reallocations,
+        counted.bytes_allocated,
+        used.tv_sec * 1_000_000_000 + used.tv_nsec,
+    );
 }
 
 fn parse_one(times: u64) {
