@@ -13,14 +13,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_benches::{
-    BATCH, LeapingCycle, Memory, TWINS, batch_json, event_grid_batch, event_json, events, in_area,
-    router, runtime,
+    BATCH, LeapingCycle, MemorySink, TWINS, batch_json, event_grid_batch, event_json, events,
+    in_area, router, runtime,
 };
-use twinroute_filter::eval::{EventScope, Fields};
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::eval::{EventFields, EventScope};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::cloudevents::{amqp, json};
 use twinroute_model::endpoint::{self, Endpoint};
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::event_grid_schema;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
@@ -31,11 +31,11 @@ use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{Connect, ConnectError, Sink};
 use twinroute_router::source::Definitions;
 
-type Criterion = criterion::Criterion<CpuTime>;
+type CpuCriterion = criterion::Criterion<CpuTime>;
 
-fn parse(criterion: &mut Criterion) {
+fn parse(criterion: &mut CpuCriterion) {
     let mut group = criterion.benchmark_group("parse");
-    let limits = Limits::default();
+    let limits = EventLimits::default();
     let texts: Vec<Bytes> = (0..TWINS)
         .map(|number| event_json(number, &in_area(number, 10)).into())
         .collect();
@@ -59,7 +59,7 @@ fn parse(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn encode(criterion: &mut Criterion) {
+fn encode(criterion: &mut CpuCriterion) {
     let mut group = criterion.benchmark_group("encode");
     let events = events(|number| in_area(number, 10));
     let mut batches = events.chunks_exact(BATCH).cycle();
@@ -81,9 +81,9 @@ fn encode(criterion: &mut Criterion) {
             black_box(&out);
         });
     });
-    let envelope = amqp::Envelope {
+    let envelope = amqp::MessageEnvelope {
         partition_key: Some("17"),
-        ..amqp::Envelope::default()
+        ..amqp::MessageEnvelope::default()
     };
     group.bench_function("AMQP, 100 of 1 KiB", |bencher| {
         bencher.iter(|| {
@@ -97,7 +97,7 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn filter(criterion: &mut Criterion) {
+fn filter(criterion: &mut CpuCriterion) {
     let mut group = criterion.benchmark_group("filter");
     group.throughput(Throughput::Elements(1));
     let events = events(|number| in_area(number, 10));
@@ -111,8 +111,8 @@ fn filter(criterion: &mut Criterion) {
             "$body.modelId = 'dtmi:contoso:mill:Pump;2' AND $body.flow = 1",
         ),
     ] {
-        let filter = Filter::parse(text, &Options::default()).expect("a valid filter");
-        let mut fields = Fields::new();
+        let filter = RouteFilter::parse(text, &FilterOptions::default()).expect("a valid filter");
+        let mut fields = EventFields::new();
         let program = fields.compile(filter.expr());
         let mut events = LeapingCycle::new(&events);
         group.bench_function(BenchmarkId::new(name, "1 KiB"), |bencher| {
@@ -122,7 +122,7 @@ fn filter(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn table(criterion: &mut Criterion) {
+fn table(criterion: &mut CpuCriterion) {
     let mut group = criterion.benchmark_group("table");
     group.throughput(Throughput::Elements(1));
     let runtime = runtime();
@@ -157,7 +157,7 @@ impl Connect for MemorySinks {
         _endpoint: &Endpoint,
         _settings: &EndpointSettings,
     ) -> Result<Arc<dyn Sink>, ConnectError> {
-        Ok(Arc::new(Memory))
+        Ok(Arc::new(MemorySink))
     }
 }
 
@@ -199,7 +199,7 @@ fn definitions(endpoints: usize, text: &str, key: &str) -> Definitions {
     }
 }
 
-fn apply(criterion: &mut Criterion) {
+fn apply(criterion: &mut CpuCriterion) {
     const ENDPOINTS: usize = 10_000;
     let mut group = criterion.benchmark_group("apply");
     group.sample_size(10);
@@ -257,7 +257,7 @@ async fn accept_all(router: &Router, events: &[Event], batch: usize, iterations:
     taken
 }
 
-fn accept(criterion: &mut Criterion) {
+fn accept(criterion: &mut CpuCriterion) {
     let mut group = criterion.benchmark_group("accept and deliver to memory");
     let runtime = runtime();
     let _inside = runtime.enter();

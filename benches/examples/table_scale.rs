@@ -21,10 +21,10 @@ use twinroute_model::endpoint;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::Router;
 use twinroute_router::source::Definitions;
-use twinroute_sinks::connect::Connector;
+use twinroute_sinks::connect::AzureConnector;
 
 const ENDPOINTS: usize = 10_000;
 /// Tables that are applied for one figure.
@@ -39,7 +39,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     metrics::set_global_recorder(recorder).map_err(|_| "there is a recorder already")?;
-    let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
+    let connector = AzureConnector::new(
+        Arc::new(SystemClock),
+        OutgoingConnections::of_environment()?,
+    );
     let mut builder = Router::builder().connect(connector);
     if let Some(folder) = arguments.next() {
         let folder = FolderStorage::create(Path::new(&folder))?;

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::time::Duration;
 use twinroute_model::cloudevents::json;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::event_grid_schema;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::Router;
-use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
 
 /// How many twins events are of.
 pub const TWINS: usize = 10_000;
@@ -41,7 +41,7 @@ pub fn in_area(number: usize, areas: usize) -> String {
 pub fn events(subject: impl Fn(usize) -> String) -> Vec<Event> {
     let parse = |number| {
         let text = event_json(number, &subject(number));
-        json::parse(text.into(), &Limits::default()).expect("a valid event")
+        json::parse(text.into(), &EventLimits::default()).expect("a valid event")
     };
     (0..TWINS).map(parse).collect()
 }
@@ -86,9 +86,9 @@ pub fn event_grid_batch(events: &[Event]) -> Vec<u8> {
 }
 
 /// Takes everything at once.
-pub struct Memory;
+pub struct MemorySink;
 
-impl Sink for Memory {
+impl Sink for MemorySink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: BATCH,
@@ -97,8 +97,8 @@ impl Sink for Memory {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        ready(vec![Outcome::Delivered; batch.len()]).boxed()
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        ready(vec![DeliveryOutcome::Delivered; batch.len()]).boxed()
     }
 }
 
@@ -108,7 +108,7 @@ pub fn router(routes: usize, clause: impl Fn(usize) -> String) -> Router {
         linger: Duration::ZERO,
         ..EndpointSettings::default()
     };
-    let mut builder = Router::builder().sink_with("memory", Memory, settings);
+    let mut builder = Router::builder().sink_with("memory", MemorySink, settings);
     for number in 0..routes {
         let filter = format!(
             "type = 'Microsoft.DigitalTwins.Twin.Update' AND {}",

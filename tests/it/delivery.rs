@@ -5,26 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use twinroute_emulator::{
-    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings, PostAnswer,
-    SendAnswer, Settings as EmulatorSettings, TopicSettings,
+    BrokerSettings, EventGridSettings, EventGridTopicSettings, HubSettings, PostAnswer,
+    RunningEmulator, SendAnswer, Settings as EmulatorSettings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::cloudevents::json;
 use twinroute_model::endpoint;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::source::Definitions;
 use twinroute_router::status::EndpointStatus;
-use twinroute_sinks::connect::Connector;
+use twinroute_sinks::connect::AzureConnector;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn emulator() -> Emulator {
+async fn emulator() -> RunningEmulator {
     let settings = EmulatorSettings {
         broker: BrokerSettings {
             hubs: vec![HubSettings::new("hub")],
@@ -37,12 +37,12 @@ async fn emulator() -> Emulator {
         },
         ..EmulatorSettings::default()
     };
-    Emulator::start(settings, Arc::new(SystemClock))
+    RunningEmulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap()
 }
 
-fn definitions(emulator: &Emulator) -> Definitions {
+fn definitions(emulator: &RunningEmulator) -> Definitions {
     let hub = emulator.event_hubs_connection_string("hub");
     let topic = emulator.service_bus_connection_string("topic");
     let grid = emulator.topic_endpoint("grid");
@@ -85,8 +85,11 @@ fn definitions(emulator: &Emulator) -> Definitions {
     }
 }
 
-fn router(emulator: &Emulator) -> Router {
-    let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment().unwrap());
+fn router(emulator: &RunningEmulator) -> Router {
+    let connector = AzureConnector::new(
+        Arc::new(SystemClock),
+        OutgoingConnections::of_environment().unwrap(),
+    );
     Router::builder()
         .connect(connector)
         .definitions(definitions(emulator))
@@ -101,7 +104,7 @@ fn event(number: usize) -> Event {
         "datacontenttype":"application/json","data":{{ "z":1.10,"n":{number},"a":90071992547409931 }}}}"#,
         number % 20
     );
-    json::parse(json.into(), &Limits::default()).unwrap()
+    json::parse(json.into(), &EventLimits::default()).unwrap()
 }
 
 async fn post(router: &Router, numbers: std::ops::Range<usize>) {
@@ -134,7 +137,7 @@ fn endpoint(router: &Router, name: &str) -> EndpointStatus {
 }
 
 /// The ids that arrived, each once, and how many arrived in all.
-fn arrived(emulator: &Emulator) -> [(BTreeSet<String>, usize); 3] {
+fn arrived(emulator: &RunningEmulator) -> [(BTreeSet<String>, usize); 3] {
     let amqp = |messages: Vec<twinroute_emulator::ReceivedMessage>| {
         let id = |message: &twinroute_emulator::ReceivedMessage| {
             let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();

@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_credential::identity::EVENT_HUBS_SCOPE;
 use twinroute_credential::key_vault::{KeyVault, KeyVaultSettings, RefreshError};
-use twinroute_credential::overlay::Overlay;
+use twinroute_credential::overlay::SecretOverlay;
 use twinroute_credential::secret_field::SecretField;
-use twinroute_credential::settings::{LoginSettings, Variables};
+use twinroute_credential::settings::{LoginSettings, SecretVariables};
 use twinroute_credential::token::{TokenError, TokenSource};
 use twinroute_emulator::{
-    ApplicationSettings, Emulator, IdentitySettings, ScriptedFaults, Settings, TlsPorts,
+    ApplicationSettings, IdentitySettings, RunningEmulator, ScriptedFaults, Settings, TlsPorts,
     TokenAnswer, VaultAnswer,
 };
-use twinroute_listen::access::{AccessSettings, Caller, Denied, Gate, Role};
+use twinroute_listen::access::{
+    AccessDenied, AccessGate, AccessSettings, AuthenticatedCaller, CallerRole,
+};
 use twinroute_model::clock::{Clock as _, ManualClock, SystemClock};
 use twinroute_model::name::{EndpointName, InstanceName};
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 
 const CLIENT: &str = "73000000-0000-4000-8000-000000000001";
 const ACCOUNT: &str = "system:serviceaccount:default:twinroute";
@@ -26,15 +28,15 @@ const API: &str = "api://twinroute/.default";
 const HUBS: &str = "https://eventhubs.azure.net";
 /// A key and its certificate, made for tests alone.
 const PAIR: &str = include_str!("../../crates/credential/src/testdata/application.pem");
-const NAMES: Variables = Variables {
+const NAMES: SecretVariables = SecretVariables {
     client_secret: "THE_SECRET",
     token: "THE_TOKEN",
 };
 
 struct Desk {
-    emulator: Emulator,
+    emulator: RunningEmulator,
     clock: ManualClock,
-    outgoing: Outgoing,
+    outgoing: OutgoingConnections,
     entra: String,
     folder: tempfile::TempDir,
 }
@@ -60,10 +62,10 @@ impl Desk {
         };
         // The machine's time, since certificates are checked against it.
         let clock = ManualClock::new(SystemClock.now());
-        let emulator = Emulator::start(settings, Arc::new(clock.clone()));
+        let emulator = RunningEmulator::start(settings, Arc::new(clock.clone()));
         let emulator = emulator.await.unwrap();
         let ca = emulator.ca_file().unwrap();
-        let outgoing = Outgoing::of_environment().unwrap();
+        let outgoing = OutgoingConnections::of_environment().unwrap();
         Self {
             outgoing: outgoing.with_ca_file(ca).unwrap(),
             entra: emulator.authority_url().unwrap(),
@@ -128,7 +130,7 @@ async fn each_login_gets_a_token_that_our_own_gate_takes() {
         "clock_skew": "0s",
     } }))
     .unwrap();
-    let gate = Gate::new(&access, Arc::new(desk.clock.clone()), desk.outgoing.tls()).unwrap();
+    let gate = AccessGate::new(&access, Arc::new(desk.clock.clone()), desk.outgoing.tls()).unwrap();
     for table in [
         "credential = 'client-secret'".to_owned(),
         format!("credential = 'client-certificate'\ncertificate_file = '{pair}'"),
@@ -137,21 +139,21 @@ async fn each_login_gets_a_token_that_our_own_gate_takes() {
         let token = desk.tokens(&table).token(API).await.unwrap();
         let bearer = format!("Bearer {}", token.secret.expose());
         let caller = gate.admit(Some(&bearer.parse().unwrap())).await;
-        let expect = Caller {
+        let expect = AuthenticatedCaller {
             name: CLIENT.to_owned(),
-            role: Role::Write,
+            role: CallerRole::Write,
         };
         assert_eq!(caller, Ok(expect), "{table}");
     }
     let token = desk.secret().token(EVENT_HUBS_SCOPE).await.unwrap();
     let bearer = format!("Bearer {}", token.secret.expose());
     let caller = gate.admit(Some(&bearer.parse().unwrap())).await;
-    assert_eq!(caller, Err(Denied::WrongIssuer));
+    assert_eq!(caller, Err(AccessDenied::WrongIssuer));
     let token = desk.secret().token(API).await.unwrap();
     desk.clock.advance(Duration::from_secs(3_600));
     let bearer = format!("Bearer {}", token.secret.expose());
     let caller = gate.admit(Some(&bearer.parse().unwrap())).await;
-    assert_eq!(caller, Err(Denied::Expired));
+    assert_eq!(caller, Err(AccessDenied::Expired));
 }
 
 #[tokio::test]
@@ -269,7 +271,7 @@ async fn the_vault_is_read_with_the_tokens_of_a_login() {
     let http = desk.outgoing.http().build().unwrap();
     let clock = Arc::new(desk.clock.clone());
     let vault = KeyVault::new(settings, desk.secret(), Arc::new(http), clock);
-    let overlay = Arc::new(Overlay::new(None, []).with_key_vault(vault));
+    let overlay = Arc::new(SecretOverlay::new(None, []).with_key_vault(vault));
     let running = Arc::clone(&overlay);
     tokio::spawn(async move { running.keep().await });
     overlay.refresh().await.unwrap();

@@ -13,21 +13,21 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use twinroute_arm::api::Api;
+use twinroute_arm::api::ArmApi;
 use twinroute_arm::error::Error;
 use twinroute_arm::http::client;
 use twinroute_arm::source::{AzureSettings, AzureSource};
-use twinroute_credential::overlay::Overlay;
+use twinroute_credential::overlay::SecretOverlay;
 use twinroute_credential::settings::CredentialSettings;
 use twinroute_credential::token::TokenSource;
-use twinroute_listen::access::{AccessSettings, Gate, Role, TokenSettings};
-use twinroute_listen::{Address, Listener, SocketSettings, Tls, TlsSettings};
-use twinroute_management::{Management, ProvisioningChecks, Settings, StoreBacking};
+use twinroute_listen::access::{AccessGate, AccessSettings, CallerRole, TokenSettings};
+use twinroute_listen::{ListenAddress, ListeningSocket, ServerTls, SocketSettings, TlsSettings};
+use twinroute_management::{ManagementServer, ProvisioningChecks, Settings, StoreBacking};
 use twinroute_model::clock::SystemClock;
-use twinroute_model::endpoint::{Access, Destination, Endpoint};
+use twinroute_model::endpoint::{Endpoint, EndpointDestination, NamespaceAccess};
 use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
+use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, DeliveryOutcome, Sink};
 
 const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
 const TOKEN: &str = "a-token-for-tests-0123456789abcdef";
@@ -61,8 +61,8 @@ impl Sink for Nowhere {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        ready(vec![Outcome::Delivered; batch.len()]).boxed()
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        ready(vec![DeliveryOutcome::Delivered; batch.len()]).boxed()
     }
 }
 
@@ -77,7 +77,7 @@ impl Server {
         Self::listening(None)
     }
 
-    fn listening(tls: Option<&Tls>) -> Self {
+    fn listening(tls: Option<&ServerTls>) -> Self {
         let settings = Settings {
             provisioning_checks: ProvisioningChecks::Definitions,
             ..Settings::default()
@@ -85,13 +85,14 @@ impl Server {
         let default = InstanceName::new("default").unwrap();
         let clock = Arc::new(SystemClock);
         let connect = Arc::new(Nowhere);
-        let management = Management::open(&settings, StoreBacking::Memory, default, connect, clock);
+        let management =
+            ManagementServer::open(&settings, StoreBacking::Memory, default, connect, clock);
         let management = management.unwrap();
-        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
-        let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
+        let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = ListeningSocket::bind(&address, &SocketSettings::default()).unwrap();
         let port = match listener.address() {
-            Address::Tcp(address) => address.port(),
-            Address::Unix(_) => unreachable!("TCP was asked for"),
+            ListenAddress::Tcp(address) => address.port(),
+            ListenAddress::Unix(_) => unreachable!("TCP was asked for"),
         };
         let (listener, url) = match tls {
             Some(tls) => (listener.with_tls(tls), format!("https://localhost:{port}")),
@@ -113,10 +114,10 @@ impl Server {
 }
 
 /// Lets in who has [`TOKEN`].
-fn gate() -> Gate {
+fn gate() -> AccessGate {
     let token = TokenSettings {
         name: "tests".to_owned(),
-        role: Role::Write,
+        role: CallerRole::Write,
         token: Some(TOKEN.into()),
         token_env: None,
         token_file: None,
@@ -130,7 +131,7 @@ fn gate() -> Gate {
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    Gate::new(&access, Arc::new(SystemClock), &trust).unwrap()
+    AccessGate::new(&access, Arc::new(SystemClock), &trust).unwrap()
 }
 
 fn tokens() -> TokenSource {
@@ -149,7 +150,7 @@ fn settings(url: &str) -> AzureSettings {
     }
 }
 
-async fn put(api: &Api, path: &str, version: &str, body: &str) -> Result<String, Error> {
+async fn put(api: &ArmApi, path: &str, version: &str, body: &str) -> Result<String, Error> {
     let body = Some(body.to_owned().into());
     let put = api.call_and_wait(Method::PUT, path, version, body, LIMIT);
     let answer = put.await?;
@@ -157,7 +158,7 @@ async fn put(api: &Api, path: &str, version: &str, body: &str) -> Result<String,
 }
 
 /// Puts the instance `main` with two endpoints and two routes.
-async fn define(api: &Api, path: &str) {
+async fn define(api: &ArmApi, path: &str) {
     let hub = format!(r#"{{"endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}"}}"#);
     let bus = r#"{"endpointType":"ServiceBus","authenticationType":"IdentityBased",
                   "endpointUri":"sb://n.example","entityPath":"t"}"#;
@@ -189,7 +190,7 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     let path = settings.path();
     let http = client(&outgoing(), None).unwrap();
     let clock = Arc::new(SystemClock);
-    let api = Api::new(&server.url, "scope", tokens(), http, clock.clone()).unwrap();
+    let api = ArmApi::new(&server.url, "scope", tokens(), http, clock.clone()).unwrap();
     define(&api, &path).await;
     let wrong = r#"{"endpointName":"hub-9","filter":"true"}"#;
     let error = put(&api, "/instances/main/eventroutes/r3", ROUTES, wrong)
@@ -198,7 +199,7 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     assert_eq!(error.refusal().unwrap().code, "EventRouteEndpointInvalid");
 
     let folder = tempfile::tempdir().unwrap();
-    let overlay = Overlay::new(Some(folder.path().to_owned()), []);
+    let overlay = SecretOverlay::new(Some(folder.path().to_owned()), []);
     let source = AzureSource::open(&settings, tokens(), overlay, None, clock, &outgoing()).unwrap();
     let source = Arc::new(source);
     let running = tokio::spawn({
@@ -217,9 +218,9 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     };
     assert!(matches!(
         &bus.destination,
-        Destination::ServiceBus(Access::Identity { .. })
+        EndpointDestination::ServiceBus(NamespaceAccess::Identity { .. })
     ));
-    assert!(matches!(&hub.destination, Destination::Waiting(_)));
+    assert!(matches!(&hub.destination, EndpointDestination::Waiting(_)));
     timeout(LIMIT, source.changed()).await.unwrap();
 
     std::fs::create_dir(folder.path().join("hub-1")).unwrap();
@@ -235,7 +236,10 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
     let snapshot = source.definitions().unwrap();
     let hub = &snapshot.instances[0].endpoints[1].destination;
     assert!(
-        matches!(hub, Destination::EventHub(Access::Keys { .. })),
+        matches!(
+            hub,
+            EndpointDestination::EventHub(NamespaceAccess::Keys { .. })
+        ),
         "{hub:?}"
     );
     running.abort();
@@ -273,14 +277,14 @@ fn certificates(folder: &std::path::Path) -> TlsSettings {
 #[tokio::test]
 async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let tls = Tls::load(&certificates(folder.path())).unwrap();
+    let tls = ServerTls::load(&certificates(folder.path())).unwrap();
     let server = Server::listening(Some(&tls));
     let ca_file = folder.path().join("ca.pem");
     let ask = async |ca_file, token: &'static str| {
         let http = client(&outgoing(), ca_file).unwrap();
         let clock = Arc::new(SystemClock);
         let tokens = TokenSource::fixed(token.into(), clock.clone());
-        let api = Api::new(&server.url, "scope", tokens, http, clock).unwrap();
+        let api = ArmApi::new(&server.url, "scope", tokens, http, clock).unwrap();
         api.get("/providers/Microsoft.DigitalTwins/operations", ARM)
             .await
     };
@@ -350,6 +354,6 @@ async fn hostile_requests_are_answered_and_change_nothing() {
     server.end().await;
 }
 
-fn outgoing() -> twinroute_outgoing::Outgoing {
-    twinroute_outgoing::Outgoing::of_environment().unwrap()
+fn outgoing() -> twinroute_outgoing::OutgoingConnections {
+    twinroute_outgoing::OutgoingConnections::of_environment().unwrap()
 }

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 use twinroute_emulator::{
-    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
+    BrokerSettings, EventGridSettings, EventGridTopicSettings, HubSettings, RunningEmulator,
     Settings as EmulatorSettings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::sink::Connect;
-use twinroute_sinks::connect::Connector;
+use twinroute_sinks::connect::AzureConnector;
 
 async fn probe(body: &str) -> &'static str {
-    let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment().unwrap());
+    let connector = AzureConnector::new(
+        Arc::new(SystemClock),
+        OutgoingConnections::of_environment().unwrap(),
+    );
     let name = EndpointName::new("probed").unwrap();
     let body = format!(r#"{{"properties":{{{body}}}}}"#);
     let endpoint = endpoint::parse(&name, &body).unwrap();
@@ -39,7 +42,7 @@ async fn a_probe_tells_what_a_destination_and_a_credential_are_worth() {
         },
         ..EmulatorSettings::default()
     };
-    let emulator = Emulator::start(settings, Arc::new(SystemClock))
+    let emulator = RunningEmulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap();
     let hub =

@@ -4,22 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    BrokerSettings, Emulator, HubSettings, Settings as EmulatorSettings, TlsPorts, TopicSettings,
+    BrokerSettings, HubSettings, RunningEmulator, Settings as EmulatorSettings, TlsPorts,
+    TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{AmqpTransport, EndpointSettings};
 use twinroute_model::twin::TwinKey;
-use twinroute_outgoing::{Outgoing, Settings};
-use twinroute_router::sink::{Connect, Delivery, Outcome, Sink};
-use twinroute_sinks::connect::Connector;
+use twinroute_outgoing::{OutgoingConnections, Settings};
+use twinroute_router::sink::{Connect, Delivery, DeliveryOutcome, Sink};
+use twinroute_sinks::connect::AzureConnector;
 
 const EVENTS: usize = 500;
 
-fn sink(outgoing: &Outgoing, properties: &str) -> Arc<dyn Sink> {
-    let connector = Connector::new(Arc::new(SystemClock), outgoing.clone());
+fn sink(outgoing: &OutgoingConnections, properties: &str) -> Arc<dyn Sink> {
+    let connector = AzureConnector::new(Arc::new(SystemClock), outgoing.clone());
     let body = format!(r#"{{"properties":{{{properties}}}}}"#);
     let endpoint = endpoint::parse(&EndpointName::new("over-443").unwrap(), &body).unwrap();
     let settings = EndpointSettings {
@@ -30,12 +31,12 @@ fn sink(outgoing: &Outgoing, properties: &str) -> Arc<dyn Sink> {
 }
 
 fn delivery(number: usize) -> Delivery {
-    let event = Parts::new(&number.to_string(), "h", "t")
+    let event = EventParts::new(&number.to_string(), "h", "t")
         .json(&format!(
             "{{\"n\":{number},\"text\":\"{}\"}}",
             "x".repeat(number)
         ))
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .unwrap();
     Delivery {
         sequence: number as u64,
@@ -47,7 +48,7 @@ fn delivery(number: usize) -> Delivery {
 
 #[tokio::test]
 async fn hubs_and_topics_take_events_over_websockets() {
-    let outgoing = Outgoing::of_environment().unwrap();
+    let outgoing = OutgoingConnections::of_environment().unwrap();
     let settings = EmulatorSettings {
         broker: BrokerSettings {
             hubs: vec![HubSettings::new("hub")],
@@ -56,7 +57,7 @@ async fn hubs_and_topics_take_events_over_websockets() {
         },
         ..EmulatorSettings::default()
     };
-    let emulator = Emulator::start(settings, Arc::new(SystemClock))
+    let emulator = RunningEmulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap();
     let hub = emulator.event_hubs_connection_string("hub");
@@ -67,7 +68,7 @@ async fn hubs_and_topics_take_events_over_websockets() {
         format!(r#""endpointType":"ServiceBus","primaryConnectionString":"{topic}""#),
     ] {
         let outcomes = sink(&outgoing, &properties).send(&batch).await;
-        assert_eq!(outcomes, vec![Outcome::Delivered; EVENTS]);
+        assert_eq!(outcomes, vec![DeliveryOutcome::Delivered; EVENTS]);
     }
     let wait = Duration::from_secs(10);
     for entity in ["hub", "topic"] {
@@ -95,7 +96,7 @@ async fn a_private_authority_is_trusted_once_it_is_named() {
         tls: Some(TlsPorts::new(folder.path())),
         ..EmulatorSettings::default()
     };
-    let emulator = Emulator::start(settings, Arc::new(SystemClock))
+    let emulator = RunningEmulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap();
     let hub = emulator.event_hubs_connection_string("hub");
@@ -111,12 +112,12 @@ async fn a_private_authority_is_trusted_once_it_is_named() {
             ca_only,
             ..Settings::default()
         };
-        Outgoing::new(&settings).unwrap()
+        OutgoingConnections::new(&settings).unwrap()
     };
     for ca_only in [false, true] {
         let sink = sink(&outgoing(&[ca_file], ca_only), &properties);
         let outcomes = sink.send(&[delivery(1)]).await;
-        assert_eq!(outcomes, [Outcome::Delivered]);
+        assert_eq!(outcomes, [DeliveryOutcome::Delivered]);
     }
     let stranger = sink(&outgoing(&[], false), &properties);
     let fault = stranger.probe().await.unwrap_err();

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use std::io::Write as _;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use twinroute_listen::{Encoding, HttpLimits, inflate, read_body_within};
+use twinroute_listen::{ContentEncoding, HttpLimits, inflate, read_body_within};
 
 /// At a time.
 const BOMBS: usize = 600;
@@ -54,7 +54,7 @@ async fn inflate_all(limits: &HttpLimits, bomb: &[u8]) {
             let read = read_body_within(body, bytes_max, limits.body_read_timeout, &mut hold);
             let Ok(read) = read.await else { return };
             barrier.wait().await;
-            let inflated = inflate(Encoding::Gzip, read, bytes_max, &mut hold).await;
+            let inflated = inflate(ContentEncoding::Gzip, read, bytes_max, &mut hold).await;
             // Held as a request holds it while its events are read.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             drop(inflated);

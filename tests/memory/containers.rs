@@ -6,8 +6,8 @@ use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
-use twinroute_model::endpoint::location::Location;
-use twinroute_model::event::Limits;
+use twinroute_model::endpoint::location::ContainerLocation;
+use twinroute_model::event::EventLimits;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer};
@@ -26,12 +26,12 @@ pub(crate) async fn attack() {
     for answer in ANSWERS.into_iter().chain([LISTING]) {
         let server = Server::start(answer).await;
         let http = outgoing().http().build().unwrap();
-        let client = ContainerClient::new(Arc::new(http), Limits::default().event_bytes_max);
+        let client = ContainerClient::new(Arc::new(http), EventLimits::default().event_bytes_max);
         let uri = format!(
             "{}/account/dead?sv=2024-11-04&sp=rwlc&sr=c&se=2099-01-01T00:00:00Z&sig=c2lnbmF0dXJlLW9mLXRoZS1jb250YWluZXI%3D",
             server.url()
         );
-        let location = Location::from_secret(&Secret::new(uri)).unwrap();
+        let location = ContainerLocation::from_secret(&Secret::new(uri)).unwrap();
         let container = Arc::new(LetterContainer::with_sas(&client, location).unwrap());
         let put = |_| put(Arc::clone(&container));
         let name = format!("container, PUT: {} without end", answer.name);
@@ -47,7 +47,7 @@ pub(crate) async fn attack() {
 
 async fn put(container: Arc<LetterContainer>) {
     let text = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1}"#;
-    let event = json::parse(text.into(), &Limits::default()).unwrap();
+    let event = json::parse(text.into(), &EventLimits::default()).unwrap();
     let instance = InstanceName::new("main").unwrap();
     let endpoint = EndpointName::new("hub").unwrap();
     let dead = DeadLetter {

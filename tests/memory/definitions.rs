@@ -5,9 +5,9 @@ use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{ANSWER_BYTES_MAX, AdminClient};
-use twinroute_arm::api::Api;
+use twinroute_arm::api::ArmApi;
 use twinroute_arm::http;
-use twinroute_listen::Address;
+use twinroute_listen::ListenAddress;
 use twinroute_model::clock::SystemClock;
 
 /// What ten definitions at a time may cost: their readers' own buffers are most of it, and vary by a quarter from run
@@ -35,7 +35,7 @@ pub(crate) async fn attack() {
     for answer in ANSWERS.into_iter().chain([LIST, PAGE]) {
         let server = Server::start(answer).await;
         let client = http::client(&outgoing(), None).unwrap();
-        let api = Api::without_token(&server.url(), client, Arc::new(SystemClock)).unwrap();
+        let api = ArmApi::without_token(&server.url(), client, Arc::new(SystemClock)).unwrap();
         let name = format!("management API, a definition: {} without end", answer.name);
         let get = |_| get(api.clone());
         cost(&name, DEFINITIONS_COST_BYTES_MAX, together(get)).await;
@@ -43,7 +43,7 @@ pub(crate) async fn attack() {
         let list = api.list("/endpoints", "2023-01-31");
         let list = async { drop(tokio::time::timeout(Duration::from_millis(800), list).await) };
         cost(&name, COST_BYTES_MAX, list).await;
-        let admin = AdminClient::plain(Address::Tcp(server.address));
+        let admin = AdminClient::plain(ListenAddress::Tcp(server.address));
         let name = format!(
             "admin API, asked by the command line: {} without end",
             answer.name
@@ -53,7 +53,7 @@ pub(crate) async fn attack() {
     }
 }
 
-async fn get(api: Api) {
+async fn get(api: ArmApi) {
     let asked = api.get("/x", "2023-01-31");
     drop(tokio::time::timeout(Duration::from_millis(800), asked).await);
 }

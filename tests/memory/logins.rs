@@ -11,7 +11,7 @@ use std::time::Duration;
 use twinroute_credential::key_vault::{KeyVault, KeyVaultSettings};
 use twinroute_credential::login::LoginMethod;
 use twinroute_credential::token::TokenSource;
-use twinroute_listen::access::{AccessSettings, Gate};
+use twinroute_listen::access::{AccessGate, AccessSettings};
 use twinroute_model::clock::{Clock, SystemClock};
 
 /// Stands in the place of every host: names of Azure, and addresses of a virtual machine.
@@ -84,7 +84,8 @@ async fn provider(server: &Server, answer: &str) {
             server.url()
         );
         let settings: AccessSettings = toml::from_str(&text).unwrap();
-        let gate = Gate::with_outgoing(&settings, Arc::new(SystemClock), &outgoing()).unwrap();
+        let gate =
+            AccessGate::with_outgoing(&settings, Arc::new(SystemClock), &outgoing()).unwrap();
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let token = format!(
             "Bearer {}.{}.{}",

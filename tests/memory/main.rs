@@ -18,7 +18,7 @@ mod topics;
 
 use peak_alloc::PeakAlloc;
 use std::time::Duration;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
@@ -54,13 +54,13 @@ async fn together<F: Future<Output = ()> + Send + 'static>(request: impl Fn(usiz
 }
 
 /// Trusts nobody, so that no store of certificates is read.
-fn outgoing() -> Outgoing {
+fn outgoing() -> OutgoingConnections {
     let tls = rustls::ClientConfig::builder_with_provider(twinroute_outgoing::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Outgoing::direct(std::sync::Arc::new(tls))
+    OutgoingConnections::direct(std::sync::Arc::new(tls))
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::cloudevents::json;
 use twinroute_model::endpoint;
-use twinroute_model::event::Limits;
+use twinroute_model::event::EventLimits;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{Connect as _, Delivery, Sink};
-use twinroute_sinks::connect::Connector;
+use twinroute_sinks::connect::AzureConnector;
 
 /// AMQP without end: protocol headers, then frames.
 const FRAMES: [Endless; 5] = [
@@ -70,7 +70,7 @@ async fn send(name: &str, properties: &str) {
         attempt_timeout: Duration::from_millis(800),
         ..EndpointSettings::default()
     };
-    let connector = Connector::new(Arc::new(SystemClock), outgoing());
+    let connector = AzureConnector::new(Arc::new(SystemClock), outgoing());
     let sink = connector.connect(&endpoint, &settings).unwrap();
     cost(
         name,
@@ -82,7 +82,7 @@ async fn send(name: &str, properties: &str) {
 
 async fn send_one(sink: Arc<dyn Sink>, number: usize) {
     let text = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1}"#;
-    let event = json::parse(text.into(), &Limits::default()).unwrap();
+    let event = json::parse(text.into(), &EventLimits::default()).unwrap();
     let delivery = Delivery {
         sequence: number as u64,
         event: Arc::new(event),

@@ -12,7 +12,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// One request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Request {
+pub(crate) struct HttpRequest {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
@@ -22,7 +22,7 @@ pub(crate) struct Request {
 
 /// What was answered.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
@@ -35,12 +35,12 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 /// No whole answer came in time.
-pub(crate) fn ask(address: SocketAddr, request: &Request) -> anyhow::Result<Answer> {
+pub(crate) fn ask(address: SocketAddr, request: &HttpRequest) -> anyhow::Result<HttpResponse> {
     let asked = || format!("{} {}", request.method, request.target);
     exchange(address, request).with_context(asked)
 }
 
-fn exchange(address: SocketAddr, request: &Request) -> anyhow::Result<Answer> {
+fn exchange(address: SocketAddr, request: &HttpRequest) -> anyhow::Result<HttpResponse> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     let body = request.body.as_ref().map(Value::to_string);
@@ -62,10 +62,10 @@ fn exchange(address: SocketAddr, request: &Request) -> anyhow::Result<Answer> {
     stream.write_all(body.unwrap_or_default().as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
-    Answer::read(&text)
+    HttpResponse::read(&text)
 }
 
-impl Request {
+impl HttpRequest {
     pub(crate) fn get(target: impl Into<String>) -> Self {
         Self {
             method: "GET".to_owned(),
@@ -84,7 +84,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl HttpResponse {
     fn read(text: &str) -> anyhow::Result<Self> {
         let (head, body) = text
             .split_once("\r\n\r\n")

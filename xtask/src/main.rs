@@ -23,13 +23,13 @@ use std::process::ExitCode;
 /// Chores of the project that need more than cargo
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version = None)]
-struct Arguments {
+struct ChoreArguments {
     #[command(subcommand)]
-    chore: Chore,
+    chore: ProjectChore,
 }
 
 #[derive(Subcommand)]
-enum Chore {
+enum ProjectChore {
     /// Runs the quick checks: format, clippy, rules about the source, tests of the crates that changed
     Quick(quick::QuickOptions),
     /// Repairs what can be repaired by a program: format, and what clippy knows how to fix
@@ -85,7 +85,7 @@ enum Chore {
     Deny,
 }
 
-impl Chore {
+impl ProjectChore {
     /// Does it; true when nothing was found.
     fn run(self) -> anyhow::Result<bool> {
         match self {
@@ -117,7 +117,7 @@ impl Chore {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().chore.run() {
+    match ChoreArguments::parse().chore.run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn options_are_read_and_unknown_ones_refused() {
-        Arguments::command().debug_assert();
+        ChoreArguments::command().debug_assert();
         let read = |line: &str| {
             let words = ["xtask"].into_iter().chain(line.split(' '));
-            Arguments::try_parse_from(words).is_ok()
+            ChoreArguments::try_parse_from(words).is_ok()
         };
         for right in [
             "crash",

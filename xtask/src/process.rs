@@ -16,14 +16,14 @@ const TAIL_LINES: usize = 40;
 
 /// A running program whose output goes to a file.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct ChildProgram {
     child: Child,
     name: String,
     log: PathBuf,
     ended: Option<ExitStatus>,
 }
 
-impl Process {
+impl ChildProgram {
     /// Starts `command` with its output in `folder/name.log`.
     ///
     /// Where `setpriv` exists the program also ends when we are killed.
@@ -140,7 +140,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProgram {
     fn drop(&mut self) {
         if matches!(self.has_ended(), Ok(None)) && self.kill().is_err() {
             eprintln!("xtask: {} could not be killed", self.name);
@@ -155,7 +155,7 @@ pub(crate) fn run(
     folder: &Path,
     time_max: Duration,
 ) -> anyhow::Result<()> {
-    let mut process = Process::start(name, command, folder)?;
+    let mut process = ChildProgram::start(name, command, folder)?;
     if let Err(error) = process.succeed(Instant::now() + time_max) {
         bail!(
             "{error}\n    `{}`\n{}",

@@ -68,7 +68,7 @@ fn succeed(mut cargo: Command) -> anyhow::Result<()> {
 }
 
 /// A folder that one run at a time has for itself; free again when this is dropped.
-pub(crate) struct Alone {
+pub(crate) struct FolderLock {
     pub(crate) folder: PathBuf,
     _lock: File,
 }
@@ -78,7 +78,7 @@ pub(crate) struct Alone {
 ///
 /// # Errors
 /// Another run has it, or it cannot be emptied.
-pub(crate) fn alone(programs: &Path, name: &str) -> anyhow::Result<Alone> {
+pub(crate) fn alone(programs: &Path, name: &str) -> anyhow::Result<FolderLock> {
     let folder = programs.with_file_name(name);
     let path = folder.with_extension("lock");
     if let Some(parent) = folder.parent() {
@@ -100,7 +100,7 @@ pub(crate) fn alone(programs: &Path, name: &str) -> anyhow::Result<Alone> {
         let emptied = std::fs::remove_dir_all(&folder);
         emptied.with_context(|| folder.display().to_string())?;
     }
-    Ok(Alone {
+    Ok(FolderLock {
         folder,
         _lock: lock,
     })

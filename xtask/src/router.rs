@@ -1,8 +1,8 @@
 //! The router that is measured: the daemon itself, on the cores that it is given.
 
 use crate::cores;
-use crate::http::{self, Request};
-use crate::process::{Process, until};
+use crate::http::{self, HttpRequest};
+use crate::process::{ChildProgram, until};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// A running router.
 pub(crate) struct MeasuredRouter {
-    process: Process,
+    process: ChildProgram,
     ingress: SocketAddr,
     admin: SocketAddr,
 }
@@ -69,7 +69,7 @@ impl MeasuredRouter {
         std::fs::write(&config_file, config)?;
         let mut command = cores::pinned(setup.cores, setup.program);
         command.arg("run").arg("--config").arg(&config_file);
-        let mut process = Process::start("twinroute", &command, setup.folder)?;
+        let mut process = ChildProgram::start("twinroute", &command, setup.folder)?;
         let deadline = Instant::now() + START_MAX;
         let mut address = |what: &str| {
             process.await_line(what, deadline, |line| {
@@ -89,7 +89,7 @@ impl MeasuredRouter {
     }
 
     /// The program itself.
-    pub(crate) fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &ChildProgram {
         &self.process
     }
 
@@ -102,7 +102,7 @@ impl MeasuredRouter {
     /// # Errors
     /// No answer came in time.
     pub(crate) fn sample(&self) -> anyhow::Result<StatusSample> {
-        let status = http::ask(self.admin, &Request::get("/status"))?.body;
+        let status = http::ask(self.admin, &HttpRequest::get("/status"))?.body;
         let endpoints = status["instances"][0]["endpoints"].as_array();
         let endpoints = endpoints.context("a status without endpoints")?;
         let sum = |of: &dyn Fn(&Value) -> u64| endpoints.iter().map(of).sum::<u64>();

@@ -1,6 +1,6 @@
 //! The processes beside this one: the router that is measured and the receiving end.
 
-use crate::Failed;
+use crate::BenchError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,14 +13,14 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// Where and how things run.
-pub(crate) struct Place {
+pub(crate) struct DaemonFolder {
     pub(crate) program: PathBuf,
     pub(crate) folder: PathBuf,
     /// The router has the first core, all else the second.
     pub(crate) pin: bool,
 }
 
-impl Place {
+impl DaemonFolder {
     fn command(&self, program: &Path, core: &str) -> Command {
         if !self.pin {
             return Command::new(program);
@@ -32,16 +32,19 @@ impl Place {
 }
 
 /// A running router with a journal of its own.
-pub(crate) struct Daemon {
+pub(crate) struct BenchDaemon {
     child: Child,
     pid: u32,
     pub(crate) ingress: String,
     admin: String,
 }
 
-impl Daemon {
+impl BenchDaemon {
     /// Starts one with an Event Grid endpoint and a route for all at each address.
-    pub(crate) async fn start(place: &Place, addresses: &[String]) -> Result<Self, Failed> {
+    pub(crate) async fn start(
+        place: &DaemonFolder,
+        addresses: &[String],
+    ) -> Result<Self, BenchError> {
         drop(fs::remove_dir_all(&place.folder));
         let table = place.folder.join("table");
         fs::create_dir_all(table.join("endpoints"))?;
@@ -89,7 +92,7 @@ impl Daemon {
     }
 
     /// Seconds of CPU time it has used, the system's on its behalf included.
-    pub(crate) fn cpu(&self) -> Result<f64, Failed> {
+    pub(crate) fn cpu(&self) -> Result<f64, BenchError> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         let (_, fields) = stat.rsplit_once(')').ok_or("no such process")?;
         // proc(5): utime and stime are the 14th and 15th field, and the name is the second.
@@ -99,7 +102,7 @@ impl Daemon {
     }
 
     /// Its memory in MiB, now and at most.
-    pub(crate) fn memory(&self) -> Result<(u64, u64), Failed> {
+    pub(crate) fn memory(&self) -> Result<(u64, u64), BenchError> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let of = |name| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -111,7 +114,7 @@ impl Daemon {
     }
 
     /// A number of every endpoint, in their order.
-    pub(crate) async fn status(&self, name: &str) -> Result<Vec<f64>, Failed> {
+    pub(crate) async fn status(&self, name: &str) -> Result<Vec<f64>, BenchError> {
         let mut stream = TcpStream::connect(&self.admin).await?;
         let request = b"GET /status HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await?;
@@ -127,7 +130,7 @@ impl Daemon {
         Ok(values.map(value).collect::<Result<_, _>>()?)
     }
 
-    pub(crate) async fn stop(mut self) -> Result<(), Failed> {
+    pub(crate) async fn stop(mut self) -> Result<(), BenchError> {
         self.child.kill().await?;
         Ok(())
     }
@@ -136,7 +139,7 @@ impl Daemon {
 async fn address(
     lines: &mut Lines<BufReader<tokio::process::ChildStderr>>,
     part: &str,
-) -> Result<String, Failed> {
+) -> Result<String, BenchError> {
     while let Some(line) = lines.next_line().await? {
         if !line.contains(part) {
             continue;
@@ -148,7 +151,7 @@ async fn address(
 }
 
 /// The receiving end.
-pub(crate) struct Receiver {
+pub(crate) struct BenchReceiver {
     _child: Child,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
@@ -157,7 +160,7 @@ pub(crate) struct Receiver {
 
 /// What one of its sockets has seen since the last look.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Report {
+pub(crate) struct SocketReport {
     /// Events, over all time.
     pub(crate) unique: u64,
     /// Of these repeated, over all time.
@@ -167,8 +170,8 @@ pub(crate) struct Report {
     pub(crate) p99_ms: f64,
 }
 
-impl Receiver {
-    pub(crate) async fn start(place: &Place, sockets: usize) -> Result<Self, Failed> {
+impl BenchReceiver {
+    pub(crate) async fn start(place: &DaemonFolder, sockets: usize) -> Result<Self, BenchError> {
         let mut child = place.command(&std::env::current_exe()?, "1");
         child.args(["receive", &sockets.to_string()]);
         child.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -185,17 +188,17 @@ impl Receiver {
         })
     }
 
-    pub(crate) async fn tell(&mut self, socket: usize, mode: &str) -> Result<(), Failed> {
+    pub(crate) async fn tell(&mut self, socket: usize, mode: &str) -> Result<(), BenchError> {
         let line = format!("{socket} {mode}\n");
         Ok(self.stdin.write_all(line.as_bytes()).await?)
     }
 
-    pub(crate) async fn report(&mut self) -> Result<Vec<Report>, Failed> {
+    pub(crate) async fn report(&mut self) -> Result<Vec<SocketReport>, BenchError> {
         self.stdin.write_all(b"report\n").await?;
         let line = self.lines.next_line().await?.ok_or("no report")?;
         let numbers = line.split(' ').map(str::parse::<f64>);
         let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-        let report = |of: &[f64]| Report {
+        let report = |of: &[f64]| SocketReport {
             unique: of[0] as u64,
             repeated: of[1] as u64,
             p50_ms: of[2],
@@ -210,9 +213,9 @@ impl Receiver {
         sockets: &[usize],
         events: u64,
         longest: Duration,
-    ) -> Result<Vec<Report>, Failed> {
+    ) -> Result<Vec<SocketReport>, BenchError> {
         let deadline = tokio::time::Instant::now() + longest;
-        let mut first: Option<Vec<Report>> = None;
+        let mut first: Option<Vec<SocketReport>> = None;
         loop {
             let mut now = self.report().await?;
             // Most came before the first look, whose times stand for all.

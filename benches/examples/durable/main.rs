@@ -25,10 +25,10 @@ mod scenes;
 use std::path::PathBuf;
 
 /// What every part may fail with.
-type Failed = Box<dyn std::error::Error>;
+type BenchError = Box<dyn std::error::Error>;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Failed> {
+async fn main() -> Result<(), BenchError> {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
     if what == "receive" {
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Failed> {
     let usage = "usage: durable throughput|rate|trouble|down TWINROUTE FOLDER [pin]";
     let mut path = || arguments.next().map(PathBuf::from).ok_or(usage);
     let (program, folder) = (path()?, path()?);
-    let place = daemon::Place {
+    let place = daemon::DaemonFolder {
         program,
         folder: folder.join(format!("durable-{}", std::process::id())),
         pin: arguments.next().is_some_and(|word| word == "pin"),

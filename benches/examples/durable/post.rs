@@ -1,6 +1,6 @@
 //! The posting end: connections that stay open, one request at a time each.
 
-use crate::{Failed, monotonic, percentile};
+use crate::{BenchError, monotonic, percentile};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const EVENT_BYTES: usize = 1024;
 
 /// What is posted.
 #[derive(Clone, Copy)]
-pub(crate) struct Posts {
+pub(crate) struct PostPlan {
     pub(crate) connections: usize,
     pub(crate) events: u64,
     /// Events of one request.
@@ -26,7 +26,7 @@ pub(crate) struct Posts {
 }
 
 /// What came of it.
-pub(crate) struct Posted {
+pub(crate) struct PostResult {
     /// Events that were acknowledged.
     pub(crate) acknowledged: u64,
     /// Requests that were refused.
@@ -37,22 +37,22 @@ pub(crate) struct Posted {
 }
 
 #[derive(Default)]
-struct Part {
+struct PostPart {
     acknowledged: u64,
     refused: u64,
     micros: Vec<u32>,
 }
 
 /// Posts as fast as it is acknowledged.
-pub(crate) async fn flat_out(address: &str, posts: Posts) -> Result<Posted, Failed> {
+pub(crate) async fn flat_out(address: &str, posts: PostPlan) -> Result<PostResult, BenchError> {
     let begun = monotonic();
     let next = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..posts.connections {
         let (next, address) = (Arc::clone(&next), address.to_owned());
         tasks.spawn(async move {
-            let mut connection = Connection::open(&address).await?;
-            let mut part = Part::default();
+            let mut connection = PostConnection::open(&address).await?;
+            let mut part = PostPart::default();
             loop {
                 let first = next.fetch_add(posts.batch, Ordering::Relaxed);
                 if first >= posts.events {
@@ -68,7 +68,11 @@ pub(crate) async fn flat_out(address: &str, posts: Posts) -> Result<Posted, Fail
 }
 
 /// Posts single events when each is due, whatever became of those before, as far as connections go.
-pub(crate) async fn at_rate(address: &str, posts: Posts, rate: u64) -> Result<Posted, Failed> {
+pub(crate) async fn at_rate(
+    address: &str,
+    posts: PostPlan,
+    rate: u64,
+) -> Result<PostResult, BenchError> {
     let begun = monotonic();
     let (send, due) = mpsc::unbounded_channel::<(u64, u64)>();
     let due = Arc::new(Mutex::new(due));
@@ -93,8 +97,8 @@ pub(crate) async fn at_rate(address: &str, posts: Posts, rate: u64) -> Result<Po
     for _ in 0..posts.connections {
         let (due, address) = (Arc::clone(&due), address.to_owned());
         tasks.spawn(async move {
-            let mut connection = Connection::open(&address).await?;
-            let mut part = Part::default();
+            let mut connection = PostConnection::open(&address).await?;
+            let mut part = PostPart::default();
             loop {
                 let next = due.lock().await.recv().await;
                 let Some((index, at)) = next else {
@@ -108,17 +112,17 @@ pub(crate) async fn at_rate(address: &str, posts: Posts, rate: u64) -> Result<Po
 }
 
 async fn sum(
-    mut tasks: JoinSet<Result<Part, std::io::Error>>,
+    mut tasks: JoinSet<Result<PostPart, std::io::Error>>,
     begun: u64,
-) -> Result<Posted, Failed> {
-    let mut all = Part::default();
+) -> Result<PostResult, BenchError> {
+    let mut all = PostPart::default();
     while let Some(part) = tasks.join_next().await {
         let part = part??;
         all.acknowledged += part.acknowledged;
         all.refused += part.refused;
         all.micros.extend(part.micros);
     }
-    Ok(Posted {
+    Ok(PostResult {
         acknowledged: all.acknowledged,
         refused: all.refused,
         seconds: (monotonic() - begun) as f64 / 1e9,
@@ -127,7 +131,7 @@ async fn sum(
     })
 }
 
-struct Connection {
+struct PostConnection {
     stream: TcpStream,
     request: String,
     body: String,
@@ -135,7 +139,7 @@ struct Connection {
     padding: String,
 }
 
-impl Connection {
+impl PostConnection {
     async fn open(address: &str) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -176,7 +180,7 @@ impl Connection {
         first: u64,
         events: u64,
         at: u64,
-        part: &mut Part,
+        part: &mut PostPart,
     ) -> std::io::Result<()> {
         self.body.clear();
         let kind = if events == 1 { "" } else { "-batch" };

@@ -3,7 +3,7 @@
 //! It is told what to do by lines on standard input: `SOCKET refuse|503|hang|slow|ok`, and `report`, which
 //! it answers with a line `unique repeated p50 p99` a socket and forgets the times.
 
-use crate::{Failed, monotonic, percentile};
+use crate::{BenchError, monotonic, percentile};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ const TO_TIME: usize = ID_DIGITS + b"\",\"sentat\":\"".len();
 const TIME_DIGITS: usize = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum ReceiveMode {
     Ok,
     Refuse,
     Busy,
@@ -32,7 +32,7 @@ enum Mode {
 }
 
 #[derive(Default)]
-struct Seen {
+struct ReceivedCounts {
     bits: Vec<u64>,
     unique: u64,
     repeated: u64,
@@ -40,11 +40,11 @@ struct Seen {
 }
 
 /// Serves so many sockets; says their addresses in its first line.
-pub(crate) async fn serve(sockets: usize) -> Result<(), Failed> {
+pub(crate) async fn serve(sockets: usize) -> Result<(), BenchError> {
     LocalSet::new().run_until(serve_here(sockets)).await
 }
 
-async fn serve_here(sockets: usize) -> Result<(), Failed> {
+async fn serve_here(sockets: usize) -> Result<(), BenchError> {
     let mut modes = Vec::new();
     let mut all = Vec::new();
     let mut addresses = Vec::new();
@@ -52,8 +52,8 @@ async fn serve_here(sockets: usize) -> Result<(), Failed> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         addresses.push(address.to_string());
-        let (mode, watched) = watch::channel(Mode::Ok);
-        let seen = Rc::new(RefCell::new(Seen::default()));
+        let (mode, watched) = watch::channel(ReceiveMode::Ok);
+        let seen = Rc::new(RefCell::new(ReceivedCounts::default()));
         tokio::task::spawn_local(listen(listener, address, watched, Rc::clone(&seen)));
         modes.push(mode);
         all.push(seen);
@@ -67,11 +67,11 @@ async fn serve_here(sockets: usize) -> Result<(), Failed> {
         }
         let (socket, word) = line.split_once(' ').ok_or("SOCKET MODE")?;
         let mode = match word {
-            "ok" => Mode::Ok,
-            "refuse" => Mode::Refuse,
-            "503" => Mode::Busy,
-            "hang" => Mode::Hang,
-            "slow" => Mode::Slow,
+            "ok" => ReceiveMode::Ok,
+            "refuse" => ReceiveMode::Refuse,
+            "503" => ReceiveMode::Busy,
+            "hang" => ReceiveMode::Hang,
+            "slow" => ReceiveMode::Slow,
             _ => return Err(format!("no mode {word:?}").into()),
         };
         modes[socket.parse::<usize>()?].send_replace(mode);
@@ -79,7 +79,7 @@ async fn serve_here(sockets: usize) -> Result<(), Failed> {
     Ok(())
 }
 
-fn report(seen: &Rc<RefCell<Seen>>) -> String {
+fn report(seen: &Rc<RefCell<ReceivedCounts>>) -> String {
     let mut seen = seen.borrow_mut();
     let mut micros = std::mem::take(&mut seen.micros);
     let (p50, p99) = (percentile(&mut micros, 0.5), percentile(&mut micros, 0.99));
@@ -89,12 +89,12 @@ fn report(seen: &Rc<RefCell<Seen>>) -> String {
 async fn listen(
     first: TcpListener,
     address: SocketAddr,
-    mut mode: watch::Receiver<Mode>,
-    seen: Rc<RefCell<Seen>>,
+    mut mode: watch::Receiver<ReceiveMode>,
+    seen: Rc<RefCell<ReceivedCounts>>,
 ) -> Result<(), std::io::Error> {
     let mut listener = Some(first);
     loop {
-        if *mode.borrow_and_update() == Mode::Refuse {
+        if *mode.borrow_and_update() == ReceiveMode::Refuse {
             listener = None;
         } else if listener.is_none() {
             listener = Some(TcpListener::bind(address).await?);
@@ -119,8 +119,8 @@ async fn listen(
 /// Ends when the socket's mode changes, as those that hang or refuse must.
 async fn connection(
     stream: TcpStream,
-    mut watched: watch::Receiver<Mode>,
-    seen: Rc<RefCell<Seen>>,
+    mut watched: watch::Receiver<ReceiveMode>,
+    seen: Rc<RefCell<ReceivedCounts>>,
 ) {
     let mode = *watched.borrow_and_update();
     tokio::select! {
@@ -129,7 +129,11 @@ async fn connection(
     }
 }
 
-async fn exchange(mut stream: TcpStream, mode: Mode, seen: &RefCell<Seen>) -> std::io::Result<()> {
+async fn exchange(
+    mut stream: TcpStream,
+    mode: ReceiveMode,
+    seen: &RefCell<ReceivedCounts>,
+) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(256 << 10);
     loop {
         let head = loop {
@@ -147,10 +151,10 @@ async fn exchange(mut stream: TcpStream, mode: Mode, seen: &RefCell<Seen>) -> st
             }
         }
         match mode {
-            Mode::Ok | Mode::Refuse => {}
-            Mode::Slow => tokio::time::sleep(Duration::from_millis(500)).await,
-            Mode::Hang => std::future::pending().await,
-            Mode::Busy => {
+            ReceiveMode::Ok | ReceiveMode::Refuse => {}
+            ReceiveMode::Slow => tokio::time::sleep(Duration::from_millis(500)).await,
+            ReceiveMode::Hang => std::future::pending().await,
+            ReceiveMode::Busy => {
                 let busy = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
                 stream.write_all(busy).await?;
                 buffer.drain(..head + length);
@@ -165,7 +169,7 @@ async fn exchange(mut stream: TcpStream, mode: Mode, seen: &RefCell<Seen>) -> st
     }
 }
 
-fn note(body: &[u8], seen: &mut Seen) {
+fn note(body: &[u8], seen: &mut ReceivedCounts) {
     let now = monotonic();
     let mut at = 0;
     while at + ID.len() < body.len() {

@@ -1,8 +1,8 @@
 //! What is measured.
 
-use crate::Failed;
-use crate::daemon::{Daemon, Place, Receiver};
-use crate::post::{self, Posts};
+use crate::BenchError;
+use crate::daemon::{BenchDaemon, BenchReceiver, DaemonFolder};
+use crate::post::{self, PostPlan};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +15,7 @@ const RATE_SECONDS: u64 = 15;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// CPU time a million events, flat out.
-pub(crate) async fn throughput(place: &Place) -> Result<(), Failed> {
+pub(crate) async fn throughput(place: &DaemonFolder) -> Result<(), BenchError> {
     println!("endpoints batch   CPU-s/M    ev/s   ack p50 p99 ms   drained s   RSS now, max MiB");
     for (endpoints, batch, events) in [
         (1, 1, 200_000),
@@ -23,9 +23,9 @@ pub(crate) async fn throughput(place: &Place) -> Result<(), Failed> {
         (3, 1, 200_000),
         (3, 100, 600_000),
     ] {
-        let mut receiver = Receiver::start(place, endpoints).await?;
-        let daemon = Daemon::start(place, &receiver.addresses).await?;
-        let posts = |events| Posts {
+        let mut receiver = BenchReceiver::start(place, endpoints).await?;
+        let daemon = BenchDaemon::start(place, &receiver.addresses).await?;
+        let posts = |events| PostPlan {
             connections: CONNECTIONS,
             events,
             batch,
@@ -66,7 +66,7 @@ fn head_of_rates() {
 }
 
 /// Times at a fixed rate.
-pub(crate) async fn rate(place: &Place) -> Result<(), Failed> {
+pub(crate) async fn rate(place: &DaemonFolder) -> Result<(), BenchError> {
     head_of_rates();
     for endpoints in [1, 3] {
         disturbed(place, endpoints, "ok").await?;
@@ -75,7 +75,7 @@ pub(crate) async fn rate(place: &Place) -> Result<(), Failed> {
 }
 
 /// One of three is not well.
-pub(crate) async fn trouble(place: &Place) -> Result<(), Failed> {
+pub(crate) async fn trouble(place: &DaemonFolder) -> Result<(), BenchError> {
     head_of_rates();
     for mode in ["ok", "refuse", "503", "hang", "slow", "ok"] {
         disturbed(place, 3, mode).await?;
@@ -83,14 +83,14 @@ pub(crate) async fn trouble(place: &Place) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn disturbed(place: &Place, endpoints: usize, mode: &str) -> Result<(), Failed> {
-    let mut receiver = Receiver::start(place, endpoints).await?;
-    let daemon = Daemon::start(place, &receiver.addresses).await?;
+async fn disturbed(place: &DaemonFolder, endpoints: usize, mode: &str) -> Result<(), BenchError> {
+    let mut receiver = BenchReceiver::start(place, endpoints).await?;
+    let daemon = BenchDaemon::start(place, &receiver.addresses).await?;
     if mode != "ok" {
         receiver.tell(endpoints - 1, mode).await?;
     }
     let events = RATE * RATE_SECONDS;
-    let posts = Posts {
+    let posts = PostPlan {
         connections: CONNECTIONS_AT_RATE,
         events,
         batch: 1,
@@ -135,15 +135,15 @@ async fn disturbed(place: &Place, endpoints: usize, mode: &str) -> Result<(), Fa
 }
 
 /// A thousand endpoints that refuse, each with events that wait.
-pub(crate) async fn down(place: &Place) -> Result<(), Failed> {
+pub(crate) async fn down(place: &DaemonFolder) -> Result<(), BenchError> {
     const ENDPOINTS: usize = 1_000;
     const EVENTS: u64 = 20;
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = nobody.local_addr()?.to_string();
     drop(nobody);
-    let daemon = Daemon::start(place, &vec![address; ENDPOINTS]).await?;
+    let daemon = BenchDaemon::start(place, &vec![address; ENDPOINTS]).await?;
     let (idle, _) = daemon.memory()?;
-    let posts = Posts {
+    let posts = PostPlan {
         connections: 1,
         events: EVENTS,
         batch: 1,

@@ -16,10 +16,10 @@ use std::hint::black_box;
 use twinroute_benches::{
     BATCH, LeapingCycle, batch_json, event_json, events, in_area, router, runtime,
 };
-use twinroute_filter::eval::{EventScope, Fields};
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::eval::{EventFields, EventScope};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::cloudevents::{amqp, json};
-use twinroute_model::event::Limits;
+use twinroute_model::event::EventLimits;
 use twinroute_model::event_grid_schema;
 use twinroute_router::accept::AckLevel;
 
@@ -66,7 +66,7 @@ fn main() {
 }
 
 fn parse_one(times: u64) {
-    let limits = Limits::default();
+    let limits = EventLimits::default();
     for number in 0..times as usize {
         let text = event_json(number, &in_area(number, 10));
         drop(black_box(json::parse(text.into(), &limits)));
@@ -74,7 +74,7 @@ fn parse_one(times: u64) {
 }
 
 fn parse_batch(times: u64) {
-    let limits = Limits::default();
+    let limits = EventLimits::default();
     let batch = batch_json();
     for _ in 0..times {
         drop(black_box(json::parse_batch(batch.clone(), &limits)));
@@ -84,7 +84,7 @@ fn parse_batch(times: u64) {
 fn encode(name: &str, times: u64) {
     let events = events(|number| in_area(number, 10));
     let batches = events.chunks_exact(BATCH).cycle();
-    let envelope = amqp::Envelope::default();
+    let envelope = amqp::MessageEnvelope::default();
     let mut out = Vec::new();
     for batch in batches.take(times as usize) {
         out.clear();
@@ -107,8 +107,8 @@ fn encode(name: &str, times: u64) {
 
 fn filter(times: u64) {
     let events = events(|number| in_area(number, 10));
-    let filter = Filter::parse(FILTER, &Options::default()).expect("a valid filter");
-    let mut fields = Fields::new();
+    let filter = RouteFilter::parse(FILTER, &FilterOptions::default()).expect("a valid filter");
+    let mut fields = EventFields::new();
     let program = fields.compile(filter.expr());
     let mut events = LeapingCycle::new(&events);
     for _ in 0..times {

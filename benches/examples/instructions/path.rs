@@ -10,18 +10,18 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_benches::{BATCH, batch_json, event_json, in_area};
-use twinroute_ingress::{Ingress, Settings};
+use twinroute_ingress::{IngressServer, Settings};
 use twinroute_journal::storage::FolderStorage;
 use twinroute_journal::{DiskJournal, JournalSettings};
-use twinroute_listen::Listener;
+use twinroute_listen::ListeningSocket;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::Router;
-use twinroute_router::sink::{BatchLimits, Connect as _, Delivery, Outcome, Sink};
-use twinroute_sinks::connect::Connector;
+use twinroute_router::sink::{BatchLimits, Connect as _, Delivery, DeliveryOutcome, Sink};
+use twinroute_sinks::connect::AzureConnector;
 
 /// Connections that post single events in turns.
 const PRODUCERS: usize = 10;
@@ -42,10 +42,10 @@ pub(crate) fn run(is_batch: bool, on_disk: bool, rounds: u64) {
             listen: vec!["127.0.0.1:0".parse().expect("an address")],
             ..Settings::default()
         };
-        let listeners = Listener::bind_all(&settings.listen, &settings.sockets());
+        let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets());
         let listeners = listeners.expect("a free port");
         let address = listeners[0].address().clone();
-        let ingress = Ingress::new(&settings, router.clone(), Arc::new(SystemClock));
+        let ingress = IngressServer::new(&settings, router.clone(), Arc::new(SystemClock));
         runtime.spawn(async move { ingress.serve(listeners, std::future::pending()).await });
         (router, address)
     };
@@ -70,8 +70,8 @@ fn router(receiver: SocketAddr, folder: Option<&std::path::Path>) -> Router {
         linger: LINGER,
         ..EndpointSettings::default()
     };
-    let outgoing = Outgoing::of_environment().expect("settings");
-    let connector = Connector::new(Arc::new(SystemClock), outgoing);
+    let outgoing = OutgoingConnections::of_environment().expect("settings");
+    let connector = AzureConnector::new(Arc::new(SystemClock), outgoing);
     let sink = connector.connect(&endpoint, &settings).expect("a sink");
     let mut builder = Router::builder()
         .sink_with("grid", EqualBatches(sink), settings)
@@ -104,7 +104,7 @@ impl Sink for EqualBatches {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         self.0.send(batch)
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-use twinroute_listen::Body;
+use twinroute_listen::ServerBody;
 use twinroute_model::visible;
 
 /// What there is, with the paths of [`crate::place::Place`].
@@ -30,16 +30,16 @@ DELETE /replays/N                 ends it
 JSON; ?pretty indents it. POST needs content-type: application/json.
 ";
 
-pub(crate) fn text(text: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn text(text: impl Into<Bytes>) -> Response<ServerBody> {
     with_type("text/plain; charset=utf-8", text)
 }
 
 /// Prometheus text format 0.0.4.
-pub(crate) fn prometheus(text: String) -> Response<Body> {
+pub(crate) fn prometheus(text: String) -> Response<ServerBody> {
     with_type("text/plain; version=0.0.4; charset=utf-8", text)
 }
 
-pub(crate) fn json(value: &impl Serialize, pretty: bool) -> Response<Body> {
+pub(crate) fn json(value: &impl Serialize, pretty: bool) -> Response<ServerBody> {
     let json = if pretty {
         serde_json::to_string_pretty(value)
     } else {
@@ -59,18 +59,21 @@ pub(crate) fn json(value: &impl Serialize, pretty: bool) -> Response<Body> {
     }
 }
 
-pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<ServerBody> {
     let body = serde_json::json!({ "error": { "code": code, "message": message } });
     let mut response = with_type("application/json", visible::json(body.to_string()));
     *response.status_mut() = status;
     response
 }
 
-pub(crate) fn with_type(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    with_body(content_type, Body::new(body.into()))
+pub(crate) fn with_type(
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<ServerBody> {
+    with_body(content_type, ServerBody::new(body.into()))
 }
 
-pub(crate) fn with_body(content_type: &'static str, body: Body) -> Response<Body> {
+pub(crate) fn with_body(content_type: &'static str, body: ServerBody) -> Response<ServerBody> {
     let mut response = Response::new(body);
     let content_type = HeaderValue::from_static(content_type);
     response
@@ -87,7 +90,7 @@ mod tests {
     /// What an endpoint answered stands in the status, and a status is read on terminals too.
     const PEER_TEXT: &str = "a\u{9b}2J\u{202e}b\u{2028}\u{e0041}\x1b[31mGrüße";
 
-    async fn text_of(response: Response<Body>) -> String {
+    async fn text_of(response: Response<ServerBody>) -> String {
         let body = response.into_body().collect().await.expect("infallible");
         String::from_utf8(body.to_bytes().to_vec()).expect("JSON is UTF-8")
     }

@@ -1,14 +1,14 @@
 //! Changes: what is asked for is checked, noted in the audit log, and only then done.
 
-use crate::endpoints::{self, Steer, parse};
-use crate::place::Place;
-use crate::refusal::Refusal;
+use crate::endpoints::{self, EndpointStep, parse};
+use crate::place::AdminPath;
+use crate::refusal::AdminRefusal;
 use crate::replays;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde_json::Value;
 use twinroute_audit::{AuditLog, AuditedChange, ChangeAuthor};
-use twinroute_listen::{Body, Peer};
+use twinroute_listen::{ClientPeer, ServerBody};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayRequest;
 use uuid::Uuid;
@@ -17,28 +17,28 @@ use uuid::Uuid;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
 /// A change that somebody asked for.
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestedChange<'a> {
     audit: &'a AuditLog,
     head: &'a Parts,
-    peer: Peer,
+    peer: ClientPeer,
     change: AuditedChange,
     id: Uuid,
 }
 
 /// A change that can be made.
-enum Ready {
-    Steer(Steer),
+enum ReadyChange {
+    Steer(EndpointStep),
     Replay(Box<ReplayRequest>),
     EndReplay,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestedChange<'a> {
     /// Nothing, if the request changes nothing.
     pub(crate) fn of(
         audit: &'a AuditLog,
-        place: &Place<'_>,
+        place: &AdminPath<'_>,
         head: &'a Parts,
-        peer: Peer,
+        peer: ClientPeer,
     ) -> Option<Self> {
         Some(Self {
             audit,
@@ -50,7 +50,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Notes that its sender may not.
-    pub(crate) fn denied(&self, refusal: &Refusal) {
+    pub(crate) fn denied(&self, refusal: &AdminRefusal) {
         self.refuse(&self.author(refusal.named()), refusal);
     }
 
@@ -59,14 +59,14 @@ impl<'a> Asked<'a> {
     /// Dropping the future may leave it made or not; if it is made, it is in the audit log.
     pub(crate) async fn make(
         mut self,
-        (router, place): (&Router, Place<'_>),
+        (router, place): (&Router, AdminPath<'_>),
         name: &str,
-        body: Result<bytes::Bytes, Refusal>,
+        body: Result<bytes::Bytes, AdminRefusal>,
         pretty: bool,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Response<ServerBody>, AdminRefusal> {
         let author = self.author(Some(name));
         let ready = body.and_then(|body| {
-            let ready = Ready::read(router, &place, &body)?;
+            let ready = ReadyChange::read(router, &place, &body)?;
             self.change.after = ready.noted(&body);
             Ok(ready)
         });
@@ -84,7 +84,7 @@ impl<'a> Asked<'a> {
                 error = reason,
                 "a change was rejected: it could not be recorded in the audit log"
             );
-            Refusal::Audit(error)
+            AdminRefusal::Audit(error)
         })?;
         let made = ready.make(router, &place, pretty).await;
         if let Err(refusal) = &made {
@@ -102,27 +102,27 @@ impl<'a> Asked<'a> {
         ChangeAuthor::of_request("admin", name, self.peer, headers, extensions).request(self.id)
     }
 
-    fn refuse(&self, author: &ChangeAuthor, refusal: &Refusal) {
+    fn refuse(&self, author: &ChangeAuthor, refusal: &AdminRefusal) {
         let (status, code) = refusal.status_and_code();
         let status = status.as_u16();
         self.audit.refuse(author, &self.change, status, code);
     }
 }
 
-impl Ready {
-    fn read(router: &Router, place: &Place<'_>, body: &[u8]) -> Result<Self, Refusal> {
+impl ReadyChange {
+    fn read(router: &Router, place: &AdminPath<'_>, body: &[u8]) -> Result<Self, AdminRefusal> {
         match place {
-            Place::Endpoint {
+            AdminPath::Endpoint {
                 instance,
                 endpoint,
                 step,
-            } => Steer::read(router, (instance, endpoint), *step, body).map(Self::Steer),
-            Place::Replays => Ok(Self::Replay(Box::new(parse(body)?))),
-            Place::Replay(number) => {
+            } => EndpointStep::read(router, (instance, endpoint), *step, body).map(Self::Steer),
+            AdminPath::Replays => Ok(Self::Replay(Box::new(parse(body)?))),
+            AdminPath::Replay(number) => {
                 replays::one(router, *number, false)?;
                 Ok(Self::EndReplay)
             }
-            _ => Err(Refusal::UnknownPath),
+            _ => Err(AdminRefusal::UnknownPath),
         }
     }
 
@@ -138,19 +138,19 @@ impl Ready {
     async fn make(
         self,
         router: &Router,
-        place: &Place<'_>,
+        place: &AdminPath<'_>,
         pretty: bool,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Response<ServerBody>, AdminRefusal> {
         match (self, place) {
             (
                 Self::Steer(steer),
-                Place::Endpoint {
+                AdminPath::Endpoint {
                     instance, endpoint, ..
                 },
             ) => endpoints::steer(router, (instance, endpoint), &steer, pretty),
             (Self::Replay(request), _) => replays::begin(router, *request, pretty).await,
-            (Self::EndReplay, Place::Replay(number)) => replays::end(router, *number, pretty),
-            (Self::Steer(_) | Self::EndReplay, _) => Err(Refusal::UnknownPath),
+            (Self::EndReplay, AdminPath::Replay(number)) => replays::end(router, *number, pretty),
+            (Self::Steer(_) | Self::EndReplay, _) => Err(AdminRefusal::UnknownPath),
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
-use twinroute_listen::Address;
+use twinroute_listen::ListenAddress;
 use twinroute_model::secret::Secret;
 
 /// Bytes of an answer that are read, but by [`AdminClient::download`]: the status of ten thousand endpoints has some
@@ -86,14 +86,14 @@ pub enum Error {
 /// Whom to ask, and what to show there. Cheap to clone.
 #[derive(Clone)]
 pub struct AdminClient {
-    place: Place,
+    place: AdminSocket,
     /// The header `authorization`.
     token: Option<HeaderValue>,
 }
 
 #[derive(Clone)]
-enum Place {
-    Plain(Address),
+enum AdminSocket {
+    Plain(ListenAddress),
     /// A host by its name.
     Named {
         authority: String,
@@ -120,7 +120,7 @@ pub enum InvalidClient {
     Token,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AdminSocket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(address) => address.fmt(formatter),
@@ -142,9 +142,9 @@ impl fmt::Debug for AdminClient {
 impl AdminClient {
     /// Asks in plain HTTP.
     #[must_use]
-    pub fn plain(address: Address) -> Self {
+    pub fn plain(address: ListenAddress) -> Self {
         Self {
-            place: Place::Plain(address),
+            place: AdminSocket::Plain(address),
             token: None,
         }
     }
@@ -156,7 +156,7 @@ impl AdminClient {
     pub fn http(url: &str) -> Result<Self, InvalidClient> {
         let (authority, host) = parts(url, "http")?;
         Ok(Self {
-            place: Place::Named {
+            place: AdminSocket::Named {
                 port: authority.port_u16().unwrap_or(80),
                 authority: authority.to_string(),
                 host,
@@ -173,7 +173,7 @@ impl AdminClient {
         let (authority, host) = parts(url, "https")?;
         let name = ServerName::try_from(host.clone()).map_err(|_| InvalidClient::Url)?;
         Ok(Self {
-            place: Place::Tls {
+            place: AdminSocket::Tls {
                 authority: authority.to_string(),
                 host,
                 port: authority.port_u16().unwrap_or(443),
@@ -242,7 +242,7 @@ impl AdminClient {
         timeout: Duration,
         out: &mut impl io::Write,
     ) -> Result<AdminAnswer, Error> {
-        let asked = Asked {
+        let asked = AdminCall {
             client: self,
             timeout,
         };
@@ -270,7 +270,7 @@ impl AdminClient {
         json: Option<String>,
         timeout: Duration,
     ) -> Result<AdminAnswer, Error> {
-        let asked = Asked {
+        let asked = AdminCall {
             client: self,
             timeout,
         };
@@ -298,12 +298,12 @@ fn parts(url: &str, scheme: &str) -> Result<(Authority, String), InvalidClient> 
 
 /// Who is asked and how long that may take.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct AdminCall<'a> {
     client: &'a AdminClient,
     timeout: Duration,
 }
 
-impl Asked<'_> {
+impl AdminCall<'_> {
     async fn send(
         self,
         method: Method,
@@ -311,9 +311,11 @@ impl Asked<'_> {
         json: Option<String>,
     ) -> Result<Response<Incoming>, Error> {
         let host = match &self.client.place {
-            Place::Plain(Address::Tcp(address)) => address.to_string(),
-            Place::Plain(Address::Unix(_)) => "localhost".to_owned(),
-            Place::Named { authority, .. } | Place::Tls { authority, .. } => authority.clone(),
+            AdminSocket::Plain(ListenAddress::Tcp(address)) => address.to_string(),
+            AdminSocket::Plain(ListenAddress::Unix(_)) => "localhost".to_owned(),
+            AdminSocket::Named { authority, .. } | AdminSocket::Tls { authority, .. } => {
+                authority.clone()
+            }
         };
         let mut request = Request::builder()
             .method(method)
@@ -336,22 +338,22 @@ impl Asked<'_> {
 
     async fn connect(self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         match &self.client.place {
-            Place::Plain(Address::Tcp(address)) => {
+            AdminSocket::Plain(ListenAddress::Tcp(address)) => {
                 let stream = TcpStream::connect(address).await;
                 self.talk(stream.map_err(self.io("connect"))?, request)
                     .await
             }
-            Place::Named { host, port, .. } => {
+            AdminSocket::Named { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
                 self.talk(stream.map_err(self.io("connect"))?, request)
                     .await
             }
-            Place::Plain(Address::Unix(path)) => {
+            AdminSocket::Plain(ListenAddress::Unix(path)) => {
                 let stream = UnixStream::connect(path).await;
                 self.talk(stream.map_err(self.io("connect"))?, request)
                     .await
             }
-            Place::Tls {
+            AdminSocket::Tls {
                 host,
                 port,
                 name,

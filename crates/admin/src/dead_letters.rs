@@ -1,13 +1,13 @@
 //! Showing dead letters that are kept here.
 
 use crate::answer;
-use crate::query::{PAGE, PAGE_MAX, Wanted};
-use crate::refusal::Refusal;
+use crate::query::{DeadLetterParameters, PAGE, PAGE_MAX};
+use crate::refusal::AdminRefusal;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::Response;
 use std::collections::VecDeque;
-use twinroute_listen::{Body, BrokenOff};
+use twinroute_listen::{BrokenOff, ServerBody};
 use twinroute_model::cloudevents::json;
 use twinroute_model::event::Event;
 use twinroute_model::visible;
@@ -21,8 +21,8 @@ const EXPORT_PAGE: usize = 100;
 const EXPORT_PIECE_BYTES: usize = 64 << 10;
 
 /// Reads what is asked for, and refuses names that nothing has.
-fn wanted(router: &Router, query: Option<&str>) -> Result<Wanted, Refusal> {
-    let wanted = Wanted::parse(query).map_err(Refusal::InvalidQuery)?;
+fn wanted(router: &Router, query: Option<&str>) -> Result<DeadLetterParameters, AdminRefusal> {
+    let wanted = DeadLetterParameters::parse(query).map_err(AdminRefusal::InvalidQuery)?;
     let (instance, endpoint) = (&wanted.query.instance, &wanted.query.endpoint);
     if instance.is_none() && endpoint.is_none() {
         return Ok(wanted);
@@ -46,7 +46,7 @@ fn wanted(router: &Router, query: Option<&str>) -> Result<Wanted, Refusal> {
         return Ok(wanted);
     }
     let name = format!("{}/{}", instance.unwrap_or("*"), endpoint.unwrap_or("*"));
-    Err(Refusal::unknown_endpoint(router, name))
+    Err(AdminRefusal::unknown_endpoint(router, name))
 }
 
 /// One page.
@@ -54,12 +54,12 @@ pub(crate) async fn page(
     router: &Router,
     query: Option<&str>,
     pretty: bool,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<ServerBody>, AdminRefusal> {
     let wanted = wanted(router, query)?;
     let most = wanted.most.unwrap_or(PAGE);
     if most > PAGE_MAX {
         let reason = format!("most: {most} is above {PAGE_MAX}; go on with after=<next>");
-        return Err(Refusal::InvalidQuery(reason));
+        return Err(AdminRefusal::InvalidQuery(reason));
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let page = router
@@ -73,14 +73,14 @@ pub(crate) async fn one(
     router: &Router,
     (instance, endpoint): (&str, &str),
     sequence: u64,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<ServerBody>, AdminRefusal> {
     if router.endpoint(Some(instance), endpoint).is_none() {
         let name = format!("{instance}/{endpoint}");
-        return Err(Refusal::unknown_endpoint(router, name));
+        return Err(AdminRefusal::unknown_endpoint(router, name));
     }
     let found = router.dead_letter(Some(instance), endpoint, sequence).await;
     let Some((view, event)) = found else {
-        return Err(Refusal::UnknownDeadLetter {
+        return Err(AdminRefusal::UnknownDeadLetter {
             name: format!("{instance}/{endpoint}/{sequence}"),
         });
     };
@@ -91,9 +91,12 @@ pub(crate) async fn one(
 }
 
 /// All that is asked for, one line each, in the memory of a piece.
-pub(crate) fn export(router: &Router, query: Option<&str>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn export(
+    router: &Router,
+    query: Option<&str>,
+) -> Result<Response<ServerBody>, AdminRefusal> {
     let wanted = wanted(router, query)?;
-    let export = Export {
+    let export = DeadLetterExport {
         left: wanted.most.unwrap_or(u64::MAX),
         after: wanted.after.clone(),
         router: router.clone(),
@@ -105,13 +108,13 @@ pub(crate) fn export(router: &Router, query: Option<&str>) -> Result<Response<Bo
         let piece = export.piece().await?;
         Some((Ok::<_, BrokenOff>(piece), export))
     });
-    let body = Body::pieces(pieces);
+    let body = ServerBody::pieces(pieces);
     Ok(answer::with_body("application/x-ndjson", body))
 }
 
-struct Export {
+struct DeadLetterExport {
     router: Router,
-    wanted: Wanted,
+    wanted: DeadLetterParameters,
     after: Option<DeadLetterCursor>,
     page: VecDeque<DeadLetterView>,
     at_end: bool,
@@ -119,7 +122,7 @@ struct Export {
     left: u64,
 }
 
-impl Export {
+impl DeadLetterExport {
     async fn piece(&mut self) -> Option<Bytes> {
         let mut piece = Vec::new();
         while piece.len() < EXPORT_PIECE_BYTES && self.left > 0 {

@@ -1,12 +1,12 @@
 //! Controlling an endpoint.
 
 use crate::answer;
-use crate::place::Step;
-use crate::refusal::Refusal;
+use crate::place::EndpointAction;
+use crate::refusal::AdminRefusal;
 use http::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use twinroute_listen::Body;
+use twinroute_listen::ServerBody;
 use twinroute_model::name::EndpointName;
 use twinroute_router::Router;
 
@@ -23,29 +23,29 @@ struct PurgeRequest {
 /// What the other steps may say: nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Nothing {}
+struct EmptyBody {}
 
 /// A step that can be taken.
-pub(crate) enum Steer {
+pub(crate) enum EndpointStep {
     Pause,
     Resume,
     RetryNow,
     Purge { dead_letters: bool },
 }
 
-impl Steer {
+impl EndpointStep {
     /// Reads what is asked for.
     pub(crate) fn read(
         router: &Router,
         (instance, endpoint): (&str, &str),
-        step: Step,
+        step: EndpointAction,
         body: &[u8],
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, AdminRefusal> {
         if router.endpoint(Some(instance), endpoint).is_none() {
             let name = format!("{instance}/{endpoint}");
-            return Err(Refusal::unknown_endpoint(router, name));
+            return Err(AdminRefusal::unknown_endpoint(router, name));
         }
-        if step == Step::Purge {
+        if step == EndpointAction::Purge {
             let request: PurgeRequest = parse(body)?;
             let confirmed = EndpointName::new(&request.confirm);
             let (Ok(confirmed), Ok(name)) = (confirmed, EndpointName::new(endpoint)) else {
@@ -57,11 +57,11 @@ impl Steer {
             let dead_letters = request.dead_letters;
             return Ok(Self::Purge { dead_letters });
         }
-        let Nothing {} = parse(body)?;
+        let EmptyBody {} = parse(body)?;
         Ok(match step {
-            Step::Pause => Self::Pause,
-            Step::Resume => Self::Resume,
-            Step::RetryNow | Step::Purge => Self::RetryNow,
+            EndpointAction::Pause => Self::Pause,
+            EndpointAction::Resume => Self::Resume,
+            EndpointAction::RetryNow | EndpointAction::Purge => Self::RetryNow,
         })
     }
 
@@ -78,18 +78,18 @@ impl Steer {
 pub(crate) fn steer(
     router: &Router,
     (instance, endpoint): (&str, &str),
-    steer: &Steer,
+    steer: &EndpointStep,
     pretty: bool,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<ServerBody>, AdminRefusal> {
     let Some(handle) = router.endpoint(Some(instance), endpoint) else {
         let name = format!("{instance}/{endpoint}");
-        return Err(Refusal::unknown_endpoint(router, name));
+        return Err(AdminRefusal::unknown_endpoint(router, name));
     };
     match steer {
-        Steer::Pause => handle.pause(),
-        Steer::Resume => handle.resume(),
-        Steer::RetryNow => handle.retry_now(),
-        Steer::Purge { dead_letters } => {
+        EndpointStep::Pause => handle.pause(),
+        EndpointStep::Resume => handle.resume(),
+        EndpointStep::RetryNow => handle.retry_now(),
+        EndpointStep::Purge { dead_letters } => {
             return Ok(answer::json(&handle.purge(*dead_letters), pretty));
         }
     }
@@ -106,21 +106,21 @@ pub(crate) fn steer(
         // It was removed in this moment.
         None => {
             let name = format!("{instance}/{endpoint}");
-            Err(Refusal::unknown_endpoint(router, name))
+            Err(AdminRefusal::unknown_endpoint(router, name))
         }
     }
 }
 
-fn unconfirmed(endpoint: &str) -> Refusal {
-    Refusal::Unconfirmed {
+fn unconfirmed(endpoint: &str) -> AdminRefusal {
+    AdminRefusal::Unconfirmed {
         endpoint: endpoint.to_owned(),
     }
 }
 
 /// Reads a body; an empty one says nothing.
-pub(crate) fn parse<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+pub(crate) fn parse<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, AdminRefusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());
     }
-    serde_json::from_slice(body).map_err(Refusal::InvalidBody)
+    serde_json::from_slice(body).map_err(AdminRefusal::InvalidBody)
 }

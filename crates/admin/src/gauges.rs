@@ -6,15 +6,16 @@
 use std::fmt::{Display, Write as _};
 use twinroute_router::sink::FaultKind;
 use twinroute_router::status::{
-    CertificateStatus, CredentialStatus, EndpointStatus, STATES, SourceStatus, Status, SyncStatus,
+    CertificateStatus, CredentialStatus, EndpointStatus, RouterStatus, STATES, SourceStatus,
+    SyncStatus,
 };
 
 /// One endpoint with its instance.
-type Of<'a> = (&'a str, &'a EndpointStatus);
+type EndpointLabels<'a> = (&'a str, &'a EndpointStatus);
 
 /// Writes the gauges of all endpoints.
-pub(crate) fn render(status: &Status) -> String {
-    let endpoints: Vec<Of<'_>> = status
+pub(crate) fn render(status: &RouterStatus) -> String {
+    let endpoints: Vec<EndpointLabels<'_>> = status
         .instances
         .iter()
         .flat_map(|instance| {
@@ -22,7 +23,7 @@ pub(crate) fn render(status: &Status) -> String {
             endpoints.map(|endpoint| (instance.name.as_str(), endpoint))
         })
         .collect();
-    let mut page = Page {
+    let mut page = MetricsPage {
         text: String::new(),
         endpoints,
     };
@@ -55,12 +56,12 @@ pub(crate) fn render(status: &Status) -> String {
     page.text
 }
 
-struct Page<'a> {
+struct MetricsPage<'a> {
     text: String,
-    endpoints: Vec<Of<'a>>,
+    endpoints: Vec<EndpointLabels<'a>>,
 }
 
-impl Page<'_> {
+impl MetricsPage<'_> {
     /// How long syncs of the journal took, where it is on disk.
     fn syncs(&mut self, syncs: Option<&SyncStatus>) {
         const NAME: &str = "twinroute_journal_sync_seconds";

@@ -3,15 +3,15 @@
 //! Without access tokens the API asks for no credential, so whoever reaches it may use it. A browser on the
 //! machine reaches it for every page that it shows; what tells such a request from others is checked here.
 
-use crate::place::Place;
-use crate::refusal::Refusal;
-use crate::settings::Changes;
+use crate::place::AdminPath;
+use crate::refusal::AdminRefusal;
+use crate::settings::ChangeListeners;
 use http::{HeaderMap, Method, Uri, header};
-use twinroute_listen::{Hosts, Peer, Scheme};
+use twinroute_listen::{ClientPeer, OwnHosts, RequestScheme};
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum RequestOrigin {
     /// On a listener that only this machine reaches.
     Local,
     /// On one that others reach too.
@@ -19,10 +19,10 @@ pub(crate) enum Reach {
 }
 
 /// What is looked at before a request is.
-pub(crate) struct Caller<'a> {
-    pub(crate) reach: Reach,
-    pub(crate) peer: Peer,
-    pub(crate) scheme: Scheme,
+pub(crate) struct CallerChecks<'a> {
+    pub(crate) reach: RequestOrigin,
+    pub(crate) peer: ClientPeer,
+    pub(crate) scheme: RequestScheme,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
 }
@@ -37,20 +37,20 @@ pub(crate) fn changes(method: &Method) -> bool {
 /// # Errors
 /// Why it may not.
 pub(crate) fn check(
-    place: &Place<'_>,
+    place: &AdminPath<'_>,
     method: &Method,
-    allowed: Changes,
-    caller: &Caller<'_>,
-) -> Result<(), Refusal> {
+    allowed: ChangeListeners,
+    caller: &CallerChecks<'_>,
+) -> Result<(), AdminRefusal> {
     let changes = changes(method);
-    if changes && caller.reach == Reach::Remote && allowed == Changes::Local {
-        return Err(Refusal::ChangesNotAllowed);
+    if changes && caller.reach == RequestOrigin::Remote && allowed == ChangeListeners::Local {
+        return Err(AdminRefusal::ChangesNotAllowed);
     }
-    let known = Hosts::default();
+    let known = OwnHosts::default();
     // Others reach a remote listener by names that are not ours to know. Browsers do not speak to unix
     // sockets.
-    let tcp = matches!(caller.peer, Peer::Tcp(_));
-    if tcp && caller.reach == Reach::Local && (changes || place.shows_events()) {
+    let tcp = matches!(caller.peer, ClientPeer::Tcp(_));
+    if tcp && caller.reach == RequestOrigin::Local && (changes || place.shows_events()) {
         known.check_host(caller.uri, caller.headers)?;
     }
     if !changes {
@@ -67,9 +67,9 @@ pub(crate) fn check(
 ///
 /// # Errors
 /// [`Refusal::UnsupportedContentType`].
-pub(crate) fn check_type(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_type(method: &Method, headers: &HeaderMap) -> Result<(), AdminRefusal> {
     if *method == Method::POST && !is_json(headers) {
-        return Err(Refusal::UnsupportedContentType);
+        return Err(AdminRefusal::UnsupportedContentType);
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ mod tests {
 
     fn verdict(
         (method, path): (Method, &str),
-        (reach, allowed): (Reach, Changes),
+        (reach, allowed): (RequestOrigin, ChangeListeners),
         headers: &[(&'static str, &'static str)],
     ) -> &'static str {
         let headers = headers.iter().map(|(name, value)| {
@@ -98,19 +98,19 @@ mod tests {
             (name, HeaderValue::from_static(value))
         });
         let uri = Uri::try_from(path).unwrap();
-        let caller = Caller {
+        let caller = CallerChecks {
             reach,
-            peer: Peer::Tcp(([127, 0, 0, 1], 1).into()),
-            scheme: Scheme::Http,
+            peer: ClientPeer::Tcp(([127, 0, 0, 1], 1).into()),
+            scheme: RequestScheme::Http,
             uri: &uri,
             headers: &headers.collect(),
         };
-        match check(&Place::of(path).unwrap(), &method, allowed, &caller) {
+        match check(&AdminPath::of(path).unwrap(), &method, allowed, &caller) {
             Ok(()) => "passes",
-            Err(Refusal::ChangesNotAllowed) => "no changes",
-            Err(Refusal::ForeignOrigin { .. }) => "origin",
-            Err(Refusal::ForeignHost { .. }) => "host",
-            Err(Refusal::UnsupportedContentType) => "type",
+            Err(AdminRefusal::ChangesNotAllowed) => "no changes",
+            Err(AdminRefusal::ForeignOrigin { .. }) => "origin",
+            Err(AdminRefusal::ForeignHost { .. }) => "host",
+            Err(AdminRefusal::UnsupportedContentType) => "type",
             Err(other) => panic!("{other}"),
         }
     }
@@ -119,7 +119,7 @@ mod tests {
     fn changes_come_from_programs_of_this_machine() {
         const HOST: (&str, &str) = ("host", "127.0.0.1:8081");
         const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
-        let local = (Reach::Local, Changes::Local);
+        let local = (RequestOrigin::Local, ChangeListeners::Local);
         for (headers, expect) in [
             (&[HOST, JSON][..], "passes"),
             (&[JSON], "passes"),
@@ -151,15 +151,15 @@ mod tests {
         const NAMED: (&str, &str) = ("host", "twinroute.internal:8081");
         const JSON: (&str, &str) = ("content-type", "application/json");
         let post = || (Method::POST, "/endpoints/demo/grid-1/pause");
-        let closed = (Reach::Remote, Changes::Local);
-        let open = (Reach::Remote, Changes::Everywhere);
+        let closed = (RequestOrigin::Remote, ChangeListeners::Local);
+        let open = (RequestOrigin::Remote, ChangeListeners::Everywhere);
         assert_eq!(verdict(post(), closed, &[NAMED, JSON]), "no changes");
         assert_eq!(verdict(post(), open, &[NAMED, JSON]), "passes");
         let rebound = [NAMED, JSON, ("origin", "http://twinroute.internal:8081")];
         assert_eq!(verdict(post(), open, &rebound), "origin");
         let list = || (Method::GET, "/dead-letters");
         assert_eq!(verdict(list(), closed, &[NAMED]), "passes");
-        let local = (Reach::Local, Changes::Local);
+        let local = (RequestOrigin::Local, ChangeListeners::Local);
         assert_eq!(verdict(list(), local, &[NAMED]), "host");
         assert_eq!(verdict((Method::GET, "/status"), local, &[NAMED]), "passes");
     }

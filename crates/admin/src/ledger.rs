@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use twinroute_router::status::{EndpointStatus, Status};
+use twinroute_router::status::{EndpointStatus, RouterStatus};
 use twinroute_router::{LOST, UNKNOWN};
 
 /// What must hold in every row.
@@ -15,16 +15,16 @@ pub struct LedgerReport {
     /// What must hold in every row; see [`EQUATION`].
     pub equation: String,
     /// By instance and name.
-    pub endpoints: Vec<Row>,
+    pub endpoints: Vec<LedgerRow>,
     /// The sum of the rows.
-    pub total: Counts,
+    pub total: DeliveryCounts,
     /// Accepted events that matched no route, and of which no delivery was made.
     pub unmatched: u64,
 }
 
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct LedgerRow {
     /// Its instance; empty for [`UNKNOWN`], the endpoint of deliveries that damage took and of which nobody can
     /// tell for which endpoints they were.
     pub instance: String,
@@ -32,12 +32,12 @@ pub struct Row {
     pub endpoint: String,
     /// Its counts.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: DeliveryCounts,
 }
 
 /// Deliveries by what became of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct DeliveryCounts {
     /// Made by routes.
     pub matched: u64,
     /// Made by replays.
@@ -74,14 +74,14 @@ pub struct DeadLettered {
 impl LedgerReport {
     /// The ledger of a snapshot.
     #[must_use]
-    pub fn of(status: &Status) -> Self {
-        let mut total = Counts::default();
+    pub fn of(status: &RouterStatus) -> Self {
+        let mut total = DeliveryCounts::default();
         let mut endpoints = Vec::new();
         for instance in &status.instances {
             for endpoint in &instance.endpoints {
-                let counts = Counts::of(endpoint);
+                let counts = DeliveryCounts::of(endpoint);
                 total.add(&counts);
-                endpoints.push(Row {
+                endpoints.push(LedgerRow {
                     instance: instance.name.clone(),
                     endpoint: endpoint.name.clone(),
                     counts,
@@ -90,9 +90,9 @@ impl LedgerReport {
         }
         let unknown = status.journal.lost_unknown;
         if unknown > 0 {
-            let counts = Counts::lost(unknown);
+            let counts = DeliveryCounts::lost(unknown);
             total.add(&counts);
-            endpoints.push(Row {
+            endpoints.push(LedgerRow {
                 instance: String::new(),
                 endpoint: UNKNOWN.to_owned(),
                 counts,
@@ -110,7 +110,7 @@ impl LedgerReport {
     }
 }
 
-impl Counts {
+impl DeliveryCounts {
     fn of(status: &EndpointStatus) -> Self {
         let dead = &status.dead_letters;
         Self {

@@ -21,6 +21,6 @@ mod replays;
 mod server;
 mod settings;
 
-pub use metrics::{InstallError, Metrics};
-pub use server::Admin;
-pub use settings::{Changes, Settings};
+pub use metrics::{InstallError, MetricsRecorder};
+pub use server::AdminServer;
+pub use settings::{ChangeListeners, Settings};

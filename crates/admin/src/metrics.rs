@@ -8,14 +8,14 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Shows what the process counted. Cheap to clone.
 #[derive(Clone)]
-pub struct Metrics(PrometheusHandle);
+pub struct MetricsRecorder(PrometheusHandle);
 
 /// Metrics that could not be set up: another recorder was there first.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot install the metrics recorder")]
 pub struct InstallError(#[source] BuildError);
 
-impl Metrics {
+impl MetricsRecorder {
     /// Makes this process count. Must come before anything that registers a counter is built.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use twinroute_audit::AuditedChange;
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
+pub(crate) enum AdminPath<'a> {
     Index,
     Live,
     Ready,
@@ -15,7 +15,7 @@ pub(crate) enum Place<'a> {
     Endpoint {
         instance: &'a str,
         endpoint: &'a str,
-        step: Step,
+        step: EndpointAction,
     },
     DeadLetters,
     Export,
@@ -30,14 +30,14 @@ pub(crate) enum Place<'a> {
 
 /// What may be asked of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum EndpointAction {
     Pause,
     Resume,
     RetryNow,
     Purge,
 }
 
-impl Step {
+impl EndpointAction {
     fn parse(word: &str) -> Option<Self> {
         match word {
             "pause" => Some(Self::Pause),
@@ -49,7 +49,7 @@ impl Step {
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> AdminPath<'a> {
     pub(crate) fn of(path: &'a str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
         let segments: Vec<&str> = path.split('/').take(5).collect();
@@ -63,7 +63,7 @@ impl<'a> Place<'a> {
             ["endpoints", instance, endpoint, step] => Self::Endpoint {
                 instance,
                 endpoint,
-                step: Step::parse(step)?,
+                step: EndpointAction::parse(step)?,
             },
             ["dead-letters"] => Self::DeadLetters,
             ["dead-letters", "export"] => Self::Export,
@@ -112,10 +112,10 @@ impl<'a> Place<'a> {
                 &Method::POST,
             ) => {
                 let step = match step {
-                    Step::Pause => "endpoint/pause",
-                    Step::Resume => "endpoint/resume",
-                    Step::RetryNow => "endpoint/retry-now",
-                    Step::Purge => "endpoint/purge",
+                    EndpointAction::Pause => "endpoint/pause",
+                    EndpointAction::Resume => "endpoint/resume",
+                    EndpointAction::RetryNow => "endpoint/retry-now",
+                    EndpointAction::Purge => "endpoint/purge",
                 };
                 Some(AuditedChange::step(step, format!("{instance}/{endpoint}")))
             }
@@ -155,22 +155,22 @@ mod tests {
 
     #[test]
     fn paths_name_places() {
-        let pause = Place::Endpoint {
+        let pause = AdminPath::Endpoint {
             instance: "demo",
             endpoint: "grid-1",
-            step: Step::Pause,
+            step: EndpointAction::Pause,
         };
-        let letter = Place::DeadLetter {
+        let letter = AdminPath::DeadLetter {
             instance: "demo",
             endpoint: "grid-1",
             sequence: 7,
         };
         for (path, expect) in [
-            ("/", Some(Place::Index)),
+            ("/", Some(AdminPath::Index)),
             ("/endpoints/demo/grid-1/pause", Some(pause)),
-            ("/dead-letters/export", Some(Place::Export)),
+            ("/dead-letters/export", Some(AdminPath::Export)),
             ("/dead-letters/demo/grid-1/7", Some(letter)),
-            ("/replays/3", Some(Place::Replay(3))),
+            ("/replays/3", Some(AdminPath::Replay(3))),
             ("/replays/x", None),
             ("/endpoints/demo/grid-1/stop", None),
             ("/endpoints/demo/grid-1/pause/now", None),
@@ -179,7 +179,7 @@ mod tests {
             ("//", None),
             ("*", None),
         ] {
-            assert_eq!(Place::of(path), expect, "{path}");
+            assert_eq!(AdminPath::of(path), expect, "{path}");
         }
     }
 }

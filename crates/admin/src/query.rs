@@ -12,7 +12,7 @@ pub(crate) const PAGE: u64 = 100;
 
 /// Which dead letters are asked for.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct DeadLetterParameters {
     pub(crate) query: DeadLetterQuery,
     /// From behind here on.
     pub(crate) after: Option<DeadLetterCursor>,
@@ -20,7 +20,7 @@ pub(crate) struct Wanted {
     pub(crate) most: Option<u64>,
 }
 
-impl Wanted {
+impl DeadLetterParameters {
     /// Reads the part behind the question mark, `application/x-www-form-urlencoded` as in the URL Standard:
     /// a space may be `+`, a plus is `%2B`.
     ///
@@ -86,13 +86,13 @@ mod tests {
     fn parameters_are_read() {
         let text =
             "endpoint=grid-1&filter=type+%3D%20'x'&after=demo/grid-1/7&most=5&reason=&pretty";
-        let wanted = Wanted::parse(Some(text)).unwrap();
+        let wanted = DeadLetterParameters::parse(Some(text)).unwrap();
         assert_eq!(wanted.query.endpoint.unwrap().as_str(), "grid-1");
         assert_eq!(wanted.query.filter.unwrap().as_str(), "type = 'x'");
         assert_eq!(wanted.query.reason, None);
         assert_eq!(wanted.after.unwrap().to_string(), "demo/grid-1/7");
         assert_eq!(wanted.most, Some(5));
-        let all = Wanted::parse(None).unwrap();
+        let all = DeadLetterParameters::parse(None).unwrap();
         assert!(all.query.endpoint.is_none() && all.after.is_none() && all.most.is_none());
     }
 
@@ -117,7 +117,7 @@ mod tests {
                 "since: not a time as in 2026-11-22T10:00:00Z (RFC 3339)",
             ),
         ] {
-            assert_eq!(Wanted::parse(Some(text)).unwrap_err(), expect);
+            assert_eq!(DeadLetterParameters::parse(Some(text)).unwrap_err(), expect);
         }
     }
 }

@@ -3,8 +3,8 @@
 use crate::answer;
 use http::{HeaderValue, Response, StatusCode, header};
 use twinroute_audit::AuditError;
-use twinroute_listen::access::Denied;
-use twinroute_listen::{Body, BodyError, CrossOrigin};
+use twinroute_listen::access::AccessDenied;
+use twinroute_listen::{BodyError, CrossOrigin, ServerBody};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayError;
 
@@ -13,7 +13,7 @@ const KNOWN_MAX: usize = 50;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum AdminRefusal {
     #[error("no such path; GET / lists what there is")]
     UnknownPath,
     #[error("only {} allowed here", spoken(.allow))]
@@ -24,7 +24,7 @@ pub(crate) enum Refusal {
     )]
     ChangesNotAllowed,
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denied(#[from] AccessDenied),
     #[error(
         "a browser sent this for {origin:?}, which is not this server by its address; use the \
          address, or another client"
@@ -61,7 +61,7 @@ pub(crate) enum Refusal {
     ReplayNotRecorded(ReplayError),
 }
 
-impl From<CrossOrigin> for Refusal {
+impl From<CrossOrigin> for AdminRefusal {
     fn from(refused: CrossOrigin) -> Self {
         match refused {
             CrossOrigin::Host { host } => Self::ForeignHost { host },
@@ -70,7 +70,7 @@ impl From<CrossOrigin> for Refusal {
     }
 }
 
-impl Refusal {
+impl AdminRefusal {
     /// No endpoint has this name.
     pub(crate) fn unknown_endpoint(router: &Router, name: String) -> Self {
         let status = router.status();
@@ -101,12 +101,14 @@ impl Refusal {
     /// Whom it names as the sender.
     pub(crate) fn named(&self) -> Option<&str> {
         match self {
-            Self::Denied(Denied::NoRole { name } | Denied::RoleTooLow { name }) => Some(name),
+            Self::Denied(AccessDenied::NoRole { name } | AccessDenied::RoleTooLow { name }) => {
+                Some(name)
+            }
             _ => None,
         }
     }
 
-    pub(crate) fn answer(&self) -> Response<Body> {
+    pub(crate) fn answer(&self) -> Response<ServerBody> {
         let (status, code) = self.status_and_code();
         let mut response = answer::refusal(status, code, &self.to_string());
         if let Self::MethodNotAllowed { allow } = self {

@@ -13,7 +13,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Logs the warnings of a router's status, each once a day. Never ends; dropping the future is harmless.
 pub(crate) async fn run(router: &Router) {
-    let mut reminder = Reminder::default();
+    let mut reminder = LogReminder::default();
     loop {
         for warning in reminder.due(router.status().warnings, Instant::now()) {
             tracing::warn!(warning, "action required soon");
@@ -24,11 +24,11 @@ pub(crate) async fn run(router: &Router) {
 
 /// Remembers what was said when.
 #[derive(Debug, Default)]
-struct Reminder {
+struct LogReminder {
     said: BTreeMap<String, Instant>,
 }
 
-impl Reminder {
+impl LogReminder {
     /// What is to be said now; what nobody warns about any more is forgotten.
     fn due(&mut self, warnings: Vec<String>, now: Instant) -> Vec<String> {
         self.said.retain(|said, _| warnings.contains(said));
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn each_warning_is_said_once_a_day_and_again_when_it_comes_back() {
-        let mut reminder = Reminder::default();
+        let mut reminder = LogReminder::default();
         let start = Instant::now();
         let one = || vec!["one".to_owned()];
         let both = || vec!["one".to_owned(), "two".to_owned()];

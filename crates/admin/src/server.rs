@@ -1,13 +1,13 @@
 //! The server: what is at each path.
 
 use crate::answer::{self, INDEX};
-use crate::changes::Asked;
-use crate::guard::{self, Caller, Reach};
+use crate::changes::RequestedChange;
+use crate::guard::{self, CallerChecks, RequestOrigin};
 use crate::ledger::LedgerReport;
-use crate::metrics::Metrics;
-use crate::place::Place;
-use crate::refusal::Refusal;
-use crate::settings::Changes;
+use crate::metrics::MetricsRecorder;
+use crate::place::AdminPath;
+use crate::refusal::AdminRefusal;
+use crate::settings::ChangeListeners;
 use crate::{dead_letters, gauges, query, remind, replays};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -19,9 +19,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use twinroute_audit::AuditLog;
-use twinroute_listen::access::{Gate, Role};
+use twinroute_listen::access::{AccessGate, CallerRole};
 use twinroute_listen::{
-    Body, Budget, HttpLimits, Listener, Peer, Scheme, discard, read_body_within, serve,
+    BodyBudget, ClientPeer, HttpLimits, ListeningSocket, RequestScheme, ServerBody, discard,
+    read_body_within, serve,
 };
 use twinroute_router::Router;
 
@@ -30,45 +31,45 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 
 /// Shows a router to its operators and lets them steer it. Cheap to clone.
 #[derive(Clone)]
-pub struct Admin {
+pub struct AdminServer {
     router: Router,
-    metrics: Metrics,
-    changes: Changes,
+    metrics: MetricsRecorder,
+    changes: ChangeListeners,
     /// Nothing where no tokens are asked for.
-    gate: Option<Arc<Gate>>,
+    gate: Option<Arc<AccessGate>>,
     audit: AuditLog,
 }
 
 /// How much is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shown {
+enum AnswerScope {
     All,
     /// Whether it runs and is ready, but not why not.
     Probe,
 }
 
 /// What a request may be told, and who sent it.
-struct Admitted {
-    shown: Shown,
+struct AdmittedCaller {
+    shown: AnswerScope,
     name: String,
 }
 
 /// What the requests of one group of listeners share.
-struct Desk {
-    admin: Admin,
-    reach: Reach,
+struct ServerContext {
+    admin: AdminServer,
+    reach: RequestOrigin,
     limits: HttpLimits,
-    bodies: Arc<Budget>,
+    bodies: Arc<BodyBudget>,
 }
 
-impl Admin {
+impl AdminServer {
     /// Shows `router` and what the process counted; takes changes from this machine only.
     #[must_use]
-    pub fn new(router: Router, metrics: Metrics) -> Self {
+    pub fn new(router: Router, metrics: MetricsRecorder) -> Self {
         Self {
             router,
             metrics,
-            changes: Changes::Local,
+            changes: ChangeListeners::Local,
             gate: None,
             audit: AuditLog::off(),
         }
@@ -77,7 +78,7 @@ impl Admin {
     /// Asks for tokens from now on, if the gate's settings name any: on all listeners but unix sockets, reads
     /// need the role read and changes the role write. [`Admin::changes`] means nothing then.
     #[must_use]
-    pub fn gate(self, gate: Gate) -> Self {
+    pub fn gate(self, gate: AccessGate) -> Self {
         Self {
             gate: gate.is_configured().then(|| Arc::new(gate)),
             ..self
@@ -92,7 +93,7 @@ impl Admin {
 
     /// Says on which listeners changes are taken.
     #[must_use]
-    pub fn changes(self, changes: Changes) -> Self {
+    pub fn changes(self, changes: ChangeListeners) -> Self {
         Self { changes, ..self }
     }
 
@@ -100,15 +101,15 @@ impl Admin {
     /// metrics small and logs once a day what the status warns about.
     pub async fn serve(
         &self,
-        listeners: Vec<Listener>,
+        listeners: Vec<ListeningSocket>,
         limits: &HttpLimits,
         shutdown: impl Future<Output = ()>,
     ) {
         let shutdown = shutdown.shared();
         let bodies_max = usize::try_from(limits.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX);
-        let bodies = Arc::new(Budget::new(bodies_max));
-        let group = |listeners: Vec<Listener>, reach| {
-            let desk = Arc::new(Desk {
+        let bodies = Arc::new(BodyBudget::new(bodies_max));
+        let group = |listeners: Vec<ListeningSocket>, reach| {
+            let desk = Arc::new(ServerContext {
                 admin: self.clone(),
                 reach,
                 limits: limits.clone(),
@@ -124,7 +125,11 @@ impl Admin {
             .into_iter()
             .partition(|listener| listener.address().is_local());
         let serving = async {
-            join(group(local, Reach::Local), group(remote, Reach::Remote)).await;
+            join(
+                group(local, RequestOrigin::Local),
+                group(remote, RequestOrigin::Remote),
+            )
+            .await;
             // With no listeners at all that was at once.
             shutdown.clone().await;
         };
@@ -137,8 +142,8 @@ impl Admin {
     }
 }
 
-impl Desk {
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+impl ServerContext {
+    async fn answer(&self, request: Request<Incoming>, peer: ClientPeer) -> Response<ServerBody> {
         match self.reply(request, peer).await {
             Ok(response) => response,
             Err(refusal) => refusal.answer(),
@@ -148,16 +153,16 @@ impl Desk {
     async fn reply(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
-    ) -> Result<Response<Body>, Refusal> {
+        peer: ClientPeer,
+    ) -> Result<Response<ServerBody>, AdminRefusal> {
         let (head, body) = request.into_parts();
-        let place = Place::of(head.uri.path()).ok_or(Refusal::UnknownPath)?;
+        let place = AdminPath::of(head.uri.path()).ok_or(AdminRefusal::UnknownPath)?;
         if !place.takes(&head.method) {
             let allow = place.allow();
-            return Err(Refusal::MethodNotAllowed { allow });
+            return Err(AdminRefusal::MethodNotAllowed { allow });
         }
-        let asked = Asked::of(&self.admin.audit, &place, &head, peer);
-        let Admitted { shown, name } = match self.admit(&place, &head, peer).await {
+        let asked = RequestedChange::of(&self.admin.audit, &place, &head, peer);
+        let AdmittedCaller { shown, name } = match self.admit(&place, &head, peer).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 if let Some(asked) = asked {
@@ -175,20 +180,20 @@ impl Desk {
             return asked.make((router, place), &name, body, pretty).await;
         }
         match (place, &head.method) {
-            (Place::Index, _) => Ok(answer::text(INDEX)),
-            (Place::Live, _) => Ok(answer::text("ok\n")),
-            (Place::Ready, _) => Ok(self.ready(shown)),
-            (Place::Metrics, _) => {
+            (AdminPath::Index, _) => Ok(answer::text(INDEX)),
+            (AdminPath::Live, _) => Ok(answer::text("ok\n")),
+            (AdminPath::Ready, _) => Ok(self.ready(shown)),
+            (AdminPath::Metrics, _) => {
                 // The snapshot also sets gauges of the process, so it comes first.
                 let endpoints = gauges::render(&router.status());
                 Ok(answer::prometheus(self.admin.metrics.render() + &endpoints))
             }
-            (Place::Status, _) => Ok(answer::json(&router.status(), pretty)),
-            (Place::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
-            (Place::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
-            (Place::Export, _) => dead_letters::export(router, query),
+            (AdminPath::Status, _) => Ok(answer::json(&router.status(), pretty)),
+            (AdminPath::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
+            (AdminPath::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
+            (AdminPath::Export, _) => dead_letters::export(router, query),
             (
-                Place::DeadLetter {
+                AdminPath::DeadLetter {
                     instance,
                     endpoint,
                     sequence,
@@ -196,9 +201,9 @@ impl Desk {
                 _,
             ) => dead_letters::one(router, (instance, endpoint), sequence).await,
             // Changes all of them.
-            (Place::Endpoint { .. }, _) => Err(Refusal::UnknownPath),
-            (Place::Replays, _) => Ok(replays::all(router, pretty)),
-            (Place::Replay(number), _) => replays::one(router, number, pretty),
+            (AdminPath::Endpoint { .. }, _) => Err(AdminRefusal::UnknownPath),
+            (AdminPath::Replays, _) => Ok(replays::all(router, pretty)),
+            (AdminPath::Replay(number), _) => replays::one(router, number, pretty),
         }
     }
 
@@ -206,41 +211,46 @@ impl Desk {
     /// future loses nothing.
     async fn admit(
         &self,
-        place: &Place<'_>,
+        place: &AdminPath<'_>,
         head: &Parts,
-        peer: Peer,
-    ) -> Result<Admitted, Refusal> {
-        let admitted = |shown, name| Ok(Admitted { shown, name });
-        let Some(gate) = self.admin.gate.as_ref().filter(|_| peer != Peer::Unix) else {
-            let caller = Caller {
+        peer: ClientPeer,
+    ) -> Result<AdmittedCaller, AdminRefusal> {
+        let admitted = |shown, name| Ok(AdmittedCaller { shown, name });
+        let Some(gate) = self
+            .admin
+            .gate
+            .as_ref()
+            .filter(|_| peer != ClientPeer::Unix)
+        else {
+            let caller = CallerChecks {
                 reach: self.reach,
                 peer,
-                scheme: Scheme::noted(&head.extensions),
+                scheme: RequestScheme::noted(&head.extensions),
                 uri: &head.uri,
                 headers: &head.headers,
             };
             guard::check(place, &head.method, self.admin.changes, &caller)?;
-            return admitted(Shown::All, "local".to_owned());
+            return admitted(AnswerScope::All, "local".to_owned());
         };
         let token = head.headers.get(header::AUTHORIZATION);
         if token.is_none() && place.is_probe() {
-            return admitted(Shown::Probe, "anybody".to_owned());
+            return admitted(AnswerScope::Probe, "anybody".to_owned());
         }
         let caller = gate.admit(token).await?;
         if !guard::changes(&head.method) {
-            caller.require(Role::Read)?;
-            return admitted(Shown::All, caller.name);
+            caller.require(CallerRole::Read)?;
+            return admitted(AnswerScope::All, caller.name);
         }
-        caller.require(Role::Write)?;
+        caller.require(CallerRole::Write)?;
         guard::check_type(&head.method, &head.headers)?;
         let (name, path) = (caller.name, head.uri.path());
         tracing::info!(caller = name, method = %head.method, path, "change requested");
-        admitted(Shown::All, name)
+        admitted(AnswerScope::All, name)
     }
 
     /// Collects a body. What it holds of the budget is given back when it is read, since what is made of it
     /// is no larger.
-    async fn body(&self, body: Incoming) -> Result<Bytes, Refusal> {
+    async fn body(&self, body: Incoming) -> Result<Bytes, AdminRefusal> {
         let limit = usize::try_from(self.limits.body_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let limit = limit.min(BODY_BYTES_MAX);
         let mut hold = self.bodies.hold();
@@ -248,9 +258,9 @@ impl Desk {
         Ok(read_body_within(body, limit, timeout, &mut hold).await?)
     }
 
-    fn ready(&self, shown: Shown) -> Response<Body> {
+    fn ready(&self, shown: AnswerScope) -> Response<ServerBody> {
         let mut readiness = self.admin.router.readiness();
-        if shown == Shown::Probe {
+        if shown == AnswerScope::Probe {
             readiness.reason.clear();
         }
         let mut response = answer::json(&readiness, false);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
 use twinroute_listen::{
-    Address, HttpLimits, IpRule, MutualTlsSettings, SocketMode, SocketSettings,
+    HttpLimits, IpRule, ListenAddress, MutualTlsSettings, SocketMode, SocketSettings,
 };
 
 /// Who is warned for longer stops to listen.
@@ -15,9 +15,9 @@ const EXPIRY_WARNING_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where to listen for plain HTTP; nowhere when empty.
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
     /// Where to listen for HTTPS; nowhere when empty.
-    pub listen_tls: Vec<Address>,
+    pub listen_tls: Vec<ListenAddress>,
     /// From which addresses connections are taken, on all TCP listeners.
     pub ip_rules: Vec<IpRule>,
     /// The certificate, and whose clients get a connection.
@@ -37,7 +37,7 @@ pub struct Settings {
 
 /// On which listeners changes are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changes {
+pub enum ChangeListeners {
     /// On those that only this machine reaches: loopback and unix sockets.
     Local,
     /// On all.
@@ -47,7 +47,7 @@ pub enum Changes {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: vec![Address::Tcp(([127, 0, 0, 1], 8081).into())],
+            listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8081).into())],
             listen_tls: Vec::new(),
             ip_rules: Vec::new(),
             tls: None,
@@ -89,7 +89,7 @@ impl Settings {
         Ok(warnings)
     }
 
-    fn open(&self, address: &Address) -> String {
+    fn open(&self, address: &ListenAddress) -> String {
         let more = if self.allow_changes {
             " and lets them pause and purge endpoints and replay dead letters"
         } else {
@@ -103,11 +103,11 @@ impl Settings {
 
     /// On which listeners changes are taken.
     #[must_use]
-    pub fn changes(&self) -> Changes {
+    pub fn changes(&self) -> ChangeListeners {
         if self.allow_changes {
-            Changes::Everywhere
+            ChangeListeners::Everywhere
         } else {
-            Changes::Local
+            ChangeListeners::Local
         }
     }
 
@@ -121,7 +121,7 @@ impl Settings {
     }
 }
 
-fn in_the_clear(address: &Address) -> String {
+fn in_the_clear(address: &ListenAddress) -> String {
     format!("{address} accepts tokens over plain HTTP from other machines; use listen_tls")
 }
 
@@ -142,9 +142,9 @@ mod tests {
         };
         let more = " and lets them pause and purge endpoints and replay dead letters";
         assert_eq!(open.check(), Ok(vec![format!("{warning}{more}")]));
-        assert_eq!(open.changes(), Changes::Everywhere);
+        assert_eq!(open.changes(), ChangeListeners::Everywhere);
         assert_eq!(Settings::default().check(), Ok(vec![]));
-        assert_eq!(Settings::default().changes(), Changes::Local);
+        assert_eq!(Settings::default().changes(), ChangeListeners::Local);
     }
 
     #[test]

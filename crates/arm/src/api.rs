@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use twinroute_credential::token::{Token, TokenSource};
+use twinroute_credential::token::{CachedToken, TokenSource};
 use twinroute_model::clock::Clock;
 use twinroute_model::http_date::clock_difference;
 use twinroute_outgoing::answer::{self, AnswerError};
@@ -34,7 +34,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
 /// A management API at one origin. Clones share connections and tokens.
 #[derive(Clone)]
-pub struct Api {
+pub struct ArmApi {
     http: Client,
     base: Url,
     scope: Arc<str>,
@@ -45,7 +45,7 @@ pub struct Api {
     pace: f64,
 }
 
-impl std::fmt::Debug for Api {
+impl std::fmt::Debug for ArmApi {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Api")
@@ -57,14 +57,14 @@ impl std::fmt::Debug for Api {
 
 /// One request, made up to [`retry::ATTEMPTS_MAX`] times.
 #[derive(Clone)]
-pub(super) struct Request {
+pub(super) struct ApiRequest {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) body: Option<Bytes>,
     pub(super) answer_bytes_max: usize,
 }
 
-impl Request {
+impl ApiRequest {
     pub(super) fn new(method: Method, url: Url, body: Option<Bytes>) -> Self {
         Self {
             method,
@@ -134,7 +134,7 @@ impl ApiAnswer {
     }
 }
 
-impl Api {
+impl ArmApi {
     /// The API at `base`, such as `https://management.azure.com` or `http://127.0.0.1:8081`; a path in it
     /// goes before every path. Tokens are asked for with `scope`.
     ///
@@ -215,7 +215,7 @@ impl Api {
         body: Option<Bytes>,
     ) -> Result<ApiAnswer, Error> {
         let url = self.url(path, api_version)?;
-        self.send(&Request::new(method, url, body)).await
+        self.send(&ApiRequest::new(method, url, body)).await
     }
 
     /// A GET, as [`Api::call`].
@@ -244,7 +244,7 @@ impl Api {
         Ok(url)
     }
 
-    pub(super) async fn send(&self, request: &Request) -> Result<ApiAnswer, Error> {
+    pub(super) async fn send(&self, request: &ApiRequest) -> Result<ApiAnswer, Error> {
         let id = uuid::Uuid::new_v4().to_string();
         let mut renewed = false;
         let mut failures = 0;
@@ -289,8 +289,8 @@ impl Api {
 
     async fn exchange(
         &self,
-        request: &Request,
-        token: Option<&Token>,
+        request: &ApiRequest,
+        token: Option<&CachedToken>,
         id: &str,
     ) -> Result<ApiAnswer, Error> {
         let mut builder = self
@@ -326,7 +326,7 @@ impl Api {
 
     async fn receive(
         &self,
-        request: &Request,
+        request: &ApiRequest,
         builder: reqwest::RequestBuilder,
     ) -> Result<ApiAnswer, Error> {
         let failed = |error: reqwest::Error| Error::Transport {
@@ -406,7 +406,7 @@ pub fn is_local(url: &Url) -> bool {
 }
 
 /// What a success is whose body cannot be had: it may be asked for again unless it is too large.
-fn unread(request: &Request, error: AnswerError) -> Error {
+fn unread(request: &ApiRequest, error: AnswerError) -> Error {
     let request = request.name();
     match error {
         AnswerError::TooLarge { bytes_max } => Error::Answer {

@@ -1,8 +1,8 @@
 //! The client against a scripted server.
 
-use super::api::Api;
+use super::api::ArmApi;
 use super::error::Error;
-use super::fake::{Fake, Reply};
+use super::fake::{FakeArm, FakeReply};
 use super::http::client;
 use reqwest::Method;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use twinroute_model::clock::SystemClock;
 const VERSION: &str = "2023-01-31";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn api(base: &str) -> Api {
+fn api(base: &str) -> ArmApi {
     let clock = Arc::new(SystemClock);
     let tokens = TokenSource::fixed("s3cret".into(), clock.clone());
     let http = client(&outgoing(), None).unwrap();
-    Api::new(base, "scope", tokens, http, clock)
+    ArmApi::new(base, "scope", tokens, http, clock)
         .unwrap()
         .hurried()
 }
 
-fn page(items: &str, next: &str) -> Reply {
-    Reply::new(200, format!(r#"{{"value":[{items}],"nextLink":{next}}}"#))
+fn page(items: &str, next: &str) -> FakeReply {
+    FakeReply::new(200, format!(r#"{{"value":[{items}],"nextLink":{next}}}"#))
 }
 
 #[tokio::test]
 async fn a_request_is_what_arm_wants() {
-    let fake = Fake::script([Reply::new(200, "\u{feff}{\"a\":1}")]).await;
+    let fake = FakeArm::script([FakeReply::new(200, "\u{feff}{\"a\":1}")]).await;
     let api = api(&format!("{}/instances/main/", fake.url));
     let answer = api.get("/eventroutes?x=1", "2023-10-31").await.unwrap();
     assert_eq!(answer.json::<serde_json::Value>().unwrap()["a"], 1);
@@ -46,7 +46,7 @@ async fn a_request_is_what_arm_wants() {
 #[tokio::test]
 async fn pages_are_followed_to_the_last_and_an_empty_one_is_no_end() {
     let port = AtomicUsize::new(0);
-    let fake = Fake::serve(move |request| {
+    let fake = FakeArm::serve(move |request| {
         let host = request.head.split("host: ").nth(1).unwrap();
         let host = host.split("\r\n").next().unwrap().to_owned();
         match port.fetch_add(1, Ordering::SeqCst) {
@@ -72,21 +72,21 @@ async fn pages_are_followed_to_the_last_and_an_empty_one_is_no_end() {
 
 #[tokio::test]
 async fn a_token_never_goes_to_another_host() {
-    let other = Fake::script([page("", "null")]).await;
+    let other = FakeArm::script([page("", "null")]).await;
     let evil = other.url.replace("127.0.0.1", "localhost");
     for link in [format!("{evil}/l"), "https://evil.example/l".to_owned()] {
-        let fake = Fake::script([page("1", &format!("{link:?}"))]).await;
+        let fake = FakeArm::script([page("1", &format!("{link:?}"))]).await;
         let error = api(&fake.url).list("/l", VERSION).await.unwrap_err();
         assert!(matches!(error, Error::Foreign { .. }), "{error}");
     }
     // Another port of the same host is not gone to either: the configured one is asked.
     let link = format!("\"{}/second\"", other.url);
-    let fake = Fake::script([page("1", &link), page("2", "null")]).await;
+    let fake = FakeArm::script([page("1", &link), page("2", "null")]).await;
     assert_eq!(api(&fake.url).list("/l", VERSION).await.unwrap().len(), 2);
     assert_eq!(fake.targets()[1], "GET /second");
     // Redirects are answers like others.
-    let moved = Reply::new(307, "").with("location", format!("{}/l", other.url));
-    let fake = Fake::script([moved]).await;
+    let moved = FakeReply::new(307, "").with("location", format!("{}/l", other.url));
+    let fake = FakeArm::script([moved]).await;
     let error = api(&fake.url).list("/l", VERSION).await.unwrap_err();
     assert_eq!(error.refusal().unwrap().status, 307);
     assert_eq!(other.targets(), [] as [&str; 0]);
@@ -95,7 +95,7 @@ async fn a_token_never_goes_to_another_host() {
 #[tokio::test]
 async fn a_list_that_runs_in_circles_or_is_none_is_refused() {
     let fake =
-        Fake::serve(|request| page("1", &format!("\"{}&api-version=x\"", request.target))).await;
+        FakeArm::serve(|request| page("1", &format!("\"{}&api-version=x\"", request.target))).await;
     let error = api(&fake.url)
         .list("/l?p=1", "x")
         .await
@@ -106,7 +106,7 @@ async fn a_list_that_runs_in_circles_or_is_none_is_refused() {
         "{error}"
     );
     for body in ["{}", "<html>", "{\"value\":null}", "{\"value\":{}}", ""] {
-        let fake = Fake::script([Reply::new(200, body)]).await;
+        let fake = FakeArm::script([FakeReply::new(200, body)]).await;
         let error = api(&fake.url)
             .list("/l", VERSION)
             .await
@@ -117,15 +117,21 @@ async fn a_list_that_runs_in_circles_or_is_none_is_refused() {
             "{error}"
         );
     }
-    let fake = Fake::script([Reply::new(200, "[1,2]")]).await;
+    let fake = FakeArm::script([FakeReply::new(200, "[1,2]")]).await;
     assert_eq!(api(&fake.url).list("/l", VERSION).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
-    let throttled = Reply::new(429, "").with("retry-after", "1");
-    let good = Reply::new(200, "{}");
-    let fake = Fake::script([throttled, Reply::new(503, ""), Reply::new(500, ""), good]).await;
+    let throttled = FakeReply::new(429, "").with("retry-after", "1");
+    let good = FakeReply::new(200, "{}");
+    let fake = FakeArm::script([
+        throttled,
+        FakeReply::new(503, ""),
+        FakeReply::new(500, ""),
+        good,
+    ])
+    .await;
     assert_eq!(api(&fake.url).get("/a", VERSION).await.unwrap().status, 200);
     let ids: Vec<_> = fake
         .arrived()
@@ -145,14 +151,14 @@ async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
     );
 
     let body = r#"{"error":{"code":"AuthorizationFailed","message":"The client has\n no role."}}"#;
-    let refusal = Reply::new(403, body).with("x-ms-request-id", "r-1");
-    let fake = Fake::script([refusal]).await;
+    let refusal = FakeReply::new(403, body).with("x-ms-request-id", "r-1");
+    let fake = FakeArm::script([refusal]).await;
     let error = api(&fake.url).get("/a/b", VERSION).await.unwrap_err();
     let expect =
         "GET 127.0.0.1/a/b: 403: AuthorizationFailed: The client has no role. (request r-1)";
     assert_eq!(error.to_string(), expect);
 
-    let fake = Fake::serve(|_| Reply::new(500, r#"{"code":500001,"message":"flat"}"#)).await;
+    let fake = FakeArm::serve(|_| FakeReply::new(500, r#"{"code":500001,"message":"flat"}"#)).await;
     let error = api(&fake.url).call(Method::POST, "/a", VERSION, None).await;
     assert_eq!(error.unwrap_err().refusal().unwrap().code, "500001");
     assert_eq!(fake.targets().len(), 1, "a POST may have been acted on");
@@ -162,7 +168,7 @@ async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
 
 #[tokio::test]
 async fn a_longer_wait_than_ours_is_passed_on() {
-    let fake = Fake::serve(|_| Reply::new(429, "").with("retry-after", "600")).await;
+    let fake = FakeArm::serve(|_| FakeReply::new(429, "").with("retry-after", "600")).await;
     let error = api(&fake.url).get("/a", VERSION).await.unwrap_err();
     let after = error.refusal().unwrap().retry_after;
     assert_eq!(after, Some(Duration::from_secs(600)));
@@ -175,11 +181,11 @@ async fn a_401_costs_one_request_with_a_new_token_where_there_is_one() {
     let path = folder.path().join("token");
     std::fs::write(&path, "old").unwrap();
     let write = path.clone();
-    let fake = Fake::serve(move |request| {
+    let fake = FakeArm::serve(move |request| {
         std::fs::write(&write, "new").unwrap();
         match request.head.contains("bearer new") {
-            true => Reply::new(200, "{}"),
-            false => Reply::new(401, r#"{"error":{"code":"ExpiredAuthenticationToken"}}"#),
+            true => FakeReply::new(200, "{}"),
+            false => FakeReply::new(401, r#"{"error":{"code":"ExpiredAuthenticationToken"}}"#),
         }
     })
     .await;
@@ -187,7 +193,7 @@ async fn a_401_costs_one_request_with_a_new_token_where_there_is_one() {
     let http = client(&outgoing(), None).unwrap();
     let login = twinroute_credential::login::LoginMethod::TokenFile(path);
     let tokens = TokenSource::new(login, Arc::new(http.clone()), clock.clone());
-    let renewing = Api::new(&fake.url, "scope", tokens, http, clock).unwrap();
+    let renewing = ArmApi::new(&fake.url, "scope", tokens, http, clock).unwrap();
     assert_eq!(renewing.get("/a", VERSION).await.unwrap().status, 200);
     assert_eq!(fake.targets().len(), 2);
     let error = api(&fake.url).get("/a", VERSION).await.unwrap_err();
@@ -197,7 +203,7 @@ async fn a_401_costs_one_request_with_a_new_token_where_there_is_one() {
 
 #[tokio::test]
 async fn answers_are_bounded() {
-    let fake = Fake::script([Reply::new(
+    let fake = FakeArm::script([FakeReply::new(
         200,
         "x".repeat(super::api::ANSWER_BYTES_MAX + 1),
     )])
@@ -211,7 +217,7 @@ async fn answers_are_bounded() {
         error,
         "GET 127.0.0.1/a: the answer is larger than 262144 bytes"
     );
-    let fake = Fake::script([Reply::new(404, "x".repeat(1 << 20))]).await;
+    let fake = FakeArm::script([FakeReply::new(404, "x".repeat(1 << 20))]).await;
     let error = api(&fake.url)
         .get("/a", VERSION)
         .await
@@ -224,9 +230,9 @@ async fn answers_are_bounded() {
 async fn endless_answers_of_many_small_items_are_no_list() {
     let page = |items: usize, next: &str| {
         let items = vec!["0"; items].join(",");
-        Reply::new(200, format!(r#"{{"value":[{items}]{next}}}"#))
+        FakeReply::new(200, format!(r#"{{"value":[{items}]{next}}}"#))
     };
-    let fake = Fake::script([page(10_000, ""), page(10_001, "")]).await;
+    let fake = FakeArm::script([page(10_000, ""), page(10_001, "")]).await;
     let small = api(&fake.url);
     assert_eq!(small.list("/l", VERSION).await.unwrap().len(), 10_000);
     let refused = small.list("/l", VERSION).await.unwrap_err().to_string();
@@ -236,7 +242,7 @@ async fn endless_answers_of_many_small_items_are_no_list() {
     );
     // Pages that go on for ever, each of them a little different.
     let number = std::sync::atomic::AtomicUsize::new(0);
-    let fake = Fake::serve(move |_| {
+    let fake = FakeArm::serve(move |_| {
         let number = number.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         page(10_000, &format!(r#","nextLink":"/l?page={number}""#))
     })
@@ -256,7 +262,7 @@ async fn addresses_are_checked() {
         let clock = Arc::new(SystemClock);
         let tokens = TokenSource::fixed("t".into(), clock.clone());
         let http = client(&outgoing(), None).unwrap();
-        Api::new(base, "s", tokens, http, clock)
+        ArmApi::new(base, "s", tokens, http, clock)
             .unwrap_err()
             .to_string()
     };
@@ -278,8 +284,11 @@ const RESOURCE: &str = r#"{"name":"x","properties":{"provisioningState":"Succeed
 const BEGUN: &str = r#"{"name":"x","properties":{"provisioningState":"Provisioning"}}"#;
 
 /// Runs `method` against these answers; gives the end and what was asked.
-async fn operation(method: Method, replies: Vec<Reply>) -> (Result<String, String>, Vec<String>) {
-    let fake = Fake::script(replies).await;
+async fn operation(
+    method: Method,
+    replies: Vec<FakeReply>,
+) -> (Result<String, String>, Vec<String>) {
+    let fake = FakeArm::script(replies).await;
     let body = (method == Method::PUT).then(|| "{}".into());
     let end = api(&fake.url)
         .call_and_wait(method, "/r", "v", body, PATIENCE)
@@ -292,20 +301,20 @@ async fn operation(method: Method, replies: Vec<Reply>) -> (Result<String, Strin
 }
 
 /// Method, answers, the end's body and what is asked for it.
-type Course = (Method, Vec<Reply>, &'static str, &'static str);
+type RequestCourse = (Method, Vec<FakeReply>, &'static str, &'static str);
 
-fn record(status: &str) -> Reply {
-    Reply::new(200, format!(r#"{{"status":"{status}"}}"#))
+fn record(status: &str) -> FakeReply {
+    FakeReply::new(200, format!(r#"{{"status":"{status}"}}"#))
 }
 
-fn with_record(status: u16, body: &str) -> Reply {
-    let begun = Reply::new(status, body);
+fn with_record(status: u16, body: &str) -> FakeReply {
+    let begun = FakeReply::new(status, body);
     let begun = begun.with("azure-asyncoperation", "/o");
     begun.with("location", "/l").with("retry-after", "0")
 }
 
-fn courses() -> Vec<Course> {
-    let resource = || Reply::new(200, RESOURCE);
+fn courses() -> Vec<RequestCourse> {
+    let resource = || FakeReply::new(200, RESOURCE);
     vec![
         (
             Method::PUT,
@@ -321,8 +330,8 @@ fn courses() -> Vec<Course> {
         (
             Method::PUT,
             vec![
-                Reply::new(201, BEGUN).with("location", "/l"),
-                Reply::new(202, "").with("location", "/l2"),
+                FakeReply::new(201, BEGUN).with("location", "/l"),
+                FakeReply::new(202, "").with("location", "/l2"),
                 resource(),
             ],
             RESOURCE,
@@ -330,7 +339,11 @@ fn courses() -> Vec<Course> {
         ),
         (
             Method::PUT,
-            vec![Reply::new(201, BEGUN), Reply::new(200, BEGUN), resource()],
+            vec![
+                FakeReply::new(201, BEGUN),
+                FakeReply::new(200, BEGUN),
+                resource(),
+            ],
             RESOURCE,
             "PUT /r, GET /r, GET /r",
         ),
@@ -348,19 +361,24 @@ fn courses() -> Vec<Course> {
         (
             Method::DELETE,
             vec![
-                Reply::new(202, BEGUN).with("location", "/l"),
-                Reply::new(204, ""),
+                FakeReply::new(202, BEGUN).with("location", "/l"),
+                FakeReply::new(204, ""),
             ],
             "",
             "DELETE /r, GET /l",
         ),
         (
             Method::DELETE,
-            vec![Reply::new(202, BEGUN)],
+            vec![FakeReply::new(202, BEGUN)],
             BEGUN,
             "DELETE /r",
         ),
-        (Method::DELETE, vec![Reply::new(204, "")], "", "DELETE /r"),
+        (
+            Method::DELETE,
+            vec![FakeReply::new(204, "")],
+            "",
+            "DELETE /r",
+        ),
         (
             Method::POST,
             vec![with_record(202, ""), record("Succeeded"), resource()],
@@ -384,25 +402,25 @@ async fn every_kind_of_operation_comes_to_its_end() {
 #[tokio::test]
 async fn an_operation_that_fails_says_so_with_its_words() {
     let text = r#"{"status":"Failed","error":{"code":"NoHub","message":"there is no hub"}}"#;
-    let begun = Reply::new(201, BEGUN).with("azure-asyncoperation", "/o");
-    let (end, _) = operation(Method::PUT, vec![begun, Reply::new(200, text)]).await;
+    let begun = FakeReply::new(201, BEGUN).with("azure-asyncoperation", "/o");
+    let (end, _) = operation(Method::PUT, vec![begun, FakeReply::new(200, text)]).await;
     let expect = "PUT 127.0.0.1/r: the operation ended as Failed: NoHub: there is no hub";
     assert_eq!(end, Err(expect.to_owned()));
-    let begun = Reply::new(202, "").with("location", "/l");
-    let refused = Reply::new(409, r#"{"error":{"code":"Conflict","message":"in use"}}"#);
+    let begun = FakeReply::new(202, "").with("location", "/l");
+    let refused = FakeReply::new(409, r#"{"error":{"code":"Conflict","message":"in use"}}"#);
     let (end, _) = operation(Method::DELETE, vec![begun, refused]).await;
     let expect = "DELETE 127.0.0.1/r: the operation ended as Failed: Conflict: in use";
     assert_eq!(end, Err(expect.to_owned()));
-    let begun = Reply::new(202, "").with("location", "https://evil.example/l");
+    let begun = FakeReply::new(202, "").with("location", "https://evil.example/l");
     let (end, _) = operation(Method::DELETE, vec![begun]).await;
     assert!(end.unwrap_err().contains("leads to evil.example"));
 }
 
 #[tokio::test]
 async fn an_operation_is_waited_for_only_so_long() {
-    let fake = Fake::serve(|request| match request.method.as_str() {
-        "PUT" => Reply::new(201, BEGUN).with("azure-asyncoperation", "/o"),
-        _ => Reply::new(200, r#"{"status":"Running"}"#),
+    let fake = FakeArm::serve(|request| match request.method.as_str() {
+        "PUT" => FakeReply::new(201, BEGUN).with("azure-asyncoperation", "/o"),
+        _ => FakeReply::new(200, r#"{"status":"Running"}"#),
     })
     .await;
     let patience = Duration::from_millis(100);
@@ -414,6 +432,6 @@ async fn an_operation_is_waited_for_only_so_long() {
     assert!(matches!(error, Error::Unfinished { .. }), "{error}");
 }
 
-fn outgoing() -> twinroute_outgoing::Outgoing {
-    twinroute_outgoing::Outgoing::of_environment().unwrap()
+fn outgoing() -> twinroute_outgoing::OutgoingConnections {
+    twinroute_outgoing::OutgoingConnections::of_environment().unwrap()
 }

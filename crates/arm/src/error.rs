@@ -127,15 +127,15 @@ impl fmt::Display for ArmRefusal {
 /// (Microsoft.Devices 2022-12-12, `ErrorDetails`); some providers leave the envelope out.
 pub(super) fn error_text(body: &[u8]) -> (String, String) {
     #[derive(Deserialize)]
-    struct Envelope {
-        error: Option<Detail>,
+    struct ErrorEnvelope {
+        error: Option<ErrorDetail>,
     }
     #[derive(Deserialize)]
-    struct Detail {
+    struct ErrorDetail {
         code: Option<serde_json::Value>,
         message: Option<serde_json::Value>,
     }
-    let enveloped = serde_json::from_slice::<Envelope>(body);
+    let enveloped = serde_json::from_slice::<ErrorEnvelope>(body);
     let detail = enveloped.ok().and_then(|envelope| envelope.error);
     let detail = detail.or_else(|| serde_json::from_slice(body).ok());
     let text = |value: Option<serde_json::Value>| match value {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
-pub(super) struct Arrived {
+pub(super) struct ArrivedRequest {
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
@@ -19,13 +19,13 @@ pub(super) struct Arrived {
 
 /// What is answered.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub(super) struct FakeReply {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: String,
 }
 
-impl Reply {
+impl FakeReply {
     pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
         Self {
             status,
@@ -40,23 +40,25 @@ impl Reply {
     }
 }
 
-type Handler = dyn Fn(&Arrived) -> Reply + Send + Sync;
+type FakeHandler = dyn Fn(&ArrivedRequest) -> FakeReply + Send + Sync;
 
 /// Answers on a port of its own until it is dropped.
-pub(super) struct Fake {
+pub(super) struct FakeArm {
     pub(super) url: String,
-    arrived: Arc<Mutex<Vec<Arrived>>>,
+    arrived: Arc<Mutex<Vec<ArrivedRequest>>>,
     task: JoinHandle<()>,
 }
 
-impl Fake {
+impl FakeArm {
     /// Answers each request with what `handler` says.
-    pub(super) async fn serve(handler: impl Fn(&Arrived) -> Reply + Send + Sync + 'static) -> Self {
+    pub(super) async fn serve(
+        handler: impl Fn(&ArrivedRequest) -> FakeReply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&arrived);
-        let handler: Arc<Handler> = Arc::new(handler);
+        let handler: Arc<FakeHandler> = Arc::new(handler);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -71,27 +73,27 @@ impl Fake {
     }
 
     /// Gives these answers in turn, then 500 with a text that no test expects.
-    pub(super) async fn script(replies: impl IntoIterator<Item = Reply>) -> Self {
+    pub(super) async fn script(replies: impl IntoIterator<Item = FakeReply>) -> Self {
         let replies = Mutex::new(replies.into_iter().collect::<VecDeque<_>>());
         Self::serve(move |_| {
             let next = replies.lock().unwrap().pop_front();
-            next.unwrap_or_else(|| Reply::new(418, "the script is over"))
+            next.unwrap_or_else(|| FakeReply::new(418, "the script is over"))
         })
         .await
     }
 
-    pub(super) fn arrived(&self) -> Vec<Arrived> {
+    pub(super) fn arrived(&self) -> Vec<ArrivedRequest> {
         self.arrived.lock().unwrap().clone()
     }
 
     /// Method and target of what arrived.
     pub(super) fn targets(&self) -> Vec<String> {
-        let name = |request: &Arrived| format!("{} {}", request.method, request.target);
+        let name = |request: &ArrivedRequest| format!("{} {}", request.method, request.target);
         self.arrived().iter().map(name).collect()
     }
 }
 
-impl Drop for Fake {
+impl Drop for FakeArm {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -99,8 +101,8 @@ impl Drop for Fake {
 
 async fn converse(
     mut stream: TcpStream,
-    log: &Mutex<Vec<Arrived>>,
-    handler: &Handler,
+    log: &Mutex<Vec<ArrivedRequest>>,
+    handler: &FakeHandler,
 ) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     loop {
@@ -125,7 +127,7 @@ async fn converse(
             }
         }
         let mut words = head.split(' ');
-        let request = Arrived {
+        let request = ArrivedRequest {
             method: words.next().unwrap_or_default().to_owned(),
             target: words.next().unwrap_or_default().to_owned(),
             head: lower,

@@ -2,7 +2,7 @@
 
 use reqwest::Client;
 use std::path::Path;
-use twinroute_outgoing::{Error, Outgoing};
+use twinroute_outgoing::{Error, OutgoingConnections};
 
 /// Idle connections that are kept for a host; requests come one by one.
 const IDLE_CONNECTIONS_MAX: usize = 4;
@@ -14,7 +14,7 @@ const IDLE_CONNECTIONS_MAX: usize = 4;
 ///
 /// # Errors
 /// [`Error`].
-pub fn client(outgoing: &Outgoing, ca_file: Option<&Path>) -> Result<Client, Error> {
+pub fn client(outgoing: &OutgoingConnections, ca_file: Option<&Path>) -> Result<Client, Error> {
     let http = match ca_file {
         Some(path) => outgoing.with_ca_file(path)?.http(),
         None => outgoing.http(),

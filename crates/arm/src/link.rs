@@ -43,9 +43,9 @@ pub(super) fn at_home(base: &Url, request: &str, link: &str) -> Result<Url, Erro
 
 /// Pages that were asked for. A link that repeats one, or only repeats a parameter of it, is a loop.
 #[derive(Default)]
-pub(super) struct Visited(BTreeSet<String>);
+pub(super) struct VisitedPages(BTreeSet<String>);
 
-impl Visited {
+impl VisitedPages {
     /// Whether `url` is new.
     pub(super) fn enter(&mut self, url: &Url) -> bool {
         let pairs: BTreeSet<_> = url
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_only_repeated_makes_no_new_page() {
-        let mut visited = Visited::default();
+        let mut visited = VisitedPages::default();
         let mut enter = |text: &str| visited.enter(&Url::parse(text).unwrap());
         assert!(enter("http://h/a?api-version=1"));
         assert!(enter("http://h/a?api-version=1&$skiptoken=x"));

@@ -1,8 +1,8 @@
 //! Lists, all pages of them.
 
-use super::api::{Api, PAGE_BYTES_MAX, Request};
+use super::api::{ApiRequest, ArmApi, PAGE_BYTES_MAX};
 use super::error::Error;
-use super::link::{Visited, at_home};
+use super::link::{VisitedPages, at_home};
 use reqwest::Method;
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ const PAGES_MAX: usize = 5_000;
 
 /// A page as ARM writes it; both members may be null.
 #[derive(serde::Deserialize)]
-struct Page {
+struct ListPage {
     value: Option<PageItems>,
     #[serde(rename = "nextLink")]
     next_link: Option<String>,
@@ -58,19 +58,19 @@ impl<'de> Deserialize<'de> for PageItems {
     }
 }
 
-impl Api {
+impl ArmApi {
     /// A complete list: every item of every page, as its JSON.
     ///
     /// # Errors
     /// [`Error`]; half a list is none. An answer without `value` is no empty list but an error.
     pub async fn list(&self, path: &str, api_version: &str) -> Result<Vec<Box<RawValue>>, Error> {
-        let mut request = Request {
+        let mut request = ApiRequest {
             method: Method::GET,
             url: self.url(path, api_version)?,
             body: None,
             answer_bytes_max: PAGE_BYTES_MAX,
         };
-        let mut visited = Visited::default();
+        let mut visited = VisitedPages::default();
         let mut items = Vec::new();
         let mut bytes = 0;
         for _ in 0..PAGES_MAX {
@@ -116,11 +116,11 @@ fn page(body: &[u8]) -> Option<(PageItems, Option<String>)> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Some((serde_json::from_slice(body).ok()?, None));
     }
-    let page: Page = serde_json::from_slice(body).ok()?;
+    let page: ListPage = serde_json::from_slice(body).ok()?;
     Some((page.value?, page.next_link))
 }
 
-fn refuse(request: &Request, reason: &str) -> Error {
+fn refuse(request: &ApiRequest, reason: &str) -> Error {
     Error::Answer {
         request: request.name(),
         reason: reason.to_owned(),

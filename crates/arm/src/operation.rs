@@ -3,7 +3,7 @@
 //! Source: public ARM resource provider contract, asynchronous operations; what Azure's clients accept
 //! beside it: `Location` alone, or nothing but a `provisioningState` that has not come to its end.
 
-use super::api::{Api, ApiAnswer, Request};
+use super::api::{ApiAnswer, ApiRequest, ArmApi};
 use super::error::{Error, bounded, error_text};
 use super::link::at_home;
 use super::retry;
@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_secs(1);
 const POLL_MAX: Duration = Duration::from_secs(60);
 
 /// Where the end of an operation shows.
-enum Follow {
+enum OperationLocation {
     /// `Azure-AsyncOperation`: a record with a `status`.
     Record(Url),
     /// `Location`: 202 until it answers as the call would have.
@@ -32,7 +32,7 @@ enum Follow {
 }
 
 /// What a look showed.
-enum Seen {
+enum OperationState {
     Running,
     Succeeded(ApiAnswer),
     Ended {
@@ -42,7 +42,7 @@ enum Seen {
     },
 }
 
-impl Api {
+impl ArmApi {
     /// Makes one call and waits for the end of the operation it begins, at most `patience`.
     ///
     /// Gives the resource as it is then; after a DELETE, the last answer. Dropping the future leaves the
@@ -60,7 +60,7 @@ impl Api {
         patience: Duration,
     ) -> Result<ApiAnswer, Error> {
         let url = self.url(path, api_version)?;
-        let request = Request::new(method, url, body);
+        let request = ApiRequest::new(method, url, body);
         let begun = self.send(&request).await?;
         let waited = timeout(patience, self.follow(&request, begun)).await;
         waited.unwrap_or_else(|_| {
@@ -71,7 +71,7 @@ impl Api {
         })
     }
 
-    async fn follow(&self, request: &Request, begun: ApiAnswer) -> Result<ApiAnswer, Error> {
+    async fn follow(&self, request: &ApiRequest, begun: ApiAnswer) -> Result<ApiAnswer, Error> {
         let mut follow = self.first(request, &begun)?;
         let result = match begun.header("location") {
             Some(link) if request.method == Method::POST => Some(self.link(request, link)?),
@@ -79,15 +79,15 @@ impl Api {
         };
         let mut last = begun;
         loop {
-            if matches!(follow, Follow::Finished) {
+            if matches!(follow, OperationLocation::Finished) {
                 return Ok(last);
             }
             self.sleep(self.pause(&last)).await;
             let (seen, answer) = self.look(request, &follow).await?;
             match seen {
-                Seen::Running => {}
-                Seen::Succeeded(answer) => {
-                    let record = matches!(follow, Follow::Record(_));
+                OperationState::Running => {}
+                OperationState::Succeeded(answer) => {
+                    let record = matches!(follow, OperationLocation::Record(_));
                     return match result {
                         Some(url) if record => self.read(url).await,
                         None if record
@@ -99,7 +99,7 @@ impl Api {
                         _ => Ok(answer),
                     };
                 }
-                Seen::Ended {
+                OperationState::Ended {
                     status,
                     code,
                     message,
@@ -117,44 +117,44 @@ impl Api {
             };
             // A server may move its record.
             match &mut follow {
-                Follow::Record(url) => {
+                OperationLocation::Record(url) => {
                     if let Some(link) = answer.header("azure-asyncoperation") {
                         *url = self.link(request, link)?;
                     }
                 }
-                Follow::Result(url) => {
+                OperationLocation::Result(url) => {
                     if let Some(link) = answer.header("location") {
                         *url = self.link(request, link)?;
                     }
                 }
-                Follow::Resource | Follow::Finished => {}
+                OperationLocation::Resource | OperationLocation::Finished => {}
             }
             last = answer;
         }
     }
 
-    fn first(&self, request: &Request, begun: &ApiAnswer) -> Result<Follow, Error> {
+    fn first(&self, request: &ApiRequest, begun: &ApiAnswer) -> Result<OperationLocation, Error> {
         if let Some(link) = begun.header("azure-asyncoperation") {
-            return Ok(Follow::Record(self.link(request, link)?));
+            return Ok(OperationLocation::Record(self.link(request, link)?));
         }
         if begun.status == 202
             && let Some(link) = begun.header("location")
         {
-            return Ok(Follow::Result(self.link(request, link)?));
+            return Ok(OperationLocation::Result(self.link(request, link)?));
         }
         let running = state(&begun.body).is_some_and(|state| terminal(&state).is_none());
         // Azure's clients take a DELETE without any header for finished, whatever it answers.
         if request.method == Method::DELETE || !(running || begun.status == 201) {
-            return Ok(Follow::Finished);
+            return Ok(OperationLocation::Finished);
         }
         Ok(match begun.header("location") {
-            Some(link) => Follow::Result(self.link(request, link)?),
-            None if running => Follow::Resource,
-            None => Follow::Finished,
+            Some(link) => OperationLocation::Result(self.link(request, link)?),
+            None if running => OperationLocation::Resource,
+            None => OperationLocation::Finished,
         })
     }
 
-    fn link(&self, request: &Request, link: &str) -> Result<Url, Error> {
+    fn link(&self, request: &ApiRequest, link: &str) -> Result<Url, Error> {
         at_home(self.base(), &request.name(), link)
     }
 
@@ -164,26 +164,26 @@ impl Api {
     }
 
     async fn read(&self, url: Url) -> Result<ApiAnswer, Error> {
-        self.send(&Request::new(Method::GET, url, None)).await
+        self.send(&ApiRequest::new(Method::GET, url, None)).await
     }
 
     /// Takes one look; gives the answer too, for its headers, unless it is the end's.
     async fn look(
         &self,
-        request: &Request,
-        follow: &Follow,
-    ) -> Result<(Seen, Option<ApiAnswer>), Error> {
+        request: &ApiRequest,
+        follow: &OperationLocation,
+    ) -> Result<(OperationState, Option<ApiAnswer>), Error> {
         let url = match follow {
-            Follow::Record(url) | Follow::Result(url) => url.clone(),
-            Follow::Resource | Follow::Finished => request.url.clone(),
+            OperationLocation::Record(url) | OperationLocation::Result(url) => url.clone(),
+            OperationLocation::Resource | OperationLocation::Finished => request.url.clone(),
         };
         let answer = match (self.read(url).await, follow) {
             (Ok(answer), _) => answer,
             // `Location` answers with the operation's own error.
-            (Err(Error::Refused(refusal)), Follow::Result(_))
+            (Err(Error::Refused(refusal)), OperationLocation::Result(_))
                 if !retry::repeats(&Method::GET, refusal.status) && refusal.status != 401 =>
             {
-                let ended = Seen::Ended {
+                let ended = OperationState::Ended {
                     status: "Failed".to_owned(),
                     code: refusal.code,
                     message: refusal.message,
@@ -193,22 +193,24 @@ impl Api {
             (Err(error), _) => return Err(error),
         };
         let status = match follow {
-            Follow::Record(_) => record_status(&answer.body).or_else(|| state(&answer.body)),
-            Follow::Result(_) => None,
-            Follow::Resource | Follow::Finished => state(&answer.body),
+            OperationLocation::Record(_) => {
+                record_status(&answer.body).or_else(|| state(&answer.body))
+            }
+            OperationLocation::Result(_) => None,
+            OperationLocation::Resource | OperationLocation::Finished => state(&answer.body),
         };
         // No status at all is the end's answer, unless it is 202 still.
-        let running = answer.status == 202 && !matches!(follow, Follow::Record(_));
+        let running = answer.status == 202 && !matches!(follow, OperationLocation::Record(_));
         Ok(
             match status.as_deref().map(|status| (status, terminal(status))) {
-                None if running || answer.status == 202 => (Seen::Running, Some(answer)),
-                None | Some((_, Some(true))) => (Seen::Succeeded(answer), None),
-                Some((_, None)) => (Seen::Running, Some(answer)),
+                None if running || answer.status == 202 => (OperationState::Running, Some(answer)),
+                None | Some((_, Some(true))) => (OperationState::Succeeded(answer), None),
+                Some((_, None)) => (OperationState::Running, Some(answer)),
                 Some((status, Some(false))) => {
                     let (code, message) = error_text(&answer.body);
                     let status = bounded(status);
                     (
-                        Seen::Ended {
+                        OperationState::Ended {
                             status,
                             code,
                             message,
@@ -238,24 +240,24 @@ fn terminal(status: &str) -> Option<bool> {
 /// `status` of an operation's record.
 fn record_status(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Record {
+    struct OperationRecord {
         status: String,
     }
-    let record: Record = serde_json::from_slice(body).ok()?;
+    let record: OperationRecord = serde_json::from_slice(body).ok()?;
     Some(record.status)
 }
 
 /// `properties.provisioningState` of a resource.
 fn state(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Resource {
-        properties: Properties,
+    struct PolledResource {
+        properties: PolledProperties,
     }
     #[derive(Deserialize)]
-    struct Properties {
+    struct PolledProperties {
         #[serde(rename = "provisioningState")]
         state: String,
     }
-    let resource: Resource = serde_json::from_slice(body).ok()?;
+    let resource: PolledResource = serde_json::from_slice(body).ok()?;
     Some(resource.properties.state)
 }

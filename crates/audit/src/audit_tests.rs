@@ -278,14 +278,14 @@ fn what_cannot_be_written_is_refused() {
 #[test]
 fn who_asked_is_told_by_what_they_showed() {
     use http::{Extensions, HeaderMap, HeaderValue};
-    use twinroute_listen::Peer;
+    use twinroute_listen::ClientPeer;
     let of = |name: Option<&str>, token: Option<&str>| {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
             headers.insert("authorization", value);
         }
-        let peer = Peer::Tcp(([127, 0, 0, 1], 7).into());
+        let peer = ClientPeer::Tcp(([127, 0, 0, 1], 7).into());
         ChangeAuthor::of_request("admin", name, peer, &headers, &Extensions::new()).who
     };
     assert_eq!(of(Some("local"), None).by, CallerProof::Anonymous);

@@ -6,7 +6,7 @@ use http::{Extensions, HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use twinroute_listen::ClientCertificate;
-use twinroute_listen::Peer;
+use twinroute_listen::ClientPeer;
 use twinroute_model::clock::Timestamp;
 
 /// Characters of a text that a caller chose.
@@ -71,7 +71,7 @@ impl ChangeAuthor {
     pub fn of_request(
         server: &'static str,
         name: Option<&str>,
-        peer: Peer,
+        peer: ClientPeer,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Self {
@@ -104,8 +104,8 @@ impl ChangeAuthor {
                 certificate,
             },
             from: match peer {
-                Peer::Tcp(address) => address.to_string(),
-                Peer::Unix => "unix".to_owned(),
+                ClientPeer::Tcp(address) => address.to_string(),
+                ClientPeer::Unix => "unix".to_owned(),
             },
             server,
             request: String::new(),

@@ -29,14 +29,16 @@ use cloudevents::{
     AttributesReader, AttributesWriter, Data as SdkData, Event as SdkEvent, EventBuilder,
     EventBuilderV10,
 };
-use twinroute_model::event::{Data, Event, ExtensionValue, Limits, Parts, Problem};
+use twinroute_model::event::{
+    Event, EventData, EventLimits, EventParts, EventProblem, ExtensionValue,
+};
 
 /// Why an event cannot be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It breaks a rule of CloudEvents 1.0 that the SDK does not hold it to.
     #[error(transparent)]
-    Problem(#[from] Problem),
+    Problem(#[from] EventProblem),
     /// CloudEvents 1.0.2, "Type System": integers have 32 bits.
     #[error("extension `{name}`: {value} is not an integer of 32 bits")]
     Integer {
@@ -61,8 +63,8 @@ pub enum Error {
 ///
 /// # Errors
 /// The first rule that the event breaks.
-pub fn from_sdk(event: &SdkEvent, limits: &Limits) -> Result<Event, Error> {
-    let mut parts = Parts::new(event.id(), event.source(), event.ty());
+pub fn from_sdk(event: &SdkEvent, limits: &EventLimits) -> Result<Event, Error> {
+    let mut parts = EventParts::new(event.id(), event.source(), event.ty());
     let time = event.time().map(|time| {
         let text = time.to_rfc3339();
         text.strip_suffix("+00:00")
@@ -147,12 +149,12 @@ pub fn to_sdk(event: &Event) -> Result<SdkEvent, Error> {
     }
     theirs.set_datacontenttype(event.datacontenttype());
     match event.data() {
-        Data::None => None,
-        Data::Json(json) => theirs.set_data_unchecked(
+        EventData::None => None,
+        EventData::Json(json) => theirs.set_data_unchecked(
             serde_json::from_str::<serde_json::Value>(json).map_err(Error::Data)?,
         ),
-        Data::Text(text) => theirs.set_data_unchecked(text.into_owned()),
-        Data::Binary(bytes) => theirs.set_data_unchecked(bytes.into_owned()),
+        EventData::Text(text) => theirs.set_data_unchecked(text.into_owned()),
+        EventData::Binary(bytes) => theirs.set_data_unchecked(bytes.into_owned()),
     };
     Ok(theirs)
 }

@@ -5,7 +5,7 @@ use twinroute_model::cloudevents::json;
 
 fn ours(members: &str) -> Event {
     let text = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t"{members}}}"#);
-    json::parse(Bytes::from(text), &Limits::default()).unwrap()
+    json::parse(Bytes::from(text), &EventLimits::default()).unwrap()
 }
 
 fn theirs() -> EventBuilderV10 {
@@ -13,7 +13,7 @@ fn theirs() -> EventBuilderV10 {
 }
 
 fn read(event: &SdkEvent) -> Event {
-    from_sdk(event, &Limits::default()).unwrap()
+    from_sdk(event, &EventLimits::default()).unwrap()
 }
 
 #[test]
@@ -68,15 +68,15 @@ fn a_body_that_the_sdk_left_alone_is_still_json() {
     event.set_datacontenttype(None::<String>);
     assert_eq!(
         read(&event).data(),
-        Data::Binary(json.into()),
+        EventData::Binary(json.into()),
         "nobody said that it is JSON"
     );
     event.set_data_unchecked("text");
     assert_eq!(read(&event).json_data(), Some(r#""text""#));
     event.set_data_unchecked(vec![0, 255]);
-    assert_eq!(read(&event).data(), Data::Binary(vec![0, 255].into()));
+    assert_eq!(read(&event).data(), EventData::Binary(vec![0, 255].into()));
     let refused = theirs().data("application/json", "{oops").build().unwrap();
-    let refused = from_sdk(&refused, &Limits::default()).unwrap_err();
+    let refused = from_sdk(&refused, &EventLimits::default()).unwrap_err();
     assert!(
         refused.to_string().starts_with("`data`: is not the JSON"),
         "{refused}"
@@ -86,7 +86,7 @@ fn a_body_that_the_sdk_left_alone_is_still_json() {
 #[test]
 fn what_only_one_side_allows_is_refused() {
     let refusal = |event: SdkEvent| {
-        from_sdk(&event, &Limits::default())
+        from_sdk(&event, &EventLimits::default())
             .unwrap_err()
             .to_string()
     };

@@ -22,12 +22,12 @@ const WORDS_CHARS_MAX: usize = 200;
 
 /// Where the service is, by the variables that it sets.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ServiceAddress {
     endpoint: Url,
     header: Secret,
 }
 
-impl Place {
+impl ServiceAddress {
     /// `None` where this is not App Service; Service Fabric, which sets a variable more, is not.
     pub(crate) fn find(
         variable: impl Fn(&str) -> Option<String>,
@@ -51,14 +51,14 @@ impl Place {
 
 /// One user-assigned identity.
 pub(crate) struct AppService {
-    pub(crate) place: Place,
+    pub(crate) place: ServiceAddress,
     pub(crate) resource_id: String,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct ServiceToken {
     access_token: String,
     #[serde(default)]
     expires_on: Option<NumberOrText>,
@@ -87,7 +87,7 @@ impl NumberOrText {
     }
 }
 
-impl Answer {
+impl ServiceToken {
     /// When the token ends: seconds since 1970, a moment of RFC 3339, or seconds from `now` on.
     fn expires_on(&self, now: Timestamp) -> Option<OffsetDateTime> {
         let seconds = match (&self.expires_on, &self.expires_in) {
@@ -146,7 +146,7 @@ impl TokenCredential for AppService {
         }
         // Not serde's words: the answer holds the token.
         let malformed = || failed("the identity service's answer holds no token".to_owned());
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
+        let answer: ServiceToken = serde_json::from_slice(body).map_err(|_| malformed())?;
         let expires_on = answer.expires_on(self.clock.now()).ok_or_else(malformed)?;
         Ok(AccessToken::new(answer.access_token, expires_on))
     }

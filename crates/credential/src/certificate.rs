@@ -27,7 +27,7 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 const LIFE: Duration = Duration::from_secs(600);
 
 /// Signs assertions. The file is read again for each, so a renewed certificate is taken.
-pub(crate) struct Certificate {
+pub(crate) struct AssertionSigner {
     pub(crate) file: PathBuf,
     pub(crate) client_id: String,
     /// The token endpoint.
@@ -35,19 +35,20 @@ pub(crate) struct Certificate {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for Certificate {
+impl std::fmt::Debug for AssertionSigner {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Certificate({})", self.file.display())
     }
 }
 
 #[async_trait]
-impl ClientAssertion for Certificate {
+impl ClientAssertion for AssertionSigner {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
         let (file, client_id) = (self.file.clone(), self.client_id.clone());
         let (audience, now) = (self.audience.clone(), self.clock.now());
         let signing = tokio::task::spawn_blocking(move || {
-            let signed = Pair::read(&file).and_then(|pair| pair.sign(&client_id, &audience, now));
+            let signed =
+                CertifiedKey::read(&file).and_then(|pair| pair.sign(&client_id, &audience, now));
             signed.map_err(|reason| format!("certificate file {}: {reason}", file.display()))
         });
         let signed = signing.await.unwrap_or_else(|error| Err(error.to_string()));
@@ -56,12 +57,12 @@ impl ClientAssertion for Certificate {
 }
 
 /// A key with the certificate that is about it.
-struct Pair {
+struct CertifiedKey {
     key: RsaKeyPair,
     thumbprint: String,
 }
 
-impl Pair {
+impl CertifiedKey {
     /// Nothing that the file holds is told.
     fn read(path: &Path) -> Result<Self, String> {
         let text = read_secret("certificate file", path, FILE_BYTES_MAX);

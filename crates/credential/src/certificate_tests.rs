@@ -22,7 +22,7 @@ fn part(text: &str) -> serde_json::Value {
 #[tokio::test]
 async fn an_assertion_says_who_and_for_whom_and_is_signed_with_the_key() {
     let folder = tempfile::tempdir().unwrap();
-    let certificate = Certificate {
+    let certificate = AssertionSigner {
         file: file(folder.path(), PAIR, 0o400),
         client_id: "app-1".to_owned(),
         audience: "https://login/t/oauth2/v2.0/token".to_owned(),
@@ -44,7 +44,7 @@ async fn an_assertion_says_who_and_for_whom_and_is_signed_with_the_key() {
         assert_eq!(claims[claim], expect);
     }
     assert_eq!(claims["exp"], 1_774_000_600);
-    let pair = Pair::read(&certificate.file).unwrap();
+    let pair = CertifiedKey::read(&certificate.file).unwrap();
     let public = pair.key.public_key().as_ref();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, public);
@@ -77,12 +77,12 @@ fn what_cannot_be_used_is_told_without_what_it_holds() {
         (&"x".repeat(300 << 10), 0o600, "is larger than 262144 bytes"),
     ] {
         let path = file(folder.path(), text, mode);
-        let error = Pair::read(&path).err().unwrap();
+        let error = CertifiedKey::read(&path).err().unwrap();
         assert!(error.contains(expect), "{error}");
     }
     // The key comes last in a chain of which the second certificate is meant.
     let turned = format!("{}{certificate}{key}", other.cert.pem());
-    let pair = Pair::read(&file(folder.path(), &turned, 0o600)).unwrap();
+    let pair = CertifiedKey::read(&file(folder.path(), &turned, 0o600)).unwrap();
     let thumbprint = include_str!("testdata/application.sha256").trim();
     assert_eq!(pair.thumbprint, thumbprint);
 }

@@ -6,7 +6,7 @@ use azure_core::http::HttpClient;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::Identity;
+use twinroute_model::endpoint::EndpointIdentity;
 
 /// User-assigned identities in use at once; a resource of Azure has a few.
 const ASSIGNED_MAX: usize = 256;
@@ -32,45 +32,45 @@ pub enum NoIdentity {
 
 /// Whom endpoints may log in as. Clones share all sources.
 #[derive(Clone)]
-pub struct Identities(Kind);
+pub struct IdentitySet(IdentityKind);
 
 #[derive(Clone)]
-enum Kind {
+enum IdentityKind {
     None,
     One(TokenSource),
-    Managed(Arc<Managed>),
+    Managed(Arc<ManagedIdentity>),
 }
 
 /// What a machine has: an identity of its own, and others that are told apart by their resource id.
-struct Managed {
+struct ManagedIdentity {
     own: TokenSource,
     assigned: Mutex<HashMap<String, TokenSource>>,
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for Identities {
+impl std::fmt::Debug for IdentitySet {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match &self.0 {
-            Kind::None => "none",
-            Kind::One(_) => "one",
-            Kind::Managed(_) => "managed",
+            IdentityKind::None => "none",
+            IdentityKind::One(_) => "one",
+            IdentityKind::Managed(_) => "managed",
         };
         write!(formatter, "Identities({kind})")
     }
 }
 
-impl Identities {
+impl IdentitySet {
     /// Nobody: endpoints with an identity have to wait.
     #[must_use]
     pub const fn none() -> Self {
-        Self(Kind::None)
+        Self(IdentityKind::None)
     }
 
     /// Whatever identity an endpoint names, its tokens come from `source`.
     #[must_use]
     pub const fn one(source: TokenSource) -> Self {
-        Self(Kind::One(source))
+        Self(IdentityKind::One(source))
     }
 
     /// Those of `login`. Does no I/O.
@@ -85,7 +85,7 @@ impl Identities {
         if !managed {
             return Self::one(own);
         }
-        Self(Kind::Managed(Arc::new(Managed {
+        Self(IdentityKind::Managed(Arc::new(ManagedIdentity {
             own,
             assigned: Mutex::default(),
             http,
@@ -97,17 +97,21 @@ impl Identities {
     ///
     /// # Errors
     /// [`NoIdentity`].
-    pub fn tokens(&self, identity: &Identity) -> Result<TokenSource, NoIdentity> {
+    pub fn tokens(&self, identity: &EndpointIdentity) -> Result<TokenSource, NoIdentity> {
         match (&self.0, identity) {
-            (Kind::None, _) => Err(NoIdentity::NotConfigured),
-            (Kind::One(source), _) => Ok(source.clone()),
-            (Kind::Managed(managed), Identity::SystemAssigned) => Ok(managed.own.clone()),
-            (Kind::Managed(managed), Identity::UserAssigned(id)) => managed.assigned(id),
+            (IdentityKind::None, _) => Err(NoIdentity::NotConfigured),
+            (IdentityKind::One(source), _) => Ok(source.clone()),
+            (IdentityKind::Managed(managed), EndpointIdentity::SystemAssigned) => {
+                Ok(managed.own.clone())
+            }
+            (IdentityKind::Managed(managed), EndpointIdentity::UserAssigned(id)) => {
+                managed.assigned(id)
+            }
         }
     }
 }
 
-impl Managed {
+impl ManagedIdentity {
     fn assigned(&self, id: &str) -> Result<TokenSource, NoIdentity> {
         // Inserts and removals leave the map whole.
         let assigned = self.assigned.lock();

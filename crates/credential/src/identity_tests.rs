@@ -1,5 +1,5 @@
 use super::*;
-use crate::app_service::{AppService, Place};
+use crate::app_service::{AppService, ServiceAddress};
 use crate::token::{ANSWER_BYTES_MAX, TokenError};
 use azure_core::credentials::TokenCredential;
 use http_body_util::Full;
@@ -18,15 +18,15 @@ use twinroute_outgoing::azure::BoundedHttp;
 const START: i64 = 1_774_000_000_000;
 
 /// The machine's identity service: answers with a status and a body, or not at all.
-struct Service {
+struct FakeIdentityService {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
-type Answer = Option<(u16, String)>;
+type ScriptedAnswer = Option<(u16, String)>;
 
-fn token(name: &str) -> Answer {
+fn token(name: &str) -> ScriptedAnswer {
     let seconds = START / 1_000 + 3_600;
     let body = format!(
         r#"{{"access_token":"{name}","client_id":"c","expires_on":"{seconds}","resource":"r","token_type":"Bearer"}}"#
@@ -34,8 +34,8 @@ fn token(name: &str) -> Answer {
     Some((200, body))
 }
 
-impl Service {
-    async fn start(answer: Answer) -> Self {
+impl FakeIdentityService {
+    async fn start(answer: ScriptedAnswer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -97,7 +97,7 @@ impl Service {
             "IDENTITY_HEADER" => Some("h3ader".to_owned()),
             _ => None,
         };
-        let place = Place::find(variable).unwrap().unwrap();
+        let place = ServiceAddress::find(variable).unwrap().unwrap();
         let http = Arc::new(BoundedHttp::new(self.http(), |_| ANSWER_BYTES_MAX));
         let make = move || {
             Ok(Arc::new(AppService {
@@ -111,7 +111,7 @@ impl Service {
     }
 }
 
-async fn reply(answer: Answer) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn reply(answer: ScriptedAnswer) -> Result<Response<Full<Bytes>>, Infallible> {
     let Some((status, body)) = answer else {
         return std::future::pending().await;
     };
@@ -123,19 +123,19 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(Timestamp::from_unix_millis(START)))
 }
 
-fn assigned(id: &str) -> Identity {
-    Identity::UserAssigned(id.to_owned())
+fn assigned(id: &str) -> EndpointIdentity {
+    EndpointIdentity::UserAssigned(id.to_owned())
 }
 
 #[tokio::test]
 async fn each_managed_identity_has_one_source_that_asks_by_its_name() {
-    let service = Service::start(token("t")).await;
+    let service = FakeIdentityService::start(token("t")).await;
     let login = LoginMethod::ManagedIdentity { client_id: None };
-    let identities = Identities::new(login, service.http(), clock());
+    let identities = IdentitySet::new(login, service.http(), clock());
     for identity in [
-        Identity::SystemAssigned,
+        EndpointIdentity::SystemAssigned,
         assigned("/subscriptions/1/One"),
-        Identity::SystemAssigned,
+        EndpointIdentity::SystemAssigned,
         assigned("/subscriptions/1/one"),
         assigned("/subscriptions/1/two"),
     ] {
@@ -153,7 +153,7 @@ async fn each_managed_identity_has_one_source_that_asks_by_its_name() {
 
 #[tokio::test]
 async fn app_service_is_asked_by_its_own_name_for_a_resource_id() {
-    let service = Service::start(token("t")).await;
+    let service = FakeIdentityService::start(token("t")).await;
     let token = service.app_service().token(SERVICE_BUS_SCOPE).await;
     let token = token.unwrap();
     let ends = Timestamp::from_unix_millis(START + 3_600_000);
@@ -177,7 +177,7 @@ async fn the_end_of_a_token_is_read_as_text_number_or_date_and_from_now_on() {
         r#""expires_in":"3600","expires_on":null"#.to_owned(),
     ] {
         let body = format!(r#"{{"access_token":"t",{member}}}"#);
-        let service = Service::start(Some((200, body))).await;
+        let service = FakeIdentityService::start(Some((200, body))).await;
         let token = service.app_service().token(SERVICE_BUS_SCOPE).await;
         let ends = Timestamp::from_unix_millis(end * 1_000);
         assert_eq!(token.unwrap().expires_at, Some(ends), "{member}");
@@ -188,7 +188,7 @@ async fn the_end_of_a_token_is_read_as_text_number_or_date_and_from_now_on() {
         r#""x":1"#,
     ] {
         let body = format!(r#"{{"access_token":"s3cret",{member}}}"#);
-        let service = Service::start(Some((200, body))).await;
+        let service = FakeIdentityService::start(Some((200, body))).await;
         let refused = service.app_service().token(SERVICE_BUS_SCOPE).await;
         let text = refused.unwrap_err().to_string();
         assert!(text.contains("holds no token"), "{member}: {text}");
@@ -206,7 +206,7 @@ async fn a_no_of_the_identity_service_is_told_from_not_now() {
         (200, r#"{"access_token":"s3cret"}"#, true, "holds no token"),
         (200, &long, true, "the answer has more than 65536 bytes"),
     ] {
-        let service = Service::start(Some((status, body.to_owned()))).await;
+        let service = FakeIdentityService::start(Some((status, body.to_owned()))).await;
         let error = service.app_service().token(SERVICE_BUS_SCOPE).await;
         let error = error.unwrap_err();
         let text = error.to_string();
@@ -222,7 +222,7 @@ async fn a_no_of_the_identity_service_is_told_from_not_now() {
 
 #[tokio::test]
 async fn an_identity_service_that_is_silent_costs_a_bounded_wait() {
-    let service = Service::start(None).await;
+    let service = FakeIdentityService::start(None).await;
     let source = service.app_service();
     tokio::time::pause();
     let began = Instant::now();
@@ -233,9 +233,9 @@ async fn an_identity_service_that_is_silent_costs_a_bounded_wait() {
 
 #[test]
 fn any_other_login_is_one_for_all_and_none_says_what_to_do() {
-    let one = Identities::one(TokenSource::fixed("t".into(), clock()));
+    let one = IdentitySet::one(TokenSource::fixed("t".into(), clock()));
     assert!(one.tokens(&assigned("/subscriptions/1/x")).is_ok());
-    let error = Identities::none().tokens(&Identity::SystemAssigned);
+    let error = IdentitySet::none().tokens(&EndpointIdentity::SystemAssigned);
     let error = error.unwrap_err();
     assert!(error.to_string().contains("set `credential` in [identity]"));
     assert_eq!(format!("{one:?}"), "Identities(one)");
@@ -243,9 +243,9 @@ fn any_other_login_is_one_for_all_and_none_says_what_to_do() {
 
 #[tokio::test]
 async fn identities_that_nobody_uses_make_room() {
-    let service = Service::start(None).await;
+    let service = FakeIdentityService::start(None).await;
     let login = LoginMethod::ManagedIdentity { client_id: None };
-    let identities = Identities::new(login, service.http(), clock());
+    let identities = IdentitySet::new(login, service.http(), clock());
     let kept: Vec<_> = (0..ASSIGNED_MAX)
         .map(|number| identities.tokens(&assigned(&format!("/{number}"))).unwrap())
         .collect();
@@ -257,8 +257,9 @@ async fn identities_that_nobody_uses_make_room() {
 
 #[test]
 fn other_hosts_are_not_taken_for_app_service() {
-    let find =
-        |names: &[&str]| Place::find(|name| names.contains(&name).then(|| "http://h/".to_owned()));
+    let find = |names: &[&str]| {
+        ServiceAddress::find(|name| names.contains(&name).then(|| "http://h/".to_owned()))
+    };
     assert!(find(&[]).unwrap().is_none());
     assert!(
         find(&["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"])

@@ -83,7 +83,7 @@ pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
 /// The new one stands beside the file, as `<name>.next`, until [`Rotation::finish`]. Whoever is interrupted begins
 /// again, and gets the same two keys.
 #[derive(Debug)]
-pub struct Rotation {
+pub struct KeyRotation {
     /// In the file.
     pub old: SealKey,
     /// Beside it.
@@ -91,7 +91,7 @@ pub struct Rotation {
     path: PathBuf,
 }
 
-impl Rotation {
+impl KeyRotation {
     /// Makes a new key beside the one in `path`, or takes the one that an interrupted rotation made.
     ///
     /// Blocks on the file system. Both keys are on disk when this returns.
@@ -180,10 +180,10 @@ mod tests {
     fn a_rotation_that_is_interrupted_goes_on_with_the_same_keys() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.key");
-        let error = Rotation::begin(&path).unwrap_err();
+        let error = KeyRotation::begin(&path).unwrap_err();
         assert!(matches!(error, KeyError::Missing { .. }), "{error}");
         let sealed = load_or_make(&path).unwrap().seal(b"x", b"old").unwrap();
-        let first = Rotation::begin(&path).unwrap();
+        let first = KeyRotation::begin(&path).unwrap();
         let new = first.new.seal(b"x", b"new").unwrap();
         // Here it dies, and whoever starts is told.
         drop(first);
@@ -192,7 +192,7 @@ mod tests {
             error.ends_with("`twinroute management rotate-key`"),
             "{error}"
         );
-        let second = Rotation::begin(&path).unwrap();
+        let second = KeyRotation::begin(&path).unwrap();
         assert_eq!(second.old.open(b"x", &sealed).unwrap().as_slice(), b"old");
         assert_eq!(second.new.open(b"x", &new).unwrap().as_slice(), b"new");
         assert!(second.new.open(b"x", &sealed).is_err());

@@ -1,7 +1,7 @@
 //! How to log in, and azure_identity's credential for it.
 
-use crate::app_service::{AppService, Place};
-use crate::certificate::Certificate;
+use crate::app_service::{AppService, ServiceAddress};
+use crate::certificate::AssertionSigner;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{Secret as AzureSecret, TokenCredential};
 use azure_core::http::{ClientOptions, HttpClient, Transport};
@@ -138,7 +138,7 @@ pub(crate) fn credential(
             certificate_file,
             authority,
         } => {
-            let certificate = Certificate {
+            let certificate = AssertionSigner {
                 file: certificate_file.clone(),
                 client_id: client_id.clone(),
                 audience: token_endpoint(authority.as_deref(), tenant_id),
@@ -190,7 +190,7 @@ fn user_assigned(
     clock: &Arc<dyn Clock>,
     client_options: ClientOptions,
 ) -> azure_core::Result<Arc<dyn TokenCredential>> {
-    if let Some(place) = Place::find(|name| std::env::var(name).ok())? {
+    if let Some(place) = ServiceAddress::find(|name| std::env::var(name).ok())? {
         return Ok(Arc::new(AppService {
             place,
             resource_id: resource_id.to_owned(),
@@ -225,10 +225,10 @@ mod tests {
 
     /// Answers as Entra and the identity service of a virtual machine do, and keeps what was asked.
     #[derive(Debug, Default)]
-    struct Entra(Mutex<Vec<String>>);
+    struct FakeEntra(Mutex<Vec<String>>);
 
     #[async_trait::async_trait]
-    impl HttpClient for Entra {
+    impl HttpClient for FakeEntra {
         async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
             let body = match request.body() {
                 Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -250,7 +250,7 @@ mod tests {
 
     /// What is asked for a token of `login`.
     async fn asked(login: LoginMethod) -> String {
-        let entra = Arc::new(Entra::default());
+        let entra = Arc::new(FakeEntra::default());
         let clock = ManualClock::new(Timestamp::from_unix_millis(1_774_000_000_000));
         let http: Arc<dyn HttpClient> = Arc::clone(&entra) as _;
         let tokens = TokenSource::new(login, http, Arc::new(clock));
@@ -324,7 +324,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_missing_is_an_error_that_names_it() {
-        let http: Arc<dyn HttpClient> = Arc::new(Entra::default());
+        let http: Arc<dyn HttpClient> = Arc::new(FakeEntra::default());
         let login = LoginMethod::ClientSecret {
             tenant_id: "tenant/1".to_owned(),
             client_id: "app-1".to_owned(),

@@ -54,7 +54,7 @@ pub enum CredentialSettings {
 
 /// The variables that secrets come from, where no file is named.
 #[derive(Clone, Copy, Debug)]
-pub struct Variables {
+pub struct SecretVariables {
     /// An application's secret.
     pub client_secret: &'static str,
     /// A ready token.
@@ -126,7 +126,7 @@ impl LoginSettings {
     /// What is missing, by its key, or why a file cannot be read.
     pub fn login(
         &self,
-        names: Variables,
+        names: SecretVariables,
         variable: impl Fn(&str) -> Option<Secret>,
     ) -> Result<Option<LoginMethod>, String> {
         self.check()?;
@@ -219,7 +219,7 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
-    const NAMES: Variables = Variables {
+    const NAMES: SecretVariables = SecretVariables {
         client_secret: "THE_SECRET",
         token: "THE_TOKEN",
     };

@@ -54,7 +54,7 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A token and how long it is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
+pub struct CachedToken {
     /// What stands behind `Bearer `.
     pub secret: Secret,
     /// When it expires; `None` when nobody says.
@@ -95,66 +95,66 @@ pub enum TokenError {
 
 /// Gives tokens. Clones share one cache.
 #[derive(Clone)]
-pub struct TokenSource(Arc<Inner>);
+pub struct TokenSource(Arc<TokenCacheState>);
 
-struct Inner {
-    origin: Origin,
+struct TokenCacheState {
+    origin: TokenOrigin,
     clock: Arc<dyn Clock>,
-    entries: Mutex<HashMap<String, Entry>>,
+    entries: Mutex<HashMap<String, ScopeEntry>>,
 }
 
-type Make = Box<dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync>;
+type TokenFetch = Box<dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync>;
 
-enum Origin {
+enum TokenOrigin {
     Fixed(Secret),
     File(PathBuf),
-    Azure(Make),
+    Azure(TokenFetch),
 }
 
 /// What is known of one scope.
 #[derive(Default)]
-struct Entry {
-    token: Option<Token>,
+struct ScopeEntry {
+    token: Option<CachedToken>,
     /// When it should be renewed.
     due: Option<Timestamp>,
-    renewal: Option<watch::Receiver<Option<Outcome>>>,
-    failed: Option<Failed>,
+    renewal: Option<watch::Receiver<Option<TokenOutcome>>>,
+    failed: Option<FailedRequest>,
     forgotten: Option<Instant>,
 }
 
-type Outcome = Result<Token, TokenError>;
+type TokenOutcome = Result<CachedToken, TokenError>;
 
-struct Failed {
+struct FailedRequest {
     times: u32,
     error: TokenError,
     /// No renewal before this.
     until: Instant,
 }
 
-impl Entry {
+impl ScopeEntry {
     fn idle(&self) -> bool {
         // A task that panicked closed its end without an outcome.
         let renewal = self.renewal.as_ref();
         renewal.is_none_or(|outcome| outcome.borrow().is_some() || outcome.has_changed().is_err())
     }
 
-    fn paused(&self) -> Option<&Failed> {
+    fn paused(&self) -> Option<&FailedRequest> {
         let failed = self.failed.as_ref();
         failed.filter(|failed| Instant::now() < failed.until)
     }
 }
 
-enum Look {
-    Have(Token),
-    Wait(watch::Receiver<Option<Outcome>>),
+enum TokenLookup {
+    Have(CachedToken),
+    Wait(watch::Receiver<Option<TokenOutcome>>),
 }
 
 impl std::fmt::Debug for TokenSource {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match &self.0.origin {
-            Origin::Fixed(_) => "fixed",
-            Origin::File(_) => "file",
-            Origin::Azure(_) => "azure",
+            TokenOrigin::Fixed(_) => "fixed",
+            TokenOrigin::File(_) => "file",
+            TokenOrigin::Azure(_) => "azure",
         };
         write!(formatter, "TokenSource({kind})")
     }
@@ -169,12 +169,12 @@ impl TokenSource {
     pub fn new(login: LoginMethod, http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         let http: Arc<dyn HttpClient> = Arc::new(BoundedHttp::new(http, |_| ANSWER_BYTES_MAX));
         let origin = match login {
-            LoginMethod::Token(secret) => Origin::Fixed(secret),
-            LoginMethod::TokenFile(path) => Origin::File(path),
+            LoginMethod::Token(secret) => TokenOrigin::Fixed(secret),
+            LoginMethod::TokenFile(path) => TokenOrigin::File(path),
             login => {
                 let clock = Arc::clone(&clock);
                 let make = move || login::credential(&login, &http, &clock);
-                Origin::Azure(Box::new(make))
+                TokenOrigin::Azure(Box::new(make))
             }
         };
         Self::of(origin, clock)
@@ -183,7 +183,7 @@ impl TokenSource {
     /// A source with a token that is never renewed.
     #[must_use]
     pub fn fixed(token: Secret, clock: Arc<dyn Clock>) -> Self {
-        Self::of(Origin::Fixed(token), clock)
+        Self::of(TokenOrigin::Fixed(token), clock)
     }
 
     /// A source that asks what `make` makes, again for each renewal.
@@ -191,12 +191,12 @@ impl TokenSource {
         make: impl Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync + 'static,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::of(Origin::Azure(Box::new(make)), clock)
+        Self::of(TokenOrigin::Azure(Box::new(make)), clock)
     }
 
-    fn of(origin: Origin, clock: Arc<dyn Clock>) -> Self {
+    fn of(origin: TokenOrigin, clock: Arc<dyn Clock>) -> Self {
         let entries = Mutex::default();
-        Self(Arc::new(Inner {
+        Self(Arc::new(TokenCacheState {
             origin,
             clock,
             entries,
@@ -210,17 +210,17 @@ impl TokenSource {
     ///
     /// # Errors
     /// [`TokenError`]; also, without asking again, that of a renewal that failed a moment ago.
-    pub async fn token(&self, scope: &str) -> Result<Token, TokenError> {
-        if let Origin::Fixed(secret) = &self.0.origin {
-            return Ok(Token {
+    pub async fn token(&self, scope: &str) -> Result<CachedToken, TokenError> {
+        if let TokenOrigin::Fixed(secret) = &self.0.origin {
+            return Ok(CachedToken {
                 secret: secret.clone(),
                 expires_at: None,
             });
         }
         let deadline = Instant::now() + WAIT_MAX;
         let mut outcome = match self.look(scope)? {
-            Look::Have(token) => return Ok(token),
-            Look::Wait(outcome) => outcome,
+            TokenLookup::Have(token) => return Ok(token),
+            TokenLookup::Wait(outcome) => outcome,
         };
         let landed = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
         match landed.map(|landed| landed.ok().and_then(|outcome| outcome.clone())) {
@@ -237,8 +237,8 @@ impl TokenSource {
     ///
     /// Returns whether a new one may come: not for fixed tokens, and not when that was tried within the
     /// last half minute, so that a server that refuses all cannot make the login busy.
-    pub fn forget(&self, scope: &str, token: &Token) -> bool {
-        if matches!(self.0.origin, Origin::Fixed(_)) {
+    pub fn forget(&self, scope: &str, token: &CachedToken) -> bool {
+        if matches!(self.0.origin, TokenOrigin::Fixed(_)) {
             return false;
         }
         let mut entries = self.0.entries();
@@ -263,36 +263,38 @@ impl TokenSource {
         Arc::strong_count(&self.0) > 1
     }
 
-    fn look(&self, scope: &str) -> Result<Look, TokenError> {
+    fn look(&self, scope: &str) -> Result<TokenLookup, TokenError> {
         let now = self.0.clock.now();
         let mut entries = self.0.entries();
         if !entries.contains_key(scope) && entries.len() >= SCOPES_MAX {
             return Err(TokenError::Scopes);
         }
         let entry = entries.entry(scope.to_owned()).or_default();
-        let good = |token: &&Token| {
+        let good = |token: &&CachedToken| {
             (token.expires_at).is_none_or(|expires_at| now.after(EXPIRY_MARGIN) < expires_at)
         };
         let token = entry.token.as_ref().filter(good).cloned();
         let wanted = token.is_none() || entry.due.is_some_and(|due| due <= now);
         if !entry.idle() || !wanted {
             if let Some(token) = token {
-                return Ok(Look::Have(token));
+                return Ok(TokenLookup::Have(token));
             }
         } else if let Some(failed) = entry.paused() {
-            return token.map(Look::Have).ok_or_else(|| failed.error.clone());
+            return token
+                .map(TokenLookup::Have)
+                .ok_or_else(|| failed.error.clone());
         } else {
             self.renew(scope, entry);
         }
         if let Some(token) = token {
-            return Ok(Look::Have(token));
+            return Ok(TokenLookup::Have(token));
         }
         let renewal = entry.renewal.clone();
         let renewal = renewal.expect("without a good token a renewal runs or was just begun");
-        Ok(Look::Wait(renewal))
+        Ok(TokenLookup::Wait(renewal))
     }
 
-    fn renew(&self, scope: &str, entry: &mut Entry) {
+    fn renew(&self, scope: &str, entry: &mut ScopeEntry) {
         let (sender, outcome) = watch::channel(None);
         entry.renewal = Some(outcome);
         let inner = Arc::clone(&self.0);
@@ -311,19 +313,19 @@ impl TokenSource {
     }
 }
 
-impl Inner {
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+impl TokenCacheState {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, ScopeEntry>> {
         // What panicked while it held the lock changed a field at most.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch(&self, scope: &str) -> Outcome {
+    async fn fetch(&self, scope: &str) -> TokenOutcome {
         match &self.origin {
-            Origin::Fixed(secret) => Ok(Token {
+            TokenOrigin::Fixed(secret) => Ok(CachedToken {
                 secret: secret.clone(),
                 expires_at: None,
             }),
-            Origin::File(path) => {
+            TokenOrigin::File(path) => {
                 let read = path.clone();
                 let read = tokio::task::spawn_blocking(move || token_file::read(&read)).await;
                 let read = read.unwrap_or_else(|error| Err(error.to_string()));
@@ -331,9 +333,9 @@ impl Inner {
                     refused(scope, &format!("token file {}: {reason}", path.display()))
                 })?;
                 let expires_at = Some(self.clock.now().after(2 * FILE_EVERY));
-                Ok(Token { secret, expires_at })
+                Ok(CachedToken { secret, expires_at })
             }
-            Origin::Azure(make) => {
+            TokenOrigin::Azure(make) => {
                 let failed = |error: azure_core::Error| match unanswered(&error) {
                     true => TokenError::Unanswered {
                         scope: scope.to_owned(),
@@ -348,7 +350,7 @@ impl Inner {
                 let credential = make().map_err(failed)?;
                 let token = credential.get_token(&[scope], None).await.map_err(failed)?;
                 let expires_at = token.expires_on.unix_timestamp().saturating_mul(1_000);
-                Ok(Token {
+                Ok(CachedToken {
                     secret: Secret::new(token.token.secret()),
                     expires_at: Some(Timestamp::from_unix_millis(expires_at)),
                 })
@@ -356,7 +358,7 @@ impl Inner {
         }
     }
 
-    fn land(&self, scope: &str, fetched: &Outcome) {
+    fn land(&self, scope: &str, fetched: &TokenOutcome) {
         let now = self.clock.now();
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(scope) else {
@@ -376,7 +378,7 @@ impl Inner {
                     tracing::warn!(scope, error = %error, "a token could not be renewed");
                 }
                 let pause = PAUSE_MIN.saturating_mul(1 << times.min(16)).min(PAUSE_MAX);
-                entry.failed = Some(Failed {
+                entry.failed = Some(FailedRequest {
                     times: times + 1,
                     error: error.clone(),
                     until: Instant::now() + pause,
@@ -387,8 +389,8 @@ impl Inner {
 }
 
 /// When a token that expires at `at` should be renewed.
-fn due(now: Timestamp, at: Timestamp, origin: &Origin) -> Timestamp {
-    if matches!(origin, Origin::File(_)) {
+fn due(now: Timestamp, at: Timestamp, origin: &TokenOrigin) -> Timestamp {
+    if matches!(origin, TokenOrigin::File(_)) {
         return now.after(FILE_EVERY);
     }
     let left = at.since(now);

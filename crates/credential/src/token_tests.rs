@@ -12,14 +12,14 @@ const START: i64 = 1_774_000_000_000;
 
 /// Says what the next answers are; each is given out with a permit.
 #[derive(Debug)]
-struct Entra {
+struct ScriptedEntra {
     answers: Mutex<VecDeque<Result<(&'static str, u64), &'static str>>>,
     permits: Semaphore,
     asked: AtomicUsize,
 }
 
 #[async_trait]
-impl TokenCredential for Entra {
+impl TokenCredential for ScriptedEntra {
     async fn get_token(
         &self,
         scopes: &[&str],
@@ -44,14 +44,14 @@ impl TokenCredential for Entra {
     }
 }
 
-struct Desk {
-    entra: Arc<Entra>,
+struct TokenDesk {
+    entra: Arc<ScriptedEntra>,
     clock: ManualClock,
     tokens: TokenSource,
 }
 
-fn desk(answers: &[Result<(&'static str, u64), &'static str>], permits: usize) -> Desk {
-    let entra = Arc::new(Entra {
+fn desk(answers: &[Result<(&'static str, u64), &'static str>], permits: usize) -> TokenDesk {
+    let entra = Arc::new(ScriptedEntra {
         answers: Mutex::new(answers.iter().copied().collect()),
         permits: Semaphore::new(permits),
         asked: AtomicUsize::new(0),
@@ -60,14 +60,14 @@ fn desk(answers: &[Result<(&'static str, u64), &'static str>], permits: usize) -
     let credential = Arc::clone(&entra);
     let make = move || Ok(Arc::clone(&credential) as Arc<dyn TokenCredential>);
     let tokens = TokenSource::from_credentials(make, Arc::new(clock.clone()));
-    Desk {
+    TokenDesk {
         entra,
         clock,
         tokens,
     }
 }
 
-impl Desk {
+impl TokenDesk {
     async fn token(&self) -> Result<String, String> {
         let token = self.tokens.token(SCOPE).await;
         token
@@ -197,7 +197,7 @@ async fn a_token_file_is_read_and_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     let clock = ManualClock::new(Timestamp::from_unix_millis(START));
-    let tokens = TokenSource::of(Origin::File(path.clone()), Arc::new(clock.clone()));
+    let tokens = TokenSource::of(TokenOrigin::File(path.clone()), Arc::new(clock.clone()));
     let error = tokens.token(SCOPE).await.unwrap_err().to_string();
     assert!(
         error.contains("token file ") && error.contains("No such file"),
@@ -205,7 +205,7 @@ async fn a_token_file_is_read_and_read_again() {
     );
 
     std::fs::write(&path, "first\n").unwrap();
-    let tokens = TokenSource::of(Origin::File(path.clone()), Arc::new(clock.clone()));
+    let tokens = TokenSource::of(TokenOrigin::File(path.clone()), Arc::new(clock.clone()));
     assert_eq!(tokens.token(SCOPE).await.unwrap().secret.expose(), "first");
     std::fs::write(&path, "second").unwrap();
     clock.advance(Duration::from_secs(121));
@@ -234,7 +234,7 @@ async fn scopes_are_bounded() {
     let desk = desk(&[], 0);
     for index in 0..SCOPES_MAX {
         let key = index.to_string();
-        desk.tokens.0.entries().insert(key, Entry::default());
+        desk.tokens.0.entries().insert(key, ScopeEntry::default());
     }
     let error = desk.tokens.token(SCOPE).await.unwrap_err();
     assert_eq!(error, TokenError::Scopes);
@@ -242,10 +242,10 @@ async fn scopes_are_bounded() {
 
 /// A token service that never comes to an end.
 #[derive(Debug)]
-struct Endless(StatusCode, Arc<AtomicUsize>);
+struct EndlessEntra(StatusCode, Arc<AtomicUsize>);
 
 #[async_trait]
-impl HttpClient for Endless {
+impl HttpClient for EndlessEntra {
     async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
         let sent = Arc::clone(&self.1);
         let body = futures_util::stream::repeat_with(move || {
@@ -273,7 +273,7 @@ async fn an_answer_without_end_is_not_collected() {
             },
         ] {
             let sent = Arc::new(AtomicUsize::new(0));
-            let http = Arc::new(Endless(status, Arc::clone(&sent)));
+            let http = Arc::new(EndlessEntra(status, Arc::clone(&sent)));
             let clock = ManualClock::new(Timestamp::from_unix_millis(START));
             let tokens = TokenSource::new(login, http, Arc::new(clock));
             let refused = tokens.token(SCOPE).await.unwrap_err().to_string();

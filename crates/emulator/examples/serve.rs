@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    AccessRights, AccessRuleSettings, BlobSettings, BrokerSettings, Emulator, EventGridSchema,
-    EventGridSettings, EventGridTopicSettings, HubSettings, KeySlot, QueueSettings, Settings,
-    TopicSettings,
+    AccessRights, AccessRuleSettings, BlobSettings, BrokerSettings, EventGridSchema,
+    EventGridSettings, EventGridTopicSettings, HubSettings, KeySlot, QueueSettings,
+    RunningEmulator, Settings, TopicSettings,
 };
 use twinroute_model::clock::{Clock as _, SystemClock};
 
@@ -64,7 +64,7 @@ fn settings() -> Settings {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let emulator = Emulator::start(settings(), Arc::new(SystemClock)).await?;
+    let emulator = RunningEmulator::start(settings(), Arc::new(SystemClock)).await?;
     let expiry = SystemClock.now().after(SAS_TIME);
     let with_rule = |rule, entity| emulator.rule_connection_string(rule, entity, KeySlot::Primary);
     let addresses = serde_json::json!({

@@ -5,7 +5,7 @@ use crate::blob::{self, BlobAccount};
 use crate::broker::message_broker::MessageBroker;
 use crate::event_grid::EventGridService;
 use crate::faults::ScriptedFaults;
-use crate::http_server::{self, Answer};
+use crate::http_server::{self, HttpAnswer};
 use crate::identity::{self, IdentityService};
 use crate::inspect::{self, HeldEntities};
 use crate::key_vault::{self, EmulatedKeyVault};
@@ -31,7 +31,7 @@ use twinroute_model::sas::blob::container_sas;
 /// Dropping it stops the servers without waiting for their end; the ports are free once the tasks
 /// have been dropped by the runtime.
 #[derive(Debug)]
-pub struct Emulator {
+pub struct RunningEmulator {
     services: EmulatedServices,
     servers: BTreeMap<PortPlace, RunningServer>,
     tls: Option<TlsProxy>,
@@ -82,7 +82,7 @@ pub struct StoppedEmulator {
     tls: Option<TlsProxy>,
 }
 
-impl Emulator {
+impl RunningEmulator {
     /// Binds the ports and serves until shut down.
     ///
     /// Where TLS is asked for, it blocks on the file system for a moment.
@@ -352,7 +352,7 @@ impl StoppedEmulator {
     ///
     /// # Errors
     /// [`StartError::Bind`] when a port was taken meanwhile.
-    pub async fn restart(self) -> Result<Emulator, StartError> {
+    pub async fn restart(self) -> Result<RunningEmulator, StartError> {
         let Self {
             services,
             ports,
@@ -382,7 +382,7 @@ impl StoppedEmulator {
             let server = servers.get(&PortPlace::IdentityTls);
             identity.set_tls_port(server.map_or(0, |server| server.address().port()));
         }
-        Ok(Emulator {
+        Ok(RunningEmulator {
             services,
             servers,
             tls,
@@ -447,7 +447,7 @@ fn serve_http<F>(
     answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
 ) -> io::Result<RunningServer>
 where
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = HttpAnswer> + Send + 'static,
 {
     RunningServer::spawn(listener, |listener, stop| {
         http_server::run(listener, connections_max, stop, answer)
@@ -459,7 +459,7 @@ async fn answer_identity(
     identity: Arc<IdentityService>,
     vault: Arc<EmulatedKeyVault>,
     request: Request<Incoming>,
-) -> Answer {
+) -> HttpAnswer {
     match key_vault::is_asked(&request) {
         true => key_vault::answer(vault, identity, request).await,
         false => identity::answer(identity, request).await,

@@ -117,20 +117,20 @@ pub enum VaultAnswer {
 
 /// The script. Faults of one entity are used up in the order they were added.
 #[derive(Debug, Default)]
-pub struct ScriptedFaults(Mutex<Script>);
+pub struct ScriptedFaults(Mutex<FaultScript>);
 
 #[derive(Debug, Default)]
-struct Script {
-    sends: Queues<SendAnswer>,
-    attaches: Queues<String>,
-    posts: Queues<PostAnswer>,
-    blobs: Queues<BlobAnswer>,
-    tokens: Queues<TokenAnswer>,
-    vault: Queues<VaultAnswer>,
+struct FaultScript {
+    sends: FaultQueues<SendAnswer>,
+    attaches: FaultQueues<String>,
+    posts: FaultQueues<PostAnswer>,
+    blobs: FaultQueues<BlobAnswer>,
+    tokens: FaultQueues<TokenAnswer>,
+    vault: FaultQueues<VaultAnswer>,
     refused_connections: usize,
 }
 
-type Queues<T> = HashMap<String, VecDeque<(T, usize)>>;
+type FaultQueues<T> = HashMap<String, VecDeque<(T, usize)>>;
 
 impl ScriptedFaults {
     /// A count that is never used up: the fault lasts until [`ScriptedFaults::clear`] or the `clear_…` of its kind.
@@ -194,7 +194,7 @@ impl ScriptedFaults {
 
     /// Forgets every fault that has not happened yet.
     pub fn clear(&self) {
-        self.with(|script| *script = Script::default());
+        self.with(|script| *script = FaultScript::default());
     }
 
     pub(crate) fn next_send(&self, entity: &str) -> Option<SendAnswer> {
@@ -233,12 +233,12 @@ impl ScriptedFaults {
         })
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut FaultScript) -> T) -> T {
         change(&mut self.0.lock().expect("no fault panics"))
     }
 }
 
-fn push<T>(queues: &mut Queues<T>, entity: &str, answer: T, count: usize) {
+fn push<T>(queues: &mut FaultQueues<T>, entity: &str, answer: T, count: usize) {
     if count > 0 {
         queues
             .entry(entity.to_ascii_lowercase())
@@ -247,7 +247,7 @@ fn push<T>(queues: &mut Queues<T>, entity: &str, answer: T, count: usize) {
     }
 }
 
-fn pop<T: Clone>(queues: &mut Queues<T>, entity: &str) -> Option<T> {
+fn pop<T: Clone>(queues: &mut FaultQueues<T>, entity: &str) -> Option<T> {
     if queues.is_empty() {
         return None;
     }

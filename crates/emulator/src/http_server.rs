@@ -49,7 +49,7 @@ impl FormPairs {
 }
 
 /// What a request is answered with.
-pub(crate) type Answer = Result<Response<Full<Bytes>>, ConnectionDropped>;
+pub(crate) type HttpAnswer = Result<Response<Full<Bytes>>, ConnectionDropped>;
 
 /// Serves until `stop` fires or its sender is gone, then drops every connection at once.
 ///
@@ -60,7 +60,7 @@ pub(crate) async fn run<F>(
     stop: oneshot::Receiver<()>,
     answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
 ) where
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = HttpAnswer> + Send + 'static,
 {
     let connection = |stream| Some(serve(stream, answer.clone()));
     listener::accept(listener, connections_max, stop, connection).await;
@@ -68,7 +68,7 @@ pub(crate) async fn run<F>(
 
 async fn serve<F>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F)
 where
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = HttpAnswer> + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // With a timer, headers that do not arrive end the connection.

@@ -4,7 +4,7 @@
 //! responses" (the challenge that names authority and resource).
 
 use crate::faults::VaultAnswer;
-use crate::http_server::{self, Answer, ConnectionDropped, FormPairs, private_json};
+use crate::http_server::{self, ConnectionDropped, FormPairs, HttpAnswer, private_json};
 use crate::identity::IdentityService;
 use crate::lock::lock;
 use crate::service_context::ServiceContext;
@@ -176,7 +176,7 @@ pub(crate) async fn answer(
     vault: Arc<EmulatedKeyVault>,
     identity: Arc<IdentityService>,
     request: Request<Incoming>,
-) -> Answer {
+) -> HttpAnswer {
     let base = identity.base(&request);
     if let Err(text) = admit(&identity, request.headers()) {
         return Ok(challenge(&identity, &base, &text));

@@ -26,7 +26,7 @@ mod settings_error;
 mod tls_proxy;
 
 pub use access_key::KeySlot;
-pub use amqp::value::Value;
+pub use amqp::value::AmqpValue;
 pub use blob::{BlobAccount, BlobLimits, BlobSettings, StoredBlob};
 pub use broker::message_broker::MessageBroker;
 pub use broker::received::ReceivedMessage;
@@ -34,14 +34,14 @@ pub use broker::settings::{
     AccessRights, AccessRuleSettings, BrokerLimits, BrokerSettings, HubSettings, QueueSettings,
     TopicSettings,
 };
-pub use emulator::{Emulator, StartError, StoppedEmulator};
+pub use emulator::{RunningEmulator, StartError, StoppedEmulator};
 pub use event_grid::{
     EventGridLimits, EventGridSchema, EventGridService, EventGridSettings, EventGridTopicSettings,
     GridEvent,
 };
 pub use faults::{BlobAnswer, PostAnswer, ScriptedFaults, SendAnswer, TokenAnswer, VaultAnswer};
 pub use identity::{
-    ApplicationSettings, Door, IdentityService, IdentitySettings, ManagedIdentitySettings,
+    ApplicationSettings, IdentityService, IdentitySettings, ManagedIdentitySettings, TokenEndpoint,
     TokenRequest,
 };
 pub use intake::{IntakeCounts, TimedOut};

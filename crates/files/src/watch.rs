@@ -36,12 +36,12 @@ struct FileWatchError {
 /// Watches folders and files. Stops when dropped.
 #[derive(Debug)]
 pub struct FileWatch {
-    shared: Arc<Shared>,
+    shared: Arc<WatchState>,
     poll: Duration,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct WatchState {
     changed: Arc<Notify>,
     trees: Vec<PathBuf>,
     files: Vec<PathBuf>,
@@ -60,7 +60,7 @@ impl FileWatch {
     #[must_use]
     pub fn new(trees: &[&Path], files: &[&Path], poll: Duration) -> Self {
         let absolute = |path: &&Path| absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let shared = Shared {
+        let shared = WatchState {
             changed: Arc::default(),
             trees: trees.iter().map(absolute).collect(),
             files: files.iter().map(absolute).collect(),
@@ -79,7 +79,7 @@ impl FileWatch {
     pub async fn changed(&self) {
         let changed = &self.shared.changed;
         let seen = match timeout(self.poll, changed.notified()).await {
-            Ok(()) => Some(Seen::new(changed)),
+            Ok(()) => Some(UnreportedChange::new(changed)),
             Err(_) => None,
         };
         if seen.is_some() {
@@ -104,7 +104,7 @@ impl FileWatch {
     }
 }
 
-impl Shared {
+impl WatchState {
     fn set_or_log(&self) {
         let set = self.set();
         let refused = self.refused.swap(set.is_err(), Ordering::Relaxed);
@@ -191,9 +191,9 @@ fn counts(plan: &WatchPlan, event: &Event) -> bool {
 }
 
 /// A change that was seen and not told yet. Dropped, it is seen once more.
-struct Seen<'a>(Option<&'a Notify>);
+struct UnreportedChange<'a>(Option<&'a Notify>);
 
-impl<'a> Seen<'a> {
+impl<'a> UnreportedChange<'a> {
     fn new(changed: &'a Notify) -> Self {
         Self(Some(changed))
     }
@@ -203,7 +203,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-impl Drop for Seen<'_> {
+impl Drop for UnreportedChange<'_> {
     fn drop(&mut self) {
         if let Some(changed) = self.0 {
             changed.notify_one();

@@ -19,11 +19,11 @@ fn scene() -> TempDir {
     root
 }
 
-struct Observer {
+struct TestObserver {
     watch: FileWatch,
 }
 
-impl Observer {
+impl TestObserver {
     fn of(trees: &[&Path], files: &[&Path]) -> Self {
         // Polls after longer than any test waits.
         let watch = FileWatch::new(trees, files, LIMIT * 10);
@@ -50,7 +50,7 @@ impl Observer {
 async fn lost_watch_folder_moved_away_and_back() {
     let root = scene();
     let (defs, x) = (root.path().join("defs"), root.path().join("x"));
-    let observer = Observer::tree(&root);
+    let observer = TestObserver::tree(&root);
     let moved = || {
         rename(&defs, &x).unwrap();
         rename(&x, &defs).unwrap();
@@ -83,7 +83,7 @@ async fn lost_watch_link_to_the_folder_swapped() {
     symlink("v1", &current).unwrap();
     let defs = root.path().join("defs");
     symlink(&current, &defs).unwrap();
-    let observer = Observer::of(&[&defs], &[&root.path().join("twinroute.toml")]);
+    let observer = TestObserver::of(&[&defs], &[&root.path().join("twinroute.toml")]);
     let swap = || {
         let new = elsewhere.path().join("new");
         symlink("v2", &new).unwrap();
@@ -109,7 +109,7 @@ async fn lost_watch_link_to_the_folder_swapped() {
 async fn lost_watch_folder_deleted_and_made_again() {
     let root = scene();
     let defs = root.path().join("defs");
-    let observer = Observer::tree(&root);
+    let observer = TestObserver::tree(&root);
     observer
         .sees_after("deleted", || remove_dir_all(&defs).unwrap())
         .await;
@@ -132,7 +132,7 @@ async fn lost_watch_parent_moved_and_another_in_its_place() {
     for parent in [&a, &b] {
         create_dir_all(parent.join("deep/defs")).unwrap();
     }
-    let observer = Observer::of(&[&a.join("deep/defs")], &[]);
+    let observer = TestObserver::of(&[&a.join("deep/defs")], &[]);
     let swapped = || {
         rename(&a, root.path().join("old")).unwrap();
         rename(&b, &a).unwrap();
@@ -152,7 +152,7 @@ async fn lost_watch_file_replaced_behind_its_link() {
     write(&target, "1").unwrap();
     let file = root.path().join("linked.toml");
     symlink(&target, &file).unwrap();
-    let observer = Observer::of(&[], &[&file]);
+    let observer = TestObserver::of(&[], &[&file]);
     observer
         .sees_after("written", || write(&target, "2").unwrap())
         .await;
@@ -181,7 +181,7 @@ async fn lost_watch_file_in_the_tree_is_a_link_out_of_it() {
     let target = elsewhere.path().join("hub.json");
     write(&target, "1").unwrap();
     symlink(&target, root.path().join("defs/hub.json")).unwrap();
-    let observer = Observer::tree(&root);
+    let observer = TestObserver::tree(&root);
     observer
         .sees_after("written", || write(&target, "2").unwrap())
         .await;
@@ -200,7 +200,7 @@ async fn mounted_folder_is_swapped_by_its_data_link() {
     symlink("..data/twinroute.toml", root.join("twinroute.toml")).unwrap();
     let file = root.join("twinroute.toml");
     for trees in [&[][..], &[root]] {
-        let observer = Observer::of(trees, &[&file]);
+        let observer = TestObserver::of(trees, &[&file]);
         for version in ["..2", "..1"] {
             let swap = || {
                 symlink(version, root.join("..tmp")).unwrap();
@@ -215,7 +215,7 @@ async fn mounted_folder_is_swapped_by_its_data_link() {
 async fn file_that_an_editor_renames_into_place_is_seen_each_time() {
     let root = scene();
     let file = root.path().join("twinroute.toml");
-    let observer = Observer::of(&[], &[&file]);
+    let observer = TestObserver::of(&[], &[&file]);
     for content in ["2", "3", "4"] {
         let save = || {
             let swap = root.path().join(".twinroute.toml.swp");
@@ -230,7 +230,7 @@ async fn file_that_an_editor_renames_into_place_is_seen_each_time() {
 async fn folder_that_is_not_there_yet_is_seen_when_it_comes() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("secrets/inner");
-    let observer = Observer::of(&[&folder], &[]);
+    let observer = TestObserver::of(&[&folder], &[]);
     observer
         .sees_after("made", || create_dir_all(&folder).unwrap())
         .await;

@@ -5,30 +5,32 @@
 //! is the most selective, and looks at the filter only for events that come by one of those. A
 //! filter without an anchor has to be looked at for every event.
 
-use crate::ast::{Call, Compare, Expr, Function, Op, Operand, Target};
+use crate::ast::{
+    CompareExpr, CompareOp, FilterExpr, FilterFunction, FunctionCall, Operand, PathTarget,
+};
 use crate::value::{call, compare};
 
 /// Alternatives, one of which holds of every event that the filter matches.
 ///
 /// None at all: the filter matches nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Anchor {
+pub struct FilterAnchor {
     /// The alternatives, in the order of the text, each once.
-    pub alternatives: Vec<Atom>,
+    pub alternatives: Vec<FieldCondition>,
 }
 
 /// A condition on one field that an index can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Atom {
+pub struct FieldCondition {
     /// What it is about.
-    pub field: Field,
+    pub field: IndexedField,
     /// What the field must be.
-    pub test: Test,
+    pub test: StringTest,
 }
 
 /// A field worth an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Field {
+pub enum IndexedField {
     /// `type`
     Type,
     /// `source`
@@ -45,14 +47,14 @@ pub enum Field {
 
 /// What a string must be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Test {
+pub enum StringTest {
     /// Exactly this.
     Equals(Box<str>),
     /// Anything that begins with this; never empty.
     Prefix(Box<str>),
 }
 
-impl Field {
+impl IndexedField {
     /// All of them.
     pub const ALL: [Self; 6] = [
         Self::Type,
@@ -80,34 +82,44 @@ impl Field {
     }
 }
 
-impl Atom {
+impl FieldCondition {
     /// How few events are likely to pass; only the order of the numbers means anything.
     fn selectivity(&self) -> u8 {
-        let exact = matches!(self.test, Test::Equals(_));
+        let exact = matches!(self.test, StringTest::Equals(_));
         match (self.field, exact) {
-            (Field::Subject, true) => 5,
-            (Field::Model | Field::ModelId | Field::DataSchema, true) => 4,
-            (Field::Subject | Field::Model | Field::ModelId | Field::DataSchema, false) => 3,
-            (Field::Source | Field::Type, true) => 2,
-            (Field::Source | Field::Type, false) => 1,
+            (IndexedField::Subject, true) => 5,
+            (IndexedField::Model | IndexedField::ModelId | IndexedField::DataSchema, true) => 4,
+            (
+                IndexedField::Subject
+                | IndexedField::Model
+                | IndexedField::ModelId
+                | IndexedField::DataSchema,
+                false,
+            ) => 3,
+            (IndexedField::Source | IndexedField::Type, true) => 2,
+            (IndexedField::Source | IndexedField::Type, false) => 1,
         }
     }
 }
 
-impl Anchor {
+impl FilterAnchor {
     const NEVER: Self = Self {
         alternatives: Vec::new(),
     };
 
-    fn of(field: Field, test: Test) -> Self {
+    fn of(field: IndexedField, test: StringTest) -> Self {
         Self {
-            alternatives: vec![Atom { field, test }],
+            alternatives: vec![FieldCondition { field, test }],
         }
     }
 
     /// As selective as its least selective alternative; of two such, the shorter.
     fn rank(&self) -> (u8, std::cmp::Reverse<usize>) {
-        let weakest = self.alternatives.iter().map(Atom::selectivity).min();
+        let weakest = self
+            .alternatives
+            .iter()
+            .map(FieldCondition::selectivity)
+            .min();
         (
             weakest.unwrap_or(u8::MAX),
             std::cmp::Reverse(self.alternatives.len()),
@@ -116,25 +128,25 @@ impl Anchor {
 }
 
 /// Every anchor found, for the caller to choose one.
-pub(crate) fn anchors(expr: &Expr) -> Vec<Anchor> {
+pub(crate) fn anchors(expr: &FilterExpr) -> Vec<FilterAnchor> {
     match expr {
-        Expr::And(group) => group.children.iter().flat_map(anchors).collect(),
-        Expr::Or(group) => either(&group.children).into_iter().collect(),
-        Expr::Constant { value: true, .. } => Vec::new(),
-        Expr::Constant { value: false, .. } => vec![Anchor::NEVER],
-        Expr::Flag(path) => match path.target() {
-            Target::Nothing => vec![Anchor::NEVER],
+        FilterExpr::And(group) => group.children.iter().flat_map(anchors).collect(),
+        FilterExpr::Or(group) => either(&group.children).into_iter().collect(),
+        FilterExpr::Constant { value: true, .. } => Vec::new(),
+        FilterExpr::Constant { value: false, .. } => vec![FilterAnchor::NEVER],
+        FilterExpr::Flag(path) => match path.target() {
+            PathTarget::Nothing => vec![FilterAnchor::NEVER],
             _ => Vec::new(),
         },
-        Expr::Compare(_) | Expr::Call(_) => clause(expr).into_iter().collect(),
+        FilterExpr::Compare(_) | FilterExpr::Call(_) => clause(expr).into_iter().collect(),
     }
 }
 
 /// The best anchor of each child together; `None` if one child has none.
-fn either(children: &[Expr]) -> Option<Anchor> {
-    let mut union = Anchor::NEVER;
+fn either(children: &[FilterExpr]) -> Option<FilterAnchor> {
+    let mut union = FilterAnchor::NEVER;
     for child in children {
-        let best = anchors(child).into_iter().max_by_key(Anchor::rank)?;
+        let best = anchors(child).into_iter().max_by_key(FilterAnchor::rank)?;
         union.alternatives.extend(best.alternatives);
     }
     let mut seen = std::collections::HashSet::new();
@@ -142,44 +154,47 @@ fn either(children: &[Expr]) -> Option<Anchor> {
     Some(union)
 }
 
-fn clause(expr: &Expr) -> Option<Anchor> {
+fn clause(expr: &FilterExpr) -> Option<FilterAnchor> {
     let paths = expr.paths();
-    if paths.iter().any(|path| path.target() == Target::Nothing) {
-        return Some(Anchor::NEVER);
+    if paths
+        .iter()
+        .any(|path| path.target() == PathTarget::Nothing)
+    {
+        return Some(FilterAnchor::NEVER);
     }
     if paths.is_empty() {
-        return (!is_constantly_true(expr)).then_some(Anchor::NEVER);
+        return (!is_constantly_true(expr)).then_some(FilterAnchor::NEVER);
     }
     match expr {
-        Expr::Compare(Compare {
+        FilterExpr::Compare(CompareExpr {
             left,
-            op: Op::Equal,
+            op: CompareOp::Equal,
             right,
             ..
         }) => {
             let (field, text) =
                 field_and_text(left, right).or_else(|| field_and_text(right, left))?;
-            Some(Anchor::of(field, Test::Equals(text.into())))
+            Some(FilterAnchor::of(field, StringTest::Equals(text.into())))
         }
-        Expr::Call(call) if call.function == Function::StartsWith => {
+        FilterExpr::Call(call) if call.function == FilterFunction::StartsWith => {
             let (field, text) = field_and_text(&call.subject, &call.part)?;
             let useful = !text.is_empty();
-            useful.then(|| Anchor::of(field, Test::Prefix(text.into())))
+            useful.then(|| FilterAnchor::of(field, StringTest::Prefix(text.into())))
         }
         _ => None,
     }
 }
 
 /// Whether it is true of every event, for a clause without paths.
-fn is_constantly_true(expr: &Expr) -> bool {
+fn is_constantly_true(expr: &FilterExpr) -> bool {
     match expr {
-        Expr::Compare(Compare {
+        FilterExpr::Compare(CompareExpr {
             left: Operand::Literal(left),
             op,
             right: Operand::Literal(right),
             ..
         }) => compare(left.into(), *op, right.into()),
-        Expr::Call(Call {
+        FilterExpr::Call(FunctionCall {
             function,
             subject: Operand::Literal(subject),
             part: Operand::Literal(part),
@@ -189,8 +204,8 @@ fn is_constantly_true(expr: &Expr) -> bool {
     }
 }
 
-fn field_and_text<'a>(path: &Operand, text: &'a Operand) -> Option<(Field, &'a str)> {
-    Some((Field::of_path(path.path()?.as_str())?, text.text()?))
+fn field_and_text<'a>(path: &Operand, text: &'a Operand) -> Option<(IndexedField, &'a str)> {
+    Some((IndexedField::of_path(path.path()?.as_str())?, text.text()?))
 }
 
 #[cfg(test)]
@@ -199,22 +214,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::eval::{EventScope, Fields};
-    use crate::{Filter, Options};
+    use crate::eval::{EventFields, EventScope};
+    use crate::{FilterOptions, RouteFilter};
 
     fn check(text: &str, expect: Expect) {
-        let filter = Filter::parse(text, &Options::default()).expect(text);
+        let filter = RouteFilter::parse(text, &FilterOptions::default()).expect(text);
         let anchors: Vec<String> = filter.anchors().iter().map(shown).collect();
         expect.assert_eq(&anchors.join("\n"));
     }
 
-    fn shown(anchor: &Anchor) -> String {
+    fn shown(anchor: &FilterAnchor) -> String {
         if anchor.alternatives.is_empty() {
             return "never".to_owned();
         }
         let atoms = anchor.alternatives.iter().map(|atom| match &atom.test {
-            Test::Equals(text) => format!("{} = {text}", atom.field.path()),
-            Test::Prefix(text) => format!("{} = {text}*", atom.field.path()),
+            StringTest::Equals(text) => format!("{} = {text}", atom.field.path()),
+            StringTest::Prefix(text) => format!("{} = {text}*", atom.field.path()),
         });
         atoms.collect::<Vec<_>>().join(" | ")
     }
@@ -276,11 +291,11 @@ mod tests {
         );
     }
 
-    fn holds(atom: &Atom, scope: &EventScope<'_>) -> bool {
+    fn holds(atom: &FieldCondition, scope: &EventScope<'_>) -> bool {
         let value = scope.field(atom.field);
         value.is_some_and(|value| match &atom.test {
-            Test::Equals(text) => value == &**text,
-            Test::Prefix(prefix) => value.starts_with(&**prefix),
+            StringTest::Equals(text) => value == &**text,
+            StringTest::Prefix(prefix) => value.starts_with(&**prefix),
         })
     }
 
@@ -293,8 +308,8 @@ mod tests {
             text in crate::arbitrary::filter(),
             (event, _) in crate::arbitrary::event(),
         ) {
-            let filter = Filter::parse(&text, &Options::default()).expect(&text);
-            let mut fields = Fields::new();
+            let filter = RouteFilter::parse(&text, &FilterOptions::default()).expect(&text);
+            let mut fields = EventFields::new();
             let program = fields.compile(filter.expr());
             let scope = EventScope::new(&fields, &event);
             if program.matches(&scope) {

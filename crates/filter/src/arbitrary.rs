@@ -3,7 +3,7 @@
 //! Names and values come from small sets, so that filters and events meet.
 
 use proptest::prelude::*;
-use twinroute_model::event::{ADT_TYPES, Event, ExtensionValue, Limits, Parts};
+use twinroute_model::event::{ADT_TYPES, Event, EventLimits, EventParts, ExtensionValue};
 
 /// The text of a filter.
 pub(crate) fn filter() -> impl Strategy<Value = String> {
@@ -161,7 +161,7 @@ pub(crate) fn event() -> impl Strategy<Value = (Event, Option<String>)> {
     let data = prop::option::weighted(0.9, prop_oneof![2 => json(), 1 => twin, 1 => update]);
     (required, subject, prop::option::of(kind), data).prop_map(
         |(event_type, subject, kind, data)| {
-            let mut parts = Parts::new("1", "a", event_type);
+            let mut parts = EventParts::new("1", "a", event_type);
             if let Some(subject) = subject {
                 parts = parts.set("subject", subject).expect("a legal subject");
             }
@@ -172,7 +172,7 @@ pub(crate) fn event() -> impl Strategy<Value = (Event, Option<String>)> {
                 parts = parts.json(data);
             }
             (
-                parts.build(&Limits::default()).expect("a legal event"),
+                parts.build(&EventLimits::default()).expect("a legal event"),
                 data,
             )
         },

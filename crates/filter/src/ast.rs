@@ -10,14 +10,14 @@ use serde::Serialize;
 
 /// A stretch of the filter's text, in bytes; both ends lie between characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Span {
+pub struct TextSpan {
     /// The first byte.
     pub start: usize,
     /// The byte after the last one.
     pub end: usize,
 }
 
-impl Span {
+impl TextSpan {
     /// The part of `text` that this span covers; empty where the span lies outside.
     pub fn of<'a>(&self, text: &'a str) -> &'a str {
         text.get(self.start..self.end).unwrap_or_default()
@@ -26,80 +26,80 @@ impl Span {
 
 /// A condition: what is true or not true of an event.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Expr {
+pub enum FilterExpr {
     /// All of two or more conditions.
-    And(Group),
+    And(ExprGroup),
     /// At least one of two or more conditions.
-    Or(Group),
+    Or(ExprGroup),
     /// `true` or `false`.
     Constant {
         /// Which of the two.
         value: bool,
         /// Where it stands.
-        span: Span,
+        span: TextSpan,
     },
     /// A path alone: true if the event has the boolean `true` there.
-    Flag(Path),
+    Flag(FieldPath),
     /// Two operands and a comparison.
-    Compare(Compare),
+    Compare(CompareExpr),
     /// One of the three functions.
-    Call(Call),
+    Call(FunctionCall),
 }
 
 /// The members of an `AND` or `OR`; never fewer than two.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Group {
+pub struct ExprGroup {
     /// The conditions in the order of the text.
-    pub children: Vec<Expr>,
+    pub children: Vec<FilterExpr>,
     /// From the first to the last of them.
-    pub span: Span,
+    pub span: TextSpan,
 }
 
 /// `left op right`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Compare {
+pub struct CompareExpr {
     /// The operand before the operator.
     pub left: Operand,
     /// The operator.
-    pub op: Op,
+    pub op: CompareOp,
     /// The operand after the operator.
     pub right: Operand,
     /// The whole comparison.
-    pub span: Span,
+    pub span: TextSpan,
 }
 
 /// `FUNCTION(subject, part)`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct FunctionCall {
     /// Which function.
-    pub function: Function,
+    pub function: FilterFunction,
     /// The string that is looked into.
     pub subject: Operand,
     /// The string that is looked for.
     pub part: Operand,
     /// The whole call.
-    pub span: Span,
+    pub span: TextSpan,
 }
 
 /// Something with a value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
     /// The value at a path of the event.
-    Path(Path),
+    Path(FieldPath),
     /// A value in the filter's own text.
-    Literal(Literal),
+    Literal(LiteralValue),
 }
 
 /// Names joined by dots: a field of the event, or the way to one inside `$body`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Path {
+pub struct FieldPath {
     text: Box<str>,
     /// Where it stands.
-    pub span: Span,
+    pub span: TextSpan,
 }
 
-impl Path {
-    pub(crate) fn new(text: &str, span: Span) -> Self {
+impl FieldPath {
+    pub(crate) fn new(text: &str, span: TextSpan) -> Self {
         Self {
             text: text.into(),
             span,
@@ -122,19 +122,19 @@ impl Path {
     }
 
     /// Which part of an event the path names.
-    pub fn target(&self) -> Target<'_> {
+    pub fn target(&self) -> PathTarget<'_> {
         match self.text.split_once('.') {
-            None if &*self.text == "$body" => Target::Body(""),
-            None if !self.text.starts_with('$') => Target::Attribute(&self.text),
-            Some(("$body", members)) => Target::Body(members),
-            _ => Target::Nothing,
+            None if &*self.text == "$body" => PathTarget::Body(""),
+            None if !self.text.starts_with('$') => PathTarget::Attribute(&self.text),
+            Some(("$body", members)) => PathTarget::Body(members),
+            _ => PathTarget::Nothing,
         }
     }
 }
 
 /// What a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target<'a> {
+pub enum PathTarget<'a> {
     /// A context attribute of the event, extensions included.
     Attribute(&'a str),
     /// A member of the event's data: names joined by dots, empty for the data as a whole.
@@ -145,7 +145,7 @@ pub enum Target<'a> {
 
 /// A value written in the filter.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Literal {
+pub enum LiteralValue {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -160,7 +160,7 @@ pub enum Literal {
 
 /// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
+pub enum CompareOp {
     /// `=`
     Equal,
     /// `!=`
@@ -177,7 +177,7 @@ pub enum Op {
 
 /// One of the three functions of the language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Function {
+pub enum FilterFunction {
     /// `STARTS_WITH(x, y)`: the string `x` begins with `y`.
     StartsWith,
     /// `ENDS_WITH(x, y)`: the string `x` ends with `y`.
@@ -186,7 +186,7 @@ pub enum Function {
     Contains,
 }
 
-impl Function {
+impl FilterFunction {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::StartsWith, Self::EndsWith, Self::Contains];
 
@@ -207,9 +207,9 @@ impl Function {
     }
 }
 
-impl Expr {
+impl FilterExpr {
     /// Where the condition stands, without parentheses around it.
-    pub fn span(&self) -> Span {
+    pub fn span(&self) -> TextSpan {
         match self {
             Self::And(group) | Self::Or(group) => group.span,
             Self::Constant { span, .. } => *span,
@@ -237,7 +237,7 @@ impl Expr {
     }
 
     /// The paths that this clause itself looks at, left to right; none for `AND` and `OR`.
-    pub fn paths(&self) -> Vec<&Path> {
+    pub fn paths(&self) -> Vec<&FieldPath> {
         if let Self::Flag(path) = self {
             return vec![path];
         }
@@ -248,7 +248,7 @@ impl Expr {
 
 impl Operand {
     /// The path, if it is one.
-    pub fn path(&self) -> Option<&Path> {
+    pub fn path(&self) -> Option<&FieldPath> {
         match self {
             Self::Path(path) => Some(path),
             Self::Literal(_) => None,
@@ -256,7 +256,7 @@ impl Operand {
     }
 
     /// The value, if it stands in the filter itself.
-    pub fn literal(&self) -> Option<&Literal> {
+    pub fn literal(&self) -> Option<&LiteralValue> {
         match self {
             Self::Path(_) => None,
             Self::Literal(literal) => Some(literal),
@@ -266,23 +266,23 @@ impl Operand {
     /// The string, if it is a string of the filter itself.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Literal(Literal::Text(text)) => Some(text),
+            Self::Literal(LiteralValue::Text(text)) => Some(text),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for Expr {
+impl fmt::Display for FilterExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::And(group) => group.fmt_joined(f, " AND "),
             Self::Or(group) => group.fmt_joined(f, " OR "),
             Self::Constant { value, .. } => write!(f, "{value}"),
             Self::Flag(path) => f.write_str(path.as_str()),
-            Self::Compare(Compare {
+            Self::Compare(CompareExpr {
                 left, op, right, ..
             }) => write!(f, "{left} {op} {right}"),
-            Self::Call(Call {
+            Self::Call(FunctionCall {
                 function,
                 subject,
                 part,
@@ -294,14 +294,14 @@ impl fmt::Display for Expr {
     }
 }
 
-impl Group {
+impl ExprGroup {
     fn fmt_joined(&self, f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
         for (index, child) in self.children.iter().enumerate() {
             if index > 0 {
                 f.write_str(word)?;
             }
             match child {
-                Expr::And(_) | Expr::Or(_) => write!(f, "({child})")?,
+                FilterExpr::And(_) | FilterExpr::Or(_) => write!(f, "({child})")?,
                 _ => write!(f, "{child}")?,
             }
         }
@@ -318,7 +318,7 @@ impl fmt::Display for Operand {
     }
 }
 
-impl fmt::Display for Literal {
+impl fmt::Display for LiteralValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
@@ -326,15 +326,15 @@ impl fmt::Display for Literal {
             Self::Int(value) => write!(f, "{value}"),
             // `Debug` always writes a point or an exponent, so that it reads back as a double.
             Self::Double(value) => write!(f, "{value:?}"),
-            Self::Text(text) => write!(f, "{}", Quoted(text)),
+            Self::Text(text) => write!(f, "{}", QuotedString(text)),
         }
     }
 }
 
 /// A string as the filter language writes it.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+pub(crate) struct QuotedString<'a>(pub(crate) &'a str);
 
-impl fmt::Display for Quoted<'_> {
+impl fmt::Display for QuotedString<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("'")?;
         for part in self.0.split_inclusive(['\'', '\\']) {
@@ -347,7 +347,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-impl fmt::Display for Op {
+impl fmt::Display for CompareOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Equal => "=",

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn check(path: &str, json: &str, expect: Option<Value<'_>>) {
-    let mut paths = Paths::new();
+fn check(path: &str, json: &str, expect: Option<FieldValue<'_>>) {
+    let mut paths = BodyPaths::new();
     let others = ["a.b.c", "a.x", "n", "deep.er"];
     for other in others {
         paths.intern(other);
@@ -16,29 +16,33 @@ fn check(path: &str, json: &str, expect: Option<Value<'_>>) {
 #[test]
 fn values_are_found_by_path() {
     let json = r#"{"skip":[{"a":{"b":9}}],"a":{"b":{"c":1.5},"x":"t"},"n":null,"l":[1]}"#;
-    check("a.b.c", json, Some(Value::Double(1.5)));
-    check("a.x", json, Some(Value::Text("t")));
-    check("a.b", json, Some(Value::Object));
-    check("n", json, Some(Value::Null));
-    check("l", json, Some(Value::Array));
-    check("", json, Some(Value::Object));
+    check("a.b.c", json, Some(FieldValue::Double(1.5)));
+    check("a.x", json, Some(FieldValue::Text("t")));
+    check("a.b", json, Some(FieldValue::Object));
+    check("n", json, Some(FieldValue::Null));
+    check("l", json, Some(FieldValue::Array));
+    check("", json, Some(FieldValue::Object));
     check("l.0", json, None);
     check("n.a", json, None);
     check("a.x.t", json, None);
     check("A.x", json, None);
-    check("", "17", Some(Value::Int(17)));
+    check("", "17", Some(FieldValue::Int(17)));
     check(
         "",
         "18446744073709551615",
-        Some(Value::Double(18_446_744_073_709_551_615.0)),
+        Some(FieldValue::Double(18_446_744_073_709_551_615.0)),
     );
-    check("s", r#"{"s":"l\nf"}"#, Some(Value::Text("l\nf")));
-    check("s", r#"{"\u0073":"name"}"#, Some(Value::Text("name")));
+    check("s", r#"{"s":"l\nf"}"#, Some(FieldValue::Text("l\nf")));
+    check("s", r#"{"\u0073":"name"}"#, Some(FieldValue::Text("name")));
 }
 
 #[test]
 fn the_last_of_repeated_members_counts() {
-    check("a.x", r#"{"a":{"x":1},"a":{"x":2}}"#, Some(Value::Int(2)));
+    check(
+        "a.x",
+        r#"{"a":{"x":1},"a":{"x":2}}"#,
+        Some(FieldValue::Int(2)),
+    );
     check("a.x", r#"{"a":{"x":1},"a":{"b":2}}"#, None);
     check("a.x", r#"{"a":{"x":1},"a":null}"#, None);
     check(
@@ -49,13 +53,13 @@ fn the_last_of_repeated_members_counts() {
     check(
         "a.b.c",
         r#"{"a":0,"a":{"b":{"c":1},"b":{"c":2,"c":3}}}"#,
-        Some(Value::Int(3)),
+        Some(FieldValue::Int(3)),
     );
     let repeated = format!(
         r#"{{{}"a":{{"x":7}}}}"#,
         r#""a":{"x":1,"x":2},"#.repeat(1_000)
     );
-    check("a.x", &repeated, Some(Value::Int(7)));
+    check("a.x", &repeated, Some(FieldValue::Int(7)));
     check(
         "a.x",
         &format!(r#"{{{}"a":{{}}}}"#, r#""a":{"x":1},"#.repeat(1_000)),
@@ -82,18 +86,22 @@ fn what_is_no_json_has_nothing_in_it() {
 fn odd_values_hide_nothing_else() {
     let json = r#"{"a":{"x":1,"b":{"c":-1e999}},"n":"\ud800x","\udc00":1,"l":[1e999],"t":"\u0041",
         "a":{"x":2.5,"b":{"c":1e999}}}"#;
-    check("a.x", json, Some(Value::Double(2.5)));
-    check("a.b.c", json, Some(Value::Double(f64::INFINITY)));
-    check("n", json, Some(Value::Text("\u{fffd}\u{fffd}\u{fffd}x")));
-    check("l", json, Some(Value::Array));
-    check("t", json, Some(Value::Text("A")));
-    check("", json, Some(Value::Object));
+    check("a.x", json, Some(FieldValue::Double(2.5)));
+    check("a.b.c", json, Some(FieldValue::Double(f64::INFINITY)));
+    check(
+        "n",
+        json,
+        Some(FieldValue::Text("\u{fffd}\u{fffd}\u{fffd}x")),
+    );
+    check("l", json, Some(FieldValue::Array));
+    check("t", json, Some(FieldValue::Text("A")));
+    check("", json, Some(FieldValue::Object));
     check(
         "n",
         r#"{"n":9223372036854775807,"a":{"x":1e999}}"#,
-        Some(Value::Int(i64::MAX)),
+        Some(FieldValue::Int(i64::MAX)),
     );
-    check("n", r#"{"n":null,"a":{"x":1e999}}"#, Some(Value::Null));
+    check("n", r#"{"n":null,"a":{"x":1e999}}"#, Some(FieldValue::Null));
     check("n", r#"{"n":1,"a":{"x":1e999}"#, None);
 }
 
@@ -104,17 +112,17 @@ fn depth_of_the_data_does_not_matter() {
         "[".repeat(50_000),
         "]".repeat(50_000)
     );
-    check("n", &json, Some(Value::Int(1)));
+    check("n", &json, Some(FieldValue::Int(1)));
 }
 
 proptest::proptest! {
     #[test]
     fn quick_and_careful_reading_agree(json in crate::arbitrary::json()) {
-        let mut paths = Paths::new();
+        let mut paths = BodyPaths::new();
         let slots = ["", "a", "a.b", "a.a.c", "b", "l", "$metadata.$model", "c.b.a.l"];
         let slots = slots.map(|path| paths.intern(path));
-        let quick = Walk::extract(&paths, &json, Care::Quick).expect("JSON");
-        let careful = Walk::extract(&paths, &json, Care::Careful).expect("JSON");
+        let quick = BodyWalk::extract(&paths, &json, ReadCare::Quick).expect("JSON");
+        let careful = BodyWalk::extract(&paths, &json, ReadCare::Careful).expect("JSON");
         for slot in slots {
             proptest::prop_assert_eq!(quick.get(slot), careful.get(slot));
         }

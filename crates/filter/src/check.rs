@@ -19,17 +19,20 @@ use allowed::{allowed, both, contradictions};
 pub(crate) use known::resembles;
 use known::{near_type, near_type_prefix};
 
-use crate::ast::{Call, Compare, Expr, Function, Literal, Op, Operand, Path, Span, Target};
-use crate::error::Excerpt;
-use crate::eval::Core;
+use crate::ast::{
+    CompareExpr, CompareOp, FieldPath, FilterExpr, FilterFunction, FunctionCall, LiteralValue,
+    Operand, PathTarget, TextSpan,
+};
+use crate::error::FilterExcerpt;
+use crate::eval::CoreAttribute;
 
 /// Something that a filter's author ought to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Warning {
+pub struct FilterWarning {
     /// Which of the checks.
-    pub code: Code,
+    pub code: CheckCode,
     /// The clause it is about, in bytes of the filter.
-    pub span: Span,
+    pub span: TextSpan,
     /// What is the matter.
     pub message: String,
     /// What to write instead, where we know.
@@ -40,7 +43,7 @@ pub struct Warning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Code {
+pub enum CheckCode {
     /// A `type` that differs from one of Azure's in letters only.
     UnknownType,
     /// `$body.$metadata` of an update, whose data has none.
@@ -63,7 +66,7 @@ pub enum Code {
     TypeMismatch,
 }
 
-impl Code {
+impl CheckCode {
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::UnknownType,
@@ -95,10 +98,10 @@ impl Code {
     }
 }
 
-impl Warning {
+impl FilterWarning {
     /// The message, the line of the filter `text` with carets under the place, and the suggestion.
     pub fn render(&self, text: &str) -> String {
-        let drawn = Excerpt::at(text, self.span);
+        let drawn = FilterExcerpt::at(text, self.span);
         let mut rendered = format!("{}: {}\n{drawn}", self.code.name(), self.message);
         if let Some(suggestion) = &self.suggestion {
             rendered.push_str(&format!("hint: {suggestion}\n"));
@@ -108,14 +111,14 @@ impl Warning {
 }
 
 /// What holds wherever a clause matters.
-struct Context<'a> {
+struct CheckContext<'a> {
     /// The types that the clauses beside it allow; `None` is any.
     types: Option<Vec<&'a str>>,
     /// The filter cannot match unless the clause is true.
     required: bool,
 }
 
-impl Context<'_> {
+impl CheckContext<'_> {
     fn only(&self, wanted: impl Fn(&str) -> bool) -> bool {
         let types = self.types.as_deref();
         types.is_some_and(|types| !types.is_empty() && types.iter().all(|name| wanted(name)))
@@ -133,32 +136,38 @@ fn is_update(event_type: &str) -> bool {
 }
 
 /// What the author of a filter ought to know; nothing for most filters.
-pub(crate) fn warnings(expr: &Expr) -> Vec<Warning> {
-    let mut checker = Checker {
+pub(crate) fn warnings(expr: &FilterExpr) -> Vec<FilterWarning> {
+    let mut checker = FilterChecker {
         warnings: Vec::new(),
     };
     checker.visit(
         expr,
-        &Context {
+        &CheckContext {
             types: None,
             required: true,
         },
     );
     for (span, path) in contradictions(expr) {
         let message = format!("no `{path}` passes this and what stands before it");
-        checker.warn(Code::Contradiction, span, message, None);
+        checker.warn(CheckCode::Contradiction, span, message, None);
     }
     checker.warnings.sort_by_key(|warning| warning.span.start);
     checker.warnings
 }
 
-struct Checker {
-    warnings: Vec<Warning>,
+struct FilterChecker {
+    warnings: Vec<FilterWarning>,
 }
 
-impl Checker {
-    fn warn(&mut self, code: Code, span: Span, message: String, suggestion: Option<String>) {
-        self.warnings.push(Warning {
+impl FilterChecker {
+    fn warn(
+        &mut self,
+        code: CheckCode,
+        span: TextSpan,
+        message: String,
+        suggestion: Option<String>,
+    ) {
+        self.warnings.push(FilterWarning {
             code,
             span,
             message,
@@ -166,12 +175,12 @@ impl Checker {
         });
     }
 
-    fn visit(&mut self, expr: &Expr, context: &Context<'_>) {
+    fn visit(&mut self, expr: &FilterExpr, context: &CheckContext<'_>) {
         match expr {
-            Expr::And(group) => {
+            FilterExpr::And(group) => {
                 let here = allowed(expr, "type");
                 let types = both(context.types.clone(), here);
-                let context = Context {
+                let context = CheckContext {
                     types,
                     required: context.required,
                 };
@@ -180,8 +189,8 @@ impl Checker {
                     .iter()
                     .for_each(|child| self.visit(child, &context));
             }
-            Expr::Or(group) => {
-                let context = Context {
+            FilterExpr::Or(group) => {
+                let context = CheckContext {
                     types: context.types.clone(),
                     required: false,
                 };
@@ -190,31 +199,33 @@ impl Checker {
                     .iter()
                     .for_each(|child| self.visit(child, &context));
             }
-            Expr::Constant { .. } => {}
-            Expr::Flag(_) | Expr::Compare(_) | Expr::Call(_) => self.clause(expr, context),
+            FilterExpr::Constant { .. } => {}
+            FilterExpr::Flag(_) | FilterExpr::Compare(_) | FilterExpr::Call(_) => {
+                self.clause(expr, context)
+            }
         }
     }
 
-    fn clause(&mut self, expr: &Expr, context: &Context<'_>) {
+    fn clause(&mut self, expr: &FilterExpr, context: &CheckContext<'_>) {
         for path in expr.paths() {
             self.path(path, context);
         }
         match expr {
-            Expr::Compare(compare) => self.compare(compare, context),
-            Expr::Call(call) => self.call(call, context),
-            Expr::Flag(path) if is_core(path) => {
+            FilterExpr::Compare(compare) => self.compare(compare, context),
+            FilterExpr::Call(call) => self.call(call, context),
+            FilterExpr::Flag(path) if is_core(path) => {
                 let message = format!(
                     "`{}` is a string, and so never true by itself",
                     path.as_str()
                 );
-                self.warn(Code::TypeMismatch, path.span, message, None);
+                self.warn(CheckCode::TypeMismatch, path.span, message, None);
             }
             _ => {}
         }
         if let Some([left, right]) = expr.operands() {
             let same = left
                 .path()
-                .is_some_and(|path| right.path().map(Path::as_str) == Some(path.as_str()));
+                .is_some_and(|path| right.path().map(FieldPath::as_str) == Some(path.as_str()));
             let message = if same {
                 Some("both sides are the same")
             } else {
@@ -222,32 +233,37 @@ impl Checker {
                 constant.then_some("this does not depend on the event")
             };
             if let Some(message) = message {
-                self.warn(Code::ConstantClause, expr.span(), message.to_owned(), None);
+                self.warn(
+                    CheckCode::ConstantClause,
+                    expr.span(),
+                    message.to_owned(),
+                    None,
+                );
             }
         }
     }
 
-    fn path(&mut self, path: &Path, context: &Context<'_>) {
+    fn path(&mut self, path: &FieldPath, context: &CheckContext<'_>) {
         let text = path.as_str();
         if text.starts_with("$body.$metadata") && context.only(is_update) {
             let message =
                 format!("the data of an update is `modelId` and `patch`, so `{text}` is missing");
             let suggestion = Some("the model id of an update is $body.modelId".to_owned());
-            self.warn(Code::UpdateMetadata, path.span, message, suggestion);
+            self.warn(CheckCode::UpdateMetadata, path.span, message, suggestion);
         }
         if text.starts_with("$body.patch.") && context.allows(is_update) {
             let message = "the patch of an update is an array, and filters cannot look into arrays";
-            self.warn(Code::PatchAccess, path.span, message.to_owned(), None);
+            self.warn(CheckCode::PatchAccess, path.span, message.to_owned(), None);
         }
         if let Some(known) = resembles(path) {
             let message = format!("no event has a field `{}`", path.root());
             let suggestion = Some(format!("did you mean {known}?"));
-            self.warn(Code::FieldName, path.span, message, suggestion);
+            self.warn(CheckCode::FieldName, path.span, message, suggestion);
         }
     }
 
-    fn compare(&mut self, compare: &Compare, context: &Context<'_>) {
-        let Compare {
+    fn compare(&mut self, compare: &CompareExpr, context: &CheckContext<'_>) {
+        let CompareExpr {
             left,
             op,
             right,
@@ -258,11 +274,11 @@ impl Checker {
             (None, Some(path)) => (Some(path), left),
             _ => (None, right),
         };
-        let ordered = !matches!(op, Op::Equal | Op::NotEqual);
+        let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
         for literal in [left, right].into_iter().filter_map(Operand::literal) {
-            if ordered && matches!(literal, Literal::Null | Literal::Bool(_)) {
+            if ordered && matches!(literal, LiteralValue::Null | LiteralValue::Bool(_)) {
                 let message = format!("`{op} {literal}` is never true: {literal} has no order");
-                self.warn(Code::TypeMismatch, *span, message, None);
+                self.warn(CheckCode::TypeMismatch, *span, message, None);
             }
         }
         let Some(path) = path else {
@@ -273,29 +289,38 @@ impl Checker {
         } else if is_core(path)
             && !ordered
             && let Some(literal) = other.literal()
-            && !(*literal == Literal::Null && *op == Op::NotEqual)
+            && !(*literal == LiteralValue::Null && *op == CompareOp::NotEqual)
         {
             let name = path.as_str();
             let (message, suggestion) = match literal {
-                Literal::Null => (format!("`{name}` is a string or missing, never null"), None),
+                LiteralValue::Null => {
+                    (format!("`{name}` is a string or missing, never null"), None)
+                }
                 _ => (
                     format!("`{name}` is a string, which never compares with {literal}"),
                     Some(format!("write {name} {op} '{literal}'")),
                 ),
             };
-            self.warn(Code::TypeMismatch, *span, message, suggestion);
+            self.warn(CheckCode::TypeMismatch, *span, message, suggestion);
         }
     }
 
     /// A path and the string that it is compared with.
-    fn text(&mut self, path: &Path, text: &str, op: Op, span: Span, context: &Context<'_>) {
-        let equality = matches!(op, Op::Equal | Op::NotEqual);
+    fn text(
+        &mut self,
+        path: &FieldPath,
+        text: &str,
+        op: CompareOp,
+        span: TextSpan,
+        context: &CheckContext<'_>,
+    ) {
+        let equality = matches!(op, CompareOp::Equal | CompareOp::NotEqual);
         match path.as_str() {
             "type" if equality => {
                 if let Some(known) = near_type(text) {
                     let message = format!("Azure Digital Twins has no type '{text}'");
                     self.warn(
-                        Code::UnknownType,
+                        CheckCode::UnknownType,
                         span,
                         message,
                         Some(format!("did you mean '{known}'?")),
@@ -304,63 +329,63 @@ impl Checker {
             }
             "source" => self.source(text, span),
             "datacontenttype"
-                if op == Op::Equal && text.eq_ignore_ascii_case("application/json") =>
+                if op == CompareOp::Equal && text.eq_ignore_ascii_case("application/json") =>
             {
                 let telemetry = |name: &str| name == TELEMETRY;
                 let required = context.required && context.allows(telemetry);
                 if required || (context.types.is_some() && context.allows(telemetry)) {
                     let message =
                         "telemetry keeps the content type of its sender, often another one";
-                    self.warn(Code::JsonContentType, span, message.to_owned(), None);
+                    self.warn(CheckCode::JsonContentType, span, message.to_owned(), None);
                 }
             }
             _ => {}
         }
     }
 
-    fn call(&mut self, call: &Call, context: &Context<'_>) {
-        let Call {
+    fn call(&mut self, call: &FunctionCall, context: &CheckContext<'_>) {
+        let FunctionCall {
             function,
             subject,
             part,
             span,
         } = call;
         for literal in [subject, part].into_iter().filter_map(Operand::literal) {
-            if !matches!(literal, Literal::Text(_)) {
+            if !matches!(literal, LiteralValue::Text(_)) {
                 let message = format!(
                     "{} is true of strings only, never of {literal}",
                     function.name()
                 );
-                self.warn(Code::TypeMismatch, *span, message, None);
+                self.warn(CheckCode::TypeMismatch, *span, message, None);
             }
         }
         let (Some(path), Some(text)) = (subject.path(), part.text()) else {
             return;
         };
         match (path.as_str(), function) {
-            ("type", Function::StartsWith) => {
+            ("type", FilterFunction::StartsWith) => {
                 if let Some(known) = near_type_prefix(text) {
                     let message = format!("no type of Azure Digital Twins begins with '{text}'");
                     self.warn(
-                        Code::UnknownType,
+                        CheckCode::UnknownType,
                         *span,
                         message,
                         Some(format!("did you mean '{known}'?")),
                     );
                 }
             }
-            ("source", Function::StartsWith) => self.source(text, *span),
-            ("subject", Function::Contains) if context.only(|name| name == TELEMETRY) => {
+            ("source", FilterFunction::StartsWith) => self.source(text, *span),
+            ("subject", FilterFunction::Contains) if context.only(|name| name == TELEMETRY) => {
                 let message =
                     "the subject of telemetry names the component, not the twin".to_owned();
                 let suggestion = Some(format!("write ENDS_WITH(source, '/digitaltwins/{text}')"));
-                self.warn(Code::TelemetrySubject, *span, message, suggestion);
+                self.warn(CheckCode::TelemetrySubject, *span, message, suggestion);
             }
             _ => {}
         }
     }
 
-    fn source(&mut self, text: &str, span: Span) {
+    fn source(&mut self, text: &str, span: TextSpan) {
         // Azure Digital Twins, "Event notifications": `source` is the host name of the instance;
         // all published telemetry has `/digitaltwins/<twin>` after it, against the table on that
         // page.
@@ -373,7 +398,7 @@ impl Checker {
         if host != text {
             let message = "the source of an event is a host name without a scheme".to_owned();
             self.warn(
-                Code::SourceForm,
+                CheckCode::SourceForm,
                 span,
                 message,
                 Some(format!("write '{host}'")),
@@ -387,7 +412,7 @@ impl Checker {
             let message = "the source of telemetry is <host>/digitaltwins/<twin>".to_owned();
             let fixed = text.replace(HOST_END, &format!("{HOST_END}{TWINS}"));
             self.warn(
-                Code::SourceForm,
+                CheckCode::SourceForm,
                 span,
                 message,
                 Some(format!("write '{fixed}'")),
@@ -396,6 +421,6 @@ impl Checker {
     }
 }
 
-fn is_core(path: &Path) -> bool {
-    matches!(path.target(), Target::Attribute(name) if Core::of_name(name).is_some())
+fn is_core(path: &FieldPath) -> bool {
+    matches!(path.target(), PathTarget::Attribute(name) if CoreAttribute::of_name(name).is_some())
 }

@@ -4,11 +4,11 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::check::Code;
-use crate::{Filter, Options};
+use crate::check::CheckCode;
+use crate::{FilterOptions, RouteFilter};
 
-fn filter(text: &str) -> Filter {
-    Filter::parse(text, &Options::default()).expect(text)
+fn filter(text: &str) -> RouteFilter {
+    RouteFilter::parse(text, &FilterOptions::default()).expect(text)
 }
 
 fn check(text: &str, expect: Expect) {
@@ -26,13 +26,13 @@ fn check_none(text: &str) {
 }
 
 #[derive(Deserialize)]
-struct Case {
+struct CheckCase {
     filter: String,
-    expect: Outcome,
+    expect: CheckOutcome,
 }
 
 #[derive(Deserialize, Debug, PartialEq)]
-enum Outcome {
+enum CheckOutcome {
     #[serde(rename = "parse")]
     Parse,
     #[serde(rename = "parse+lint")]
@@ -44,12 +44,12 @@ enum Outcome {
 #[test]
 fn published_filters_have_their_outcome() {
     let cases = include_str!("../tests/data/filters.json");
-    let cases: Vec<Case> = serde_json::from_str(cases).expect("a list of cases");
-    for Case { filter, expect } in cases {
-        let outcome = match Filter::parse(&filter, &Options::default()) {
-            Ok(parsed) if parsed.warnings().is_empty() => Outcome::Parse,
-            Ok(_) => Outcome::ParseWithWarning,
-            Err(_) => Outcome::Refuse,
+    let cases: Vec<CheckCase> = serde_json::from_str(cases).expect("a list of cases");
+    for CheckCase { filter, expect } in cases {
+        let outcome = match RouteFilter::parse(&filter, &FilterOptions::default()) {
+            Ok(parsed) if parsed.warnings().is_empty() => CheckOutcome::Parse,
+            Ok(_) => CheckOutcome::ParseWithWarning,
+            Err(_) => CheckOutcome::Refuse,
         };
         assert_eq!(outcome, expect, "{filter}");
     }
@@ -324,7 +324,7 @@ fn clauses_that_compare_nothing() {
 #[test]
 fn every_code_is_described() {
     let guide = include_str!("../../../docs/filters.md");
-    for code in Code::ALL {
+    for code in CheckCode::ALL {
         let name = code.name();
         assert!(
             guide.contains(&format!("| `{name}` |")),
@@ -366,7 +366,7 @@ proptest! {
 
     #[test]
     fn every_soup_that_parses_can_be_checked(text in crate::parse_tests::soup()) {
-        if let Ok(filter) = Filter::parse(&text, &Options::default()) {
+        if let Ok(filter) = RouteFilter::parse(&text, &FilterOptions::default()) {
             prop_assert!(filter.warnings().len() < 100);
         }
     }

@@ -6,25 +6,25 @@
 
 use std::fmt;
 
-use crate::ast::Span;
+use crate::ast::TextSpan;
 
 /// A text that is no filter: what is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Error(Box<Report>);
+pub struct Error(Box<ErrorReport>);
 
 /// Kept in a box: results travel through every level of a nested filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Report {
+struct ErrorReport {
     kind: FilterErrorKind,
-    span: Span,
+    span: TextSpan,
     line: usize,
     column: usize,
-    excerpt: Excerpt,
+    excerpt: FilterExcerpt,
     hint: Option<Box<str>>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Azure Digital Twins, recorded answer of EventRoutes_Add (2020-10-31): `The provided
         // filter is invalid. Parsing error, Line=1, Position=6, Message=Unexpected input 'is'.
@@ -87,28 +87,28 @@ const EXCERPT_CHARS_MAX: usize = 60;
 const WORD_CHARS_MAX: usize = 40;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Excerpt {
+pub(crate) struct FilterExcerpt {
     line: Box<str>,
     mark_offset: usize,
     mark_len: usize,
 }
 
 impl Error {
-    pub(crate) fn new(text: &str, span: Span, kind: FilterErrorKind) -> Self {
+    pub(crate) fn new(text: &str, span: TextSpan, kind: FilterErrorKind) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Self(Box::new(Report {
+        Self(Box::new(ErrorReport {
             kind,
             span,
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            excerpt: Excerpt::of(text, line_start, span),
+            excerpt: FilterExcerpt::of(text, line_start, span),
             hint: None,
         }))
     }
 
     /// The input at `span` cannot stand there.
-    pub(crate) fn unexpected(text: &str, span: Span) -> Self {
+    pub(crate) fn unexpected(text: &str, span: TextSpan) -> Self {
         Self::new(
             text,
             span,
@@ -127,7 +127,7 @@ impl Error {
     }
 
     /// Where, in bytes of the filter.
-    pub fn span(&self) -> Span {
+    pub fn span(&self) -> TextSpan {
         self.0.span
     }
 
@@ -158,7 +158,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Excerpt {
+impl fmt::Display for FilterExcerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = self.line.trim_end();
         if line.is_empty() {
@@ -170,16 +170,16 @@ impl fmt::Display for Excerpt {
     }
 }
 
-impl Excerpt {
+impl FilterExcerpt {
     /// The line of `text` on which `span` starts.
-    pub(crate) fn at(text: &str, span: Span) -> Self {
+    pub(crate) fn at(text: &str, span: TextSpan) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self::of(text, line_start, span)
     }
 
     /// The part of the line that starts at `line_start` which surrounds `span`.
-    fn of(text: &str, line_start: usize, span: Span) -> Self {
+    fn of(text: &str, line_start: usize, span: TextSpan) -> Self {
         let before = text.get(line_start..span.start).unwrap_or_default();
         let rest = text.get(span.start..).unwrap_or_default();
         let rest = rest.split(['\n', '\r']).next().unwrap_or_default();

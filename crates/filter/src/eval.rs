@@ -11,29 +11,31 @@ use std::cell::OnceCell;
 
 use twinroute_model::event::Event;
 
-use crate::anchor::Field;
-use crate::ast::{Expr, Function, Group, Literal, Op, Operand, Path, Target};
-use crate::body::{Extracted, Paths, Slot, extract};
-use crate::value::{Value, call, compare};
+use crate::anchor::IndexedField;
+use crate::ast::{
+    CompareOp, ExprGroup, FieldPath, FilterExpr, FilterFunction, LiteralValue, Operand, PathTarget,
+};
+use crate::body::{BodyPaths, BodySlot, ExtractedValues, extract};
+use crate::value::{FieldValue, call, compare};
 
 /// The fields of an event that the filters of one table look at.
 #[derive(Debug, Clone)]
-pub struct Fields {
-    paths: Paths,
-    model: Slot,
-    model_id: Slot,
+pub struct EventFields {
+    paths: BodyPaths,
+    model: BodySlot,
+    model_id: BodySlot,
 }
 
-impl Default for Fields {
+impl Default for EventFields {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Fields {
+impl EventFields {
     /// No fields yet.
     pub fn new() -> Self {
-        let mut paths = Paths::new();
+        let mut paths = BodyPaths::new();
         let model = paths.intern("$metadata.$model");
         let model_id = paths.intern("modelId");
         Self {
@@ -44,28 +46,28 @@ impl Fields {
     }
 
     /// Makes a filter ready to be evaluated in scopes of these fields, and of no others.
-    pub fn compile(&mut self, expr: &Expr) -> Program {
-        Program {
+    pub fn compile(&mut self, expr: &FilterExpr) -> FilterProgram {
+        FilterProgram {
             root: self.node(expr),
         }
     }
 
-    pub(crate) fn paths(&self) -> &Paths {
+    pub(crate) fn paths(&self) -> &BodyPaths {
         &self.paths
     }
 
-    pub(crate) fn node(&mut self, expr: &Expr) -> Node {
+    pub(crate) fn node(&mut self, expr: &FilterExpr) -> ProgramNode {
         match expr {
-            Expr::And(group) => Node::All(self.nodes(group)),
-            Expr::Or(group) => Node::Any(self.nodes(group)),
-            Expr::Constant { value, .. } => Node::Constant(*value),
-            Expr::Flag(path) => Node::Flag(self.place(path)),
-            Expr::Compare(clause) => Node::Compare(
+            FilterExpr::And(group) => ProgramNode::All(self.nodes(group)),
+            FilterExpr::Or(group) => ProgramNode::Any(self.nodes(group)),
+            FilterExpr::Constant { value, .. } => ProgramNode::Constant(*value),
+            FilterExpr::Flag(path) => ProgramNode::Flag(self.place(path)),
+            FilterExpr::Compare(clause) => ProgramNode::Compare(
                 self.source(&clause.left),
                 clause.op,
                 self.source(&clause.right),
             ),
-            Expr::Call(clause) => Node::Call(
+            FilterExpr::Call(clause) => ProgramNode::Call(
                 clause.function,
                 self.source(&clause.subject),
                 self.source(&clause.part),
@@ -74,42 +76,42 @@ impl Fields {
     }
 
     /// The members of a group, those that need no look into the data first.
-    fn nodes(&mut self, group: &Group) -> Box<[Node]> {
-        let mut nodes: Vec<Node> = group
+    fn nodes(&mut self, group: &ExprGroup) -> Box<[ProgramNode]> {
+        let mut nodes: Vec<ProgramNode> = group
             .children
             .iter()
             .map(|child| self.node(child))
             .collect();
-        nodes.sort_by_key(Node::needs_body);
+        nodes.sort_by_key(ProgramNode::needs_body);
         nodes.into()
     }
 
-    fn source(&mut self, operand: &Operand) -> Source {
+    fn source(&mut self, operand: &Operand) -> ValueSource {
         match operand {
-            Operand::Path(path) => Source::Place(self.place(path)),
-            Operand::Literal(literal) => Source::Literal(literal.clone()),
+            Operand::Path(path) => ValueSource::Place(self.place(path)),
+            Operand::Literal(literal) => ValueSource::Literal(literal.clone()),
         }
     }
 
-    pub(crate) fn place(&mut self, path: &Path) -> Place {
+    pub(crate) fn place(&mut self, path: &FieldPath) -> ValuePlace {
         match path.target() {
-            Target::Attribute(name) => match Core::of_name(name) {
-                Some(core) => Place::Core(core),
-                None => Place::Extension(name.into()),
+            PathTarget::Attribute(name) => match CoreAttribute::of_name(name) {
+                Some(core) => ValuePlace::Core(core),
+                None => ValuePlace::Extension(name.into()),
             },
-            Target::Body(members) => Place::Body(self.paths.intern(members)),
-            Target::Nothing => Place::Nothing,
+            PathTarget::Body(members) => ValuePlace::Body(self.paths.intern(members)),
+            PathTarget::Nothing => ValuePlace::Nothing,
         }
     }
 }
 
 /// A filter made ready for one [`Fields`].
 #[derive(Debug, Clone)]
-pub struct Program {
-    root: Node,
+pub struct FilterProgram {
+    root: ProgramNode,
 }
 
-impl Program {
+impl FilterProgram {
     /// Whether the filter matches the event of `scope`.
     ///
     /// The scope must be one of the fields that this program was compiled into.
@@ -124,38 +126,38 @@ impl Program {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Node {
+pub(crate) enum ProgramNode {
     Constant(bool),
-    All(Box<[Node]>),
-    Any(Box<[Node]>),
-    Flag(Place),
-    Compare(Source, Op, Source),
-    Call(Function, Source, Source),
+    All(Box<[ProgramNode]>),
+    Any(Box<[ProgramNode]>),
+    Flag(ValuePlace),
+    Compare(ValueSource, CompareOp, ValueSource),
+    Call(FilterFunction, ValueSource, ValueSource),
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Source {
-    Place(Place),
-    Literal(Literal),
+pub(crate) enum ValueSource {
+    Place(ValuePlace),
+    Literal(LiteralValue),
 }
 
 /// Where in an event a value comes from.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
-    Core(Core),
+pub(crate) enum ValuePlace {
+    Core(CoreAttribute),
     Extension(Box<str>),
-    Body(Slot),
+    Body(BodySlot),
     Nothing,
 }
 
-impl Node {
+impl ProgramNode {
     pub(crate) fn is_true(&self, scope: &EventScope<'_>) -> bool {
         match self {
             Self::Constant(value) => *value,
             Self::All(nodes) => nodes.iter().all(|node| node.is_true(scope)),
             Self::Any(nodes) => nodes.iter().any(|node| node.is_true(scope)),
             Self::Flag(place) => {
-                scope.value(place).map(Value::canonical) == Some(Value::Bool(true))
+                scope.value(place).map(FieldValue::canonical) == Some(FieldValue::Bool(true))
             }
             Self::Compare(left, op, right) => {
                 let values = left.value(scope).zip(right.value(scope));
@@ -180,8 +182,8 @@ impl Node {
     }
 }
 
-impl Source {
-    pub(crate) fn value<'a>(&'a self, scope: &'a EventScope<'_>) -> Option<Value<'a>> {
+impl ValueSource {
+    pub(crate) fn value<'a>(&'a self, scope: &'a EventScope<'_>) -> Option<FieldValue<'a>> {
         match self {
             Self::Place(place) => scope.value(place),
             Self::Literal(literal) => Some(literal.into()),
@@ -195,7 +197,7 @@ impl Source {
 
 /// An attribute that CloudEvents 1.0 itself defines; all of them are strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Core {
+pub(crate) enum CoreAttribute {
     Type,
     Source,
     Subject,
@@ -206,7 +208,7 @@ pub(crate) enum Core {
     Time,
 }
 
-impl Core {
+impl CoreAttribute {
     const ALL: [(&'static str, Self); 8] = [
         ("type", Self::Type),
         ("source", Self::Source),
@@ -239,7 +241,7 @@ impl Core {
     }
 }
 
-impl Place {
+impl ValuePlace {
     fn is_body(&self) -> bool {
         matches!(self, Self::Body(_))
     }
@@ -248,14 +250,14 @@ impl Place {
 /// One event, seen through the fields of a table.
 #[derive(Debug)]
 pub struct EventScope<'a> {
-    fields: &'a Fields,
+    fields: &'a EventFields,
     event: &'a Event,
-    body: OnceCell<Extracted<'a>>,
+    body: OnceCell<ExtractedValues<'a>>,
 }
 
 impl<'a> EventScope<'a> {
     /// Looks at `event` through `fields`; reads nothing yet.
-    pub fn new(fields: &'a Fields, event: &'a Event) -> Self {
+    pub fn new(fields: &'a EventFields, event: &'a Event) -> Self {
         Self {
             fields,
             event,
@@ -268,36 +270,36 @@ impl<'a> EventScope<'a> {
         self.event
     }
 
-    pub(crate) fn paths(&self) -> &'a Paths {
+    pub(crate) fn paths(&self) -> &'a BodyPaths {
         self.fields.paths()
     }
 
     /// The string in a field that an index keeps; `None` if it is missing or no string.
-    pub fn field(&self, field: Field) -> Option<&str> {
+    pub fn field(&self, field: IndexedField) -> Option<&str> {
         match field {
-            Field::Type => Some(self.event.event_type()),
-            Field::Source => Some(self.event.source()),
-            Field::Subject => self.event.subject(),
-            Field::DataSchema => self.event.dataschema(),
-            Field::Model => self.body(self.fields.model)?.text(),
-            Field::ModelId => self.body(self.fields.model_id)?.text(),
+            IndexedField::Type => Some(self.event.event_type()),
+            IndexedField::Source => Some(self.event.source()),
+            IndexedField::Subject => self.event.subject(),
+            IndexedField::DataSchema => self.event.dataschema(),
+            IndexedField::Model => self.body(self.fields.model)?.text(),
+            IndexedField::ModelId => self.body(self.fields.model_id)?.text(),
         }
     }
 
     /// What stands at `place`; `None` if it is missing.
-    pub(crate) fn value(&self, place: &Place) -> Option<Value<'_>> {
+    pub(crate) fn value(&self, place: &ValuePlace) -> Option<FieldValue<'_>> {
         match place {
-            Place::Core(core) => core.value(self.event).map(Value::Text),
-            Place::Extension(name) => self.event.attribute(name).map(Value::Extension),
-            Place::Body(slot) => self.body(*slot),
-            Place::Nothing => None,
+            ValuePlace::Core(core) => core.value(self.event).map(FieldValue::Text),
+            ValuePlace::Extension(name) => self.event.attribute(name).map(FieldValue::Extension),
+            ValuePlace::Body(slot) => self.body(*slot),
+            ValuePlace::Nothing => None,
         }
     }
 
-    pub(crate) fn body(&self, slot: Slot) -> Option<Value<'_>> {
+    pub(crate) fn body(&self, slot: BodySlot) -> Option<FieldValue<'_>> {
         let extracted = self.body.get_or_init(|| match self.event.json_data() {
             Some(json) => extract(self.fields.paths(), json),
-            None => Extracted::default(),
+            None => ExtractedValues::default(),
         });
         extracted.get(slot)
     }

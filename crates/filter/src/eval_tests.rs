@@ -2,18 +2,18 @@
 
 use proptest::prelude::*;
 use serde_json::Value as Json;
-use twinroute_model::event::{Event, ExtensionValue, Limits, Parts};
+use twinroute_model::event::{Event, EventLimits, EventParts, ExtensionValue};
 
-use crate::ast::{Expr, Function, Literal, Op, Operand, Path};
-use crate::eval::{EventScope, Fields};
-use crate::{Filter, Options};
+use crate::ast::{CompareOp, FieldPath, FilterExpr, FilterFunction, LiteralValue, Operand};
+use crate::eval::{EventFields, EventScope};
+use crate::{FilterOptions, RouteFilter};
 
-fn filter(text: &str) -> Filter {
-    Filter::parse(text, &Options::default()).expect(text)
+fn filter(text: &str) -> RouteFilter {
+    RouteFilter::parse(text, &FilterOptions::default()).expect(text)
 }
 
 fn event(json: &str) -> Event {
-    let parts = Parts::new("1", "contoso.api.weu.digitaltwins.azure.net", "Twin")
+    let parts = EventParts::new("1", "contoso.api.weu.digitaltwins.azure.net", "Twin")
         .set("subject", "room1")
         .and_then(|parts| parts.set("datacontenttype", "application/json"))
         .and_then(|parts| parts.set("kind", "a"))
@@ -22,7 +22,7 @@ fn event(json: &str) -> Event {
     parts
         .expect("legal")
         .json(json)
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .expect("legal")
 }
 
@@ -160,12 +160,12 @@ fn arrays_are_not_looked_into() {
 
 #[test]
 fn data_that_is_no_json_has_no_members() {
-    let parts = Parts::new("1", "a", "b")
+    let parts = EventParts::new("1", "a", "b")
         .set("datacontenttype", "text/plain")
         .expect("legal");
     let event = parts
         .data("{\"a\": 1}".into())
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .expect("legal");
     assert!(!filter("$body.a = 1 OR $body != null").matches(&event));
     assert!(filter("$body.a = 1 OR type = 'b'").matches(&event));
@@ -181,7 +181,7 @@ fn filters_of_a_table_share_one_pass() {
         "type = 'Twin'",
     ];
     let filters = texts.map(filter);
-    let mut fields = Fields::new();
+    let mut fields = EventFields::new();
     let programs = filters.map(|filter| fields.compile(filter.expr()));
     let event = event(r#"{"a": {"c": "x", "b": 1}, "d": false}"#);
     let scope = EventScope::new(&fields, &event);
@@ -196,16 +196,16 @@ fn plain_value(operand: &Operand, event: &Event, data: Option<&Json>) -> Option<
     match operand {
         Operand::Path(path) => plain_path(path, event, data),
         Operand::Literal(literal) => Some(match literal {
-            Literal::Null => Json::Null,
-            Literal::Bool(value) => (*value).into(),
-            Literal::Int(value) => (*value).into(),
-            Literal::Double(value) => (*value).into(),
-            Literal::Text(text) => (&**text).into(),
+            LiteralValue::Null => Json::Null,
+            LiteralValue::Bool(value) => (*value).into(),
+            LiteralValue::Int(value) => (*value).into(),
+            LiteralValue::Double(value) => (*value).into(),
+            LiteralValue::Text(text) => (&**text).into(),
         }),
     }
 }
 
-fn plain_path(path: &Path, event: &Event, data: Option<&Json>) -> Option<Json> {
+fn plain_path(path: &FieldPath, event: &Event, data: Option<&Json>) -> Option<Json> {
     let names: Vec<&str> = path.as_str().split('.').collect();
     if names[0] == "$body" {
         let step = |value: &Json, name: &&str| value.as_object()?.get(*name).cloned();
@@ -259,35 +259,36 @@ fn plain_quarters(value: &Json) -> i128 {
     }
 }
 
-fn plain_compare(left: &Json, op: Op, right: &Json) -> bool {
+fn plain_compare(left: &Json, op: CompareOp, right: &Json) -> bool {
     let order = match (left, right) {
-        (Json::Null, Json::Null) => return op == Op::Equal,
-        (Json::Null, _) | (_, Json::Null) => return op == Op::NotEqual,
+        (Json::Null, Json::Null) => return op == CompareOp::Equal,
+        (Json::Null, _) | (_, Json::Null) => return op == CompareOp::NotEqual,
         (Json::Bool(left), Json::Bool(right)) => {
-            return (op == Op::Equal && left == right) || (op == Op::NotEqual && left != right);
+            return (op == CompareOp::Equal && left == right)
+                || (op == CompareOp::NotEqual && left != right);
         }
         (Json::String(left), Json::String(right)) => left.as_bytes().cmp(right.as_bytes()),
         (Json::Number(_), Json::Number(_)) => plain_quarters(left).cmp(&plain_quarters(right)),
         _ => return false,
     };
     match op {
-        Op::Equal => order.is_eq(),
-        Op::NotEqual => order.is_ne(),
-        Op::Less => order.is_lt(),
-        Op::LessOrEqual => order.is_le(),
-        Op::Greater => order.is_gt(),
-        Op::GreaterOrEqual => order.is_ge(),
+        CompareOp::Equal => order.is_eq(),
+        CompareOp::NotEqual => order.is_ne(),
+        CompareOp::Less => order.is_lt(),
+        CompareOp::LessOrEqual => order.is_le(),
+        CompareOp::Greater => order.is_gt(),
+        CompareOp::GreaterOrEqual => order.is_ge(),
     }
 }
 
-fn plain(expr: &Expr, event: &Event, data: Option<&Json>) -> bool {
+fn plain(expr: &FilterExpr, event: &Event, data: Option<&Json>) -> bool {
     match expr {
-        Expr::And(group) => group.children.iter().all(|child| plain(child, event, data)),
-        Expr::Or(group) => group.children.iter().any(|child| plain(child, event, data)),
-        Expr::Constant { value, .. } => *value,
-        Expr::Flag(path) => plain_path(path, event, data)
+        FilterExpr::And(group) => group.children.iter().all(|child| plain(child, event, data)),
+        FilterExpr::Or(group) => group.children.iter().any(|child| plain(child, event, data)),
+        FilterExpr::Constant { value, .. } => *value,
+        FilterExpr::Flag(path) => plain_path(path, event, data)
             .is_some_and(|value| plain_extension(value, &Json::Null) == Json::Bool(true)),
-        Expr::Compare(clause) => {
+        FilterExpr::Compare(clause) => {
             let left = plain_value(&clause.left, event, data);
             let right = plain_value(&clause.right, event, data);
             left.zip(right)
@@ -297,7 +298,7 @@ fn plain(expr: &Expr, event: &Event, data: Option<&Json>) -> bool {
                 })
                 .is_some_and(|(left, right)| plain_compare(&left, clause.op, &right))
         }
-        Expr::Call(clause) => {
+        FilterExpr::Call(clause) => {
             let subject = plain_value(&clause.subject, event, data);
             let part = plain_value(&clause.part, event, data);
             let text = |value: Option<Json>| {
@@ -309,9 +310,9 @@ fn plain(expr: &Expr, event: &Event, data: Option<&Json>) -> bool {
                 return false;
             };
             match clause.function {
-                Function::StartsWith => subject.starts_with(&part),
-                Function::EndsWith => subject.ends_with(&part),
-                Function::Contains => subject.contains(&part),
+                FilterFunction::StartsWith => subject.starts_with(&part),
+                FilterFunction::EndsWith => subject.ends_with(&part),
+                FilterFunction::Contains => subject.contains(&part),
             }
         }
     }
@@ -326,8 +327,8 @@ proptest! {
         (event, data) in crate::arbitrary::event(),
     ) {
         let data: Option<Json> = data.map(|data| serde_json::from_str(&data).expect("JSON"));
-        let filters: Vec<Filter> = texts.iter().map(|text| filter(text)).collect();
-        let mut fields = Fields::new();
+        let filters: Vec<RouteFilter> = texts.iter().map(|text| filter(text)).collect();
+        let mut fields = EventFields::new();
         let programs: Vec<_> = filters.iter().map(|filter| fields.compile(filter.expr())).collect();
         let scope = EventScope::new(&fields, &event);
         for (filter, program) in filters.iter().zip(&programs) {

@@ -10,34 +10,34 @@ use serde::Serialize;
 use twinroute_model::event::Event;
 use twinroute_model::visible::one_line;
 
-use crate::ast::{Expr, Op, Path, Quoted, Span, Target};
-use crate::body::{Slot, member_like};
+use crate::ast::{CompareOp, FieldPath, FilterExpr, PathTarget, QuotedString, TextSpan};
+use crate::body::{BodySlot, member_like};
 use crate::check::resembles;
-use crate::eval::{EventScope, Fields, Node, Place};
-use crate::filter::Filter;
-use crate::value::Value;
+use crate::eval::{EventFields, EventScope, ProgramNode, ValuePlace};
+use crate::filter::RouteFilter;
+use crate::value::FieldValue;
 
 /// Longer strings are shown by their beginning.
 pub const TEXT_CHARS_MAX: usize = 120;
 
 /// What a filter made of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Explanation {
+pub struct FilterExplanation {
     /// The filter's text.
     pub filter: String,
     /// Whether it matches the event.
     pub matches: bool,
     /// The filter as a tree.
-    pub root: Clause,
+    pub root: ClauseResult,
 }
 
 /// A condition and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Clause {
+pub struct ClauseResult {
     /// Its text in the filter; just `AND` or `OR` where conditions are joined.
     pub text: String,
     /// Where it stands, in bytes of the filter.
-    pub span: Span,
+    pub span: TextSpan,
     /// Whether it is true of the event.
     pub holds: bool,
     /// Why it is not, where values alone do not show it.
@@ -45,15 +45,15 @@ pub struct Clause {
     pub note: Option<String>,
     /// What the event has at the paths of the clause.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SeenValue>,
     /// The joined conditions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub clauses: Vec<Clause>,
+    pub clauses: Vec<ClauseResult>,
 }
 
 /// What an event has at a path.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Seen {
+pub struct SeenValue {
     /// The path as the filter writes it.
     pub path: String,
     /// Whether there is anything.
@@ -66,12 +66,12 @@ pub struct Seen {
 }
 
 /// Evaluates `filter` for `event`, and tells how it went.
-pub fn explain(filter: &Filter, event: &Event) -> Explanation {
-    let mut fields = Fields::new();
-    let program = Tree::of(filter.expr(), &mut fields);
+pub fn explain(filter: &RouteFilter, event: &Event) -> FilterExplanation {
+    let mut fields = EventFields::new();
+    let program = ClauseTree::of(filter.expr(), &mut fields);
     let scope = EventScope::new(&fields, event);
     let root = program.explain(filter.as_str(), &scope);
-    Explanation {
+    FilterExplanation {
         filter: filter.as_str().to_owned(),
         matches: root.holds,
         root,
@@ -79,14 +79,18 @@ pub fn explain(filter: &Filter, event: &Event) -> Explanation {
 }
 
 /// A filter and its compiled clauses, in the order of the text.
-enum Tree<'a> {
-    All(&'a Expr, Vec<Tree<'a>>),
-    Any(&'a Expr, Vec<Tree<'a>>),
-    Leaf(&'a Expr, Node, Vec<(&'a Path, Place)>),
+enum ClauseTree<'a> {
+    All(&'a FilterExpr, Vec<ClauseTree<'a>>),
+    Any(&'a FilterExpr, Vec<ClauseTree<'a>>),
+    Leaf(
+        &'a FilterExpr,
+        ProgramNode,
+        Vec<(&'a FieldPath, ValuePlace)>,
+    ),
 }
 
-impl<'a> Tree<'a> {
-    fn of(expr: &'a Expr, fields: &mut Fields) -> Self {
+impl<'a> ClauseTree<'a> {
+    fn of(expr: &'a FilterExpr, fields: &mut EventFields) -> Self {
         let mut children = || {
             expr.children()
                 .iter()
@@ -94,11 +98,14 @@ impl<'a> Tree<'a> {
                 .collect()
         };
         match expr {
-            Expr::And(_) => Self::All(expr, children()),
-            Expr::Or(_) => Self::Any(expr, children()),
-            Expr::Constant { .. } | Expr::Flag(_) | Expr::Compare(_) | Expr::Call(_) => {
+            FilterExpr::And(_) => Self::All(expr, children()),
+            FilterExpr::Or(_) => Self::Any(expr, children()),
+            FilterExpr::Constant { .. }
+            | FilterExpr::Flag(_)
+            | FilterExpr::Compare(_)
+            | FilterExpr::Call(_) => {
                 let node = fields.node(expr);
-                let mut paths: Vec<(&Path, Place)> = Vec::new();
+                let mut paths: Vec<(&FieldPath, ValuePlace)> = Vec::new();
                 for path in expr.paths() {
                     if paths
                         .iter()
@@ -112,17 +119,17 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn explain(&self, filter: &str, scope: &EventScope<'_>) -> Clause {
-        let (expr, children): (_, &[Tree<'_>]) = match self {
+    fn explain(&self, filter: &str, scope: &EventScope<'_>) -> ClauseResult {
+        let (expr, children): (_, &[ClauseTree<'_>]) = match self {
             Self::All(expr, children) | Self::Any(expr, children) => (expr, children),
             Self::Leaf(expr, ..) => (expr, &[]),
         };
         let span = expr.span();
-        let clauses: Vec<Clause> = children
+        let clauses: Vec<ClauseResult> = children
             .iter()
             .map(|child| child.explain(filter, scope))
             .collect();
-        let joined = |text: &str, holds| Clause {
+        let joined = |text: &str, holds| ClauseResult {
             text: text.to_owned(),
             span,
             holds,
@@ -133,19 +140,19 @@ impl<'a> Tree<'a> {
         match self {
             Self::All(..) => {
                 let holds = clauses.iter().all(|clause| clause.holds);
-                Clause {
+                ClauseResult {
                     clauses,
                     ..joined("AND", holds)
                 }
             }
             Self::Any(..) => {
                 let holds = clauses.iter().any(|clause| clause.holds);
-                Clause {
+                ClauseResult {
                     clauses,
                     ..joined("OR", holds)
                 }
             }
-            Self::Leaf(_, node, paths) => Clause {
+            Self::Leaf(_, node, paths) => ClauseResult {
                 note: note(node, scope),
                 seen: paths
                     .iter()
@@ -157,9 +164,9 @@ impl<'a> Tree<'a> {
     }
 }
 
-fn seen(path: &Path, place: &Place, scope: &EventScope<'_>) -> Seen {
+fn seen(path: &FieldPath, place: &ValuePlace, scope: &EventScope<'_>) -> SeenValue {
     let value = scope.value(place);
-    Seen {
+    SeenValue {
         path: path.as_str().to_owned(),
         present: value.is_some(),
         value: value.and_then(json),
@@ -171,20 +178,22 @@ fn seen(path: &Path, place: &Place, scope: &EventScope<'_>) -> Seen {
 }
 
 /// Why a clause over values that are there is not true.
-fn note(node: &Node, scope: &EventScope<'_>) -> Option<String> {
+fn note(node: &ProgramNode, scope: &EventScope<'_>) -> Option<String> {
     if node.is_true(scope) {
         return None;
     }
     match node {
-        Node::Flag(place) => match scope.value(place)?.canonical() {
-            Value::Bool(_) => None,
+        ProgramNode::Flag(place) => match scope.value(place)?.canonical() {
+            FieldValue::Bool(_) => None,
             value => Some(format!(
                 "{} is not true by itself; only the boolean true is",
                 value.kind()
             )),
         },
-        Node::Compare(left, op, right) => unequal(left.value(scope)?, *op, right.value(scope)?),
-        Node::Call(function, subject, part) => {
+        ProgramNode::Compare(left, op, right) => {
+            unequal(left.value(scope)?, *op, right.value(scope)?)
+        }
+        ProgramNode::Call(function, subject, part) => {
             let values = [subject.value(scope)?, part.value(scope)?];
             let other = values.into_iter().find(|value| value.text().is_none())?;
             Some(format!(
@@ -193,23 +202,24 @@ fn note(node: &Node, scope: &EventScope<'_>) -> Option<String> {
                 other.kind()
             ))
         }
-        Node::Constant(_) | Node::All(_) | Node::Any(_) => None,
+        ProgramNode::Constant(_) | ProgramNode::All(_) | ProgramNode::Any(_) => None,
     }
 }
 
-fn unequal(left: Value<'_>, op: Op, right: Value<'_>) -> Option<String> {
+fn unequal(left: FieldValue<'_>, op: CompareOp, right: FieldValue<'_>) -> Option<String> {
     let (left, right) = (left.beside(right), right.beside(left));
     match (left, right) {
-        (Value::Null, _) | (_, Value::Null) => None,
-        (Value::Text(left), Value::Text(right)) => {
-            let case_only = op == Op::Equal && left.to_lowercase() == right.to_lowercase();
+        (FieldValue::Null, _) | (_, FieldValue::Null) => None,
+        (FieldValue::Text(left), FieldValue::Text(right)) => {
+            let case_only = op == CompareOp::Equal && left.to_lowercase() == right.to_lowercase();
             case_only.then(|| "they differ in the case of letters".to_owned())
         }
-        (Value::Bool(_), Value::Bool(_)) => {
-            let ordered = !matches!(op, Op::Equal | Op::NotEqual);
+        (FieldValue::Bool(_), FieldValue::Bool(_)) => {
+            let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
             ordered.then(|| "booleans have no order".to_owned())
         }
-        (Value::Object | Value::Array, _) | (_, Value::Object | Value::Array) => {
+        (FieldValue::Object | FieldValue::Array, _)
+        | (_, FieldValue::Object | FieldValue::Array) => {
             Some("objects and arrays compare with null only".to_owned())
         }
         _ if left.kind() == right.kind() => None,
@@ -222,10 +232,10 @@ fn unequal(left: Value<'_>, op: Op, right: Value<'_>) -> Option<String> {
 }
 
 /// Why there is nothing at `path`.
-fn missing(path: &Path, scope: &EventScope<'_>) -> String {
+fn missing(path: &FieldPath, scope: &EventScope<'_>) -> String {
     match path.target() {
-        Target::Body(members) => missing_member(members, scope),
-        Target::Attribute(_) | Target::Nothing => match resembles(path) {
+        PathTarget::Body(members) => missing_member(members, scope),
+        PathTarget::Attribute(_) | PathTarget::Nothing => match resembles(path) {
             Some(known) => format!("missing; did you mean {known}?"),
             None => "missing".to_owned(),
         },
@@ -237,7 +247,7 @@ fn missing_member(members: &str, scope: &EventScope<'_>) -> String {
         return "missing; the event has no JSON data".to_owned();
     };
     let names: Vec<&str> = members.split('.').collect();
-    let mut slot = Slot::ROOT;
+    let mut slot = BodySlot::ROOT;
     let mut around = scope.body(slot);
     let mut depth = 0;
     while let Some(name) = names.get(depth)
@@ -255,10 +265,10 @@ fn missing_member(members: &str, scope: &EventScope<'_>) -> String {
         .join(".");
     match around {
         None => "missing; the event's data cannot be read as JSON".to_owned(),
-        Some(Value::Array) => {
+        Some(FieldValue::Array) => {
             format!("missing; {prefix} is an array, and filters cannot look into arrays")
         }
-        Some(Value::Object) => {
+        Some(FieldValue::Object) => {
             let name = names.get(depth).copied().unwrap_or_default();
             match member_like(json, &names[..depth], name) {
                 Some(like) => {
@@ -273,28 +283,30 @@ fn missing_member(members: &str, scope: &EventScope<'_>) -> String {
     }
 }
 
-fn shown(value: Value<'_>) -> String {
+fn shown(value: FieldValue<'_>) -> String {
     match value.canonical() {
-        Value::Null => "null".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Int(value) => value.to_string(),
-        Value::Double(value) => format!("{value:?}"),
-        Value::Text(text) | Value::Extension(text) => match cut(text) {
-            Some(start) => format!("{}… ({} bytes)", Quoted(start), text.len()),
-            None => Quoted(text).to_string(),
+        FieldValue::Null => "null".to_owned(),
+        FieldValue::Bool(value) => value.to_string(),
+        FieldValue::Int(value) => value.to_string(),
+        FieldValue::Double(value) => format!("{value:?}"),
+        FieldValue::Text(text) | FieldValue::Extension(text) => match cut(text) {
+            Some(start) => format!("{}… ({} bytes)", QuotedString(start), text.len()),
+            None => QuotedString(text).to_string(),
         },
-        value @ (Value::Object | Value::Array) => value.kind().to_owned(),
+        value @ (FieldValue::Object | FieldValue::Array) => value.kind().to_owned(),
     }
 }
 
-fn json(value: Value<'_>) -> Option<serde_json::Value> {
+fn json(value: FieldValue<'_>) -> Option<serde_json::Value> {
     match value.canonical() {
-        Value::Null => Some(serde_json::Value::Null),
-        Value::Bool(value) => Some(value.into()),
-        Value::Int(value) => Some(value.into()),
-        Value::Double(value) => Some(value.into()),
-        Value::Text(text) | Value::Extension(text) => Some(cut(text).unwrap_or(text).into()),
-        Value::Object | Value::Array => None,
+        FieldValue::Null => Some(serde_json::Value::Null),
+        FieldValue::Bool(value) => Some(value.into()),
+        FieldValue::Int(value) => Some(value.into()),
+        FieldValue::Double(value) => Some(value.into()),
+        FieldValue::Text(text) | FieldValue::Extension(text) => {
+            Some(cut(text).unwrap_or(text).into())
+        }
+        FieldValue::Object | FieldValue::Array => None,
     }
 }
 
@@ -304,13 +316,13 @@ fn cut(text: &str) -> Option<&str> {
     Some(&text[..end])
 }
 
-impl fmt::Display for Explanation {
+impl fmt::Display for FilterExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.root.fmt_at(f, 0)
     }
 }
 
-impl Clause {
+impl ClauseResult {
     fn fmt_at(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         let indent = depth * 2;
         let truth = if self.holds { "yes" } else { "no " };
@@ -321,7 +333,7 @@ impl Clause {
             write!(f, "{gap}{}", one_line(word))?;
         }
         writeln!(f)?;
-        for Seen { path, text, .. } in &self.seen {
+        for SeenValue { path, text, .. } in &self.seen {
             let (path, text) = (one_line(path), one_line(text));
             writeln!(f, "    {:indent$}  {path} is {text}", "")?;
         }

@@ -2,13 +2,13 @@
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
-use twinroute_model::event::{Event, Limits, Parts};
+use twinroute_model::event::{Event, EventLimits, EventParts};
 
 use crate::explain::explain;
-use crate::{Filter, Options};
+use crate::{FilterOptions, RouteFilter};
 
 fn event(json: &str) -> Event {
-    let parts = Parts::new(
+    let parts = EventParts::new(
         "1",
         "contoso.api.weu.digitaltwins.azure.net",
         "Microsoft.DigitalTwins.Twin.Update",
@@ -16,12 +16,12 @@ fn event(json: &str) -> Event {
     let parts = parts.set("subject", "room1").expect("a legal subject");
     parts
         .json(json)
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .expect("a legal event")
 }
 
 fn check(text: &str, json: &str, expect: Expect) {
-    let filter = Filter::parse(text, &Options::default()).expect(text);
+    let filter = RouteFilter::parse(text, &FilterOptions::default()).expect(text);
     expect.assert_eq(&explain(&filter, &event(json)).to_string());
 }
 
@@ -157,9 +157,9 @@ fn data_that_is_short_long_or_none() {
                 $body.a is missing; $body is a number and has no members
     "#]],
     );
-    let filter = Filter::parse("$body.a = 1", &Options::default()).expect("a filter");
-    let event = Parts::new("1", "a", "b")
-        .build(&Limits::default())
+    let filter = RouteFilter::parse("$body.a = 1", &FilterOptions::default()).expect("a filter");
+    let event = EventParts::new("1", "a", "b")
+        .build(&EventLimits::default())
         .expect("a legal event");
     expect![[r#"
         no  $body.a = 1
@@ -192,7 +192,7 @@ fn the_tree_mirrors_the_filter() {
 #[test]
 fn as_json() {
     let text = "$body.temperature = 21.0 AND $body.x = subject";
-    let filter = Filter::parse(text, &Options::default()).expect(text);
+    let filter = RouteFilter::parse(text, &FilterOptions::default()).expect(text);
     let explanation = explain(&filter, &event(UPDATE));
     let json = serde_json::to_string_pretty(&explanation).expect("plain data");
     expect![[r#"
@@ -256,7 +256,7 @@ proptest! {
         text in crate::arbitrary::filter(),
         (event, _) in crate::arbitrary::event(),
     ) {
-        let filter = Filter::parse(&text, &Options::default()).expect(&text);
+        let filter = RouteFilter::parse(&text, &FilterOptions::default()).expect(&text);
         let explanation = explain(&filter, &event);
         prop_assert_eq!(explanation.matches, filter.matches(&event));
         prop_assert!(!explanation.to_string().is_empty());

@@ -2,7 +2,7 @@
 //!
 //! Wording only. Nothing here decides whether a text is a filter.
 
-use crate::ast::Function;
+use crate::ast::FilterFunction;
 
 pub(crate) const DOUBLED_QUOTE: &str = "a quote inside a string is written \\'";
 pub(crate) const ESCAPES: &str =
@@ -91,7 +91,7 @@ pub(crate) fn function(name: &str) -> String {
                 STARTS_WITH(dataschema, 'dtmi:...') for telemetry"
             .to_owned();
     }
-    let [first, second, third] = Function::ALL.map(Function::name);
+    let [first, second, third] = FilterFunction::ALL.map(FilterFunction::name);
     format!("the functions are {first}, {second} and {third}")
 }
 

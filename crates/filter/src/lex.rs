@@ -13,7 +13,7 @@
 //!   that fit in 64 bits stay exact.
 //! - **White space** is blank, tab, carriage return and line feed.
 
-use crate::ast::{Op, Span};
+use crate::ast::{CompareOp, TextSpan};
 use crate::error::{Error, FilterErrorKind, shown};
 use crate::hint;
 
@@ -21,12 +21,12 @@ use crate::hint;
 pub const SEGMENTS_MAX: usize = 64;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Token<'a> {
+pub(crate) enum FilterToken<'a> {
     Path(&'a str),
     Text(Box<str>),
     Int(i64),
     Double(f64),
-    Op(Op),
+    Op(CompareOp),
     And,
     Or,
     True,
@@ -39,33 +39,41 @@ pub(crate) enum Token<'a> {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Lexer<'a> {
+pub(crate) struct FilterLexer<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Lexer<'a> {
+impl<'a> FilterLexer<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
     /// The next token and its place; `End` for ever after the last.
-    pub(crate) fn next(&mut self) -> Result<(Token<'a>, Span), Error> {
+    pub(crate) fn next(&mut self) -> Result<(FilterToken<'a>, TextSpan), Error> {
         self.skip_while(|char| matches!(char, ' ' | '\t' | '\r' | '\n'));
         let start = self.at;
         let Some(first) = self.peek() else {
-            return Ok((Token::End, self.span_from(start)));
+            return Ok((FilterToken::End, self.span_from(start)));
         };
         let token = match first {
-            '(' => self.sign(1, Token::Open),
-            ')' => self.sign(1, Token::Close),
-            ',' => self.sign(1, Token::Comma),
-            '=' if !self.rest().starts_with("==") => self.sign(1, Token::Op(Op::Equal)),
-            '!' if self.rest().starts_with("!=") => self.sign(2, Token::Op(Op::NotEqual)),
-            '<' if self.rest().starts_with("<=") => self.sign(2, Token::Op(Op::LessOrEqual)),
-            '<' if !self.rest().starts_with("<>") => self.sign(1, Token::Op(Op::Less)),
-            '>' if self.rest().starts_with(">=") => self.sign(2, Token::Op(Op::GreaterOrEqual)),
-            '>' => self.sign(1, Token::Op(Op::Greater)),
+            '(' => self.sign(1, FilterToken::Open),
+            ')' => self.sign(1, FilterToken::Close),
+            ',' => self.sign(1, FilterToken::Comma),
+            '=' if !self.rest().starts_with("==") => {
+                self.sign(1, FilterToken::Op(CompareOp::Equal))
+            }
+            '!' if self.rest().starts_with("!=") => {
+                self.sign(2, FilterToken::Op(CompareOp::NotEqual))
+            }
+            '<' if self.rest().starts_with("<=") => {
+                self.sign(2, FilterToken::Op(CompareOp::LessOrEqual))
+            }
+            '<' if !self.rest().starts_with("<>") => self.sign(1, FilterToken::Op(CompareOp::Less)),
+            '>' if self.rest().starts_with(">=") => {
+                self.sign(2, FilterToken::Op(CompareOp::GreaterOrEqual))
+            }
+            '>' => self.sign(1, FilterToken::Op(CompareOp::Greater)),
             '\'' => self.string()?,
             '+' | '-' | '0'..='9' => self.number()?,
             char if is_name(char) => self.path()?,
@@ -74,12 +82,12 @@ impl<'a> Lexer<'a> {
         Ok((token, self.span_from(start)))
     }
 
-    fn sign(&mut self, bytes: usize, token: Token<'a>) -> Token<'a> {
+    fn sign(&mut self, bytes: usize, token: FilterToken<'a>) -> FilterToken<'a> {
         self.at += bytes;
         token
     }
 
-    fn string(&mut self) -> Result<Token<'a>, Error> {
+    fn string(&mut self) -> Result<FilterToken<'a>, Error> {
         let start = self.at;
         self.at += 1;
         let mut value = String::new();
@@ -102,13 +110,13 @@ impl<'a> Lexer<'a> {
         }
         self.at += 1;
         if self.peek() == Some('\'') {
-            let span = Span {
+            let span = TextSpan {
                 start: self.at - 1,
                 end: self.at + 1,
             };
             return Err(Error::unexpected(self.text, span).with_hint(Some(hint::DOUBLED_QUOTE)));
         }
-        Ok(Token::Text(value.into()))
+        Ok(FilterToken::Text(value.into()))
     }
 
     /// The character that the backslash here and what follows it stand for.
@@ -148,7 +156,7 @@ impl<'a> Lexer<'a> {
         u32::from_str_radix(digits, 16).ok()
     }
 
-    fn number(&mut self) -> Result<Token<'a>, Error> {
+    fn number(&mut self) -> Result<FilterToken<'a>, Error> {
         let start = self.at;
         if matches!(self.peek(), Some('+' | '-')) {
             self.at += 1;
@@ -176,10 +184,10 @@ impl<'a> Lexer<'a> {
         }
         let digits = &self.text[start..self.at];
         if let (true, Ok(value)) = (whole, digits.parse()) {
-            return Ok(Token::Int(value));
+            return Ok(FilterToken::Int(value));
         }
         match digits.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(Token::Double(value)),
+            Ok(value) if value.is_finite() => Ok(FilterToken::Double(value)),
             _ => Err(Error::new(
                 self.text,
                 self.span_from(start),
@@ -194,7 +202,7 @@ impl<'a> Lexer<'a> {
         self.at > start
     }
 
-    fn path(&mut self) -> Result<Token<'a>, Error> {
+    fn path(&mut self) -> Result<FilterToken<'a>, Error> {
         let start = self.at;
         self.name();
         let mut segments = 1;
@@ -214,7 +222,7 @@ impl<'a> Lexer<'a> {
             return Err(Error::new(self.text, self.span_from(start), kind));
         }
         let path = &self.text[start..self.at];
-        Ok(keyword(path).unwrap_or(Token::Path(path)))
+        Ok(keyword(path).unwrap_or(FilterToken::Path(path)))
     }
 
     /// Skips one name; false if there is none.
@@ -242,7 +250,7 @@ impl<'a> Lexer<'a> {
             Some(sign) => sign.len(),
             None => self.peek().map_or(0, char::len_utf8),
         };
-        let span = Span {
+        let span = TextSpan {
             start: self.at,
             end: self.at + bytes,
         };
@@ -262,8 +270,8 @@ impl<'a> Lexer<'a> {
         self.at += rest.find(|char| !wanted(char)).unwrap_or(rest.len());
     }
 
-    fn span_from(&self, start: usize) -> Span {
-        Span {
+    fn span_from(&self, start: usize) -> TextSpan {
+        TextSpan {
             start,
             end: self.at,
         }
@@ -274,13 +282,13 @@ fn is_name(char: char) -> bool {
     char == '_' || char == '$' || char.is_alphanumeric()
 }
 
-fn keyword<'a>(word: &str) -> Option<Token<'a>> {
+fn keyword<'a>(word: &str) -> Option<FilterToken<'a>> {
     let words = [
-        ("AND", Token::And),
-        ("OR", Token::Or),
-        ("true", Token::True),
-        ("false", Token::False),
-        ("null", Token::Null),
+        ("AND", FilterToken::And),
+        ("OR", FilterToken::Or),
+        ("true", FilterToken::True),
+        ("false", FilterToken::False),
+        ("null", FilterToken::Null),
     ];
     let found = words
         .into_iter()

@@ -50,5 +50,5 @@ mod parse_tests;
 mod refusal_tests;
 mod value;
 
-pub use filter::Filter;
-pub use options::Options;
+pub use filter::RouteFilter;
+pub use options::FilterOptions;

@@ -2,7 +2,7 @@
 //! can travel in, the same filters match, and the same bytes and media type arrive in every encoding.
 
 use crate::explain::explain;
-use crate::{Filter, Options};
+use crate::{FilterOptions, RouteFilter};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 use twinroute_model::cloudevents::{amqp, http, json};
-use twinroute_model::event::{Event, Limits, TELEMETRY};
+use twinroute_model::event::{Event, EventLimits, TELEMETRY};
 use twinroute_model::{event_grid_schema, received};
 
 const SOURCE: &str = "contoso/digitaltwins/t1";
@@ -19,23 +19,23 @@ const MARK: &str = "\u{feff}";
 
 /// An event as its producer means it.
 #[derive(Clone, Debug)]
-struct Meant {
+struct MeantEvent {
     media_type: Option<&'static str>,
     bytes: Vec<u8>,
     /// Beside those that every event has: names, and values as JSON.
     attributes: Vec<(&'static str, Value)>,
 }
 
-fn meant(media_type: impl Into<Option<&'static str>>, bytes: impl AsRef<[u8]>) -> Meant {
-    Meant {
+fn meant(media_type: impl Into<Option<&'static str>>, bytes: impl AsRef<[u8]>) -> MeantEvent {
+    MeantEvent {
         media_type: media_type.into(),
         bytes: bytes.as_ref().to_vec(),
         attributes: Vec::new(),
     }
 }
 
-fn with(attributes: &[(&'static str, Value)]) -> Meant {
-    Meant {
+fn with(attributes: &[(&'static str, Value)]) -> MeantEvent {
+    MeantEvent {
         attributes: attributes.to_vec(),
         ..meant("application/json", r#"{"t":21}"#)
     }
@@ -43,7 +43,7 @@ fn with(attributes: &[(&'static str, Value)]) -> Meant {
 
 /// Name and event.
 #[rustfmt::skip]
-fn table() -> Vec<(&'static str, Meant)> {
+fn table() -> Vec<(&'static str, MeantEvent)> {
     const JSON: &str = "application/json";
     vec![
         ("object", meant(JSON, r#"{"t":21,"a":{"b":"x"}}"#)),
@@ -112,7 +112,7 @@ fn table() -> Vec<(&'static str, Meant)> {
     ]
 }
 
-impl Meant {
+impl MeantEvent {
     fn is_json(&self) -> bool {
         let media_type = self.media_type.unwrap_or_default().to_ascii_lowercase();
         let essence = media_type.split(';').next().unwrap_or_default();
@@ -227,7 +227,7 @@ impl Meant {
 
     /// The event in every form it can travel in.
     fn forms(&self) -> Vec<(String, Event)> {
-        let limits = Limits::default();
+        let limits = EventLimits::default();
         let mut forms = Vec::new();
         let headers = self.headers();
         let headers: Vec<(&str, &[u8])> = headers
@@ -302,8 +302,8 @@ const FILTERS: [&str; 22] = [
 
 /// Which filters match, and why.
 fn matches(event: &Event) -> Vec<String> {
-    static PARSED: LazyLock<Vec<Filter>> = LazyLock::new(|| {
-        let parse = |text| Filter::parse(text, &Options::default()).unwrap();
+    static PARSED: LazyLock<Vec<RouteFilter>> = LazyLock::new(|| {
+        let parse = |text| RouteFilter::parse(text, &FilterOptions::default()).unwrap();
         FILTERS.into_iter().map(parse).collect()
     });
     let explained = PARSED.iter().map(|filter| {
@@ -350,7 +350,7 @@ fn of_message(message: &[u8]) -> (Option<String>, Vec<u8>) {
 
 /// What arrives by each encoding.
 fn arrivals(event: &Event) -> Vec<(&'static str, Option<String>, Vec<u8>)> {
-    let limits = Limits::default();
+    let limits = EventLimits::default();
     let payload = |event: &Event| {
         let payload = event.payload();
         (
@@ -369,7 +369,7 @@ fn arrivals(event: &Event) -> Vec<(&'static str, Option<String>, Vec<u8>)> {
         .unwrap()
         .remove(0);
     let mut message = Vec::new();
-    amqp::write(event, &amqp::Envelope::default(), &mut message);
+    amqp::write(event, &amqp::MessageEnvelope::default(), &mut message);
     let (grid, amqp) = (payload(&grid), of_message(&message));
     vec![
         ("CloudEvents", cloud.0, cloud.1),
@@ -378,7 +378,7 @@ fn arrivals(event: &Event) -> Vec<(&'static str, Option<String>, Vec<u8>)> {
     ]
 }
 
-fn check(name: &str, meant: &Meant) {
+fn check(name: &str, meant: &MeantEvent) {
     let forms = meant.forms();
     let routes = matches(&forms[0].1);
     for (form, event) in &forms {
@@ -428,7 +428,7 @@ fn a_json_value_without_a_media_type_is_application_json() {
         let implied = meant(None, "").structured(&format!(r#","data":{data}"#));
         let said = meant("application/json", "").structured(&format!(r#","data":{data}"#));
         let [implied, said] =
-            [implied, said].map(|text| json::parse(text.into(), &Limits::default()).unwrap());
+            [implied, said].map(|text| json::parse(text.into(), &EventLimits::default()).unwrap());
         assert_eq!(implied.payload(), said.payload());
         assert_eq!(matches(&implied), matches(&said));
         assert_eq!(arrivals(&implied), arrivals(&said));
@@ -436,7 +436,7 @@ fn a_json_value_without_a_media_type_is_application_json() {
     }
     // An event of the plain Event Grid schema has no place for one either.
     let plain = r#"[{"id":"1","subject":"s","eventType":"T","eventTime":"2026-01-31T08:15:30Z","data":null}]"#;
-    let events = event_grid_schema::parse_batch(&Bytes::from(plain), "x", &Limits::default());
+    let events = event_grid_schema::parse_batch(&Bytes::from(plain), "x", &EventLimits::default());
     let payload = (Some("application/json"), &b"null"[..]);
     let events = events.unwrap();
     assert_eq!(
@@ -451,17 +451,17 @@ fn what_is_no_json_is_refused_in_every_form() {
     let wrong = meant("application/json", "{oops");
     let headers = wrong.headers();
     let headers = headers.iter().map(|(name, value)| (&**name, &**value));
-    let binary = http::parse_binary(headers, wrong.bytes.clone().into(), &Limits::default());
+    let binary = http::parse_binary(headers, wrong.bytes.clone().into(), &EventLimits::default());
     let text = wrong.structured(&format!(
         r#","data_base64":"{}""#,
         BASE64.encode(&wrong.bytes)
     ));
-    let structured = json::parse(text.clone().into(), &Limits::default());
+    let structured = json::parse(text.clone().into(), &EventLimits::default());
     let why = binary.unwrap_err().to_string();
     assert!(why.contains("is not the JSON"), "{why}");
     assert_eq!(structured.unwrap_err().to_string(), why);
     // What was accepted before is read all the same.
-    let kept = json::parse_lenient(text.into(), &Limits::default()).unwrap();
+    let kept = json::parse_lenient(text.into(), &EventLimits::default()).unwrap();
     assert_eq!(&*kept.payload().bytes, b"{oops");
     assert_eq!(kept.json_data(), None);
 }

@@ -13,14 +13,17 @@
 //! answer, in which a lone name was taken and the word after it refused; the places of our errors
 //! follow from the same method.
 
-use crate::ast::{Call, Compare, Expr, Function, Group, Literal, Operand, Path, Span};
+use crate::ast::{
+    CompareExpr, ExprGroup, FieldPath, FilterExpr, FilterFunction, FunctionCall, LiteralValue,
+    Operand, TextSpan,
+};
 use crate::error::{Error, FilterErrorKind, shown};
 use crate::hint;
-use crate::lex::{Lexer, Token};
-use crate::options::Options;
+use crate::lex::{FilterLexer, FilterToken};
+use crate::options::FilterOptions;
 
 /// Reads `text` as a filter.
-pub(crate) fn parse(text: &str, options: &Options) -> Result<Expr, Error> {
+pub(crate) fn parse(text: &str, options: &FilterOptions) -> Result<FilterExpr, Error> {
     if text.len() > options.bytes_max {
         let at_boundary = |at: &usize| text.is_char_boundary(*at);
         let start = (0..=options.bytes_max).rev().find(at_boundary).unwrap_or(0);
@@ -28,12 +31,12 @@ pub(crate) fn parse(text: &str, options: &Options) -> Result<Expr, Error> {
             bytes: text.len(),
             bytes_max: options.bytes_max,
         };
-        return Err(Error::new(text, Span { start, end: start }, kind));
+        return Err(Error::new(text, TextSpan { start, end: start }, kind));
     }
-    let mut lexer = Lexer::new(text);
+    let mut lexer = FilterLexer::new(text);
     let (token, span) = lexer.next()?;
     let depth_max = options.depth_max;
-    let mut parser = Parser {
+    let mut parser = FilterParser {
         text,
         lexer,
         token,
@@ -44,71 +47,71 @@ pub(crate) fn parse(text: &str, options: &Options) -> Result<Expr, Error> {
     };
     let expr = parser.any()?;
     match parser.token {
-        Token::End => Ok(expr),
+        FilterToken::End => Ok(expr),
         _ => Err(parser.unexpected()),
     }
 }
 
-struct Parser<'a> {
+struct FilterParser<'a> {
     text: &'a str,
-    lexer: Lexer<'a>,
-    token: Token<'a>,
-    span: Span,
-    previous: Option<Span>,
+    lexer: FilterLexer<'a>,
+    token: FilterToken<'a>,
+    span: TextSpan,
+    previous: Option<TextSpan>,
     depth: u8,
     depth_max: u8,
 }
 
-impl<'a> Parser<'a> {
-    fn any(&mut self) -> Result<Expr, Error> {
+impl<'a> FilterParser<'a> {
+    fn any(&mut self) -> Result<FilterExpr, Error> {
         let start = self.span.start;
         let first = self.all()?;
-        if self.token != Token::Or {
+        if self.token != FilterToken::Or {
             return Ok(first);
         }
         let mut children = vec![first];
-        while self.token == Token::Or {
+        while self.token == FilterToken::Or {
             self.advance()?;
             children.push(self.all()?);
         }
-        Ok(Expr::Or(Group {
+        Ok(FilterExpr::Or(ExprGroup {
             children,
             span: self.span_from(start),
         }))
     }
 
-    fn all(&mut self) -> Result<Expr, Error> {
+    fn all(&mut self) -> Result<FilterExpr, Error> {
         let start = self.span.start;
         let first = self.primary()?;
-        if self.token != Token::And {
+        if self.token != FilterToken::And {
             return Ok(first);
         }
         let mut children = vec![first];
-        while self.token == Token::And {
+        while self.token == FilterToken::And {
             self.advance()?;
             children.push(self.primary()?);
         }
-        Ok(Expr::And(Group {
+        Ok(FilterExpr::And(ExprGroup {
             children,
             span: self.span_from(start),
         }))
     }
 
-    fn primary(&mut self) -> Result<Expr, Error> {
+    fn primary(&mut self) -> Result<FilterExpr, Error> {
         let start = self.span.start;
-        if self.token == Token::Open {
+        if self.token == FilterToken::Open {
             return self.parenthesised();
         }
         let left = self.operand()?;
-        if self.token == Token::Open
+        if self.token == FilterToken::Open
             && let Operand::Path(name) = &left
         {
             return self.call(name);
         }
-        if let Token::Op(op) = self.token {
+        if let FilterToken::Op(op) = self.token {
             self.advance()?;
             let right = self.operand()?;
-            return Ok(Expr::Compare(Compare {
+            return Ok(FilterExpr::Compare(CompareExpr {
                 left,
                 op,
                 right,
@@ -116,8 +119,8 @@ impl<'a> Parser<'a> {
             }));
         }
         match left {
-            Operand::Path(path) => Ok(Expr::Flag(path)),
-            Operand::Literal(Literal::Bool(value)) => Ok(Expr::Constant {
+            Operand::Path(path) => Ok(FilterExpr::Flag(path)),
+            Operand::Literal(LiteralValue::Bool(value)) => Ok(FilterExpr::Constant {
                 value,
                 span: self.span_from(start),
             }),
@@ -128,7 +131,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn parenthesised(&mut self) -> Result<Expr, Error> {
+    fn parenthesised(&mut self) -> Result<FilterExpr, Error> {
         if self.depth == self.depth_max {
             let kind = FilterErrorKind::TooDeep {
                 depth_max: self.depth_max,
@@ -138,24 +141,24 @@ impl<'a> Parser<'a> {
         self.depth += 1;
         self.advance()?;
         let expr = self.any()?;
-        self.expect(&Token::Close)?;
+        self.expect(&FilterToken::Close)?;
         self.depth -= 1;
         Ok(expr)
     }
 
-    fn call(&mut self, name: &Path) -> Result<Expr, Error> {
-        let Some(function) = Function::of_name(name.as_str()) else {
+    fn call(&mut self, name: &FieldPath) -> Result<FilterExpr, Error> {
+        let Some(function) = FilterFunction::of_name(name.as_str()) else {
             let kind = FilterErrorKind::UnknownFunction(shown(name.as_str()));
             let error = Error::new(self.text, name.span, kind);
             return Err(error.with_hint(Some(hint::function(name.as_str()))));
         };
         self.advance()?;
         let subject = self.operand()?;
-        self.expect(&Token::Comma)?;
+        self.expect(&FilterToken::Comma)?;
         let part = self.operand()?;
-        self.expect(&Token::Close)?;
+        self.expect(&FilterToken::Close)?;
         let span = self.span_from(name.span.start);
-        Ok(Expr::Call(Call {
+        Ok(FilterExpr::Call(FunctionCall {
             function,
             subject,
             part,
@@ -165,24 +168,24 @@ impl<'a> Parser<'a> {
 
     fn operand(&mut self) -> Result<Operand, Error> {
         let literal = match &mut self.token {
-            Token::Path(text) => {
-                let path = Path::new(text, self.span);
+            FilterToken::Path(text) => {
+                let path = FieldPath::new(text, self.span);
                 self.advance()?;
                 return Ok(Operand::Path(path));
             }
-            Token::Text(text) => Literal::Text(std::mem::take(text)),
-            Token::Int(value) => Literal::Int(*value),
-            Token::Double(value) => Literal::Double(*value),
-            Token::True => Literal::Bool(true),
-            Token::False => Literal::Bool(false),
-            Token::Null => Literal::Null,
+            FilterToken::Text(text) => LiteralValue::Text(std::mem::take(text)),
+            FilterToken::Int(value) => LiteralValue::Int(*value),
+            FilterToken::Double(value) => LiteralValue::Double(*value),
+            FilterToken::True => LiteralValue::Bool(true),
+            FilterToken::False => LiteralValue::Bool(false),
+            FilterToken::Null => LiteralValue::Null,
             _ => return Err(self.unexpected()),
         };
         self.advance()?;
         Ok(Operand::Literal(literal))
     }
 
-    fn expect(&mut self, token: &Token<'a>) -> Result<(), Error> {
+    fn expect(&mut self, token: &FilterToken<'a>) -> Result<(), Error> {
         if self.token != *token {
             return Err(self.unexpected());
         }
@@ -196,8 +199,8 @@ impl<'a> Parser<'a> {
     }
 
     /// From `start` to the end of the last token taken.
-    fn span_from(&self, start: usize) -> Span {
-        Span {
+    fn span_from(&self, start: usize) -> TextSpan {
+        TextSpan {
             start,
             end: self.previous.map_or(start, |previous| previous.end),
         }
@@ -206,7 +209,7 @@ impl<'a> Parser<'a> {
     /// The error for the current token, where something else should stand.
     fn unexpected(&self) -> Error {
         let previous = self.previous.map(|previous| previous.of(self.text));
-        if self.token != Token::End {
+        if self.token != FilterToken::End {
             let rest = &self.text[self.span.end..];
             let hint = hint::after(previous, self.span.of(self.text), rest);
             return Error::unexpected(self.text, self.span).with_hint(hint);

@@ -3,15 +3,15 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 
-use crate::ast::{Expr, Literal, Operand};
+use crate::ast::{FilterExpr, LiteralValue, Operand};
 use crate::explain::explain;
-use crate::{Filter, Options};
+use crate::{FilterOptions, RouteFilter};
 
 /// The tree with every group in parentheses.
 fn check(text: &str, expect: Expect) {
-    let filter = Filter::parse(text, &Options::default()).expect(text);
+    let filter = RouteFilter::parse(text, &FilterOptions::default()).expect(text);
     assert_eq!(filter.as_str(), text);
     expect.assert_eq(&filter.expr().to_string());
 }
@@ -81,49 +81,49 @@ fn names_hold_dollar_underscore_letters_digits_and_inner_dashes() {
 
 #[test]
 fn depth_bombs_do_not_overflow() {
-    let deepest = Options {
+    let deepest = FilterOptions {
         bytes_max: usize::MAX,
         depth_max: u8::MAX,
     };
     for bomb in ["(", "a AND (", "STARTS_WITH(", "a = ", "((a) OR "] {
-        assert!(Filter::parse(&bomb.repeat(1_000_000), &deepest).is_err());
+        assert!(RouteFilter::parse(&bomb.repeat(1_000_000), &deepest).is_err());
     }
     let text = format!("{}a{}", "(".repeat(255), ")".repeat(255));
-    assert!(Filter::parse(&text, &deepest).is_ok());
+    assert!(RouteFilter::parse(&text, &deepest).is_ok());
     let text = format!("{}a{}", "(a AND (b OR ".repeat(127), "))".repeat(127));
-    let filter = Filter::parse(&text, &deepest).expect("within the limit");
+    let filter = RouteFilter::parse(&text, &deepest).expect("within the limit");
     assert_eq!(format!("({})", filter.expr()), text);
     filter.warnings();
     filter.anchors();
-    let event = Parts::new("1", "a", "b")
-        .build(&Limits::default())
+    let event = EventParts::new("1", "a", "b")
+        .build(&EventLimits::default())
         .expect("a legal event");
     let explanation = explain(&filter, &event);
     assert_eq!(explanation.matches, filter.matches(&event));
     assert!(!explanation.to_string().is_empty());
     let chain = "a AND b OR ".repeat(100_000) + "c";
-    assert!(Filter::parse(&chain, &deepest).is_ok());
+    assert!(RouteFilter::parse(&chain, &deepest).is_ok());
 }
 
 /// The tree without places.
-fn shape(expr: &Expr) -> String {
+fn shape(expr: &FilterExpr) -> String {
     let operand = |operand: &Operand| match operand {
-        Operand::Literal(Literal::Text(text)) => format!("text {text:?}"),
+        Operand::Literal(LiteralValue::Text(text)) => format!("text {text:?}"),
         Operand::Literal(literal) => format!("{literal:?}"),
         Operand::Path(path) => format!("path {}", path.as_str()),
     };
     match expr {
-        Expr::And(group) => format!(
+        FilterExpr::And(group) => format!(
             "and{:?}",
             group.children.iter().map(shape).collect::<Vec<_>>()
         ),
-        Expr::Or(group) => format!(
+        FilterExpr::Or(group) => format!(
             "or{:?}",
             group.children.iter().map(shape).collect::<Vec<_>>()
         ),
-        Expr::Constant { value, .. } => value.to_string(),
-        Expr::Flag(path) => path.as_str().to_owned(),
-        Expr::Compare(clause) => {
+        FilterExpr::Constant { value, .. } => value.to_string(),
+        FilterExpr::Flag(path) => path.as_str().to_owned(),
+        FilterExpr::Compare(clause) => {
             format!(
                 "{} {} {}",
                 operand(&clause.left),
@@ -131,7 +131,7 @@ fn shape(expr: &Expr) -> String {
                 operand(&clause.right)
             )
         }
-        Expr::Call(clause) => {
+        FilterExpr::Call(clause) => {
             let (subject, part) = (operand(&clause.subject), operand(&clause.part));
             format!("{:?} {subject} {part}", clause.function)
         }
@@ -140,13 +140,13 @@ fn shape(expr: &Expr) -> String {
 
 /// Checks everything that must hold for any text whatever.
 pub(crate) fn check_any(text: &str) {
-    let options = Options::default();
-    match Filter::parse(text, &options) {
+    let options = FilterOptions::default();
+    match RouteFilter::parse(text, &options) {
         Ok(filter) => {
             assert_eq!(filter.as_str(), text);
             let canonical = filter.expr().to_string();
             if canonical.len() <= options.bytes_max {
-                let again = Filter::parse(&canonical, &options).expect(&canonical);
+                let again = RouteFilter::parse(&canonical, &options).expect(&canonical);
                 assert_eq!(shape(again.expr()), shape(filter.expr()), "{text}");
                 assert_eq!(again.expr().to_string(), canonical);
             }
@@ -163,9 +163,9 @@ pub(crate) fn check_any(text: &str) {
 }
 
 /// Each clause's span is text that parses to that clause.
-fn check_spans(text: &str, expr: &Expr) {
+fn check_spans(text: &str, expr: &FilterExpr) {
     let part = expr.span().of(text);
-    let again = Filter::parse(part, &Options::default()).expect(part);
+    let again = RouteFilter::parse(part, &FilterOptions::default()).expect(part);
     assert_eq!(shape(again.expr()), shape(expr), "{part} of {text}");
     for child in expr.children() {
         check_spans(text, child);
@@ -257,7 +257,7 @@ proptest! {
 
     #[test]
     fn filters_read_back(text in crate::arbitrary::filter()) {
-        assert!(Filter::parse(&text, &Options::default()).is_ok(), "{text}");
+        assert!(RouteFilter::parse(&text, &FilterOptions::default()).is_ok(), "{text}");
         check_any(&text);
     }
 }

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use crate::{Filter, Options};
+use crate::{FilterOptions, RouteFilter};
 
 fn check_error(text: &str, expect: Expect) {
     check_errors(&[text], expect);
@@ -10,7 +10,7 @@ fn check_error(text: &str, expect: Expect) {
 
 fn check_errors(texts: &[&str], expect: Expect) {
     let error = |text: &&str| {
-        Filter::parse(text, &Options::default())
+        RouteFilter::parse(text, &FilterOptions::default())
             .expect_err(text)
             .render()
     };
@@ -278,18 +278,22 @@ fn errors_name_the_place() {
 
 #[test]
 fn limits_are_errors() {
-    let options = Options {
+    let options = FilterOptions {
         bytes_max: 10,
         depth_max: 2,
     };
-    let error = |text: &str| Filter::parse(text, &options).expect_err(text).to_string();
+    let error = |text: &str| {
+        RouteFilter::parse(text, &options)
+            .expect_err(text)
+            .to_string()
+    };
     expect![
         "Parsing error, Line=1, Position=6, Message=Filter of 16 bytes is longer than 10 bytes"
     ]
     .assert_eq(&error("äääää = 'x'"));
     expect!["Parsing error, Line=1, Position=3, Message=Parentheses nested deeper than 2"]
         .assert_eq(&error("(((a)))"));
-    assert!(Filter::parse("((a))", &options).is_ok());
+    assert!(RouteFilter::parse("((a))", &options).is_ok());
 
     let path = |names: usize| format!("$body{} = 1", ".a".repeat(names));
     check_error(
@@ -300,5 +304,5 @@ fn limits_are_errors() {
             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "#]],
     );
-    assert!(Filter::parse(&path(63), &Options::default()).is_ok());
+    assert!(RouteFilter::parse(&path(63), &FilterOptions::default()).is_ok());
 }

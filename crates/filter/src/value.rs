@@ -7,11 +7,11 @@
 
 use std::cmp::Ordering;
 
-use crate::ast::{Function, Literal, Op};
+use crate::ast::{CompareOp, FilterFunction, LiteralValue};
 
 /// A value that is there. Objects and arrays are known by their kind only.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum FieldValue<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -25,19 +25,19 @@ pub(crate) enum Value<'a> {
     Array,
 }
 
-impl<'a> From<&'a Literal> for Value<'a> {
-    fn from(literal: &'a Literal) -> Self {
+impl<'a> From<&'a LiteralValue> for FieldValue<'a> {
+    fn from(literal: &'a LiteralValue) -> Self {
         match literal {
-            Literal::Null => Self::Null,
-            Literal::Bool(value) => Self::Bool(*value),
-            Literal::Int(value) => Self::Int(*value),
-            Literal::Double(value) => Self::Double(*value),
-            Literal::Text(text) => Self::Text(text),
+            LiteralValue::Null => Self::Null,
+            LiteralValue::Bool(value) => Self::Bool(*value),
+            LiteralValue::Int(value) => Self::Int(*value),
+            LiteralValue::Double(value) => Self::Double(*value),
+            LiteralValue::Text(text) => Self::Text(text),
         }
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> FieldValue<'a> {
     /// The string, if it is one.
     pub(crate) fn text(self) -> Option<&'a str> {
         match self {
@@ -99,19 +99,19 @@ fn integer(text: &str) -> Option<i64> {
 }
 
 /// Whether `left op right` is true.
-pub(crate) fn compare(left: Value<'_>, op: Op, right: Value<'_>) -> bool {
+pub(crate) fn compare(left: FieldValue<'_>, op: CompareOp, right: FieldValue<'_>) -> bool {
     let (left, right) = (left.beside(right), right.beside(left));
     match (left, right) {
-        (Value::Null, Value::Null) => op == Op::Equal,
-        (Value::Null, _) | (_, Value::Null) => op == Op::NotEqual,
-        (Value::Bool(left), Value::Bool(right)) => match op {
-            Op::Equal => left == right,
-            Op::NotEqual => left != right,
+        (FieldValue::Null, FieldValue::Null) => op == CompareOp::Equal,
+        (FieldValue::Null, _) | (_, FieldValue::Null) => op == CompareOp::NotEqual,
+        (FieldValue::Bool(left), FieldValue::Bool(right)) => match op {
+            CompareOp::Equal => left == right,
+            CompareOp::NotEqual => left != right,
             _ => false,
         },
-        (Value::Text(left), Value::Text(right)) => match op {
-            Op::Equal => left == right,
-            Op::NotEqual => left != right,
+        (FieldValue::Text(left), FieldValue::Text(right)) => match op {
+            CompareOp::Equal => left == right,
+            CompareOp::NotEqual => left != right,
             _ => holds(op, left.cmp(right)),
         },
         _ => numbers(left, right).is_some_and(|ordering| holds(op, ordering)),
@@ -119,35 +119,41 @@ pub(crate) fn compare(left: Value<'_>, op: Op, right: Value<'_>) -> bool {
 }
 
 /// Whether the function is true of two values; never unless both are strings.
-pub(crate) fn call(function: Function, subject: Value<'_>, part: Value<'_>) -> bool {
+pub(crate) fn call(
+    function: FilterFunction,
+    subject: FieldValue<'_>,
+    part: FieldValue<'_>,
+) -> bool {
     let Some((subject, part)) = subject.text().zip(part.text()) else {
         return false;
     };
     match function {
-        Function::StartsWith => subject.starts_with(part),
-        Function::EndsWith => subject.ends_with(part),
-        Function::Contains => subject.contains(part),
+        FilterFunction::StartsWith => subject.starts_with(part),
+        FilterFunction::EndsWith => subject.ends_with(part),
+        FilterFunction::Contains => subject.contains(part),
     }
 }
 
-fn holds(op: Op, ordering: Ordering) -> bool {
+fn holds(op: CompareOp, ordering: Ordering) -> bool {
     match op {
-        Op::Equal => ordering.is_eq(),
-        Op::NotEqual => ordering.is_ne(),
-        Op::Less => ordering.is_lt(),
-        Op::LessOrEqual => ordering.is_le(),
-        Op::Greater => ordering.is_gt(),
-        Op::GreaterOrEqual => ordering.is_ge(),
+        CompareOp::Equal => ordering.is_eq(),
+        CompareOp::NotEqual => ordering.is_ne(),
+        CompareOp::Less => ordering.is_lt(),
+        CompareOp::LessOrEqual => ordering.is_le(),
+        CompareOp::Greater => ordering.is_gt(),
+        CompareOp::GreaterOrEqual => ordering.is_ge(),
     }
 }
 
 /// The order of two numbers, `None` if one of them is something else.
-fn numbers(left: Value<'_>, right: Value<'_>) -> Option<Ordering> {
+fn numbers(left: FieldValue<'_>, right: FieldValue<'_>) -> Option<Ordering> {
     match (left, right) {
-        (Value::Int(left), Value::Int(right)) => Some(left.cmp(&right)),
-        (Value::Double(left), Value::Double(right)) => left.partial_cmp(&right),
-        (Value::Int(left), Value::Double(right)) => Some(int_to_double(left, right)),
-        (Value::Double(left), Value::Int(right)) => Some(int_to_double(right, left).reverse()),
+        (FieldValue::Int(left), FieldValue::Int(right)) => Some(left.cmp(&right)),
+        (FieldValue::Double(left), FieldValue::Double(right)) => left.partial_cmp(&right),
+        (FieldValue::Int(left), FieldValue::Double(right)) => Some(int_to_double(left, right)),
+        (FieldValue::Double(left), FieldValue::Int(right)) => {
+            Some(int_to_double(right, left).reverse())
+        }
         _ => None,
     }
 }
@@ -173,72 +179,72 @@ fn int_to_double(int: i64, double: f64) -> Ordering {
 mod tests {
     use super::*;
 
-    fn check(left: Value<'_>, op: Op, right: Value<'_>, expect: bool) {
+    fn check(left: FieldValue<'_>, op: CompareOp, right: FieldValue<'_>, expect: bool) {
         assert_eq!(compare(left, op, right), expect, "{left:?} {op} {right:?}");
     }
 
     #[test]
     fn integers_and_doubles_compare_exactly() {
-        use Value::{Double, Int};
-        check(Int(5), Op::Equal, Double(5.0), true);
-        check(Int(5), Op::Less, Double(5.5), true);
-        check(Int(-5), Op::Less, Double(-5.5), false);
-        check(Double(-5.5), Op::Less, Int(-5), true);
+        use FieldValue::{Double, Int};
+        check(Int(5), CompareOp::Equal, Double(5.0), true);
+        check(Int(5), CompareOp::Less, Double(5.5), true);
+        check(Int(-5), CompareOp::Less, Double(-5.5), false);
+        check(Double(-5.5), CompareOp::Less, Int(-5), true);
         check(
             Int(i64::MAX),
-            Op::Equal,
+            CompareOp::Equal,
             Double(9_223_372_036_854_775_807.0),
             false,
         );
         check(
             Int(i64::MAX),
-            Op::Less,
+            CompareOp::Less,
             Double(9_223_372_036_854_775_807.0),
             true,
         );
         check(
             Int(i64::MIN),
-            Op::Equal,
+            CompareOp::Equal,
             Double(-9_223_372_036_854_775_808.0),
             true,
         );
         check(
             Int(9_007_199_254_740_993),
-            Op::Equal,
+            CompareOp::Equal,
             Double(9_007_199_254_740_992.0),
             false,
         );
         check(
             Int(9_007_199_254_740_993),
-            Op::Greater,
+            CompareOp::Greater,
             Double(9_007_199_254_740_992.0),
             true,
         );
-        check(Int(0), Op::Equal, Double(-0.0), true);
-        check(Int(0), Op::Greater, Double(-1e300), true);
+        check(Int(0), CompareOp::Equal, Double(-0.0), true);
+        check(Int(0), CompareOp::Greater, Double(-1e300), true);
     }
 
     #[test]
     fn different_types_are_neither_equal_nor_unequal() {
         let values = [
-            Value::Bool(true),
-            Value::Int(1),
-            Value::Text("1"),
-            Value::Object,
-            Value::Array,
+            FieldValue::Bool(true),
+            FieldValue::Int(1),
+            FieldValue::Text("1"),
+            FieldValue::Object,
+            FieldValue::Array,
         ];
         for (row, left) in values.into_iter().enumerate() {
             for (column, right) in values.into_iter().enumerate() {
                 let comparable = row == column && row < 3;
-                check(left, Op::Equal, right, comparable);
-                check(left, Op::NotEqual, right, false);
+                check(left, CompareOp::Equal, right, comparable);
+                check(left, CompareOp::NotEqual, right, false);
             }
         }
     }
 
     #[test]
     fn an_extension_compares_as_what_stands_beside_it() {
-        use Value::{Bool, Double, Extension, Int, Text};
+        use FieldValue::{Bool, Double, Extension, Int, Text};
         for (left, right, expect) in [
             (Extension("7"), Int(7), true),
             (Extension("7"), Double(7.0), true),
@@ -254,48 +260,83 @@ mod tests {
             (Extension("7"), Extension("7"), true),
             (Extension("7"), Extension("true"), false),
             (Extension("a"), Extension("a"), true),
-            (Extension("7"), Value::Null, false),
+            (Extension("7"), FieldValue::Null, false),
         ] {
-            check(left, Op::Equal, right, expect);
-            check(right, Op::Equal, left, expect);
+            check(left, CompareOp::Equal, right, expect);
+            check(right, CompareOp::Equal, left, expect);
         }
-        check(Extension("9"), Op::Less, Int(10), true);
-        check(Extension("9"), Op::Less, Extension("10"), true);
-        check(Extension("9"), Op::Less, Text("10"), false);
-        check(Extension("9"), Op::Less, Extension("1a"), false);
-        check(Extension("9"), Op::NotEqual, Value::Null, true);
-        check(Extension("9"), Op::NotEqual, Bool(true), false);
+        check(Extension("9"), CompareOp::Less, Int(10), true);
+        check(Extension("9"), CompareOp::Less, Extension("10"), true);
+        check(Extension("9"), CompareOp::Less, Text("10"), false);
+        check(Extension("9"), CompareOp::Less, Extension("1a"), false);
+        check(Extension("9"), CompareOp::NotEqual, FieldValue::Null, true);
+        check(Extension("9"), CompareOp::NotEqual, Bool(true), false);
     }
 
     #[test]
     fn null_is_equal_to_null_alone_and_unequal_to_the_rest() {
-        check(Value::Null, Op::Equal, Value::Null, true);
-        check(Value::Null, Op::NotEqual, Value::Null, false);
-        check(Value::Null, Op::LessOrEqual, Value::Null, false);
+        check(FieldValue::Null, CompareOp::Equal, FieldValue::Null, true);
+        check(
+            FieldValue::Null,
+            CompareOp::NotEqual,
+            FieldValue::Null,
+            false,
+        );
+        check(
+            FieldValue::Null,
+            CompareOp::LessOrEqual,
+            FieldValue::Null,
+            false,
+        );
         for value in [
-            Value::Bool(false),
-            Value::Int(0),
-            Value::Text(""),
-            Value::Object,
+            FieldValue::Bool(false),
+            FieldValue::Int(0),
+            FieldValue::Text(""),
+            FieldValue::Object,
         ] {
-            check(value, Op::Equal, Value::Null, false);
-            check(value, Op::NotEqual, Value::Null, true);
-            check(Value::Null, Op::NotEqual, value, true);
-            check(Value::Null, Op::Less, value, false);
+            check(value, CompareOp::Equal, FieldValue::Null, false);
+            check(value, CompareOp::NotEqual, FieldValue::Null, true);
+            check(FieldValue::Null, CompareOp::NotEqual, value, true);
+            check(FieldValue::Null, CompareOp::Less, value, false);
         }
     }
 
     #[test]
     fn strings_are_ordered_by_their_bytes_and_booleans_are_not_ordered() {
-        check(Value::Text("B"), Op::Less, Value::Text("a"), true);
-        check(Value::Text("a"), Op::Less, Value::Text("ab"), true);
-        check(Value::Text("z"), Op::Less, Value::Text("ä"), true);
-        check(Value::Text("10"), Op::Less, Value::Text("9"), true);
-        check(Value::Bool(false), Op::Less, Value::Bool(true), false);
         check(
-            Value::Bool(false),
-            Op::LessOrEqual,
-            Value::Bool(false),
+            FieldValue::Text("B"),
+            CompareOp::Less,
+            FieldValue::Text("a"),
+            true,
+        );
+        check(
+            FieldValue::Text("a"),
+            CompareOp::Less,
+            FieldValue::Text("ab"),
+            true,
+        );
+        check(
+            FieldValue::Text("z"),
+            CompareOp::Less,
+            FieldValue::Text("ä"),
+            true,
+        );
+        check(
+            FieldValue::Text("10"),
+            CompareOp::Less,
+            FieldValue::Text("9"),
+            true,
+        );
+        check(
+            FieldValue::Bool(false),
+            CompareOp::Less,
+            FieldValue::Bool(true),
+            false,
+        );
+        check(
+            FieldValue::Bool(false),
+            CompareOp::LessOrEqual,
+            FieldValue::Bool(false),
             false,
         );
     }

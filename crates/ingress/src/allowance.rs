@@ -21,7 +21,7 @@ const NAMED_MAX: usize = 10;
 
 /// Why a batch is more than its caller may send. The texts are safe to send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Exceeded {
+pub(crate) enum AllowanceExceeded {
     #[error(
         "event {index}: {attribute} {found:?} is not one that caller {caller} may send; it must begin with \
          {allowed}"
@@ -38,7 +38,7 @@ pub(crate) enum Exceeded {
          second; send smaller batches"
     )]
     Burst {
-        unit: Unit,
+        unit: RateUnit,
         found: usize,
         caller: String,
         burst: u32,
@@ -49,7 +49,7 @@ pub(crate) enum Exceeded {
         seconds(*.after)
     )]
     Rate {
-        unit: Unit,
+        unit: RateUnit,
         caller: String,
         per_second: u32,
         after: Duration,
@@ -58,12 +58,12 @@ pub(crate) enum Exceeded {
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum RateUnit {
     Events,
     Bytes,
 }
 
-impl fmt::Display for Unit {
+impl fmt::Display for RateUnit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Events => "events",
@@ -79,16 +79,16 @@ pub(crate) fn seconds(after: Duration) -> u64 {
 }
 
 /// What one caller may send.
-pub(crate) struct Allowance {
+pub(crate) struct CallerAllowance {
     name: String,
     sources: Vec<String>,
     types: Vec<String>,
-    events: Option<Rate>,
-    bytes: Option<Rate>,
-    refused: Refused,
+    events: Option<CallerRate>,
+    bytes: Option<CallerRate>,
+    refused: RefusedUntil,
 }
 
-struct Refused {
+struct RefusedUntil {
     source: Counter,
     kind: Counter,
     burst: Counter,
@@ -96,18 +96,18 @@ struct Refused {
     bytes: Counter,
 }
 
-struct Rate {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>,
-    unit: Unit,
+struct CallerRate {
+    limiter: RateLimiter<NotKeyed, InMemoryState, RateTicks, NoOpMiddleware<Duration>>,
+    unit: RateUnit,
     per_second: NonZeroU32,
     burst: NonZeroU32,
 }
 
 /// Time since a caller's rates were made, by tokio's clock, which tests can pause.
 #[derive(Clone, Debug)]
-struct Ticks(Instant);
+struct RateTicks(Instant);
 
-impl governor::clock::Clock for Ticks {
+impl governor::clock::Clock for RateTicks {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
@@ -115,7 +115,7 @@ impl governor::clock::Clock for Ticks {
     }
 }
 
-impl Allowance {
+impl CallerAllowance {
     /// Uses settings that were checked. Must be made after the recorder is installed.
     pub(crate) fn new(settings: &CallerSettings) -> Self {
         const NAME: &str = "twinroute_ingress_refused_total";
@@ -132,11 +132,11 @@ impl Allowance {
         };
         let events = settings.events_per_second.map(|per_second| {
             let burst = settings.events_burst.unwrap_or(per_second);
-            Rate::new(Unit::Events, per_second, burst)
+            CallerRate::new(RateUnit::Events, per_second, burst)
         });
         let bytes = settings.bytes_per_second.map(bytes).map(|per_second| {
             let burst = settings.bytes_burst.map_or(per_second, bytes);
-            Rate::new(Unit::Bytes, per_second, burst)
+            CallerRate::new(RateUnit::Bytes, per_second, burst)
         });
         Self {
             name: name.clone(),
@@ -144,7 +144,7 @@ impl Allowance {
             types: settings.types.clone(),
             events,
             bytes,
-            refused: Refused {
+            refused: RefusedUntil {
                 source: refused("source"),
                 kind: refused("type"),
                 burst: refused("burst"),
@@ -155,7 +155,10 @@ impl Allowance {
     }
 
     /// Sets the events apart that the caller may not send, each with the reason; they are counted.
-    pub(crate) fn set_apart(&self, events: Vec<Event>) -> (Vec<Event>, Vec<(Event, Exceeded)>) {
+    pub(crate) fn set_apart(
+        &self,
+        events: Vec<Event>,
+    ) -> (Vec<Event>, Vec<(Event, AllowanceExceeded)>) {
         let mut refused = Vec::new();
         let mut permitted = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
@@ -172,7 +175,7 @@ impl Allowance {
     /// # Errors
     /// [`Exceeded`], counted. A batch that has too many bytes has used up its events: two rates cannot be asked
     /// as one. It is bounded, since the next look at the bytes comes no sooner than they are there.
-    pub(crate) fn take(&self, events: &[Event], bytes: usize) -> Result<(), Exceeded> {
+    pub(crate) fn take(&self, events: &[Event], bytes: usize) -> Result<(), AllowanceExceeded> {
         self.permit(events)?;
         let found = [(&self.events, events.len()), (&self.bytes, bytes)];
         // What never passes uses nothing up.
@@ -189,12 +192,12 @@ impl Allowance {
         Ok(())
     }
 
-    fn permit(&self, events: &[Event]) -> Result<(), Exceeded> {
+    fn permit(&self, events: &[Event]) -> Result<(), AllowanceExceeded> {
         let mut events = events.iter().enumerate();
         events.try_for_each(|(index, event)| self.permit_one(event, index))
     }
 
-    fn permit_one(&self, event: &Event, index: usize) -> Result<(), Exceeded> {
+    fn permit_one(&self, event: &Event, index: usize) -> Result<(), AllowanceExceeded> {
         self.begins(&self.sources, "source", event.source(), index)?;
         self.begins(&self.types, "type", event.event_type(), index)
     }
@@ -205,7 +208,7 @@ impl Allowance {
         attribute: &'static str,
         value: &str,
         index: usize,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<(), AllowanceExceeded> {
         let mut all = prefixes.iter();
         if prefixes.is_empty() || all.any(|prefix| value.starts_with(prefix.as_str())) {
             return Ok(());
@@ -214,7 +217,7 @@ impl Allowance {
             "source" => self.refused.source.increment(1),
             _ => self.refused.kind.increment(1),
         }
-        Err(Exceeded::Prefix {
+        Err(AllowanceExceeded::Prefix {
             index,
             attribute,
             found: excerpt(value.as_bytes()),
@@ -224,9 +227,9 @@ impl Allowance {
     }
 }
 
-impl Rate {
-    fn new(unit: Unit, per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        let clock = Ticks(Instant::now());
+impl CallerRate {
+    fn new(unit: RateUnit, per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        let clock = RateTicks(Instant::now());
         let quota = Quota::per_second(per_second).allow_burst(burst);
         Self {
             limiter: RateLimiter::direct_with_clock(quota, clock),
@@ -236,12 +239,12 @@ impl Rate {
         }
     }
 
-    fn fits(&self, found: usize, allowance: &Allowance) -> Result<(), Exceeded> {
+    fn fits(&self, found: usize, allowance: &CallerAllowance) -> Result<(), AllowanceExceeded> {
         if found <= self.burst.get() as usize {
             return Ok(());
         }
         allowance.refused.burst.increment(1);
-        Err(Exceeded::Burst {
+        Err(AllowanceExceeded::Burst {
             unit: self.unit,
             found,
             caller: allowance.name.clone(),
@@ -250,7 +253,7 @@ impl Rate {
         })
     }
 
-    fn take(&self, found: usize, allowance: &Allowance) -> Result<(), Exceeded> {
+    fn take(&self, found: usize, allowance: &CallerAllowance) -> Result<(), AllowanceExceeded> {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         let Some(found) = NonZeroU32::new(found) else {
             return Ok(());
@@ -261,10 +264,10 @@ impl Rate {
             Ok(Err(wait)) => wait.wait_time_from(self.limiter.clock().now()),
         };
         match self.unit {
-            Unit::Events => allowance.refused.events.increment(1),
-            Unit::Bytes => allowance.refused.bytes.increment(1),
+            RateUnit::Events => allowance.refused.events.increment(1),
+            RateUnit::Bytes => allowance.refused.bytes.increment(1),
         }
-        Err(Exceeded::Rate {
+        Err(AllowanceExceeded::Rate {
             unit: self.unit,
             caller: allowance.name.clone(),
             per_second: self.per_second.get(),
@@ -291,22 +294,22 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
     use tokio::time::advance;
-    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::event::{EventLimits, EventParts};
 
-    fn allowance(toml: &str) -> Allowance {
+    fn allowance(toml: &str) -> CallerAllowance {
         let text = format!("name = 'press-7'\nkeys = ['a2V5']\n{toml}");
-        Allowance::new(&toml::from_str(&text).unwrap())
+        CallerAllowance::new(&toml::from_str(&text).unwrap())
     }
 
     fn batch(count: usize) -> Vec<Event> {
         let event = |id: usize| {
-            let parts = Parts::new(&id.to_string(), "urn:plant:press-7", "com.plant.moved");
-            parts.build(&Limits::default()).unwrap()
+            let parts = EventParts::new(&id.to_string(), "urn:plant:press-7", "com.plant.moved");
+            parts.build(&EventLimits::default()).unwrap()
         };
         (0..count).map(event).collect()
     }
 
-    fn check(allowance: &Allowance, events: usize, bytes: usize, expect: Expect) {
+    fn check(allowance: &CallerAllowance, events: usize, bytes: usize, expect: Expect) {
         let taken = allowance.take(&batch(events), bytes);
         expect.assert_eq(&taken.map_or_else(|error| error.to_string(), |()| "taken".to_owned()));
     }

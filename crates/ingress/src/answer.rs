@@ -7,8 +7,8 @@ use crate::preference::{ReturnPreference, accepts_json};
 use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use twinroute_listen::Body;
-use twinroute_router::accept::{Accepted, AckLevel};
+use twinroute_listen::ServerBody;
+use twinroute_router::accept::{AcceptedBatch, AckLevel};
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -25,16 +25,16 @@ const OPEN: HeaderName = HeaderName::from_static("twinroute-open");
 /// What could not be read and was kept; absent when there is none.
 const UNREADABLE: HeaderName = HeaderName::from_static("twinroute-unreadable");
 
-pub(crate) fn json(status: StatusCode, json: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::new(json.into()));
+pub(crate) fn json(status: StatusCode, json: impl Into<Bytes>) -> Response<ServerBody> {
+    let mut response = Response::new(ServerBody::new(json.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
 }
 
 /// 200 without a body: what Event Grid answers.
-pub(crate) fn empty() -> Response<Body> {
-    Response::new(Body::default())
+pub(crate) fn empty() -> Response<ServerBody> {
+    Response::new(ServerBody::default())
 }
 
 /// How a request is to be answered, told before its body is read.
@@ -68,11 +68,11 @@ impl AnswerForm {
 /// 202, or 200 when nothing is left to do: at level `delivered`, once every delivery has ended. `unreadable` counts
 /// what was kept beside the events.
 pub(crate) fn accepted(
-    accepted: &Accepted,
+    accepted: &AcceptedBatch,
     unreadable: usize,
     level: AckLevel,
     form: AnswerForm,
-) -> Response<Body> {
+) -> Response<ServerBody> {
     let status = match level {
         _ if form.is_event_grid => StatusCode::OK,
         AckLevel::Memory | AckLevel::Durable => StatusCode::ACCEPTED,
@@ -104,7 +104,7 @@ pub(crate) fn accepted(
     response
 }
 
-fn body(accepted: &Accepted, unreadable: usize, level: AckLevel) -> Vec<u8> {
+fn body(accepted: &AcceptedBatch, unreadable: usize, level: AckLevel) -> Vec<u8> {
     let mut body = Vec::with_capacity(96);
     body.extend_from_slice(b"{\"accepted\":");
     push_decimal(&mut body, accepted.events as u64);
@@ -128,7 +128,7 @@ fn body(accepted: &Accepted, unreadable: usize, level: AckLevel) -> Vec<u8> {
 }
 
 /// What became of the deliveries, by endpoint. Names hold nothing that JSON escapes.
-fn push_endpoints(body: &mut Vec<u8>, accepted: &Accepted) {
+fn push_endpoints(body: &mut Vec<u8>, accepted: &AcceptedBatch) {
     body.extend_from_slice(b",\"endpoints\":{");
     for (index, (name, outcomes)) in accepted.outcomes.iter().enumerate() {
         if index > 0 {

@@ -57,7 +57,7 @@ pub struct CallerSettings {
 
 /// What stands beside callers in `[ingress]` and bears on them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beside<'a> {
+pub(crate) struct CallerContext<'a> {
     pub(crate) access_keys: &'a [Secret],
     /// Whether bearer tokens are taken.
     pub(crate) tokens: bool,
@@ -70,7 +70,7 @@ impl CallerSettings {
     ///
     /// # Errors
     /// The first value that cannot be used, by its key.
-    pub(crate) fn check(all: &[Self], beside: Beside<'_>) -> Result<(), String> {
+    pub(crate) fn check(all: &[Self], beside: CallerContext<'_>) -> Result<(), String> {
         if all.len() > CALLERS_MAX {
             return Err(format!("callers has more than {CALLERS_MAX} entries"));
         }
@@ -107,7 +107,7 @@ impl CallerSettings {
         keys.chain(tokens).chain(subjects)
     }
 
-    fn check_credentials(&self, beside: Beside<'_>) -> Result<(), String> {
+    fn check_credentials(&self, beside: CallerContext<'_>) -> Result<(), String> {
         if self.credentials().next().is_none() {
             return Err("keys, tokens or subjects must say how it shows who it is".to_owned());
         }
@@ -201,7 +201,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     #[derive(Deserialize)]
-    struct Table {
+    struct CallerTable {
         callers: Vec<CallerSettings>,
     }
 
@@ -212,12 +212,12 @@ mod tests {
             .collect();
         let text = format!("callers = [{}]", entries.join(", "));
         let taken = [Secret::new("c2hhcmVk")];
-        let beside = Beside {
+        let beside = CallerContext {
             access_keys: &taken,
             tokens: true,
             certificates: false,
         };
-        let said = match toml::from_str::<Table>(&text) {
+        let said = match toml::from_str::<CallerTable>(&text) {
             Ok(table) => CallerSettings::check(&table.callers, beside).err(),
             Err(error) => Some(error.message().to_owned()),
         };

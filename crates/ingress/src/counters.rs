@@ -1,19 +1,19 @@
 //! Counters, registered once: a request costs additions, no look-ups.
 
-use crate::target::Surface;
+use crate::target::IngressSurface;
 use http::StatusCode;
 use metrics::{Counter, counter, describe_counter};
 
 /// Counters of all surfaces. Must be made after the recorder is installed.
-pub(crate) struct Counters {
-    events: Of,
-    event_grid: Of,
+pub(crate) struct IngressCounters {
+    events: SurfaceCounters,
+    event_grid: SurfaceCounters,
     /// Paths that stand for nothing.
-    other: Of,
+    other: SurfaceCounters,
 }
 
 /// Counters of one surface.
-pub(crate) struct Of {
+pub(crate) struct SurfaceCounters {
     surface: &'static str,
     success: Counter,
     client_error: Counter,
@@ -23,7 +23,7 @@ pub(crate) struct Of {
     bytes: Counter,
 }
 
-impl Counters {
+impl IngressCounters {
     pub(crate) fn new() -> Self {
         describe_counter!(
             "twinroute_ingress_requests_total",
@@ -40,22 +40,22 @@ impl Counters {
         );
         describe_counter!("twinroute_ingress_bytes_total", "Bytes of bodies read");
         Self {
-            events: Of::new("events"),
-            event_grid: Of::new("event_grid"),
-            other: Of::new("other"),
+            events: SurfaceCounters::new("events"),
+            event_grid: SurfaceCounters::new("event_grid"),
+            other: SurfaceCounters::new("other"),
         }
     }
 
-    pub(crate) fn of(&self, surface: Option<Surface>) -> &Of {
+    pub(crate) fn of(&self, surface: Option<IngressSurface>) -> &SurfaceCounters {
         match surface {
-            Some(Surface::Events) => &self.events,
-            Some(Surface::EventGrid) => &self.event_grid,
+            Some(IngressSurface::Events) => &self.events,
+            Some(IngressSurface::EventGrid) => &self.event_grid,
             None => &self.other,
         }
     }
 }
 
-impl Of {
+impl SurfaceCounters {
     fn new(surface: &'static str) -> Self {
         const REQUESTS: &str = "twinroute_ingress_requests_total";
         let requests = |class: &'static str| {

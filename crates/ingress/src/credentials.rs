@@ -1,22 +1,22 @@
 //! Who may send: access keys, shared access signatures, bearer tokens, certificates of callers, the code of a
 //! webhook.
 
-use crate::allowance::Allowance;
+use crate::allowance::CallerAllowance;
 use crate::settings::Settings;
 use crate::target::query;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use twinroute_listen::access::{Denied, Gate, Role};
-use twinroute_listen::{ClientCertificate, Peer};
+use twinroute_listen::access::{AccessDenied, AccessGate, CallerRole};
+use twinroute_listen::{ClientCertificate, ClientPeer};
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::sas;
 use twinroute_model::secret::Secret;
 
 /// Why a request was not let in. The texts are safe to send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unauthorized {
+pub(crate) enum CredentialError {
     #[error(
         "an access key is required: header aeg-sas-key, aeg-sas-token or authorization \
          (SharedAccessKey or SharedAccessSignature), or query parameter aeg-sas-key or code"
@@ -28,7 +28,7 @@ pub(crate) enum Unauthorized {
     )]
     MissingEither,
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denied(#[from] AccessDenied),
     #[error("the access key does not match")]
     Key,
     #[error("the webhook code does not match")]
@@ -44,32 +44,32 @@ pub(crate) enum Unauthorized {
 }
 
 /// The caller that a credential belongs to; nothing for one that belongs to none, which has no limits of its own.
-pub(crate) type Who<'a> = Option<&'a Allowance>;
+pub(crate) type MatchedCaller<'a> = Option<&'a CallerAllowance>;
 
 /// What is compared with what a request shows.
-pub(crate) struct Credentials {
-    keys: Vec<Key>,
-    callers: Vec<Allowance>,
+pub(crate) struct CallerCredentials {
+    keys: Vec<DigestedKey>,
+    callers: Vec<CallerAllowance>,
     /// Callers, by their place, by the name of a token and by a name of a certificate.
     tokens: HashMap<String, usize>,
     subjects: HashMap<String, usize>,
-    code: Option<Key>,
+    code: Option<DigestedKey>,
     allow_anonymous: bool,
     /// Whether bearer tokens are taken. The settings say so, not the gate: with none nobody passes.
     takes_tokens: bool,
-    gate: Option<Gate>,
+    gate: Option<AccessGate>,
 }
 
 /// A secret beside its digest. Digests are compared: a sender cannot choose their bytes, so the
 /// time that takes tells nothing about the secret.
-struct Key {
+struct DigestedKey {
     secret: Secret,
     digest: [u8; 32],
     /// The place of the caller that it belongs to.
     caller: Option<usize>,
 }
 
-impl Key {
+impl DigestedKey {
     fn new(secret: &Secret, caller: Option<usize>) -> Self {
         Self {
             secret: secret.clone(),
@@ -80,7 +80,7 @@ impl Key {
 }
 
 /// The key that is shown. All are looked at, whichever it is.
-fn find<'a>(keys: &'a [Key], shown: &str) -> Option<&'a Key> {
+fn find<'a>(keys: &'a [DigestedKey], shown: &str) -> Option<&'a DigestedKey> {
     let shown: [u8; 32] = Sha256::digest(shown).into();
     keys.iter().fold(None, |found, key| {
         if key.digest == shown {
@@ -91,30 +91,35 @@ fn find<'a>(keys: &'a [Key], shown: &str) -> Option<&'a Key> {
     })
 }
 
-impl Credentials {
-    pub(crate) fn new(settings: &Settings, gate: Option<Gate>) -> Self {
+impl CallerCredentials {
+    pub(crate) fn new(settings: &Settings, gate: Option<AccessGate>) -> Self {
         let mut keys: Vec<_> = settings
             .access_keys
             .iter()
-            .map(|key| Key::new(key, None))
+            .map(|key| DigestedKey::new(key, None))
             .collect();
         let (mut tokens, mut subjects) = (HashMap::new(), HashMap::new());
         for (place, caller) in settings.callers.iter().enumerate() {
-            keys.extend(caller.keys.iter().map(|key| Key::new(key, Some(place))));
+            keys.extend(
+                caller
+                    .keys
+                    .iter()
+                    .map(|key| DigestedKey::new(key, Some(place))),
+            );
             tokens.extend(caller.tokens.iter().map(|name| (name.clone(), place)));
             subjects.extend(caller.subjects.iter().map(|name| (name.clone(), place)));
         }
         Self {
             takes_tokens: settings.access.is_configured(),
-            gate: gate.filter(Gate::is_configured),
+            gate: gate.filter(AccessGate::is_configured),
             keys,
-            callers: settings.callers.iter().map(Allowance::new).collect(),
+            callers: settings.callers.iter().map(CallerAllowance::new).collect(),
             tokens,
             subjects,
             code: settings
                 .webhook_code
                 .as_ref()
-                .map(|code| Key::new(code, None)),
+                .map(|code| DigestedKey::new(code, None)),
             allow_anonymous: settings.allow_anonymous,
         }
     }
@@ -126,9 +131,9 @@ impl Credentials {
     pub(crate) async fn check(
         &self,
         head: &Parts,
-        peer: Peer,
+        peer: ClientPeer,
         clock: &dyn Clock,
-    ) -> Result<Who<'_>, Unauthorized> {
+    ) -> Result<MatchedCaller<'_>, CredentialError> {
         let certificate = ClientCertificate::noted(&head.extensions);
         let asks_for_keys = !self.keys.is_empty() || self.code.is_some();
         if !asks_for_keys && !self.takes_tokens && self.callers.is_empty() {
@@ -137,7 +142,7 @@ impl Credentials {
             return if open {
                 Ok(None)
             } else {
-                Err(Unauthorized::Remote)
+                Err(CredentialError::Remote)
             };
         }
         let named = certificate.and_then(|certificate| self.certified(certificate));
@@ -152,42 +157,48 @@ impl Credentials {
             return Err(if asks_for_keys {
                 refusal
             } else {
-                Unauthorized::NoCaller
+                CredentialError::NoCaller
             });
         }
         match self.check_token(head).await {
-            Err(Denied::Missing | Denied::NotBearer) if refusal != Unauthorized::Missing => {
+            Err(AccessDenied::Missing | AccessDenied::NotBearer)
+                if refusal != CredentialError::Missing =>
+            {
                 Err(refusal)
             }
-            Err(Denied::Missing) if asks_for_keys => Err(Unauthorized::MissingEither),
+            Err(AccessDenied::Missing) if asks_for_keys => Err(CredentialError::MissingEither),
             checked => Ok(checked?),
         }
     }
 
     /// The caller whose certificate it is.
-    fn certified(&self, certificate: &ClientCertificate) -> Who<'_> {
+    fn certified(&self, certificate: &ClientCertificate) -> MatchedCaller<'_> {
         let mut names = certificate.names();
         let place = names.find_map(|name| self.subjects.get(name))?;
         self.callers.get(*place)
     }
 
     /// To send is to change something.
-    async fn check_token(&self, head: &Parts) -> Result<Who<'_>, Denied> {
-        let gate = self.gate.as_ref().ok_or(Denied::Invalid)?;
+    async fn check_token(&self, head: &Parts) -> Result<MatchedCaller<'_>, AccessDenied> {
+        let gate = self.gate.as_ref().ok_or(AccessDenied::Invalid)?;
         let caller = gate.admit(head.headers.get(header::AUTHORIZATION)).await?;
-        caller.require(Role::Write)?;
+        caller.require(CallerRole::Write)?;
         let place = self.tokens.get(&caller.name);
         Ok(place.and_then(|place| self.callers.get(*place)))
     }
 
-    fn check_keys(&self, head: &Parts, clock: &dyn Clock) -> Result<Who<'_>, Unauthorized> {
+    fn check_keys(
+        &self,
+        head: &Parts,
+        clock: &dyn Clock,
+    ) -> Result<MatchedCaller<'_>, CredentialError> {
         let mut passed = None;
-        let mut refusal = Unauthorized::Missing;
+        let mut refusal = CredentialError::Missing;
         for checked in self.shown(head, clock) {
             match checked {
                 Ok(Some(caller)) => return Ok(Some(caller)),
                 Ok(None) => passed = Some(None),
-                Err(error) if refusal == Unauthorized::Missing => refusal = error,
+                Err(error) if refusal == CredentialError::Missing => refusal = error,
                 Err(_) => {}
             }
         }
@@ -196,12 +207,12 @@ impl Credentials {
 
     /// Whether a webhook handshake may be answered: those who know the code, or all if there is
     /// none.
-    pub(crate) fn check_code(&self, head: &Parts) -> Result<(), Unauthorized> {
+    pub(crate) fn check_code(&self, head: &Parts) -> Result<(), CredentialError> {
         match &self.code {
             None => Ok(()),
             Some(_) => self
                 .code(head)
-                .unwrap_or(Err(Unauthorized::Missing))
+                .unwrap_or(Err(CredentialError::Missing))
                 .map(drop),
         }
     }
@@ -211,7 +222,7 @@ impl Credentials {
         &'s self,
         head: &'a Parts,
         clock: &'a dyn Clock,
-    ) -> impl Iterator<Item = Result<Who<'s>, Unauthorized>> + 'a {
+    ) -> impl Iterator<Item = Result<MatchedCaller<'s>, CredentialError>> + 'a {
         let header = |name: &str| head.headers.get(name).map(text);
         let key = |shown: &str| self.key(shown);
         let token = |shown: &str| self.token(shown, head.uri.path(), clock.now());
@@ -237,28 +248,33 @@ impl Credentials {
         .flatten()
     }
 
-    fn owner(&self, key: &Key) -> Who<'_> {
+    fn owner(&self, key: &DigestedKey) -> MatchedCaller<'_> {
         self.callers.get(key.caller?)
     }
 
-    fn key(&self, shown: &str) -> Result<Who<'_>, Unauthorized> {
-        let found = find(&self.keys, shown).ok_or(Unauthorized::Key)?;
+    fn key(&self, shown: &str) -> Result<MatchedCaller<'_>, CredentialError> {
+        let found = find(&self.keys, shown).ok_or(CredentialError::Key)?;
         Ok(self.owner(found))
     }
 
-    fn code(&self, head: &Parts) -> Option<Result<Who<'_>, Unauthorized>> {
+    fn code(&self, head: &Parts) -> Option<Result<MatchedCaller<'_>, CredentialError>> {
         let code = std::slice::from_ref(self.code.as_ref()?);
         let shown = query(&head.uri, "code")?;
-        let found = find(code, &shown).ok_or(Unauthorized::Code);
+        let found = find(code, &shown).ok_or(CredentialError::Code);
         Some(found.map(|_| None))
     }
 
-    fn token(&self, token: &str, path: &str, now: Timestamp) -> Result<Who<'_>, Unauthorized> {
-        let mut refusal = Unauthorized::Signature(sas::SasRefusal::Mismatch);
+    fn token(
+        &self,
+        token: &str,
+        path: &str,
+        now: Timestamp,
+    ) -> Result<MatchedCaller<'_>, CredentialError> {
+        let mut refusal = CredentialError::Signature(sas::SasRefusal::Mismatch);
         for key in &self.keys {
             match sas::verify_event_grid_token(token, key.secret.expose(), now) {
                 Ok(resource) if covers(&resource, path) => return Ok(self.owner(key)),
-                Ok(_) => refusal = Unauthorized::Resource,
+                Ok(_) => refusal = CredentialError::Resource,
                 Err(sas::SasRefusal::Mismatch) => {}
                 Err(error) => refusal = error.into(),
             }

@@ -1,22 +1,22 @@
 //! Refusals and how each surface words them.
 
-use crate::allowance::{Exceeded, seconds};
+use crate::allowance::{AllowanceExceeded, seconds};
 use crate::answer;
-use crate::credentials::Unauthorized;
+use crate::credentials::CredentialError;
 use crate::notification;
-use crate::target::{API_VERSIONS, Surface};
+use crate::target::{API_VERSIONS, IngressSurface};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
-use twinroute_listen::access::Denied;
-use twinroute_listen::{Body, BodyError, Closed, InflateError};
-use twinroute_model::event::Invalid;
+use twinroute_listen::access::AccessDenied;
+use twinroute_listen::{BodyError, InflateError, NetworkClosed, ServerBody};
+use twinroute_model::event::InvalidEvent;
 use twinroute_model::visible;
 use twinroute_router::accept::AcceptError;
 
 /// A request of which nothing was kept.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum IngressRefusal {
     #[error(
         "no such path; events are accepted at /events and /instances/{{name}}/events (CloudEvents), \
          and at /api/events and /instances/{{name}}/api/events (Event Grid)"
@@ -25,9 +25,9 @@ pub(crate) enum Refusal {
     #[error("method {found} is not allowed here; allowed are POST and, from webhooks, OPTIONS")]
     Method { found: String },
     #[error(transparent)]
-    Closed(#[from] Closed),
+    Closed(#[from] NetworkClosed),
     #[error(transparent)]
-    Unauthorized(#[from] Unauthorized),
+    Unauthorized(#[from] CredentialError),
     #[error("header webhook-request-origin: required to ask whether events may be delivered here")]
     NoOrigin,
     #[error("header webhook-request-origin: this origin may not deliver here; see webhook_origins")]
@@ -65,7 +65,7 @@ pub(crate) enum Refusal {
     )]
     Handshake { reason: String },
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Invalid(#[from] InvalidEvent),
     #[error("no ce- header came{hint}")]
     NoAttributes {
         /// What the body looks like.
@@ -73,12 +73,12 @@ pub(crate) enum Refusal {
     },
     #[error("{invalid}; {hint}")]
     OtherForm {
-        invalid: Invalid,
+        invalid: InvalidEvent,
         /// What the body looks like.
         hint: &'static str,
     },
     #[error(transparent)]
-    Exceeded(#[from] Exceeded),
+    Exceeded(#[from] AllowanceExceeded),
     #[error(transparent)]
     Accept(#[from] AcceptError),
 }
@@ -86,17 +86,17 @@ pub(crate) enum Refusal {
 /// When a delivery that cannot be accepted is to come again. Event Grid waits at least 30 s after a 503.
 const NOTIFICATION_RETRY: Duration = Duration::from_secs(60);
 
-impl Refusal {
+impl IngressRefusal {
     /// Status and code. Both surfaces use the same.
     fn kind(&self) -> (StatusCode, &'static str) {
         match self {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "UnknownPath"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::Closed(closed) => (StatusCode::FORBIDDEN, closed.code()),
-            Self::Unauthorized(Unauthorized::Denied(denied)) => {
+            Self::Unauthorized(CredentialError::Denied(denied)) => {
                 (denied.status(), denied.short_code())
             }
-            Self::Unauthorized(Unauthorized::NoCaller) => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Unauthorized(CredentialError::NoCaller) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::Exceeded(exceeded) => exceeded_kind(exceeded),
             Self::NoOrigin => (StatusCode::BAD_REQUEST, "OriginRequired"),
@@ -169,25 +169,27 @@ impl Refusal {
             Self::Method { .. } | Self::Origin => {
                 Some((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")))
             }
-            Self::Unauthorized(Unauthorized::Denied(
-                Denied::NoRole { .. } | Denied::RoleTooLow { .. },
+            Self::Unauthorized(CredentialError::Denied(
+                AccessDenied::NoRole { .. } | AccessDenied::RoleTooLow { .. },
             )) => None,
-            Self::Unauthorized(Unauthorized::Denied(Denied::KeysUnavailable)) => {
+            Self::Unauthorized(CredentialError::Denied(AccessDenied::KeysUnavailable)) => {
                 Some(retry(Duration::from_secs(5)))
             }
-            Self::Unauthorized(Unauthorized::NoCaller) => None,
+            Self::Unauthorized(CredentialError::NoCaller) => None,
             Self::Unauthorized(refused) => {
                 let schemes = match refused {
                     // RFC 6750 §3.
-                    Unauthorized::Denied(_) => "Bearer",
-                    Unauthorized::MissingEither => "Bearer, SharedAccessKey, SharedAccessSignature",
-                    Unauthorized::Missing
-                    | Unauthorized::Key
-                    | Unauthorized::Code
-                    | Unauthorized::Signature(_)
-                    | Unauthorized::Resource
-                    | Unauthorized::NoCaller
-                    | Unauthorized::Remote => "SharedAccessKey, SharedAccessSignature",
+                    CredentialError::Denied(_) => "Bearer",
+                    CredentialError::MissingEither => {
+                        "Bearer, SharedAccessKey, SharedAccessSignature"
+                    }
+                    CredentialError::Missing
+                    | CredentialError::Key
+                    | CredentialError::Code
+                    | CredentialError::Signature(_)
+                    | CredentialError::Resource
+                    | CredentialError::NoCaller
+                    | CredentialError::Remote => "SharedAccessKey, SharedAccessSignature",
                 };
                 let schemes = HeaderValue::from_static(schemes);
                 Some((header::WWW_AUTHENTICATE, schemes))
@@ -197,7 +199,7 @@ impl Refusal {
                 | AcceptError::EndpointFull { retry_after, .. }
                 | AcceptError::Overloaded { retry_after, .. },
             ) => Some(retry(*retry_after)),
-            Self::Exceeded(Exceeded::Rate { after, .. }) => Some(retry(*after)),
+            Self::Exceeded(AllowanceExceeded::Rate { after, .. }) => Some(retry(*after)),
             Self::Accept(AcceptError::FirstFailed) => Some(retry(Duration::from_secs(1))),
             Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
                 Some(retry(Duration::from_secs(5)))
@@ -227,7 +229,7 @@ impl Refusal {
             | Self::Invalid(_)
             | Self::NoAttributes { .. }
             | Self::OtherForm { .. }
-            | Self::Exceeded(Exceeded::Prefix { .. } | Exceeded::Burst { .. })
+            | Self::Exceeded(AllowanceExceeded::Prefix { .. } | AllowanceExceeded::Burst { .. })
             | Self::Accept(
                 AcceptError::UnknownInstance { .. }
                 | AcceptError::TooLarge { .. }
@@ -238,7 +240,10 @@ impl Refusal {
 
     /// The answer to a sender that repeats nothing it is told is wrong: what would be final is 503, so that the
     /// delivery comes again once what stands against it is out of the way.
-    pub(crate) fn answer_notification(&self, surface: Option<Surface>) -> Response<Body> {
+    pub(crate) fn answer_notification(
+        &self,
+        surface: Option<IngressSurface>,
+    ) -> Response<ServerBody> {
         let mut response = self.answer(surface);
         if notification::is_final(response.status()) {
             tracing::warn!(
@@ -254,12 +259,12 @@ impl Refusal {
     }
 
     /// The answer, in the shape that clients of `surface` read.
-    pub(crate) fn answer(&self, surface: Option<Surface>) -> Response<Body> {
+    pub(crate) fn answer(&self, surface: Option<IngressSurface>) -> Response<ServerBody> {
         let (status, code) = self.kind();
         let message = self.to_string();
         let body = match surface {
-            Some(Surface::EventGrid) => event_grid_shape(status, code, &message),
-            Some(Surface::Events) | None => self.shape(code, &message),
+            Some(IngressSurface::EventGrid) => event_grid_shape(status, code, &message),
+            Some(IngressSurface::Events) | None => self.shape(code, &message),
         };
         let mut response = answer::json(status, body);
         if let Some((name, value)) = self.header() {
@@ -270,7 +275,7 @@ impl Refusal {
 
     fn shape(&self, code: &str, message: &str) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Inner<'a> {
+        struct RefusalBody<'a> {
             code: &'a str,
             message: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,13 +287,13 @@ impl Refusal {
             Self::Invalid(invalid) | Self::OtherForm { invalid, .. } => {
                 (invalid.index, invalid.problem.attribute_name())
             }
-            Self::Exceeded(Exceeded::Prefix {
+            Self::Exceeded(AllowanceExceeded::Prefix {
                 index, attribute, ..
             }) => (Some(*index), Some(*attribute)),
             _ => (None, None),
         };
-        to_json(&Outer {
-            error: Inner {
+        to_json(&RefusalEnvelope {
+            error: RefusalBody {
                 code,
                 message,
                 index,
@@ -298,16 +303,16 @@ impl Refusal {
     }
 }
 
-fn invalid_kind(invalid: &Invalid) -> (StatusCode, &'static str) {
+fn invalid_kind(invalid: &InvalidEvent) -> (StatusCode, &'static str) {
     match invalid.problem.is_too_large() {
         true => (StatusCode::PAYLOAD_TOO_LARGE, "EventTooLarge"),
         false => (StatusCode::BAD_REQUEST, "InvalidEvent"),
     }
 }
 
-fn exceeded_kind(exceeded: &Exceeded) -> (StatusCode, &'static str) {
+fn exceeded_kind(exceeded: &AllowanceExceeded) -> (StatusCode, &'static str) {
     match exceeded {
-        Exceeded::Prefix { attribute, .. } => {
+        AllowanceExceeded::Prefix { attribute, .. } => {
             let code = match *attribute {
                 "source" => "SourceNotAllowed",
                 _ => "TypeNotAllowed",
@@ -315,13 +320,13 @@ fn exceeded_kind(exceeded: &Exceeded) -> (StatusCode, &'static str) {
             (StatusCode::FORBIDDEN, code)
         }
         // To send it again would not help: it must be smaller.
-        Exceeded::Burst { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "BatchAboveBurst"),
-        Exceeded::Rate { .. } => (StatusCode::TOO_MANY_REQUESTS, "RateExceeded"),
+        AllowanceExceeded::Burst { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "BatchAboveBurst"),
+        AllowanceExceeded::Rate { .. } => (StatusCode::TOO_MANY_REQUESTS, "RateExceeded"),
     }
 }
 
 #[derive(Serialize)]
-struct Outer<T> {
+struct RefusalEnvelope<T> {
     error: T,
 }
 
@@ -329,13 +334,13 @@ struct Outer<T> {
 /// Source: azure-core's `ODataV4Error`, which its clients read errors with.
 fn event_grid_shape(status: StatusCode, code: &str, message: &str) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Inner<'a> {
+    struct EventGridErrorBody<'a> {
         code: &'a str,
         message: &'a str,
-        details: [Detail<'a>; 1],
+        details: [RefusalDetail<'a>; 1],
     }
     #[derive(Serialize)]
-    struct Detail<'a> {
+    struct RefusalDetail<'a> {
         code: &'a str,
         message: &'a str,
     }
@@ -343,9 +348,9 @@ fn event_grid_shape(status: StatusCode, code: &str, message: &str) -> Vec<u8> {
         .canonical_reason()
         .unwrap_or_default()
         .replace(' ', "");
-    let details = [Detail { code, message }];
-    to_json(&Outer {
-        error: Inner {
+    let details = [RefusalDetail { code, message }];
+    to_json(&RefusalEnvelope {
+        error: EventGridErrorBody {
             code: &words,
             message,
             details,
@@ -369,8 +374,10 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     /// The refusals of a router whose numbers depend on sizes in memory.
-    async fn check(error: AcceptError, surface: Surface, expect: Expect) {
-        let (head, body) = Refusal::from(error).answer(Some(surface)).into_parts();
+    async fn check(error: AcceptError, surface: IngressSurface, expect: Expect) {
+        let (head, body) = IngressRefusal::from(error)
+            .answer(Some(surface))
+            .into_parts();
         let body = body.collect().await.expect("infallible").to_bytes();
         let retry_after = head.headers.get(header::RETRY_AFTER);
         let text = std::str::from_utf8(&body).expect("JSON");
@@ -393,18 +400,18 @@ mod tests {
             bytes_max: 100,
             retry_after: Duration::from_secs(3),
         };
-        check(full.clone(), Surface::Events, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}}"#]]).await;
-        check(full, Surface::EventGrid, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"ServiceUnavailable","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s","details":[{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}]}}"#]]).await;
+        check(full.clone(), IngressSurface::Events, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}}"#]]).await;
+        check(full, IngressSurface::EventGrid, expect![[r#"503 Service Unavailable Some("3") {"error":{"code":"ServiceUnavailable","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s","details":[{"code":"JournalFull","message":"the journal is full: 90 of 100 bytes are waiting to be delivered; try again in 3 s"}]}}"#]]).await;
         let endpoint = AcceptError::EndpointFull {
             endpoint: "default/hub-1".to_owned(),
             retry_after: Duration::from_secs(5),
         };
-        check(endpoint, Surface::Events, expect![[r#"503 Service Unavailable Some("5") {"error":{"code":"EndpointFull","message":"endpoint default/hub-1: its queue is full, and when_full = \"refuse\" refuses what matches it; try again in 5 s"}}"#]]).await;
-        check(AcceptError::FirstFailed, Surface::Events, expect![[r#"503 Service Unavailable Some("1") {"error":{"code":"FirstFailed","message":"an event of the batch was on its way to the journal with another request, which failed; send the batch again"}}"#]]).await;
+        check(endpoint, IngressSurface::Events, expect![[r#"503 Service Unavailable Some("5") {"error":{"code":"EndpointFull","message":"endpoint default/hub-1: its queue is full, and when_full = \"refuse\" refuses what matches it; try again in 5 s"}}"#]]).await;
+        check(AcceptError::FirstFailed, IngressSurface::Events, expect![[r#"503 Service Unavailable Some("1") {"error":{"code":"FirstFailed","message":"an event of the batch was on its way to the journal with another request, which failed; send the batch again"}}"#]]).await;
         let too_large = AcceptError::TooLarge {
             bytes: 200,
             bytes_max: 100,
         };
-        check(too_large, Surface::Events, expect![[r#"413 Payload Too Large None {"error":{"code":"BatchTooLarge","message":"the batch has 200 bytes; the journal holds at most 100"}}"#]]).await;
+        check(too_large, IngressSurface::Events, expect![[r#"413 Payload Too Large None {"error":{"code":"BatchTooLarge","message":"the batch has 200 bytes; the journal holds at most 100"}}"#]]).await;
     }
 }

@@ -1,8 +1,8 @@
 //! `/api/events`: what clients of an Event Grid topic send, and what Event Grid sends to webhooks.
 
 use crate::answer;
-use crate::credentials::Credentials;
-use crate::error::Refusal;
+use crate::credentials::CallerCredentials;
+use crate::error::IngressRefusal;
 use crate::excerpt::excerpt;
 use crate::target::{API_VERSIONS, query};
 use bytes::Bytes;
@@ -10,25 +10,25 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use serde::Deserialize;
 use std::borrow::Cow;
-use twinroute_listen::Body;
-use twinroute_model::cloudevents::http::{Mode, has_attributes, mode};
+use twinroute_listen::ServerBody;
+use twinroute_model::cloudevents::http::{ContentMode, has_attributes, mode};
 use twinroute_model::cloudevents::json;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::event_grid_schema;
 use twinroute_model::received::BodyShape;
 
 /// What Event Grid says it delivers to a webhook.
 /// Source: Azure Event Grid, "Webhook event delivery", header `aeg-event-type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub(crate) enum WebhookKind {
     Notification,
     SubscriptionValidation,
     SubscriptionDeletion,
 }
 
-impl Delivery {
+impl WebhookKind {
     /// `None` for requests that are no webhook deliveries.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, IngressRefusal> {
         let Some(word) = headers.get("aeg-event-type") else {
             return Ok(None);
         };
@@ -43,7 +43,7 @@ impl Delivery {
             .find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
         match found {
             Some((_, delivery)) => Ok(Some(*delivery)),
-            None => Err(Refusal::UnknownDelivery {
+            None => Err(IngressRefusal::UnknownDelivery {
                 word: excerpt(word),
             }),
         }
@@ -52,7 +52,7 @@ impl Delivery {
 
 /// How a body is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum BodyFormat {
     CloudEvent,
     CloudEvents,
     /// `application/json`: the Event Grid schema, or CloudEvents that do not say so.
@@ -60,14 +60,14 @@ pub(crate) enum Format {
 }
 
 /// `is_required`: senders of events in binary mode know no versions.
-pub(crate) fn check_api_version(uri: &Uri, is_required: bool) -> Result<(), Refusal> {
+pub(crate) fn check_api_version(uri: &Uri, is_required: bool) -> Result<(), IngressRefusal> {
     match query(uri, "api-version") {
         None if !is_required => Ok(()),
         Some(version) if version == API_VERSIONS => Ok(()),
-        Some(version) => Err(Refusal::ApiVersion {
+        Some(version) => Err(IngressRefusal::ApiVersion {
             found: excerpt(version.as_bytes()),
         }),
-        None => Err(Refusal::NoApiVersion),
+        None => Err(IngressRefusal::NoApiVersion),
     }
 }
 
@@ -75,19 +75,21 @@ pub(crate) fn check_api_version(uri: &Uri, is_required: bool) -> Result<(), Refu
 pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE);
     let text = content_type.map(|value| value.to_str().unwrap_or_default());
-    mode(text) == Some(Mode::Binary)
+    mode(text) == Some(ContentMode::Binary)
         && has_attributes(headers.keys().map(header::HeaderName::as_str))
 }
 
-pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
+pub(crate) fn format(headers: &HeaderMap) -> Result<BodyFormat, IngressRefusal> {
     let content_type = headers.get(header::CONTENT_TYPE);
     let text = content_type.map_or("", |value| value.to_str().unwrap_or_default());
     let essence = text.split(';').next().unwrap_or_default().trim();
     match mode(Some(text)) {
-        Some(Mode::Structured) => Ok(Format::CloudEvent),
-        Some(Mode::Batch) => Ok(Format::CloudEvents),
-        Some(Mode::Binary) if essence.eq_ignore_ascii_case("application/json") => Ok(Format::Json),
-        Some(Mode::Binary) | None => Err(Refusal::ContentType {
+        Some(ContentMode::Structured) => Ok(BodyFormat::CloudEvent),
+        Some(ContentMode::Batch) => Ok(BodyFormat::CloudEvents),
+        Some(ContentMode::Binary) if essence.eq_ignore_ascii_case("application/json") => {
+            Ok(BodyFormat::Json)
+        }
+        Some(ContentMode::Binary) | None => Err(IngressRefusal::ContentType {
             found: content_type.map_or_else(String::new, |value| excerpt(value.as_bytes())),
             taken: "application/json, application/cloudevents+json, \
                     application/cloudevents-batch+json, and any other with an event's attributes \
@@ -98,42 +100,42 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
 
 /// Reads the events of a request. `path` stands in as `source` where the schema names no topic.
 pub(crate) fn events(
-    format: Format,
+    format: BodyFormat,
     path: &str,
     body: Bytes,
-    limits: &Limits,
-) -> Result<Vec<Event>, Refusal> {
+    limits: &EventLimits,
+) -> Result<Vec<Event>, IngressRefusal> {
     let format = match (format, BodyShape::of(&body)) {
-        (Format::Json, BodyShape::CloudEvent) => Format::CloudEvent,
-        (Format::Json, BodyShape::CloudEventBatch) => Format::CloudEvents,
+        (BodyFormat::Json, BodyShape::CloudEvent) => BodyFormat::CloudEvent,
+        (BodyFormat::Json, BodyShape::CloudEventBatch) => BodyFormat::CloudEvents,
         _ => format,
     };
     Ok(match format {
-        Format::CloudEvent => vec![json::parse(body, limits)?],
-        Format::CloudEvents => json::parse_batch(body, limits)?,
-        Format::Json => event_grid_schema::parse_batch(&body, path, limits)?,
+        BodyFormat::CloudEvent => vec![json::parse(body, limits)?],
+        BodyFormat::CloudEvents => json::parse_batch(body, limits)?,
+        BodyFormat::Json => event_grid_schema::parse_batch(&body, path, limits)?,
     })
 }
 
 /// Answers the handshake of a new webhook subscription.
 /// Source: Azure Event Grid, "Endpoint validation with Event Grid event schema".
-pub(crate) fn validate(body: &[u8]) -> Result<Response<Body>, Refusal> {
+pub(crate) fn validate(body: &[u8]) -> Result<Response<ServerBody>, IngressRefusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Validation<'a> {
+    struct ValidationEvent<'a> {
         #[serde(borrow)]
         event_type: Cow<'a, str>,
         #[serde(borrow)]
-        data: Data<'a>,
+        data: ValidationData<'a>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Data<'a> {
+    struct ValidationData<'a> {
         #[serde(borrow)]
         validation_code: Cow<'a, str>,
     }
-    let wrong = |reason: String| Refusal::Handshake { reason };
-    let [event]: [Validation<'_>; 1] =
+    let wrong = |reason: String| IngressRefusal::Handshake { reason };
+    let [event]: [ValidationEvent<'_>; 1] =
         serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
     if event.event_type != "Microsoft.EventGrid.SubscriptionValidationEvent" {
         return Err(wrong("its eventType is another".to_owned()));
@@ -148,17 +150,17 @@ pub(crate) fn validate(body: &[u8]) -> Result<Response<Body>, Refusal> {
 pub(crate) fn consent(
     head: &Parts,
     origins: &[String],
-    credentials: &Credentials,
-) -> Result<Response<Body>, Refusal> {
+    credentials: &CallerCredentials,
+) -> Result<Response<ServerBody>, IngressRefusal> {
     credentials.check_code(head)?;
     let Some(origin) = head.headers.get("webhook-request-origin") else {
-        return Err(Refusal::NoOrigin);
+        return Err(IngressRefusal::NoOrigin);
     };
     let allowed = origins
         .iter()
         .any(|name| name == "*" || origin.as_bytes().eq_ignore_ascii_case(name.as_bytes()));
     if !allowed {
-        return Err(Refusal::Origin);
+        return Err(IngressRefusal::Origin);
     }
     let mut response = answer::empty();
     let headers = response.headers_mut();

@@ -1,18 +1,18 @@
 //! What a request says it carries, told by its headers.
 
 use crate::cloudevents;
-use crate::error::Refusal;
-use crate::event_grid::{self, Delivery, Format};
-use crate::target::Surface;
+use crate::error::IngressRefusal;
+use crate::event_grid::{self, BodyFormat, WebhookKind};
+use crate::target::IngressSurface;
 use http::header;
 use http::request::Parts;
-use twinroute_model::cloudevents::http::Mode;
+use twinroute_model::cloudevents::http::ContentMode;
 
 /// What a request says it carries.
 #[derive(Clone, Copy)]
 pub(crate) enum RequestForm {
-    CloudEvents(Mode),
-    EventGrid(Format),
+    CloudEvents(ContentMode),
+    EventGrid(BodyFormat),
     /// A delivery of a sender that does not repeat what it is told is wrong.
     Notification,
     /// The handshake of a webhook subscription.
@@ -21,20 +21,23 @@ pub(crate) enum RequestForm {
     Deletion,
 }
 
-pub(crate) fn request_form(head: &Parts, surface: Surface) -> Result<RequestForm, Refusal> {
-    let delivery = Delivery::of(&head.headers)?;
+pub(crate) fn request_form(
+    head: &Parts,
+    surface: IngressSurface,
+) -> Result<RequestForm, IngressRefusal> {
+    let delivery = WebhookKind::of(&head.headers)?;
     match (surface, delivery) {
-        (_, Some(Delivery::SubscriptionValidation)) => Ok(RequestForm::Validation),
-        (_, Some(Delivery::SubscriptionDeletion)) => Ok(RequestForm::Deletion),
-        (_, Some(Delivery::Notification)) => Ok(RequestForm::Notification),
-        (Surface::Events, None) => {
+        (_, Some(WebhookKind::SubscriptionValidation)) => Ok(RequestForm::Validation),
+        (_, Some(WebhookKind::SubscriptionDeletion)) => Ok(RequestForm::Deletion),
+        (_, Some(WebhookKind::Notification)) => Ok(RequestForm::Notification),
+        (IngressSurface::Events, None) => {
             cloudevents::content_mode(&head.headers).map(RequestForm::CloudEvents)
         }
-        (Surface::EventGrid, None) => {
+        (IngressSurface::EventGrid, None) => {
             let is_binary = event_grid::is_binary(&head.headers);
             event_grid::check_api_version(&head.uri, !is_binary)?;
             match is_binary {
-                true => Ok(RequestForm::CloudEvents(Mode::Binary)),
+                true => Ok(RequestForm::CloudEvents(ContentMode::Binary)),
                 false => event_grid::format(&head.headers).map(RequestForm::EventGrid),
             }
         }
@@ -46,16 +49,18 @@ pub(crate) fn check_body(
     head: &Parts,
     body: &impl http_body::Body,
     form: RequestForm,
-) -> Result<(), Refusal> {
+) -> Result<(), IngressRefusal> {
     let optional = matches!(
         form,
-        RequestForm::CloudEvents(Mode::Binary) | RequestForm::Notification | RequestForm::Deletion
+        RequestForm::CloudEvents(ContentMode::Binary)
+            | RequestForm::Notification
+            | RequestForm::Deletion
     );
     let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
         .iter()
         .any(|name| head.headers.contains_key(name));
     if !optional && !announced && body.is_end_stream() {
-        return Err(Refusal::LengthRequired);
+        return Err(IngressRefusal::LengthRequired);
     }
     Ok(())
 }

@@ -2,15 +2,15 @@
 
 use crate::answer::{self, AnswerForm};
 use crate::cloudevents;
-use crate::counters::{Counters, Of};
-use crate::credentials::Credentials;
-use crate::error::Refusal;
-use crate::event_grid::{self, Delivery};
+use crate::counters::{IngressCounters, SurfaceCounters};
+use crate::credentials::CallerCredentials;
+use crate::error::IngressRefusal;
+use crate::event_grid::{self, WebhookKind};
 use crate::excerpt::excerpt;
 use crate::form::{RequestForm, check_body, request_form};
 use crate::notification::{self, DeliveryParts};
 use crate::settings::Settings;
-use crate::target::{Surface, Target};
+use crate::target::{IngressSurface, IngressTarget};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
@@ -19,26 +19,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use twinroute_listen::access::Gate;
+use twinroute_listen::access::AccessGate;
 use twinroute_listen::{
-    Body, BodyError, Budget, Encoding, Hold, HttpLimits, Listener, Network, Peer, PrivateWay,
-    discard, inflate, read_body_within, serve,
+    BodyBudget, BodyError, BodyPermit, ClientPeer, ContentEncoding, HttpLimits, InstanceNetworks,
+    ListeningSocket, PrivateWay, ServerBody, discard, inflate, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::event::{self, Event};
-use twinroute_router::accept::{Accepted, AckLevel};
-use twinroute_router::{Admitted, Router};
+use twinroute_router::accept::{AcceptedBatch, AckLevel};
+use twinroute_router::{AdmissionTurn, Router};
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
 #[derive(Clone)]
-pub struct Ingress(Arc<Inner>);
+pub struct IngressServer(Arc<IngressState>);
 
-struct Inner {
+struct IngressState {
     router: Router,
     clock: Arc<dyn Clock>,
-    network: Network,
-    credentials: Credentials,
-    counters: Counters,
+    network: InstanceNetworks,
+    credentials: CallerCredentials,
+    counters: IngressCounters,
     ack: AckLevel,
     /// How long level `delivered` waits at most.
     ack_deadline: Duration,
@@ -47,14 +47,14 @@ struct Inner {
     /// Whether no more requests are taken: those that wait for deliveries are answered.
     closing: watch::Sender<bool>,
     webhook_origins: Vec<String>,
-    events: event::Limits,
+    events: event::EventLimits,
     limits: HttpLimits,
-    bodies: Budget,
+    bodies: BodyBudget,
 }
 
 /// When a request is answered.
 #[derive(Clone, Copy)]
-struct Ack {
+struct AckSettings {
     level: AckLevel,
     /// How long level `delivered` waits.
     deadline: Duration,
@@ -62,11 +62,11 @@ struct Ack {
 
 /// What a request asks for, told before its body is read.
 #[derive(Clone, Copy)]
-struct Asked {
-    ack: Ack,
+struct AskedAnswer {
+    ack: AckSettings,
     form: RequestForm,
     /// `None`: one that is not known here, of a delivery that is kept as it is.
-    encoding: Option<Encoding>,
+    encoding: Option<ContentEncoding>,
     answer: AnswerForm,
 }
 
@@ -75,7 +75,7 @@ enum BodyContent {
     /// Events, and what has to be stored for them in bytes.
     Events(DeliveryParts, usize),
     /// Nothing to accept.
-    Answered(Response<Body>),
+    Answered(Response<ServerBody>),
 }
 
 impl BodyContent {
@@ -85,13 +85,13 @@ impl BodyContent {
     }
 }
 
-impl Ingress {
+impl IngressServer {
     /// Uses settings that were checked. Counters go to the `metrics` recorder installed before.
     /// Without a gate, no bearer token is a good one; without a network, instances are open to everybody and
     /// private listeners to nobody.
     #[must_use]
     pub fn new(settings: &Settings, router: Router, clock: Arc<dyn Clock>) -> Self {
-        Self::build(settings, router, clock, (None, Network::default()))
+        Self::build(settings, router, clock, (None, InstanceNetworks::default()))
     }
 
     /// As [`Ingress::new`], with a gate that was made from [`Settings::access`], and with what holds of each
@@ -101,8 +101,8 @@ impl Ingress {
         settings: &Settings,
         router: Router,
         clock: Arc<dyn Clock>,
-        gate: Gate,
-        network: Network,
+        gate: AccessGate,
+        network: InstanceNetworks,
     ) -> Self {
         Self::build(settings, router, clock, (Some(gate), network))
     }
@@ -111,9 +111,9 @@ impl Ingress {
         settings: &Settings,
         router: Router,
         clock: Arc<dyn Clock>,
-        (gate, network): (Option<Gate>, Network),
+        (gate, network): (Option<AccessGate>, InstanceNetworks),
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(IngressState {
             network,
             ack: settings.ack.unwrap_or_else(|| router.default_level()),
             ack_deadline: settings.ack_deadline,
@@ -121,8 +121,8 @@ impl Ingress {
             closing: watch::Sender::new(false),
             router,
             clock,
-            credentials: Credentials::new(settings, gate),
-            counters: Counters::new(),
+            credentials: CallerCredentials::new(settings, gate),
+            counters: IngressCounters::new(),
             webhook_origins: settings.webhook_origins.clone(),
             events: settings.event_limits(),
             limits: settings.limits.clone(),
@@ -132,7 +132,7 @@ impl Ingress {
 
     /// Answers requests on `listeners` until `shutdown` completes and what runs has ended. Requests that
     /// wait for deliveries are then answered with what is open.
-    pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(&self, listeners: Vec<ListeningSocket>, shutdown: impl Future<Output = ()>) {
         let ingress = self.clone();
         let service = move |request, peer| {
             let ingress = ingress.clone();
@@ -149,17 +149,17 @@ impl Ingress {
     ///
     /// Dropping the future before the router has the events gives them up; after, they are kept and
     /// only the answer is lost.
-    pub async fn handle<B>(&self, request: Request<B>, peer: Peer) -> Response<Body>
+    pub async fn handle<B>(&self, request: Request<B>, peer: ClientPeer) -> Response<ServerBody>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let target = Target::of(head.uri.path());
+        let target = IngressTarget::of(head.uri.path());
         let surface = target.map(|target| target.surface);
         let counters = self.0.counters.of(surface);
         let answer = match target {
-            None => Err(Refusal::UnknownPath),
+            None => Err(IngressRefusal::UnknownPath),
             Some(target) => match self.0.reached(&head, target) {
                 Ok(()) => self.0.reply(&head, body, peer, target, counters).await,
                 Err(refusal) => {
@@ -172,8 +172,8 @@ impl Ingress {
             if let Some(reason) = refusal.unavailable() {
                 counters.unavailable(reason);
             }
-            match (&head.method, Delivery::of(&head.headers)) {
-                (&Method::POST, Ok(Some(Delivery::Notification))) => {
+            match (&head.method, WebhookKind::of(&head.headers)) {
+                (&Method::POST, Ok(Some(WebhookKind::Notification))) => {
                     refusal.answer_notification(surface)
                 }
                 _ => refusal.answer(surface),
@@ -184,10 +184,10 @@ impl Ingress {
     }
 }
 
-impl Inner {
+impl IngressState {
     /// Whether the instance is reached over the listener that the request came by. Looked at for each request,
     /// so that a change acts on open connections.
-    fn reached(&self, head: &Parts, target: Target<'_>) -> Result<(), Refusal> {
+    fn reached(&self, head: &Parts, target: IngressTarget<'_>) -> Result<(), IngressRefusal> {
         let way = PrivateWay::noted(&head.extensions);
         let default = || self.router.default_instance().as_str();
         let instance = target.instance.unwrap_or_else(default);
@@ -198,10 +198,10 @@ impl Inner {
         &self,
         head: &Parts,
         body: B,
-        peer: Peer,
-        target: Target<'_>,
-        counters: &Of,
-    ) -> Result<Response<Body>, Refusal>
+        peer: ClientPeer,
+        target: IngressTarget<'_>,
+        counters: &SurfaceCounters,
+    ) -> Result<Response<ServerBody>, IngressRefusal>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -209,7 +209,7 @@ impl Inner {
         match head.method {
             Method::POST => self.post(head, body, peer, target, counters).await,
             Method::OPTIONS => event_grid::consent(head, &self.webhook_origins, &self.credentials),
-            _ => Err(Refusal::Method {
+            _ => Err(IngressRefusal::Method {
                 found: excerpt(head.method.as_str().as_bytes()),
             }),
         }
@@ -219,16 +219,16 @@ impl Inner {
         &self,
         head: &Parts,
         body: B,
-        peer: Peer,
-        target: Target<'_>,
-        counters: &Of,
-    ) -> Result<Response<Body>, Refusal>
+        peer: ClientPeer,
+        target: IngressTarget<'_>,
+        counters: &SurfaceCounters,
+    ) -> Result<Response<ServerBody>, IngressRefusal>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
-        let looked = checked.map_err(Refusal::from).and_then(|who| {
+        let looked = checked.map_err(IngressRefusal::from).and_then(|who| {
             let asked = self.look(head, &body, target)?;
             Ok((who, asked))
         });
@@ -288,9 +288,9 @@ impl Inner {
         &self,
         head: &Parts,
         body: Bytes,
-        hold: &mut Hold<'_>,
-        asked: Asked,
-    ) -> Result<BodyContent, Refusal> {
+        hold: &mut BodyPermit<'_>,
+        asked: AskedAnswer,
+    ) -> Result<BodyContent, IngressRefusal> {
         let limits = &self.events;
         let inflated = match asked.encoding {
             Some(encoding) => inflate(encoding, body.clone(), self.limits.body_bytes(), hold).await,
@@ -335,7 +335,7 @@ impl Inner {
     }
 
     /// Waits for the request's turn.
-    async fn admit(&self, body: &impl http_body::Body) -> Result<Admitted, Refusal> {
+    async fn admit(&self, body: &impl http_body::Body) -> Result<AdmissionTurn, IngressRefusal> {
         let announced = body.size_hint().lower();
         let admitted = self.router.admit(announced, self.admission_wait_max).await;
         Ok(admitted?)
@@ -346,8 +346,8 @@ impl Inner {
         &self,
         head: &Parts,
         body: &impl http_body::Body,
-        target: Target<'_>,
-    ) -> Result<Asked, Refusal> {
+        target: IngressTarget<'_>,
+    ) -> Result<AskedAnswer, IngressRefusal> {
         let form = request_form(head, target.surface)?;
         let is_notification = matches!(form, RequestForm::Notification);
         let ack = match self.ack(&head.headers) {
@@ -356,19 +356,19 @@ impl Inner {
             Ok(ack) if is_notification && !self.router.gives(ack.level) => self.ack_by_default(),
             ack => ack?,
         };
-        let encoding = match Encoding::of(&head.headers) {
+        let encoding = match ContentEncoding::of(&head.headers) {
             Ok(encoding) => Some(encoding),
             Err(_) if is_notification => None,
             Err(found) => {
                 let found = excerpt(found.as_bytes());
-                return Err(Refusal::ContentEncoding { found });
+                return Err(IngressRefusal::ContentEncoding { found });
             }
         };
         check_body(head, body, form)?;
-        let is_event_grid = is_notification || target.surface == Surface::EventGrid;
+        let is_event_grid = is_notification || target.surface == IngressSurface::EventGrid;
         let asks_for_outcomes =
             ack.level == AckLevel::Delivered && head.headers.contains_key("twinroute-ack");
-        Ok(Asked {
+        Ok(AskedAnswer {
             ack,
             form,
             encoding,
@@ -379,12 +379,12 @@ impl Inner {
     /// Accepts the events of a request. More than a batch may have, which only a delivery brings, go in batches.
     async fn accept(
         &self,
-        admitted: Admitted,
-        target: Target<'_>,
+        admitted: AdmissionTurn,
+        target: IngressTarget<'_>,
         mut events: Vec<Event>,
-        ack: Ack,
-        counters: &Of,
-    ) -> Result<Accepted, Refusal> {
+        ack: AckSettings,
+        counters: &SurfaceCounters,
+    ) -> Result<AcceptedBatch, IngressRefusal> {
         let deadline = Instant::now() + ack.deadline;
         let (router, instance) = (&self.router, target.instance);
         let rest = events.split_off(events.len().min(self.events.batch_events_max));
@@ -414,7 +414,7 @@ impl Inner {
         }
     }
 
-    async fn read<B>(&self, body: B, hold: &mut Hold<'_>) -> Result<Bytes, BodyError>
+    async fn read<B>(&self, body: B, hold: &mut BodyPermit<'_>) -> Result<Bytes, BodyError>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -423,20 +423,20 @@ impl Inner {
         read_body_within(body, bytes_max, timeout, hold).await
     }
 
-    fn ack_by_default(&self) -> Ack {
-        Ack {
+    fn ack_by_default(&self) -> AckSettings {
+        AckSettings {
             level: self.ack,
             deadline: self.ack_deadline,
         }
     }
 
     /// When the request wants to be answered.
-    fn ack(&self, headers: &HeaderMap) -> Result<Ack, Refusal> {
+    fn ack(&self, headers: &HeaderMap) -> Result<AckSettings, IngressRefusal> {
         let level = match headers.get("twinroute-ack") {
             None => self.ack,
             Some(word) => {
                 let known = word.to_str().ok().and_then(AckLevel::parse);
-                known.ok_or_else(|| Refusal::UnknownAck {
+                known.ok_or_else(|| IngressRefusal::UnknownAck {
                     word: excerpt(word.as_bytes()),
                 })?
             }
@@ -444,12 +444,12 @@ impl Inner {
         let deadline = match headers.get("twinroute-ack-deadline") {
             None => self.ack_deadline,
             Some(value) => seconds(value.as_bytes())
-                .ok_or_else(|| Refusal::AckDeadline {
+                .ok_or_else(|| IngressRefusal::AckDeadline {
                     found: excerpt(value.as_bytes()),
                 })?
                 .min(self.ack_deadline),
         };
-        Ok(Ack { level, deadline })
+        Ok(AckSettings { level, deadline })
     }
 }
 

@@ -21,5 +21,5 @@ mod settings;
 mod target;
 
 pub use callers::CallerSettings;
-pub use ingress::Ingress;
+pub use ingress::IngressServer;
 pub use settings::Settings;

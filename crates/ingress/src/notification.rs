@@ -6,14 +6,14 @@
 //! answered with 503, which Event Grid repeats.
 //! Source: Azure Event Grid, "Message delivery and retry" (2026-02-09).
 
-use crate::allowance::Allowance;
+use crate::allowance::CallerAllowance;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use twinroute_listen::InflateError;
 use twinroute_model::cloudevents::http::has_attributes;
 use twinroute_model::cloudevents::json;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::received::{self, ReceivedEvents};
 use twinroute_router::UnreadableDelivery;
 
@@ -43,7 +43,7 @@ pub(crate) struct DeliveryParts {
 }
 
 /// Takes a delivery apart. One without a body carries nothing.
-pub(crate) fn take_apart(head: &Parts, body: &Bytes, limits: &Limits) -> DeliveryParts {
+pub(crate) fn take_apart(head: &Parts, body: &Bytes, limits: &EventLimits) -> DeliveryParts {
     let is_binary = has_attributes(head.headers.keys().map(http::HeaderName::as_str));
     let path = head.uri.path();
     let ReceivedEvents { events, unreadable } = if is_binary {
@@ -71,7 +71,7 @@ pub(crate) fn take_apart(head: &Parts, body: &Bytes, limits: &Limits) -> Deliver
 impl DeliveryParts {
     /// Keeps what `caller` may not send with the rest that is no event of his: Event Grid gives a delivery up after
     /// 403, and with it the events that are in order.
-    pub(crate) fn set_apart(self, caller: &Allowance, path: &str) -> Self {
+    pub(crate) fn set_apart(self, caller: &CallerAllowance, path: &str) -> Self {
         let (events, refused) = caller.set_apart(self.events);
         let mut unreadable = self.unreadable;
         unreadable.extend(refused.into_iter().map(|(event, reason)| {

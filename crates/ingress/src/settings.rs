@@ -1,12 +1,13 @@
 //! The TOML table `[ingress]`.
 
-use crate::callers::{Beside, CallerSettings};
+use crate::callers::{CallerContext, CallerSettings};
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 use twinroute_listen::access::AccessSettings;
 use twinroute_listen::{
-    Address, HttpLimits, IpRule, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+    HttpLimits, IpRule, ListenAddress, MutualTlsSettings, PrivateSettings, SocketMode,
+    SocketSettings,
 };
 use twinroute_model::event;
 use twinroute_model::secret::Secret;
@@ -24,9 +25,9 @@ const ADMISSION_WAIT_CEILING: Duration = Duration::from_secs(60);
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where to listen for plain HTTP.
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
     /// Where to listen for HTTPS.
-    pub listen_tls: Vec<Address>,
+    pub listen_tls: Vec<ListenAddress>,
     /// Listeners that stand for private endpoint connections.
     pub private: Vec<PrivateSettings>,
     /// From which addresses connections are taken, on all TCP listeners.
@@ -73,9 +74,9 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let events = event::Limits::default();
+        let events = event::EventLimits::default();
         Self {
-            listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
+            listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8080).into())],
             listen_tls: Vec::new(),
             private: Vec::new(),
             ip_rules: Vec::new(),
@@ -113,7 +114,7 @@ impl Settings {
         self.limits
             .check()
             .map_err(|rule| format!("limits.{rule}"))?;
-        let ceiling = event::Limits::EVENT_BYTES_CEILING as u64;
+        let ceiling = event::EventLimits::EVENT_BYTES_CEILING as u64;
         PrivateSettings::check(&self.private)?;
         if !(1..=ceiling).contains(&self.event_bytes_max.as_u64()) {
             return Err("event_bytes_max must be 1 B to 64 MiB".to_owned());
@@ -141,7 +142,7 @@ impl Settings {
                 ));
             }
         }
-        let beside = Beside {
+        let beside = CallerContext {
             access_keys: &self.access_keys,
             tokens: self.access.is_configured(),
             certificates: self.asks_for_certificates(),
@@ -158,7 +159,7 @@ impl Settings {
         self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
     }
 
-    fn addresses(&self) -> impl Iterator<Item = &Address> {
+    fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         let private = self.private.iter();
         let private = private.flat_map(|private| private.listen.iter().chain(&private.listen_tls));
         self.listen.iter().chain(&self.listen_tls).chain(private)
@@ -168,7 +169,7 @@ impl Settings {
         self.access
             .check()
             .map_err(|rule| format!("access.{rule}"))?;
-        let remote = |address: &&Address| !address.is_local();
+        let remote = |address: &&ListenAddress| !address.is_local();
         let private = || self.private.iter();
         let plain = private().flat_map(|private| &private.listen);
         let plain = self.listen.iter().chain(plain).filter(remote);
@@ -179,8 +180,9 @@ impl Settings {
         if self.secrets().next().is_some() || !self.callers.is_empty() {
             return Ok(Vec::new());
         }
-        let open =
-            |address: &Address| format!("{address} accepts events from everyone who can reach it");
+        let open = |address: &ListenAddress| {
+            format!("{address} accepts events from everyone who can reach it")
+        };
         let tls = private().flat_map(|private| &private.listen_tls);
         let tls = self.listen_tls.iter().chain(tls).filter(remote);
         let tls = tls.filter(|_| !self.asks_for_certificates());
@@ -225,15 +227,15 @@ impl Settings {
         }
     }
 
-    pub(crate) fn event_limits(&self) -> event::Limits {
-        event::Limits {
+    pub(crate) fn event_limits(&self) -> event::EventLimits {
+        event::EventLimits {
             event_bytes_max: usize::try_from(self.event_bytes_max.as_u64()).unwrap_or(usize::MAX),
             batch_events_max: self.batch_events_max,
         }
     }
 }
 
-fn in_the_clear(address: &Address) -> String {
+fn in_the_clear(address: &ListenAddress) -> String {
     format!("{address} accepts tokens over plain HTTP from other machines; use listen_tls")
 }
 

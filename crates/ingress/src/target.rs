@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// Which rules a request follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Surface {
+pub(crate) enum IngressSurface {
     /// CloudEvents over HTTP.
     Events,
     /// What a client of an Event Grid topic expects.
@@ -18,13 +18,13 @@ pub(crate) const API_VERSIONS: &str = "2018-01-01";
 
 /// Where a request's events go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target<'a> {
-    pub(crate) surface: Surface,
+pub(crate) struct IngressTarget<'a> {
+    pub(crate) surface: IngressSurface,
     /// `None` is the default instance.
     pub(crate) instance: Option<&'a str>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> IngressTarget<'a> {
     pub(crate) fn of(path: &'a str) -> Option<Self> {
         let (instance, rest) = match path.strip_prefix("/instances/") {
             None => (None, path),
@@ -34,8 +34,8 @@ impl<'a> Target<'a> {
             }
         };
         let surface = match rest {
-            "/events" => Surface::Events,
-            "/api/events" => Surface::EventGrid,
+            "/events" => IngressSurface::Events,
+            "/api/events" => IngressSurface::EventGrid,
             _ => return None,
         };
         Some(Self { surface, instance })
@@ -58,21 +58,27 @@ mod tests {
     #[test]
     fn paths() {
         for (path, expect) in [
-            ("/events", Some((Surface::Events, None))),
-            ("/api/events", Some((Surface::EventGrid, None))),
-            ("/instances/a/events", Some((Surface::Events, Some("a")))),
+            ("/events", Some((IngressSurface::Events, None))),
+            ("/api/events", Some((IngressSurface::EventGrid, None))),
+            (
+                "/instances/a/events",
+                Some((IngressSurface::Events, Some("a"))),
+            ),
             (
                 "/instances/a/api/events",
-                Some((Surface::EventGrid, Some("a"))),
+                Some((IngressSurface::EventGrid, Some("a"))),
             ),
-            ("/instances//events", Some((Surface::Events, Some("")))),
+            (
+                "/instances//events",
+                Some((IngressSurface::Events, Some(""))),
+            ),
             ("/", None),
             ("/events/", None),
             ("/instances/a", None),
             ("/instances/a/b/events", None),
         ] {
-            let expect = expect.map(|(surface, instance)| Target { surface, instance });
-            assert_eq!(Target::of(path), expect, "{path}");
+            let expect = expect.map(|(surface, instance)| IngressTarget { surface, instance });
+            assert_eq!(IngressTarget::of(path), expect, "{path}");
         }
     }
 

@@ -21,7 +21,7 @@ use twinroute_journal::{
     DiskJournal, EventSealing, JournalSettings, LaneId, NewEvent, RecoveredJournal,
 };
 use twinroute_model::clock::SystemClock;
-use twinroute_model::event::{Event, Limits, Parts};
+use twinroute_model::event::{Event, EventLimits, EventParts};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::seal::SealKey;
 
@@ -322,11 +322,11 @@ fn event(id: u64) -> Event {
 /// An event with so many bytes of data.
 fn sized(id: u64, bytes: usize) -> Event {
     let id = format!("0f8fad5b-d9cb-469f-a165-{id:012}");
-    let parts = Parts::new(&id, "twins/hall-1", "t");
+    let parts = EventParts::new(&id, "twins/hall-1", "t");
     let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes));
     parts
         .json(&data)
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .expect("an event")
 }
 

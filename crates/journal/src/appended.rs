@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 
 /// An event on its way in, with what the journal keeps beside it.
 #[derive(Clone, Debug)]
@@ -93,6 +93,6 @@ pub(super) fn too_large(index: usize, bytes: usize) -> AppendError {
     AppendError::TooLarge {
         index,
         bytes,
-        bytes_max: Limits::EVENT_BYTES_CEILING,
+        bytes_max: EventLimits::EVENT_BYTES_CEILING,
     }
 }

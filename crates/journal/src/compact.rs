@@ -32,7 +32,7 @@ pub(crate) struct CompactionState {
 
 /// What a group carries forward.
 #[derive(Debug, Default)]
-pub(crate) struct Compaction {
+pub(crate) struct CompactionCopies {
     pub(crate) frames: Vec<u8>,
     segment: u64,
     cursor: u64,
@@ -54,7 +54,7 @@ pub(crate) struct SegmentUse<'a> {
 
 impl CompactionState {
     /// Takes note that the group with the copies is on disk.
-    pub(crate) fn copied(&mut self, copies: Compaction) {
+    pub(crate) fn copied(&mut self, copies: CompactionCopies) {
         if copies.segment != 0 {
             self.damaged |= copies.damaged;
             if self.damaged && copies.cursor == 0 {
@@ -88,14 +88,14 @@ impl CompactionState {
     }
 
     /// Frames of live events of the oldest segment, to be written once more, about a group's worth.
-    pub(super) fn copies(&self, log: &SegmentUse<'_>) -> Compaction {
+    pub(super) fn copies(&self, log: &SegmentUse<'_>) -> CompactionCopies {
         let Some(oldest) = self.worth_copying(log) else {
-            return Compaction::default();
+            return CompactionCopies::default();
         };
         let begun = self.segment == oldest;
         let cursor = if begun { self.cursor } else { 0 };
         let (found, cursor) = log.find(oldest, cursor);
-        let mut copies = Compaction {
+        let mut copies = CompactionCopies {
             frames: Vec::new(),
             segment: oldest,
             cursor,

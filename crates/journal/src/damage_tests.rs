@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 
 const SEGMENT: &str = "0000000000000001.seg";
 
@@ -170,8 +170,8 @@ fn of_all_kinds() -> (SimulatedDisk, u64) {
         ..SETTINGS
     };
     let tiny = |id: u64, lanes: &[LaneId]| NewEvent {
-        event: Parts::new(&id.to_string(), "s", "t")
-            .build(&Limits::default())
+        event: EventParts::new(&id.to_string(), "s", "t")
+            .build(&EventLimits::default())
             .unwrap(),
         twin: id,
         lanes: lanes.to_vec(),

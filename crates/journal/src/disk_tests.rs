@@ -8,7 +8,7 @@ use super::super::{
 use super::*;
 use crate::ledger::DiscardReason;
 use twinroute_model::clock::ManualClock;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 
 pub(crate) const SETTINGS: JournalSettings = JournalSettings {
     segment_bytes: 8 << 10,
@@ -25,8 +25,8 @@ const SEGMENT: &str = "0000000000000001.seg";
 
 pub(crate) fn event(id: &str) -> Event {
     let data = format!(r#"{{"temperature":"{}"}}"#, "1".repeat(100));
-    let parts = Parts::new(id, "s", "t").json(&data);
-    parts.build(&Limits::default()).unwrap()
+    let parts = EventParts::new(id, "s", "t").json(&data);
+    parts.build(&EventLimits::default()).unwrap()
 }
 
 pub(crate) fn clock() -> Arc<ManualClock> {

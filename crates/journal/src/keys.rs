@@ -14,7 +14,7 @@ use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::data_key::{DataKey, Sealer};
+use twinroute_model::data_key::{DataKey, PieceSealer};
 use twinroute_model::event::Event;
 use twinroute_model::seal::{KEY_BYTES, SealKey};
 use zeroize::Zeroizing;
@@ -70,7 +70,7 @@ pub(crate) struct DataKeys {
 #[derive(Debug)]
 pub(crate) struct EventSealer {
     number: u32,
-    sealer: Sealer,
+    sealer: PieceSealer,
 }
 
 /// What an event is bound to. Its sequence, its lanes and its place are not among it: it keeps its ciphertext
@@ -145,7 +145,7 @@ impl DataKeys {
         if matches!(sealing, EventSealing::Seal(_)) {
             let failed =
                 |error| JournalOpenError::io(storage, "making a key", io::Error::other(error));
-            let (sealer, data_key) = Sealer::fresh().map_err(failed)?;
+            let (sealer, data_key) = PieceSealer::fresh().map_err(failed)?;
             let known = used.last().copied().unwrap_or_default();
             let number = self.next.max(known.saturating_add(1));
             let next = number.checked_add(1);

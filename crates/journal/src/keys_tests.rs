@@ -9,7 +9,7 @@ use super::*;
 use crate::ledger::DeliverySettlement;
 use proptest::prelude::*;
 use std::sync::Arc;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 
 const MARK: &str = "marked-by-the-producer";
 
@@ -33,9 +33,9 @@ fn open(sim: &SimulatedDisk, sealing: &EventSealing) -> (DiskJournal, RecoveredJ
 }
 
 fn append(disk: &DiskJournal, id: &str, lane: LaneId) -> u64 {
-    let parts = Parts::new(&format!("{MARK}-{id}"), &format!("{MARK}-source"), MARK);
+    let parts = EventParts::new(&format!("{MARK}-{id}"), &format!("{MARK}-source"), MARK);
     let event = parts.json(&format!(r#"{{"{MARK}":"{MARK}"}}"#));
-    let event = event.build(&Limits::default()).unwrap();
+    let event = event.build(&EventLimits::default()).unwrap();
     let (twin, lanes) = (7, vec![lane]);
     let appended = disk.append(vec![NewEvent { event, twin, lanes }]).unwrap();
     appended.durable.wait().unwrap();
@@ -62,9 +62,9 @@ fn is_marked(sim: &SimulatedDisk) -> bool {
 
 /// Stamps that were seen on disk, with what was sealed under them.
 #[derive(Default)]
-pub(crate) struct Stamps(BTreeMap<SealStamp, Vec<u8>>);
+pub(crate) struct SeenStamps(BTreeMap<SealStamp, Vec<u8>>);
 
-impl Stamps {
+impl SeenStamps {
     /// Looks at all sealed records whose checksum holds, also at those that no recovery looks at.
     pub(crate) fn look(&mut self, sim: &SimulatedDisk) {
         // The journal may be open and remove files meanwhile.

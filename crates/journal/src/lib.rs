@@ -120,12 +120,12 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::event::{EventLimits, EventParts};
 
     fn event() -> NewEvent {
-        let event = Parts::new("1", "s", "t")
+        let event = EventParts::new("1", "s", "t")
             .json(&"1".repeat(1_000))
-            .build(&Limits::default())
+            .build(&EventLimits::default())
             .unwrap();
         NewEvent {
             event,

@@ -5,7 +5,7 @@
 //! in a newer one; segments go oldest first, one at a time, so that those on disk are always
 //! without a gap.
 
-use super::compact::{Compaction, CompactionState, SegmentUse};
+use super::compact::{CompactionCopies, CompactionState, SegmentUse};
 use super::file_names::{QUARANTINED, free_name, segment_name};
 use super::frame::{self, FramePlace};
 use super::group::{GroupLayout, GroupWork};
@@ -130,7 +130,7 @@ impl SegmentLog {
     /// `room` bytes.
     pub(super) fn group_fits<W>(&mut self, work: &GroupWork<W>, room: u64) -> bool {
         let oldest = self.releasable();
-        self.encode(work, &Compaction::default(), oldest, None);
+        self.encode(work, &CompactionCopies::default(), oldest, None);
         self.buffer.len() as u64 <= room
     }
 
@@ -270,7 +270,11 @@ impl SegmentLog {
     }
 
     /// Begins a new segment with the group that waits; what the old one has left is not used.
-    fn roll<W>(&mut self, work: &GroupWork<W>, copies: &Compaction) -> Result<(), CommitFailure> {
+    fn roll<W>(
+        &mut self,
+        work: &GroupWork<W>,
+        copies: &CompactionCopies,
+    ) -> Result<(), CommitFailure> {
         let blank = self.blank.take();
         let id = blank.map_or(self.newest + 1, |(id, _)| id);
         if !self.manifest.is_there() {
@@ -348,7 +352,7 @@ impl SegmentLog {
     fn encode<W>(
         &mut self,
         work: &GroupWork<W>,
-        copies: &Compaction,
+        copies: &CompactionCopies,
         oldest: Option<u64>,
         header: Option<(SegmentHead, u64)>,
     ) {

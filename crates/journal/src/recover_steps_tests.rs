@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// What a run does, one after the other.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum RunStep {
     /// Appends events for lanes (bits) and waits.
     Append(Vec<u8>),
     /// Settles the n-th open delivery.
@@ -30,13 +30,13 @@ pub(super) enum Step {
     /// Loses power and opens again.
     Crash(PowerLossRemains),
     /// Kills the process and does something to the n-th segment's file.
-    Tamper(usize, Tamper),
+    Tamper(usize, FileTamper),
     Close,
 }
 
 /// What is done to a file behind the journal's back.
 #[derive(Clone, Debug)]
-pub(super) enum Tamper {
+pub(super) enum FileTamper {
     Delete,
     /// Cuts it behind so many bytes of what is used, or of the file, per mille.
     Cut(usize),
@@ -50,18 +50,18 @@ pub(super) enum Tamper {
     CopyOver(usize),
 }
 
-pub(super) fn tamper() -> impl Strategy<Value = Tamper> {
+pub(super) fn tamper() -> impl Strategy<Value = FileTamper> {
     prop_oneof![
-        Just(Tamper::Delete),
-        (0_usize..1_000).prop_map(Tamper::Cut),
-        (0_usize..1_000).prop_map(Tamper::ZeroTail),
-        (0_usize..1_000, 1_usize..3_000).prop_map(|(at, bytes)| Tamper::Zero(at, bytes)),
-        any::<usize>().prop_map(Tamper::Swap),
-        any::<usize>().prop_map(Tamper::CopyOver),
+        Just(FileTamper::Delete),
+        (0_usize..1_000).prop_map(FileTamper::Cut),
+        (0_usize..1_000).prop_map(FileTamper::ZeroTail),
+        (0_usize..1_000, 1_usize..3_000).prop_map(|(at, bytes)| FileTamper::Zero(at, bytes)),
+        any::<usize>().prop_map(FileTamper::Swap),
+        any::<usize>().prop_map(FileTamper::CopyOver),
     ]
 }
 
-pub(super) fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = RunStep> {
     let leaves = prop_oneof![
         Just(PowerLossRemains::All),
         Just(PowerLossRemains::Nothing),
@@ -74,37 +74,37 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         Just(DiskFault::PowerOff)
     ];
     prop_oneof![
-        8 => prop::collection::vec(1_u8..8, 1..5).prop_map(Step::Append),
-        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, settlement)| Step::Settle(n, settlement)),
-        2 => (any::<usize>(), 1_u32..9).prop_map(|(n, attempts)| Step::Attempt(n, attempts)),
-        2 => any::<usize>().prop_map(Step::Die),
-        2 => any::<usize>().prop_map(Step::Replay),
-        1 => (0_usize..3, any::<bool>()).prop_map(|(n, paused)| Step::State(n, paused)),
-        2 => Just(Step::Read),
-        1 => Just(Step::Roll),
-        3 => Just(Step::Flush),
-        2 => (0_u64..6, fault).prop_map(|(calls, fault)| Step::Fail(calls, fault)),
-        1 => prop::option::of(any::<u16>()).prop_map(Step::Room),
-        2 => leaves.prop_map(Step::Crash),
-        1 => Just(Step::Close),
+        8 => prop::collection::vec(1_u8..8, 1..5).prop_map(RunStep::Append),
+        8 => (any::<usize>(), 0_u8..3).prop_map(|(n, settlement)| RunStep::Settle(n, settlement)),
+        2 => (any::<usize>(), 1_u32..9).prop_map(|(n, attempts)| RunStep::Attempt(n, attempts)),
+        2 => any::<usize>().prop_map(RunStep::Die),
+        2 => any::<usize>().prop_map(RunStep::Replay),
+        1 => (0_usize..3, any::<bool>()).prop_map(|(n, paused)| RunStep::State(n, paused)),
+        2 => Just(RunStep::Read),
+        1 => Just(RunStep::Roll),
+        3 => Just(RunStep::Flush),
+        2 => (0_u64..6, fault).prop_map(|(calls, fault)| RunStep::Fail(calls, fault)),
+        1 => prop::option::of(any::<u16>()).prop_map(RunStep::Room),
+        2 => leaves.prop_map(RunStep::Crash),
+        1 => Just(RunStep::Close),
     ]
 }
 
 /// Steps in which nothing is settled and every group goes well.
-pub(super) fn waiting() -> impl Strategy<Value = Step> {
+pub(super) fn waiting() -> impl Strategy<Value = RunStep> {
     prop_oneof![
-        8 => prop::collection::vec(1_u8..8, 1..9).prop_map(Step::Append),
-        2 => Just(Step::Flush),
-        2 => Just(Step::Crash(PowerLossRemains::All)),
-        1 => Just(Step::Close),
-        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| Step::Tamper(n, what)),
+        8 => prop::collection::vec(1_u8..8, 1..9).prop_map(RunStep::Append),
+        2 => Just(RunStep::Flush),
+        2 => Just(RunStep::Crash(PowerLossRemains::All)),
+        1 => Just(RunStep::Close),
+        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| RunStep::Tamper(n, what)),
     ]
 }
 
 /// Steps among which files are tampered with.
-pub(super) fn tampering() -> impl Strategy<Value = Step> {
+pub(super) fn tampering() -> impl Strategy<Value = RunStep> {
     prop_oneof![
         12 => step(),
-        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| Step::Tamper(n, what)),
+        1 => (any::<usize>(), tamper()).prop_map(|(n, what)| RunStep::Tamper(n, what)),
     ]
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 
-impl Run {
+impl ModelRun {
     /// Kills the process, does something to a file, and holds what is reported as lost against what is.
-    pub(super) fn tamper(&mut self, n: usize, what: &Tamper) {
+    pub(super) fn tamper(&mut self, n: usize, what: &FileTamper) {
         self.sim.heal();
         self.sim.set_room(None);
         // A group that goes well leaves a manifest that is exact.
@@ -37,7 +37,7 @@ impl Run {
         self.reopen_tampered();
     }
 
-    fn apply(&self, n: usize, what: &Tamper) {
+    fn apply(&self, n: usize, what: &FileTamper) {
         let mut names = self.sim.list().unwrap();
         names.retain(|name| crate::file_names::segment_of(name).is_some());
         let name = &names[n % names.len()];
@@ -48,18 +48,18 @@ impl Run {
             .map_or(0, |at| at + 1);
         let at = |mille: usize| used * mille / 1_000;
         match what {
-            Tamper::Delete => self.sim.delete(name),
-            Tamper::Cut(mille) => self.sim.truncate(name, at(*mille)),
-            Tamper::ZeroTail(mille) => {
+            FileTamper::Delete => self.sim.delete(name),
+            FileTamper::Cut(mille) => self.sim.truncate(name, at(*mille)),
+            FileTamper::ZeroTail(mille) => {
                 let zeros = vec![0; file.len() - at(*mille)];
                 self.sim.overwrite(name, at(*mille), &zeros);
             }
-            Tamper::Zero(mille, bytes) => {
+            FileTamper::Zero(mille, bytes) => {
                 let bytes = (*bytes).min(file.len() - at(*mille));
                 self.sim.overwrite(name, at(*mille), &vec![0; bytes]);
             }
-            Tamper::Swap(other) => self.sim.swap(name, &names[other % names.len()]),
-            Tamper::CopyOver(other) => {
+            FileTamper::Swap(other) => self.sim.swap(name, &names[other % names.len()]),
+            FileTamper::CopyOver(other) => {
                 let other = self.sim.contents(&names[other % names.len()]).unwrap();
                 self.sim.overwrite(name, 0, &other);
             }
@@ -107,13 +107,13 @@ impl Run {
         let (total, found) = self.held_against(recovered);
         let last_sequence = self.model.last_sequence;
         let ids = std::mem::take(&mut self.model.ids);
-        self.model = Model {
+        self.model = JournalModel {
             promised: found,
             ids,
             last_sequence,
             lost: total,
             tampered: true,
-            ..Model::default()
+            ..JournalModel::default()
         };
         for lane in recovered.lanes.iter().filter(|lane| lane.name.is_some()) {
             let dead = lane.pending.iter().filter(|one| one.dead.is_some());

@@ -1,6 +1,6 @@
 use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin};
 use super::super::keys::EventSealing;
-use super::super::keys::tests::{Stamps, seal};
+use super::super::keys::tests::{SeenStamps, seal};
 use super::super::sim::{PowerLossRemains, SimulatedDisk};
 use super::super::{
     AppendError, DiskJournal, JournalHealth, LaneId, LaneState, RecoveredJournal, UnreadableEvent,
@@ -19,7 +19,7 @@ mod steps;
 #[path = "recover_tamper_tests.rs"]
 mod tampered;
 
-use steps::{Step, Tamper, step, tamper, tampering, waiting};
+use steps::{FileTamper, RunStep, step, tamper, tampering, waiting};
 
 fn letter(attempts: u32) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
@@ -39,7 +39,7 @@ const SETTLEMENTS: [DeliverySettlement; 3] = [
 
 /// What must be true of the journal, told from its answers alone.
 #[derive(Default)]
-struct Model {
+struct JournalModel {
     /// Deliveries of events that were acknowledged as durable.
     promised: BTreeSet<(u32, u64)>,
     /// Deliveries of events that were neither acknowledged nor abandoned.
@@ -64,7 +64,7 @@ struct Model {
     tampered: bool,
 }
 
-impl Model {
+impl JournalModel {
     /// All that was noted so far is on disk.
     fn flushed(&mut self) {
         let uncertain: BTreeSet<_> = self.either.iter().map(|(before, _)| *before).collect();
@@ -76,25 +76,25 @@ impl Model {
     }
 }
 
-struct Run {
+struct ModelRun {
     sim: SimulatedDisk,
     disk: Option<DiskJournal>,
     lanes: Vec<LaneId>,
-    model: Model,
+    model: JournalModel,
     sealing: EventSealing,
-    stamps: Stamps,
+    stamps: SeenStamps,
     /// Settlements so far, replays included.
     ends: u64,
 }
 
-impl Run {
+impl ModelRun {
     /// Does these steps on a journal in the clear, and then something to its files.
-    fn tampered(steps: &[Step], n: usize, last: Tamper) -> Self {
+    fn tampered(steps: &[RunStep], n: usize, last: FileTamper) -> Self {
         let mut run = Self::new(EventSealing::Off);
         for step in steps {
             run.step(step);
         }
-        run.step(&Step::Tamper(n, last));
+        run.step(&RunStep::Tamper(n, last));
         run
     }
 
@@ -103,9 +103,9 @@ impl Run {
             sim: SimulatedDisk::default(),
             disk: None,
             lanes: Vec::new(),
-            model: Model::default(),
+            model: JournalModel::default(),
             sealing,
-            stamps: Stamps::default(),
+            stamps: SeenStamps::default(),
             ends: 0,
         };
         run.reopen();
@@ -329,46 +329,46 @@ impl Run {
             }
         }
         for _ in 0..3 {
-            self.step(&Step::Flush);
+            self.step(&RunStep::Flush);
         }
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &RunStep) {
         let settled = self.model.settled.len();
         self.play(step);
         self.ends += self.model.settled.len().saturating_sub(settled) as u64;
     }
 
-    fn play(&mut self, step: &Step) {
+    fn play(&mut self, step: &RunStep) {
         match step {
-            Step::Append(events) => self.append(events),
-            Step::Settle(n, settlement) => {
+            RunStep::Append(events) => self.append(events),
+            RunStep::Settle(n, settlement) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
                     let settlement = SETTLEMENTS[usize::from(*settlement)];
                     self.disk().settle(LaneId(lane), &[(sequence, settlement)]);
                     self.model.settled.insert((lane, sequence));
                 }
             }
-            Step::Attempt(n, attempts) => {
+            RunStep::Attempt(n, attempts) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
                     let due = Some(Timestamp::from_unix_millis(7));
                     self.disk().attempt(LaneId(lane), sequence, *attempts, due);
                 }
             }
-            Step::Flush => {
+            RunStep::Flush => {
                 if self.disk().flush().wait().is_ok() {
                     self.model.flushed();
                 }
             }
-            Step::Die(n) => {
+            RunStep::Die(n) => {
                 if let Some((lane, sequence)) = self.nth(*n) {
                     let letter = letter(*n as u32 % 3);
                     self.disk().dead_letter(LaneId(lane), sequence, letter);
                     self.model.dead.insert((lane, sequence));
                 }
             }
-            Step::Replay(n) => self.replay(*n),
-            Step::State(n, paused) => {
+            RunStep::Replay(n) => self.replay(*n),
+            RunStep::State(n, paused) => {
                 let lane = self.lanes[*n];
                 let state = LaneState {
                     paused: *paused,
@@ -378,18 +378,18 @@ impl Run {
                 let noted = self.model.states.entry(lane.0);
                 noted.or_insert_with(|| vec![false]).push(*paused);
             }
-            Step::Read => self.read(),
-            Step::Roll => self.roll(),
-            Step::Fail(calls, fault) => self.sim.fail_after(*calls, *fault),
-            Step::Room(bytes) => self.sim.set_room(bytes.map(u64::from)),
-            Step::Crash(leaves) => {
+            RunStep::Read => self.read(),
+            RunStep::Roll => self.roll(),
+            RunStep::Fail(calls, fault) => self.sim.fail_after(*calls, *fault),
+            RunStep::Room(bytes) => self.sim.set_room(bytes.map(u64::from)),
+            RunStep::Crash(leaves) => {
                 self.sim.power_off();
                 self.disk = None;
                 self.sim.power_on(*leaves);
                 self.reopen();
             }
-            Step::Tamper(n, what) => self.tamper(*n, what),
-            Step::Close => {
+            RunStep::Tamper(n, what) => self.tamper(*n, what),
+            RunStep::Close => {
                 if self.disk().close().is_ok() {
                     self.model.flushed();
                 }
@@ -410,12 +410,12 @@ proptest! {
         sealed: bool,
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let mut run = Run::new(if sealed { seal(1) } else { EventSealing::Off });
+        let mut run = ModelRun::new(if sealed { seal(1) } else { EventSealing::Off });
         for step in &steps {
             run.step(step);
             run.stamps.look(&run.sim);
         }
-        run.step(&Step::Crash(PowerLossRemains::Nothing));
+        run.step(&RunStep::Crash(PowerLossRemains::Nothing));
         prop_assert!(sealed || run.stamps.len() == 0);
     }
 
@@ -426,7 +426,7 @@ proptest! {
         last in tamper(),
         n: usize,
     ) {
-        Run::tampered(&steps, n, last);
+        ModelRun::tampered(&steps, n, last);
     }
 
     /// With no settlement among what is gone, it is exact.
@@ -436,7 +436,7 @@ proptest! {
         last in tamper(),
         n: usize,
     ) {
-        let run = Run::tampered(&steps, n, last);
+        let run = ModelRun::tampered(&steps, n, last);
         prop_assert_eq!(run.ends, 0);
     }
 

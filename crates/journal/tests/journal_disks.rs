@@ -14,7 +14,7 @@ use twinroute_journal::{
     NotDurable, RecoveredJournal, verify,
 };
 use twinroute_model::clock::{ManualClock, SystemClock, Timestamp};
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 const SMALL: JournalSettings = JournalSettings {
@@ -39,9 +39,9 @@ fn lane(disk: &DiskJournal, name: &str) -> LaneId {
 }
 
 fn new(lane: LaneId, data: usize) -> NewEvent {
-    let parts = Parts::new("1", "s", "t").json(&format!("\"{}\"", "x".repeat(data)));
+    let parts = EventParts::new("1", "s", "t").json(&format!("\"{}\"", "x".repeat(data)));
     NewEvent {
-        event: parts.build(&Limits::default()).unwrap(),
+        event: parts.build(&EventLimits::default()).unwrap(),
         twin: 1,
         lanes: vec![lane],
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// The address of a listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum ListenAddress {
     /// An IP address and a port; port 0 lets the system choose one.
     Tcp(SocketAddr),
     /// The path of a unix socket.
@@ -25,7 +25,7 @@ pub struct InvalidAddress {
     text: String,
 }
 
-impl Address {
+impl ListenAddress {
     /// Whether only this machine can reach it.
     #[must_use]
     pub fn is_local(&self) -> bool {
@@ -36,7 +36,7 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for ListenAddress {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
@@ -51,7 +51,7 @@ impl FromStr for Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(formatter),
@@ -60,7 +60,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl<'de> Deserialize<'de> for Address {
+impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -81,14 +81,17 @@ mod tests {
             ("[::]:80", false),
             ("unix:/run/twinroute.sock", true),
         ] {
-            let address: Address = text.parse().unwrap();
+            let address: ListenAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
             assert_eq!(address.is_local(), local, "{text}");
         }
         for text in ["", "8080", "localhost:8080", "unix:relative", "127.0.0.1"] {
-            assert!(text.parse::<Address>().is_err(), "{text}");
+            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
         }
-        let error = "localhost:80".parse::<Address>().unwrap_err().to_string();
+        let error = "localhost:80"
+            .parse::<ListenAddress>()
+            .unwrap_err()
+            .to_string();
         expect_test::expect![[r#"address "localhost:80": must be an IP address with a port, such as 127.0.0.1:8080 or [::]:8080, or unix: with an absolute path, such as unix:/run/twinroute.sock"#]]
         .assert_eq(&error);
     }

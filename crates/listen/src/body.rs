@@ -1,7 +1,7 @@
 //! Bodies: what answers carry, and how a request's body is collected within its limits.
 
 use crate::activity::ConnectionActivity;
-use crate::budget::{Budget, Crowded, HeldBuffer, Hold};
+use crate::budget::{BodyBudget, BodyPermit, BudgetExhausted, HeldBuffer};
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
 use http::Version;
@@ -17,9 +17,9 @@ use std::time::Duration;
 
 /// The body of an answer: one piece, its length known, or pieces that are made as the client takes them.
 #[derive(Debug)]
-pub struct Body(Kind);
+pub struct ServerBody(AnswerBodyKind);
 
-enum Kind {
+enum AnswerBodyKind {
     Whole(Full<Bytes>),
     Pieces {
         pieces: Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>>,
@@ -33,18 +33,18 @@ enum Kind {
 #[error("the answer is broken off: {0}")]
 pub struct BrokenOff(pub String);
 
-impl Body {
+impl ServerBody {
     /// A body in one piece.
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
-        Self(Kind::Whole(Full::new(bytes)))
+        Self(AnswerBodyKind::Whole(Full::new(bytes)))
     }
 
     /// A body whose next piece is asked for when the client has taken the one before. A client that takes
     /// nothing for [`HttpLimits::keep_alive_timeout`](crate::HttpLimits::keep_alive_timeout) is disconnected.
     #[must_use]
     pub fn pieces(pieces: impl Stream<Item = Result<Bytes, BrokenOff>> + Send + 'static) -> Self {
-        Self(Kind::Pieces {
+        Self(AnswerBodyKind::Pieces {
             pieces: Box::pin(pieces),
             activity: None,
         })
@@ -52,20 +52,20 @@ impl Body {
 
     /// Shows the connection that it is alive as long as pieces are asked for.
     pub(crate) fn recorded_by(mut self, recorder: &Arc<ConnectionActivity>) -> Self {
-        if let Kind::Pieces { activity, .. } = &mut self.0 {
+        if let AnswerBodyKind::Pieces { activity, .. } = &mut self.0 {
             *activity = Some(Arc::clone(recorder));
         }
         self
     }
 }
 
-impl Default for Body {
+impl Default for ServerBody {
     fn default() -> Self {
         Self::new(Bytes::new())
     }
 }
 
-impl fmt::Debug for Kind {
+impl fmt::Debug for AnswerBodyKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole(whole) => whole.fmt(formatter),
@@ -74,7 +74,7 @@ impl fmt::Debug for Kind {
     }
 }
 
-impl http_body::Body for Body {
+impl http_body::Body for ServerBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
@@ -83,10 +83,10 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut self.0 {
-            Kind::Whole(whole) => Pin::new(whole)
+            AnswerBodyKind::Whole(whole) => Pin::new(whole)
                 .poll_frame(context)
                 .map_err(|never| match never {}),
-            Kind::Pieces { pieces, activity } => {
+            AnswerBodyKind::Pieces { pieces, activity } => {
                 if let Some(activity) = activity {
                     activity.record_piece();
                 }
@@ -98,15 +98,15 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole(whole) => whole.is_end_stream(),
-            Kind::Pieces { .. } => false,
+            AnswerBodyKind::Whole(whole) => whole.is_end_stream(),
+            AnswerBodyKind::Pieces { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Whole(whole) => whole.size_hint(),
-            Kind::Pieces { .. } => SizeHint::default(),
+            AnswerBodyKind::Whole(whole) => whole.size_hint(),
+            AnswerBodyKind::Pieces { .. } => SizeHint::default(),
         }
     }
 }
@@ -122,7 +122,7 @@ pub enum BodyError {
     },
     /// All bodies together hold as much as they may.
     #[error(transparent)]
-    Crowded(#[from] Crowded),
+    Crowded(#[from] BudgetExhausted),
     /// It did not arrive in time.
     #[error("the body did not arrive within {} ms, which is the limit", timeout.as_millis())]
     Timeout {
@@ -146,7 +146,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let unlimited = Budget::new(usize::MAX);
+    let unlimited = BodyBudget::new(usize::MAX);
     read_body_within(body, bytes_max, timeout, &mut unlimited.hold()).await
 }
 
@@ -159,7 +159,7 @@ pub async fn read_body_within<B>(
     body: B,
     bytes_max: usize,
     timeout: Duration,
-    hold: &mut Hold<'_>,
+    hold: &mut BodyPermit<'_>,
 ) -> Result<Bytes, BodyError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -194,7 +194,11 @@ async fn poll_twice<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-async fn collect<B>(mut body: B, bytes_max: usize, hold: &mut Hold<'_>) -> Result<Bytes, BodyError>
+async fn collect<B>(
+    mut body: B,
+    bytes_max: usize,
+    hold: &mut BodyPermit<'_>,
+) -> Result<Bytes, BodyError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -341,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_a_budget() {
-        let budget = Budget::new(5);
+        let budget = BodyBudget::new(5);
         let mut first = budget.hold();
         let read = read_body_within(chunks(&["ab"]), 4, SECOND, &mut first).await;
         assert_eq!(read.unwrap(), "ab");
@@ -351,7 +355,7 @@ mod tests {
         assert_eq!(error.unwrap_err().to_string(), text);
         drop((first, second));
         // While it is moved, a body is there twice.
-        let budget = Budget::new(12);
+        let budget = BodyBudget::new(12);
         let mut hold = budget.hold();
         let read = read_body_within(chunks(&["ab", "cdef"]), 8, SECOND, &mut hold).await;
         assert_eq!((read.unwrap().len(), hold.bytes()), (6, 8));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Counts the bytes of bodies that were read and not yet let go.
 #[derive(Debug)]
-pub struct Budget {
+pub struct BodyBudget {
     held: AtomicUsize,
     bytes_max: usize,
 }
@@ -15,19 +15,19 @@ pub struct Budget {
 /// All bodies together hold as much as they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bodies being read hold {bytes_max} bytes together, which is the limit")]
-pub struct Crowded {
+pub struct BudgetExhausted {
     /// The limit.
     pub bytes_max: usize,
 }
 
 /// What one request holds of a [`Budget`]; given back on drop.
 #[derive(Debug)]
-pub struct Hold<'a> {
-    budget: &'a Budget,
+pub struct BodyPermit<'a> {
+    budget: &'a BodyBudget,
     bytes: usize,
 }
 
-impl Budget {
+impl BodyBudget {
     /// A budget of `bytes_max`.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
@@ -39,22 +39,22 @@ impl Budget {
 
     /// Begins to hold, with nothing yet.
     #[must_use]
-    pub const fn hold(&self) -> Hold<'_> {
-        Hold {
+    pub const fn hold(&self) -> BodyPermit<'_> {
+        BodyPermit {
             budget: self,
             bytes: 0,
         }
     }
 }
 
-impl Hold<'_> {
+impl BodyPermit<'_> {
     /// Takes `bytes` more, or nothing.
-    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Crowded> {
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), BudgetExhausted> {
         let before = self.budget.held.fetch_add(bytes, Relaxed);
         let bytes_max = self.budget.bytes_max;
         if before.saturating_add(bytes) > bytes_max {
             self.budget.held.fetch_sub(bytes, Relaxed);
-            return Err(Crowded { bytes_max });
+            return Err(BudgetExhausted { bytes_max });
         }
         self.bytes += bytes;
         Ok(())
@@ -99,8 +99,8 @@ impl HeldBuffer {
         &mut self,
         more: usize,
         bytes_max: usize,
-        hold: &mut Hold<'_>,
-    ) -> Result<(), Crowded> {
+        hold: &mut BodyPermit<'_>,
+    ) -> Result<(), BudgetExhausted> {
         let before = self.bytes.capacity();
         let needed = self.bytes.len() + more;
         if needed <= before {
@@ -127,7 +127,7 @@ impl HeldBuffer {
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for BodyPermit<'_> {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Relaxed);
     }
@@ -139,11 +139,11 @@ mod tests {
 
     #[test]
     fn what_is_held_is_given_back() {
-        let budget = Budget::new(10);
+        let budget = BodyBudget::new(10);
         let mut first = budget.hold();
         assert_eq!(first.grow(4), Ok(()));
         let mut second = budget.hold();
-        assert_eq!(second.grow(7), Err(Crowded { bytes_max: 10 }));
+        assert_eq!(second.grow(7), Err(BudgetExhausted { bytes_max: 10 }));
         assert_eq!(second.grow(6), Ok(()));
         drop(first);
         assert_eq!(second.grow(4), Ok(()));

@@ -4,13 +4,13 @@
 //! told apart here by counters that a request sets and one timer per connection looks at.
 
 use crate::activity::{ConnectionActivity, RequestGuard};
-use crate::body::Body;
-use crate::io::Io;
+use crate::body::ServerBody;
+use crate::io::HyperIo;
 use crate::limits::HttpLimits;
 use crate::network::PrivateWay;
-use crate::peer::Peer;
-use crate::scheme::Scheme;
-use crate::socket::{Accepted, Stream};
+use crate::peer::ClientPeer;
+use crate::scheme::RequestScheme;
+use crate::socket::{AcceptedConnection, ConnectionStream};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -36,7 +36,7 @@ const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const READ_BUFFER_BYTES_MAX: usize = 128 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+enum HttpVersion {
     Http1,
     Http2,
 }
@@ -44,15 +44,15 @@ enum Version {
 /// Serves one connection until it ends, times out or `stop` becomes true and its requests are
 /// answered.
 pub(crate) async fn run<S, F>(
-    accepted: Accepted,
-    peer: Peer,
+    accepted: AcceptedConnection,
+    peer: ClientPeer,
     way: Option<PrivateWay>,
     limits: Arc<HttpLimits>,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) where
-    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    S: Fn(Request<Incoming>, ClientPeer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<ServerBody>> + Send + 'static,
 {
     let first_bytes = tokio::select! {
         biased;
@@ -67,13 +67,13 @@ pub(crate) async fn run<S, F>(
     let activity = Arc::new(ConnectionActivity::default());
     let scheme = stream.scheme();
     let certificate = stream.client_certificate();
-    let io = TokioIo::new(Io::new(stream, replay, Arc::clone(&activity)));
+    let io = TokioIo::new(HyperIo::new(stream, replay, Arc::clone(&activity)));
     let headers_max = limits.headers_max;
     let shared = Arc::clone(&activity);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let guard = RequestGuard::new(Arc::clone(&shared));
         let service = service.clone();
-        if scheme == Scheme::Https {
+        if scheme == RequestScheme::Https {
             request.extensions_mut().insert(scheme);
         }
         if let Some(certificate) = &certificate {
@@ -94,9 +94,9 @@ pub(crate) async fn run<S, F>(
             Ok::<_, Infallible>(response.map(|body| body.recorded_by(&guard.0)))
         }
     });
-    let watch = Watch::new(version, &limits, activity);
+    let watch = IdleWatch::new(version, &limits, activity);
     match version {
-        Version::Http1 => {
+        HttpVersion::Http1 => {
             let connection = http1(&limits).serve_connection(io, service);
             drive(
                 connection,
@@ -106,7 +106,7 @@ pub(crate) async fn run<S, F>(
             )
             .await;
         }
-        Version::Http2 => {
+        HttpVersion::Http2 => {
             let connection = http2(&limits).serve_connection(io, service);
             drive(
                 connection,
@@ -138,14 +138,16 @@ fn http2(limits: &HttpLimits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Everything before the first request: a TLS handshake if there is to be one, the protocol.
-async fn begin(accepted: Accepted) -> io::Result<(Stream, Version, Vec<u8>)> {
+async fn begin(
+    accepted: AcceptedConnection,
+) -> io::Result<(ConnectionStream, HttpVersion, Vec<u8>)> {
     let mut stream = accepted.greet().await?;
     let (version, read) = sniff(&mut stream).await?;
     Ok((stream, version, read))
 }
 
 /// Reads until it is plain whether the client speaks HTTP/2 with prior knowledge (RFC 9113 §3.3).
-async fn sniff(stream: &mut Stream) -> io::Result<(Version, Vec<u8>)> {
+async fn sniff(stream: &mut ConnectionStream) -> io::Result<(HttpVersion, Vec<u8>)> {
     let mut read = Vec::with_capacity(HTTP2_PREFACE.len());
     loop {
         let mut rest = [0; HTTP2_PREFACE.len()];
@@ -153,10 +155,10 @@ async fn sniff(stream: &mut Stream) -> io::Result<(Version, Vec<u8>)> {
         let count = stream.read(&mut rest[..wanted]).await?;
         read.extend_from_slice(&rest[..count]);
         if read == HTTP2_PREFACE {
-            return Ok((Version::Http2, read));
+            return Ok((HttpVersion::Http2, read));
         }
         if count == 0 || !HTTP2_PREFACE.starts_with(&read) {
-            return Ok((Version::Http1, read));
+            return Ok((HttpVersion::Http1, read));
         }
     }
 }
@@ -165,7 +167,7 @@ async fn sniff(stream: &mut Stream) -> io::Result<(Version, Vec<u8>)> {
 async fn drive<C>(
     connection: C,
     graceful_shutdown: impl Fn(Pin<&mut C>),
-    mut watch: Watch,
+    mut watch: IdleWatch,
     mut stop: watch::Receiver<bool>,
 ) where
     C: Future<Output = hyper::Result<()>>,
@@ -192,8 +194,8 @@ async fn drive<C>(
 }
 
 /// Decides when a connection has waited long enough.
-struct Watch {
-    version: Version,
+struct IdleWatch {
+    version: HttpVersion,
     activity: Arc<ConnectionActivity>,
     header_read_timeout: Duration,
     keep_alive_timeout: Duration,
@@ -202,8 +204,8 @@ struct Watch {
     idle_since: Option<Instant>,
 }
 
-impl Watch {
-    fn new(version: Version, limits: &HttpLimits, activity: Arc<ConnectionActivity>) -> Self {
+impl IdleWatch {
+    fn new(version: HttpVersion, limits: &HttpLimits, activity: Arc<ConnectionActivity>) -> Self {
         Self {
             version,
             activity,
@@ -235,7 +237,7 @@ impl Watch {
         let idle = now - *self.idle_since.get_or_insert(now);
         // HTTP/2 frames that belong to no request come at any time; they only must not keep it
         // open.
-        if self.version == Version::Http1 && self.activity.has_head() {
+        if self.version == HttpVersion::Http1 && self.activity.has_head() {
             let waited = now - *self.head_since.get_or_insert(now);
             (waited >= self.header_read_timeout).then_some("headers not complete in time")
         } else {
@@ -245,7 +247,7 @@ impl Watch {
 }
 
 /// Turns a panic of a handler into an answer.
-async fn guarded(handler: impl Future<Output = Response<Body>>) -> Response<Body> {
+async fn guarded(handler: impl Future<Output = Response<ServerBody>>) -> Response<ServerBody> {
     match AssertUnwindSafe(handler).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
@@ -264,7 +266,7 @@ async fn guarded(handler: impl Future<Output = Response<Body>>) -> Response<Body
     }
 }
 
-fn too_many_headers(headers_max: usize) -> Response<Body> {
+fn too_many_headers(headers_max: usize) -> Response<ServerBody> {
     error_response(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "TooManyHeaders",
@@ -272,9 +274,9 @@ fn too_many_headers(headers_max: usize) -> Response<Body> {
     )
 }
 
-fn error_response(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+fn error_response(status: StatusCode, code: &str, message: &str) -> Response<ServerBody> {
     let json = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"{message}\"}}}}");
-    let mut response = Response::new(Body::new(Bytes::from(json)));
+    let mut response = Response::new(ServerBody::new(Bytes::from(json)));
     *response.status_mut() = status;
     let json_type = HeaderValue::from_static("application/json");
     response

@@ -3,7 +3,7 @@
 //! A browser on the machine reaches a server on loopback for every page that it shows, and no credential
 //! is asked there. Two headers that a page cannot choose tell such requests from those of programs.
 
-use crate::scheme::Scheme;
+use crate::scheme::RequestScheme;
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 
 /// The hosts that a server goes by: every IP address, `localhost`, and some names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts {
+pub struct OwnHosts {
     /// In lower case.
     names: Vec<String>,
     /// In lower case, beginning with a dot.
@@ -38,7 +38,7 @@ pub enum CrossOrigin {
     },
 }
 
-impl Hosts {
+impl OwnHosts {
     /// Names besides addresses and `localhost`. `*.adt.localhost` stands for all names below `adt.localhost`.
     #[must_use]
     pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
@@ -96,7 +96,7 @@ impl Hosts {
     /// [`CrossOrigin::Origin`].
     pub fn check_origin(
         &self,
-        scheme: Scheme,
+        scheme: RequestScheme,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), CrossOrigin> {
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn addresses_and_names_given_are_known() {
-        let none = Hosts::default();
-        let some = Hosts::new(["*.Adt.localhost", "router.Internal"]);
+        let none = OwnHosts::default();
+        let some = OwnHosts::new(["*.Adt.localhost", "router.Internal"]);
         for host in [
             "localhost",
             "LOCALHOST:80",
@@ -180,12 +180,12 @@ mod tests {
         ] {
             assert!(!none.contains(host) && !some.contains(host), "{host}");
         }
-        assert!(!Hosts::new(["*", "*evil"]).contains("any.evil"));
+        assert!(!OwnHosts::new(["*", "*evil"]).contains("any.evil"));
     }
 
     #[test]
     fn a_rebound_name_is_foreign() {
-        let hosts = Hosts::new(["*.localhost"]);
+        let hosts = OwnHosts::new(["*.localhost"]);
         let check = |target: &'static str, host: Option<&'static [u8]>| {
             let pairs: Vec<_> = host.map(|host| ("host", host)).into_iter().collect();
             hosts.check_host(&Uri::from_static(target), &headers(&pairs))
@@ -209,25 +209,60 @@ mod tests {
 
     #[test]
     fn an_origin_is_the_server_itself_or_foreign() {
-        let hosts = Hosts::new(["x.localhost"]);
+        let hosts = OwnHosts::new(["x.localhost"]);
         let check = |scheme, host: &'static str, origin: &'static str| {
             let pairs = [("host", host.as_bytes()), ("origin", origin.as_bytes())];
             hosts.check_origin(scheme, &Uri::from_static("/"), &headers(&pairs))
         };
         for (scheme, host, origin, good) in [
-            (Scheme::Http, "127.0.0.1:1", "http://127.0.0.1:1", true),
-            (Scheme::Https, "X.localhost", "https://x.localhost", true),
-            (Scheme::Https, "127.0.0.1:1", "http://127.0.0.1:1", false),
-            (Scheme::Http, "127.0.0.1:1", "https://127.0.0.1:1", false),
-            (Scheme::Http, "127.0.0.1:1", "http://127.0.0.1:2", false),
-            (Scheme::Http, "127.0.0.1:1", "http://evil.example", false),
-            (Scheme::Http, "evil.example", "http://evil.example", false),
-            (Scheme::Http, "127.0.0.1:1", "null", false),
-            (Scheme::Http, "127.0.0.1:1", "", false),
+            (
+                RequestScheme::Http,
+                "127.0.0.1:1",
+                "http://127.0.0.1:1",
+                true,
+            ),
+            (
+                RequestScheme::Https,
+                "X.localhost",
+                "https://x.localhost",
+                true,
+            ),
+            (
+                RequestScheme::Https,
+                "127.0.0.1:1",
+                "http://127.0.0.1:1",
+                false,
+            ),
+            (
+                RequestScheme::Http,
+                "127.0.0.1:1",
+                "https://127.0.0.1:1",
+                false,
+            ),
+            (
+                RequestScheme::Http,
+                "127.0.0.1:1",
+                "http://127.0.0.1:2",
+                false,
+            ),
+            (
+                RequestScheme::Http,
+                "127.0.0.1:1",
+                "http://evil.example",
+                false,
+            ),
+            (
+                RequestScheme::Http,
+                "evil.example",
+                "http://evil.example",
+                false,
+            ),
+            (RequestScheme::Http, "127.0.0.1:1", "null", false),
+            (RequestScheme::Http, "127.0.0.1:1", "", false),
         ] {
             assert_eq!(check(scheme, host, origin).is_ok(), good, "{host} {origin}");
         }
-        let none = hosts.check_origin(Scheme::Http, &Uri::from_static("/"), &headers(&[]));
+        let none = hosts.check_origin(RequestScheme::Http, &Uri::from_static("/"), &headers(&[]));
         assert_eq!(none, Ok(()));
     }
 }

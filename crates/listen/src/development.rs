@@ -3,7 +3,7 @@
 //! SDKs refuse to send tokens over plain HTTP, so a local server needs TLS that they trust. Whoever gives
 //! them `ca.pem` trusts whoever can read `ca.key` beside it: for development alone.
 
-use crate::tls::{Tls, TlsSettings};
+use crate::tls::{ServerTls, TlsSettings};
 use crate::tls_error::PEM_BYTES_MAX;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -40,7 +40,7 @@ const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// What there is to listen with, and to be trusted by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Development {
+pub struct DevelopmentTls {
     /// Certificate and key of the server.
     pub tls: TlsSettings,
     /// The PEM file of the authority, for `REQUESTS_CA_BUNDLE`, `NODE_EXTRA_CA_CERTS` or `curl --cacert`.
@@ -70,7 +70,7 @@ pub enum DevelopmentError {
 /// What a file's first lines say about the certificate below them. They stand before the PEM, where RFC 7468
 /// §2 allows text; so nothing here has to read X.509.
 #[derive(Debug, PartialEq, Eq)]
-struct Label {
+struct CertificateLabel {
     made: Timestamp,
     names: Vec<String>,
 }
@@ -83,7 +83,7 @@ struct Label {
 ///
 /// # Errors
 /// [`DevelopmentError`], naming the file or the name.
-pub fn certificates(folder: &Path, names: &[String]) -> Result<Development, DevelopmentError> {
+pub fn certificates(folder: &Path, names: &[String]) -> Result<DevelopmentTls, DevelopmentError> {
     certificates_at(folder, names, SystemClock.now())
 }
 
@@ -91,9 +91,9 @@ fn certificates_at(
     folder: &Path,
     names: &[String],
     now: Timestamp,
-) -> Result<Development, DevelopmentError> {
+) -> Result<DevelopmentTls, DevelopmentError> {
     let names = all_names(names)?;
-    let development = Development {
+    let development = DevelopmentTls {
         tls: TlsSettings {
             certificate: folder.join("server.pem"),
             key: folder.join("server.key"),
@@ -101,15 +101,15 @@ fn certificates_at(
         ca: folder.join("ca.pem"),
     };
     let (made, authority) = authority(&development.ca, &folder.join("ca.key"), now)?;
-    let Development { tls, .. } = &development;
-    let found = Label::read(&tls.certificate).filter(|label| {
+    let DevelopmentTls { tls, .. } = &development;
+    let found = CertificateLabel::read(&tls.certificate).filter(|label| {
         let fresh = label.made >= made && lasts(label.made, LIFE, now);
-        label.names == names && fresh && Tls::load(tls).is_ok()
+        label.names == names && fresh && ServerTls::load(tls).is_ok()
     });
     if found.is_none() {
         let key = KeyPair::generate()?;
         let certificate = server(&names, now)?.signed_by(&key, &authority)?;
-        let label = Label { made: now, names };
+        let label = CertificateLabel { made: now, names };
         write(&tls.key, &key.serialize_pem(), OWNER_ONLY)?;
         write(
             &tls.certificate,
@@ -148,13 +148,14 @@ fn authority(
     key: &Path,
     now: Timestamp,
 ) -> Result<(Timestamp, Issuer<'static, KeyPair>), DevelopmentError> {
-    let found = Label::read(certificate).filter(|label| lasts(label.made, AUTHORITY_LIFE, now));
+    let found =
+        CertificateLabel::read(certificate).filter(|label| lasts(label.made, AUTHORITY_LIFE, now));
     let pair = TlsSettings {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
     };
     if let Some(label) = found
-        && Tls::load(&pair).is_ok()
+        && ServerTls::load(&pair).is_ok()
         && let Ok(text) = read_secret("key file", key, PEM_BYTES_MAX)
         && let Ok(key) = KeyPair::from_pem(text.expose())
     {
@@ -163,7 +164,7 @@ fn authority(
     let new = KeyPair::generate()?;
     let params = authority_params(now);
     let made = params.self_signed(&new)?;
-    let label = Label {
+    let label = CertificateLabel {
         made: now,
         names: Vec::new(),
     };
@@ -211,7 +212,7 @@ fn moment(made: Timestamp, after: Duration) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-impl Label {
+impl CertificateLabel {
     fn above(&self, pem: &str) -> String {
         let Self { made, names } = self;
         let (made, names) = (made.rfc3339(), names.join(" "));

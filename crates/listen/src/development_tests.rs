@@ -16,13 +16,13 @@ fn at(days: u32) -> Timestamp {
     START.after(DAY * days)
 }
 
-fn make(folder: &Path, names: &[&str], now: Timestamp) -> Development {
+fn make(folder: &Path, names: &[&str], now: Timestamp) -> DevelopmentTls {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     certificates_at(folder, &names, now).unwrap()
 }
 
 /// What a client that trusts the authority's file says to the server's certificate.
-fn verdict(made: &Development, name: &str, now: Timestamp) -> Result<(), rustls::Error> {
+fn verdict(made: &DevelopmentTls, name: &str, now: Timestamp) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(&made.ca).unwrap())
@@ -67,7 +67,7 @@ fn clients_that_trust_the_authority_trust_the_server() {
         &["adt.localhost", "*.adt.localhost", "10.0.0.7"],
         START,
     );
-    Tls::load(&made.tls).unwrap();
+    ServerTls::load(&made.tls).unwrap();
     for name in [
         "localhost",
         "127.0.0.1",
@@ -88,7 +88,7 @@ fn clients_that_trust_the_authority_trust_the_server() {
         assert!(verdict(&made, name, now).is_err(), "{name}");
     }
     let other = tempfile::tempdir().unwrap();
-    let stranger = Development {
+    let stranger = DevelopmentTls {
         ca: make(other.path(), &[], START).ca,
         ..made
     };

@@ -4,7 +4,7 @@
 //! piece, with a pause for other work after each. What all of it takes counts against the budget that all bodies
 //! share, before it is taken: the body as it came, the decoder, and what is inflated, twice while it moves.
 
-use crate::budget::{Crowded, HeldBuffer, Hold};
+use crate::budget::{BodyPermit, BudgetExhausted, HeldBuffer};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
@@ -19,7 +19,7 @@ const STEP_BYTES: usize = 4 << 10;
 
 /// How a body was made small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub enum ContentEncoding {
     /// Not at all.
     Identity,
     /// RFC 1952; `x-gzip` is the same (RFC 9110 §8.4.1.3).
@@ -37,13 +37,13 @@ pub enum InflateError {
     },
     /// All bodies together hold as much as they may.
     #[error(transparent)]
-    Crowded(#[from] Crowded),
+    Crowded(#[from] BudgetExhausted),
     /// It says gzip and is something else, or is cut off.
     #[error("the body is not what content-encoding: gzip says, or is cut off")]
     Broken(#[source] io::Error),
 }
 
-impl Encoding {
+impl ContentEncoding {
     /// What a request says of its body.
     ///
     /// # Errors
@@ -78,14 +78,14 @@ const DECODER_BYTES: usize = 48 << 10;
 /// # Errors
 /// [`InflateError`], each naming its limit.
 pub async fn inflate(
-    encoding: Encoding,
+    encoding: ContentEncoding,
     body: Bytes,
     bytes_max: usize,
-    hold: &mut Hold<'_>,
+    hold: &mut BodyPermit<'_>,
 ) -> Result<Bytes, InflateError> {
     match encoding {
-        Encoding::Identity => return Ok(body),
-        Encoding::Gzip => {}
+        ContentEncoding::Identity => return Ok(body),
+        ContentEncoding::Gzip => {}
     }
     // At once, so that of many that come together those that find no room hold nothing.
     let room = announced(&body).min(bytes_max);
@@ -122,7 +122,7 @@ fn inflate_piece(
     decoder: &mut MultiGzDecoder<&[u8]>,
     inflated: &mut HeldBuffer,
     bytes_max: usize,
-    hold: &mut Hold<'_>,
+    hold: &mut BodyPermit<'_>,
 ) -> Result<bool, InflateError> {
     let mut left = PIECE_BYTES;
     let mut step = [0; STEP_BYTES];
@@ -146,7 +146,7 @@ fn inflate_piece(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::budget::BodyBudget;
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use proptest::prelude::*;
@@ -159,9 +159,9 @@ mod tests {
     }
 
     async fn inflated(body: Bytes, bytes_max: usize, held_max: usize) -> Result<Bytes, String> {
-        let budget = Budget::new(held_max);
+        let budget = BodyBudget::new(held_max);
         let mut hold = budget.hold();
-        let read = inflate(Encoding::Gzip, body, bytes_max, &mut hold).await;
+        let read = inflate(ContentEncoding::Gzip, body, bytes_max, &mut hold).await;
         read.map_err(|error| error.to_string())
     }
 
@@ -173,12 +173,12 @@ mod tests {
                 let value = HeaderValue::from_static(value);
                 headers.append(header::CONTENT_ENCODING, value);
             }
-            Encoding::of(&headers).map_err(|value| value.to_str().unwrap().to_owned())
+            ContentEncoding::of(&headers).map_err(|value| value.to_str().unwrap().to_owned())
         };
-        assert_eq!(of(&[]), Ok(Encoding::Identity));
-        assert_eq!(of(&["identity"]), Ok(Encoding::Identity));
-        assert_eq!(of(&["GZip"]), Ok(Encoding::Gzip));
-        assert_eq!(of(&["x-gzip"]), Ok(Encoding::Gzip));
+        assert_eq!(of(&[]), Ok(ContentEncoding::Identity));
+        assert_eq!(of(&["identity"]), Ok(ContentEncoding::Identity));
+        assert_eq!(of(&["GZip"]), Ok(ContentEncoding::Gzip));
+        assert_eq!(of(&["x-gzip"]), Ok(ContentEncoding::Gzip));
         assert_eq!(of(&["br"]), Err("br".to_owned()));
         assert_eq!(of(&["gzip, gzip"]), Err("gzip, gzip".to_owned()));
         assert_eq!(of(&["gzip", "gzip"]), Err("gzip".to_owned()));
@@ -192,9 +192,9 @@ mod tests {
         assert_eq!(inflated(gzip(&fits), limit, held_max).await.unwrap(), fits);
         let bomb = gzip(&vec![b' '; 256 << 20]);
         assert!(bomb.len() < 300 << 10, "{}", bomb.len());
-        let budget = Budget::new(usize::MAX);
+        let budget = BodyBudget::new(usize::MAX);
         let mut hold = budget.hold();
-        let error = inflate(Encoding::Gzip, bomb, limit, &mut hold).await;
+        let error = inflate(ContentEncoding::Gzip, bomb, limit, &mut hold).await;
         let text = "the body inflates to more than 1048576 bytes, which is the limit";
         assert_eq!(error.unwrap_err().to_string(), text);
         assert!(hold.bytes() <= limit + DECODER_BYTES, "{hold:?}");
@@ -204,15 +204,19 @@ mod tests {
     async fn of_many_bombs_at_a_time_those_without_room_hold_nothing() {
         let limit = 1 << 20;
         let bomb = gzip(&vec![b' '; limit]);
-        let budget = Budget::new(3 * limit);
+        let budget = BodyBudget::new(3 * limit);
         let mut holds: Vec<_> = (0..5).map(|_| budget.hold()).collect();
         let all = holds.iter_mut().map(|hold| {
             let bomb = bomb.clone();
-            async move { inflate(Encoding::Gzip, bomb, limit, hold).await.is_ok() }
+            async move {
+                inflate(ContentEncoding::Gzip, bomb, limit, hold)
+                    .await
+                    .is_ok()
+            }
         });
         let fit = futures_util::future::join_all(all).await;
         assert_eq!(fit, [true, true, false, false, false]);
-        let held: Vec<usize> = holds.iter().map(Hold::bytes).collect();
+        let held: Vec<usize> = holds.iter().map(BodyPermit::bytes).collect();
         assert!(
             held[2..].iter().all(|bytes| *bytes <= DECODER_BYTES),
             "{held:?}"
@@ -233,11 +237,11 @@ mod tests {
                 format!("the bodies being read hold {held_max} bytes together, which is the limit");
             assert_eq!(error.unwrap_err(), text);
         }
-        let budget = Budget::new(usize::MAX);
+        let budget = BodyBudget::new(usize::MAX);
         let mut hold = budget.hold();
         let body = gzip(&[b'x'; 10_000]);
         hold.grow(body.len()).unwrap();
-        let read = inflate(Encoding::Gzip, body, 10_000, &mut hold).await;
+        let read = inflate(ContentEncoding::Gzip, body, 10_000, &mut hold).await;
         // Neither the body as it came nor the decoder is held any more.
         assert_eq!((read.unwrap().len(), hold.bytes()), (10_000, 10_000));
     }

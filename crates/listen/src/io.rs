@@ -2,7 +2,7 @@
 //! lingers.
 
 use crate::activity::ConnectionActivity;
-use crate::socket::Stream;
+use crate::socket::ConnectionStream;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
@@ -21,8 +21,8 @@ const LINGER_BYTES_MAX: usize = 4 << 20;
 /// How long that may take.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
-pub(crate) struct Io {
-    stream: Stream,
+pub(crate) struct HyperIo {
+    stream: ConnectionStream,
     /// What was read before the protocol was known.
     replay: Vec<u8>,
     replayed: usize,
@@ -32,8 +32,12 @@ pub(crate) struct Io {
     linger_end: Option<Pin<Box<Sleep>>>,
 }
 
-impl Io {
-    pub(crate) fn new(stream: Stream, replay: Vec<u8>, activity: Arc<ConnectionActivity>) -> Self {
+impl HyperIo {
+    pub(crate) fn new(
+        stream: ConnectionStream,
+        replay: Vec<u8>,
+        activity: Arc<ConnectionActivity>,
+    ) -> Self {
         activity.record_read();
         Self {
             stream,
@@ -46,7 +50,7 @@ impl Io {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ConnectionStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -60,7 +64,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ConnectionStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -106,7 +110,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-impl AsyncRead for Io {
+impl AsyncRead for HyperIo {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -129,7 +133,7 @@ impl AsyncRead for Io {
     }
 }
 
-impl AsyncWrite for Io {
+impl AsyncWrite for HyperIo {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

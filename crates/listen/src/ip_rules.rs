@@ -9,8 +9,8 @@
 //! next to nothing and takes no place among the connections that are open. An address that came as IPv4 in IPv6
 //! (RFC 4291 §2.5.5.2) is one of IPv4. Unix sockets have no address and are not looked at.
 
-use crate::address::Address;
-use crate::peer::Peer;
+use crate::address::ListenAddress;
+use crate::peer::ClientPeer;
 use ipnet::{IpNet, Ipv4Net};
 use metrics::{Counter, counter, describe_counter};
 use serde::{Deserialize, Deserializer};
@@ -32,16 +32,16 @@ pub struct IpRule {
     #[serde(alias = "filterName")]
     pub name: String,
     /// What becomes of who it is about.
-    pub action: Action,
+    pub action: IpRuleAction,
     /// Whom it is about: addresses such as `10.1.0.0/16`, `2001:db8::/32` or `10.1.2.3`.
     #[serde(alias = "ipMask")]
-    pub ip_mask: Mask,
+    pub ip_mask: IpMask,
 }
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Action {
+pub enum IpRuleAction {
     /// It is taken.
     #[serde(alias = "Accept")]
     Accept,
@@ -65,9 +65,9 @@ pub enum MaskError {
 
 /// A block of addresses, of IPv4 where it is one of IPv4 in IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mask(IpNet);
+pub struct IpMask(IpNet);
 
-impl Mask {
+impl IpMask {
     /// Reads a block in CIDR notation, or one address. The one reader of such masks, of whatever source.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ fn canonical(block: IpNet) -> IpNet {
         .map_or(block, IpNet::V4)
 }
 
-impl<'de> Deserialize<'de> for Mask {
+impl<'de> Deserialize<'de> for IpMask {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(text.trim())
@@ -114,7 +114,7 @@ impl IpRule {
     /// The first value that cannot be used, by its key.
     pub fn check<'a>(
         rules: &[Self],
-        addresses: impl IntoIterator<Item = &'a Address>,
+        addresses: impl IntoIterator<Item = &'a ListenAddress>,
     ) -> Result<Vec<String>, String> {
         if rules.len() > RULES_MAX {
             return Err(format!("ip_rules has more than {RULES_MAX} entries"));
@@ -143,7 +143,7 @@ impl IpRule {
                 ));
             }
         }
-        let accepts = rules.iter().any(|rule| rule.action == Action::Accept);
+        let accepts = rules.iter().any(|rule| rule.action == IpRuleAction::Accept);
         let rejects_some = rules.iter().any(|rule| rule.ip_mask.is_all());
         if accepts || rejects_some {
             warnings.extend(open_families(rules, addresses));
@@ -155,19 +155,19 @@ impl IpRule {
 /// Warnings about families that a list of those to accept does not close: that is hardly meant.
 fn open_families<'a>(
     rules: &[IpRule],
-    addresses: impl IntoIterator<Item = &'a Address>,
+    addresses: impl IntoIterator<Item = &'a ListenAddress>,
 ) -> Vec<String> {
     let (mut four, mut six) = (false, false);
     for address in addresses {
         match address {
-            Address::Tcp(address) => match address.ip() {
+            ListenAddress::Tcp(address) => match address.ip() {
                 IpAddr::V4(_) => four = true,
                 // The system gives IPv4 to such a socket too.
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED) => (four, six) = (true, true),
                 IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => four = true,
                 IpAddr::V6(_) => six = true,
             },
-            Address::Unix(_) => {}
+            ListenAddress::Unix(_) => {}
         }
     }
     let all = [
@@ -190,10 +190,10 @@ fn open_families<'a>(
 
 /// The rules of one server, with their counters. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct IpRules(Arc<[Counted]>);
+pub struct IpRules(Arc<[CountedRule]>);
 
 #[derive(Debug)]
-struct Counted {
+struct CountedRule {
     rule: IpRule,
     rejected: Counter,
 }
@@ -205,7 +205,7 @@ impl IpRules {
     pub fn new(rules: &[IpRule], server: &'static str) -> Self {
         const NAME: &str = "twinroute_connections_rejected_total";
         describe_counter!(NAME, "Connections closed by a rule of ip_rules");
-        let counted = rules.iter().map(|rule| Counted {
+        let counted = rules.iter().map(|rule| CountedRule {
             rejected: counter!(NAME, "server" => server, "rule" => rule.name.clone()),
             rule: rule.clone(),
         });
@@ -213,16 +213,16 @@ impl IpRules {
     }
 
     /// The name of the rule that keeps `peer` out, counted; nothing where it may come in.
-    pub(crate) fn reject(&self, peer: Peer) -> Option<&str> {
-        let Peer::Tcp(address) = peer else {
+    pub(crate) fn reject(&self, peer: ClientPeer) -> Option<&str> {
+        let ClientPeer::Tcp(address) = peer else {
             return None;
         };
         let address = address.ip().to_canonical();
         let mut rules = self.0.iter();
         let first = rules.find(|counted| counted.rule.ip_mask.0.contains(&address))?;
         match first.rule.action {
-            Action::Accept => None,
-            Action::Reject => {
+            IpRuleAction::Accept => None,
+            IpRuleAction::Reject => {
                 first.rejected.increment(1);
                 Some(&first.rule.name)
             }
@@ -236,7 +236,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     #[derive(Deserialize)]
-    struct Table {
+    struct IpRuleTable {
         ip_rules: Vec<IpRule>,
     }
 
@@ -248,7 +248,7 @@ mod tests {
         };
         let entries: Vec<_> = lines.iter().enumerate().map(entry).collect();
         let text = format!("ip_rules = [{}]", entries.join(", "));
-        let table: Result<Table, _> = toml::from_str(&text);
+        let table: Result<IpRuleTable, _> = toml::from_str(&text);
         table
             .map(|table| table.ip_rules)
             .map_err(|error| error.message().to_owned())
@@ -256,8 +256,8 @@ mod tests {
 
     fn judge(lines: &[&str], address: &str) -> Option<String> {
         let rules = IpRules::new(&rules(lines).unwrap(), "tests");
-        let peer = Peer::Tcp((address.parse::<IpAddr>().unwrap(), 1).into());
-        assert_eq!(rules.reject(Peer::Unix), None);
+        let peer = ClientPeer::Tcp((address.parse::<IpAddr>().unwrap(), 1).into());
+        assert_eq!(rules.reject(ClientPeer::Unix), None);
         rules.reject(peer).map(str::to_owned)
     }
 
@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn check(lines: &[&str], listen: &str, expect: &Expect) {
-        let address: Address = listen.parse().unwrap();
+        let address: ListenAddress = listen.parse().unwrap();
         let checked = rules(lines).and_then(|rules| IpRule::check(&rules, [&address]));
         let said = checked.map_or_else(|error| error, |warnings| warnings.join("\n"));
         expect.assert_eq(&said);
@@ -345,7 +345,7 @@ mod tests {
         );
         let azure = "ip_rules = [{ filterName = 'a', action = 'Reject', ipMask = '10.0.0.0/8' }, \
                      { name = 'A', action = 'accept', ip_mask = '11.0.0.0/8' }]";
-        let rules = toml::from_str::<Table>(azure).unwrap().ip_rules;
+        let rules = toml::from_str::<IpRuleTable>(azure).unwrap().ip_rules;
         let error = IpRule::check(&rules, []).unwrap_err();
         expect![[r#"ip_rules[1].name "A" is taken by another; names ignore case"#]]
             .assert_eq(&error);

@@ -1,6 +1,6 @@
 //! What one server may hold and how long it waits.
 
-use crate::budget::Budget;
+use crate::budget::BodyBudget;
 use bytesize::ByteSize;
 use serde::Deserialize;
 use std::time::Duration;
@@ -99,8 +99,8 @@ impl HttpLimits {
 
     /// A budget of [`HttpLimits::bodies_bytes_max`].
     #[must_use]
-    pub fn budget(&self) -> Budget {
-        Budget::new(usize::try_from(self.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX))
+    pub fn budget(&self) -> BodyBudget {
+        BodyBudget::new(usize::try_from(self.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX))
     }
 
     pub(crate) fn header_bytes(&self) -> usize {

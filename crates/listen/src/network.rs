@@ -7,7 +7,7 @@
 //! Source: Azure Digital Twins, "Private Link": with `publicNetworkAccess` disabled, requests of the data plane
 //! from elsewhere are answered 403, management requests are not.
 
-use crate::address::Address;
+use crate::address::ListenAddress;
 use arc_swap::ArcSwap;
 use http::{Extensions, Request};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use twinroute_model::name::InstanceName;
-use twinroute_model::network::{Connection, ConnectionStatus, NetworkAccess, PublicAccess};
+use twinroute_model::network::{ConnectionStatus, NetworkAccess, PrivateConnection, PublicAccess};
 
 /// Private listeners of one server.
 const PRIVATE_MAX: usize = 100;
@@ -29,10 +29,10 @@ const NAME_BYTES_MAX: usize = 256;
 pub struct PrivateSettings {
     /// Where to listen for plain HTTP.
     #[serde(default)]
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
     /// Where to listen for HTTPS, with the certificate of the server's other listeners.
     #[serde(default)]
-    pub listen_tls: Vec<Address>,
+    pub listen_tls: Vec<ListenAddress>,
     /// Whose connection; the default instance's when not set.
     pub instance: Option<String>,
     /// The private endpoint connection's name.
@@ -69,10 +69,10 @@ impl PrivateSettings {
 
 /// Which private endpoint connection a listener stands for. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrivateWay(Arc<Names>);
+pub struct PrivateWay(Arc<NetworkNames>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Names {
+struct NetworkNames {
     instance: InstanceName,
     connection: String,
 }
@@ -81,7 +81,7 @@ impl PrivateWay {
     /// The connection of that name of an instance.
     #[must_use]
     pub fn new(instance: InstanceName, connection: &str) -> Self {
-        Self(Arc::new(Names {
+        Self(Arc::new(NetworkNames {
             instance,
             connection: connection.to_owned(),
         }))
@@ -121,7 +121,7 @@ impl fmt::Display for PrivateWay {
 
 /// Why a request does not reach an instance from where it came. The texts are safe to send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Closed {
+pub enum NetworkClosed {
     /// It came over a listener for everybody.
     #[error(
         "instance {instance} is not reached from public networks: its publicNetworkAccess is Disabled; come \
@@ -168,7 +168,7 @@ pub enum Closed {
     },
 }
 
-impl Closed {
+impl NetworkClosed {
     /// The code of an answer that says so; its status is 403.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -185,16 +185,16 @@ impl Closed {
 /// From which networks each instance is reached at present. Clones share it. To begin with there are no
 /// instances: those that are unknown are open to everybody, and no connection is approved.
 #[derive(Clone, Debug, Default)]
-pub struct Network(Arc<ArcSwap<Snapshot>>);
+pub struct InstanceNetworks(Arc<ArcSwap<NetworkSnapshot>>);
 
 /// By the instance's name in lower case.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Snapshot {
+struct NetworkSnapshot {
     /// Those that are not simply open to everybody.
     instances: HashMap<String, NetworkAccess>,
 }
 
-impl Network {
+impl InstanceNetworks {
     /// Tells what holds from now on: of all instances there are. A change is logged.
     pub fn set<'a>(
         &self,
@@ -205,14 +205,14 @@ impl Network {
             .into_iter()
             .filter(|(_, access)| **access != open)
             .map(|(name, access)| (name.as_str().to_ascii_lowercase(), access.clone()));
-        let snapshot = Arc::new(Snapshot {
+        let snapshot = Arc::new(NetworkSnapshot {
             instances: named.collect(),
         });
         let before = self.0.swap(Arc::clone(&snapshot));
         if before != snapshot {
             let all = snapshot.instances.values();
             let closed = |access: &&NetworkAccess| access.public == PublicAccess::Disabled;
-            let approved = |one: &&Connection| one.status == ConnectionStatus::Approved;
+            let approved = |one: &&PrivateConnection| one.status == ConnectionStatus::Approved;
             let connections = all.clone().flat_map(|access| &access.connections);
             tracing::info!(
                 closed = all.filter(closed).count(),
@@ -226,7 +226,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Closed`], where the connection is not approved.
-    pub fn check_way(&self, way: Option<&PrivateWay>) -> Result<(), Closed> {
+    pub fn check_way(&self, way: Option<&PrivateWay>) -> Result<(), NetworkClosed> {
         match way {
             None => Ok(()),
             Some(way) => self.0.load().approved(way),
@@ -237,7 +237,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Closed`].
-    pub fn check(&self, way: Option<&PrivateWay>, instance: &str) -> Result<(), Closed> {
+    pub fn check(&self, way: Option<&PrivateWay>, instance: &str) -> Result<(), NetworkClosed> {
         let snapshot = self.0.load();
         let Some(way) = way else {
             return snapshot.public(instance);
@@ -246,38 +246,38 @@ impl Network {
         if way.instance().as_str().eq_ignore_ascii_case(instance) {
             return Ok(());
         }
-        Err(Closed::Elsewhere {
+        Err(NetworkClosed::Elsewhere {
             way: way.clone(),
             asked: instance.chars().take(64).collect(),
         })
     }
 }
 
-impl Snapshot {
+impl NetworkSnapshot {
     fn of(&self, instance: &str) -> Option<&NetworkAccess> {
         // Mostly there is none, and the name need not be folded.
         (!self.instances.is_empty()).then_some(())?;
         self.instances.get(&instance.to_ascii_lowercase())
     }
 
-    fn public(&self, instance: &str) -> Result<(), Closed> {
+    fn public(&self, instance: &str) -> Result<(), NetworkClosed> {
         let disabled = |access: &NetworkAccess| access.public == PublicAccess::Disabled;
         if self.of(instance).is_some_and(disabled) {
-            return Err(Closed::Public {
+            return Err(NetworkClosed::Public {
                 instance: instance.to_owned(),
             });
         }
         Ok(())
     }
 
-    fn approved(&self, way: &PrivateWay) -> Result<(), Closed> {
+    fn approved(&self, way: &PrivateWay) -> Result<(), NetworkClosed> {
         let access = self.of(way.instance().as_str());
         let found = access.and_then(|access| access.connection(way.connection()));
         let way = || way.clone();
         match found.map(|connection| connection.status) {
             Some(ConnectionStatus::Approved) => Ok(()),
-            Some(status) => Err(Closed::NotApproved { way: way(), status }),
-            None => Err(Closed::NoConnection { way: way() }),
+            Some(status) => Err(NetworkClosed::NotApproved { way: way(), status }),
+            None => Err(NetworkClosed::NoConnection { way: way() }),
         }
     }
 }
@@ -293,14 +293,19 @@ mod tests {
 
     fn access(public: PublicAccess, status: Option<ConnectionStatus>) -> NetworkAccess {
         let name = "Plant-net".to_owned();
-        let connections = status.map(|status| Connection { name, status });
+        let connections = status.map(|status| PrivateConnection { name, status });
         NetworkAccess {
             public,
             connections: connections.into_iter().collect(),
         }
     }
 
-    fn check(network: &Network, way: Option<&PrivateWay>, instance: &str, expect: &Expect) {
+    fn check(
+        network: &InstanceNetworks,
+        way: Option<&PrivateWay>,
+        instance: &str,
+        expect: &Expect,
+    ) {
         let checked = network.check(way, instance);
         let said = checked.map_or_else(
             |closed| format!("{}: {closed}", closed.code()),
@@ -311,7 +316,7 @@ mod tests {
 
     #[test]
     fn everybody_reaches_what_is_not_closed() {
-        let network = Network::default();
+        let network = InstanceNetworks::default();
         check(&network, None, "plant", &expect!["open"]);
         let disabled = access(PublicAccess::Disabled, Some(ConnectionStatus::Approved));
         network.set([
@@ -332,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_private_way_is_as_open_as_its_connection() {
-        let network = Network::default();
+        let network = InstanceNetworks::default();
         let way = PrivateWay::new(name("plant"), "plant-NET");
         check(
             &network,
@@ -352,7 +357,7 @@ mod tests {
             network.set([(&name("Plant"), &access)]);
             let refused = network.check(Some(&way), "plant");
             let way = way.clone();
-            assert_eq!(refused, Err(Closed::NotApproved { way, status }));
+            assert_eq!(refused, Err(NetworkClosed::NotApproved { way, status }));
         }
         assert!(network.check_way(Some(&way)).is_err() && network.check_way(None).is_ok());
         let pending = access(PublicAccess::Disabled, Some(ConnectionStatus::Pending));

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum ClientPeer {
     /// A TCP client.
     Tcp(SocketAddr),
     /// A process of this machine, over a unix socket.
     Unix,
 }
 
-impl Peer {
+impl ClientPeer {
     /// Whether it is on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {

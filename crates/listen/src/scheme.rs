@@ -4,14 +4,14 @@ use http::{Extensions, Request};
 
 /// How a request came in: what an absolute URL that leads back here begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub enum RequestScheme {
     /// In the clear.
     Http,
     /// Over TLS.
     Https,
 }
 
-impl Scheme {
+impl RequestScheme {
     /// The scheme of a request that [`serve`](crate::serve) gave to its service.
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Self {

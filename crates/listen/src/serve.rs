@@ -1,11 +1,11 @@
 //! The accept loop of one listener and its orderly end.
 
-use crate::body::Body;
+use crate::body::ServerBody;
 use crate::connection;
 use crate::limits::HttpLimits;
-use crate::peer::Peer;
-use crate::socket::Listener;
-use crate::tls::Tls;
+use crate::peer::ClientPeer;
+use crate::socket::ListeningSocket;
+use crate::tls::ServerTls;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use http::{Request, Response};
@@ -31,13 +31,13 @@ const REJECTION_EVERY: Duration = Duration::from_secs(60);
 /// [`HttpLimits::shutdown_grace`], and returns. A panic in `service` becomes a 500 for that request
 /// alone. Dropping the future ends all connections at once.
 pub async fn serve<S, F>(
-    listeners: Vec<Listener>,
+    listeners: Vec<ListeningSocket>,
     limits: &HttpLimits,
     service: S,
     shutdown: impl Future<Output = ()>,
 ) where
-    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    S: Fn(Request<Incoming>, ClientPeer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<ServerBody>> + Send + 'static,
 {
     let limits = Arc::new(limits.clone());
     let shutdown = shutdown.shared();
@@ -53,20 +53,20 @@ pub async fn serve<S, F>(
 }
 
 async fn serve_one<S, F>(
-    listener: Listener,
+    listener: ListeningSocket,
     limits: Arc<HttpLimits>,
     service: S,
     shutdown: impl Future<Output = ()>,
 ) where
-    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    S: Fn(Request<Incoming>, ClientPeer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<ServerBody>> + Send + 'static,
 {
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let mut certificates = pin!(follow(listener.tls().cloned()));
     let mut refusing = false;
-    let mut rejections = Rejections::default();
+    let mut rejections = RejectionLog::default();
     tracing::debug!(address = %listener.address(), "listening");
     loop {
         tokio::select! {
@@ -118,10 +118,10 @@ async fn serve_one<S, F>(
 
 /// When the log was last told of a connection that a rule rejects: whoever is kept out may try all day.
 #[derive(Default)]
-struct Rejections(Option<Instant>);
+struct RejectionLog(Option<Instant>);
 
-impl Rejections {
-    fn note(&mut self, listener: &Listener, peer: Peer, rule: &str) {
+impl RejectionLog {
+    fn note(&mut self, listener: &ListeningSocket, peer: ClientPeer, rule: &str) {
         let now = Instant::now();
         let due = self.0.is_none_or(|last| now - last >= REJECTION_EVERY);
         if due {
@@ -132,7 +132,7 @@ impl Rejections {
     }
 }
 
-async fn follow(tls: Option<Tls>) -> Infallible {
+async fn follow(tls: Option<ServerTls>) -> Infallible {
     match tls {
         Some(tls) => tls.follow().await,
         None => pending().await,

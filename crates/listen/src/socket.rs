@@ -1,12 +1,12 @@
 //! Listening sockets and what they accept.
 
-use crate::address::Address;
+use crate::address::ListenAddress;
 use crate::client_certificate::ClientCertificate;
 use crate::ip_rules::IpRules;
 use crate::network::PrivateWay;
-use crate::peer::Peer;
-use crate::scheme::Scheme;
-use crate::tls::Tls;
+use crate::peer::ClientPeer;
+use crate::scheme::RequestScheme;
+use crate::tls::ServerTls;
 use serde::{Deserialize, Deserializer};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
@@ -63,7 +63,7 @@ pub enum BindError {
     #[error("listen on {address}: cannot {step}")]
     Io {
         /// Where.
-        address: Address,
+        address: ListenAddress,
         /// At which step.
         step: &'static str,
         /// Why.
@@ -73,29 +73,29 @@ pub enum BindError {
     #[error("listen on {address}: another process answers there")]
     InUse {
         /// Where.
-        address: Address,
+        address: ListenAddress,
     },
     /// The path of a unix socket is taken by something else.
     #[error("listen on {address}: the path exists and is not a socket")]
     NotASocket {
         /// Where.
-        address: Address,
+        address: ListenAddress,
     },
 }
 
 /// A listening socket. Dropping it closes it and removes a unix socket's file.
 #[derive(Debug)]
-pub struct Listener {
-    socket: Accepting,
-    address: Address,
-    tls: Option<Tls>,
+pub struct ListeningSocket {
+    socket: AcceptState,
+    address: ListenAddress,
+    tls: Option<ServerTls>,
     way: Option<PrivateWay>,
     rules: Option<IpRules>,
     _file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
-enum Accepting {
+enum AcceptState {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -103,37 +103,37 @@ enum Accepting {
 /// A connection whose TLS handshake, if it is to have one, is still to come. That belongs into the
 /// connection's own task, since a client may take its time.
 #[derive(Debug)]
-pub(crate) enum Accepted {
-    Plain(Stream),
-    Tls(TcpStream, Tls),
+pub(crate) enum AcceptedConnection {
+    Plain(ConnectionStream),
+    Tls(TcpStream, ServerTls),
 }
 
 /// The bytes of a connection.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) enum ConnectionStream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
-impl Accepted {
+impl AcceptedConnection {
     /// Shakes hands. Dropping the future closes the connection.
-    pub(crate) async fn greet(self) -> io::Result<Stream> {
+    pub(crate) async fn greet(self) -> io::Result<ConnectionStream> {
         match self {
             Self::Plain(stream) => Ok(stream),
             Self::Tls(stream, tls) => {
                 let stream = tls.acceptor().accept(stream).await?;
-                Ok(Stream::Tls(Box::new(stream)))
+                Ok(ConnectionStream::Tls(Box::new(stream)))
             }
         }
     }
 }
 
-impl Stream {
-    pub(crate) fn scheme(&self) -> Scheme {
+impl ConnectionStream {
+    pub(crate) fn scheme(&self) -> RequestScheme {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Scheme::Http,
-            Self::Tls(_) => Scheme::Https,
+            Self::Tcp(_) | Self::Unix(_) => RequestScheme::Http,
+            Self::Tls(_) => RequestScheme::Https,
         }
     }
 
@@ -149,17 +149,17 @@ impl Stream {
     }
 }
 
-impl Listener {
+impl ListeningSocket {
     /// Opens a socket. Must be called within a tokio runtime.
     ///
     /// The file of a unix socket that nobody answers on any more is replaced.
     ///
     /// # Errors
     /// [`BindError`], naming the address.
-    pub fn bind(address: &Address, settings: &SocketSettings) -> Result<Self, BindError> {
+    pub fn bind(address: &ListenAddress, settings: &SocketSettings) -> Result<Self, BindError> {
         match address {
-            Address::Tcp(socket_address) => bind_tcp(*socket_address, settings.backlog),
-            Address::Unix(path) => bind_unix(path, settings),
+            ListenAddress::Tcp(socket_address) => bind_tcp(*socket_address, settings.backlog),
+            ListenAddress::Unix(path) => bind_unix(path, settings),
         }
     }
 
@@ -168,7 +168,7 @@ impl Listener {
     /// # Errors
     /// The first [`BindError`].
     pub fn bind_all(
-        addresses: &[Address],
+        addresses: &[ListenAddress],
         settings: &SocketSettings,
     ) -> Result<Vec<Self>, BindError> {
         addresses
@@ -179,16 +179,16 @@ impl Listener {
 
     /// Where it listens; with the port that the system chose when it was to choose one.
     #[must_use]
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &ListenAddress {
         &self.address
     }
 
     /// Speaks TLS and nothing else from now on. A unix socket stays as it is: it needs none.
     #[must_use]
-    pub fn with_tls(self, tls: &Tls) -> Self {
+    pub fn with_tls(self, tls: &ServerTls) -> Self {
         let tls = match self.socket {
-            Accepting::Tcp(_) => Some(tls.clone()),
-            Accepting::Unix(_) => None,
+            AcceptState::Tcp(_) => Some(tls.clone()),
+            AcceptState::Unix(_) => None,
         };
         Self { tls, ..self }
     }
@@ -212,7 +212,7 @@ impl Listener {
     }
 
     /// The name of the rule that keeps `peer` out.
-    pub(crate) fn reject(&self, peer: Peer) -> Option<&str> {
+    pub(crate) fn reject(&self, peer: ClientPeer) -> Option<&str> {
         self.rules.as_ref()?.reject(peer)
     }
 
@@ -224,33 +224,36 @@ impl Listener {
 
     /// Its TLS, if it speaks that.
     #[must_use]
-    pub fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<&ServerTls> {
         self.tls.as_ref()
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<(Accepted, Peer)> {
+    pub(crate) async fn accept(&self) -> io::Result<(AcceptedConnection, ClientPeer)> {
         match &self.socket {
-            Accepting::Tcp(listener) => {
+            AcceptState::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 let accepted = match &self.tls {
-                    Some(tls) => Accepted::Tls(stream, tls.clone()),
-                    None => Accepted::Plain(Stream::Tcp(stream)),
+                    Some(tls) => AcceptedConnection::Tls(stream, tls.clone()),
+                    None => AcceptedConnection::Plain(ConnectionStream::Tcp(stream)),
                 };
-                Ok((accepted, Peer::Tcp(address)))
+                Ok((accepted, ClientPeer::Tcp(address)))
             }
-            Accepting::Unix(listener) => {
+            AcceptState::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Accepted::Plain(Stream::Unix(stream)), Peer::Unix))
+                Ok((
+                    AcceptedConnection::Plain(ConnectionStream::Unix(stream)),
+                    ClientPeer::Unix,
+                ))
             }
         }
     }
 }
 
-fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindError> {
+fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<ListeningSocket, BindError> {
     let at = |step| {
         move |source| BindError::Io {
-            address: Address::Tcp(socket_address),
+            address: ListenAddress::Tcp(socket_address),
             step,
             source,
         }
@@ -265,9 +268,9 @@ fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindEr
     socket.bind(socket_address).map_err(at("bind"))?;
     let listener = socket.listen(backlog).map_err(at("listen"))?;
     let address = listener.local_addr().map_err(at("read its own address"))?;
-    Ok(Listener {
-        socket: Accepting::Tcp(listener),
-        address: Address::Tcp(address),
+    Ok(ListeningSocket {
+        socket: AcceptState::Tcp(listener),
+        address: ListenAddress::Tcp(address),
         tls: None,
         way: None,
         rules: None,
@@ -275,8 +278,8 @@ fn bind_tcp(socket_address: SocketAddr, backlog: u32) -> Result<Listener, BindEr
     })
 }
 
-fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindError> {
-    let address = Address::Unix(path.to_owned());
+fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<ListeningSocket, BindError> {
+    let address = ListenAddress::Unix(path.to_owned());
     let at = |step| {
         let address = address.clone();
         move |source| BindError::Io {
@@ -299,8 +302,8 @@ fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindErr
     let backlog = i32::try_from(settings.backlog).unwrap_or(i32::MAX);
     socket.listen(backlog).map_err(at("listen"))?;
     let listener = UnixListener::from_std(socket.into()).map_err(at("watch the socket"))?;
-    Ok(Listener {
-        socket: Accepting::Unix(listener),
+    Ok(ListeningSocket {
+        socket: AcceptState::Unix(listener),
         address,
         tls: None,
         way: None,
@@ -310,7 +313,7 @@ fn bind_unix(path: &Path, settings: &SocketSettings) -> Result<Listener, BindErr
 }
 
 /// Removes a socket file that its process left behind.
-fn remove_stale(path: &Path, address: &Address) -> Result<(), BindError> {
+fn remove_stale(path: &Path, address: &ListenAddress) -> Result<(), BindError> {
     let at = |step| {
         move |source| BindError::Io {
             address: address.clone(),

@@ -59,7 +59,7 @@ impl From<TlsSettings> for MutualTlsSettings {
 
 /// Whether there was something to reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reloaded {
+pub enum TlsReload {
     /// The files are those of before.
     Unchanged,
     /// New connections get a new certificate. Open ones go on.
@@ -68,30 +68,30 @@ pub enum Reloaded {
 
 /// TLS 1.2 and 1.3 with one certificate, and perhaps authorities of clients. Cheap to clone; clones share the certificate.
 #[derive(Clone, Debug)]
-pub struct Tls(Arc<Inner>);
+pub struct ServerTls(Arc<TlsState>);
 
 #[derive(Debug)]
-struct Inner {
+struct TlsState {
     settings: MutualTlsSettings,
-    current: Arc<Current>,
+    current: Arc<CurrentCertificate>,
     /// The files that were tried last, so that a broken pair is tried, and logged, once.
-    tried: Mutex<Stamps>,
+    tried: Mutex<FileStamps>,
     config: ArcSwap<ServerConfig>,
     ends: ArcSwap<Vec<CertificateEnd>>,
 }
 
-type Stamps = [Option<FileStamp>; 3];
+type FileStamps = [Option<FileStamp>; 3];
 
 #[derive(Debug)]
-struct Current(ArcSwap<CertifiedKey>);
+struct CurrentCertificate(ArcSwap<CertifiedKey>);
 
-impl ResolvesServerCert for Current {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
     }
 }
 
-impl Tls {
+impl ServerTls {
     /// Reads certificate and key. Blocks on the file system.
     ///
     /// # Errors
@@ -107,9 +107,11 @@ impl Tls {
     pub fn load_mutual(settings: &MutualTlsSettings) -> Result<Self, TlsError> {
         let tried = stamps(settings);
         let provider = Arc::new(ring::default_provider());
-        let current = Arc::new(Current(ArcSwap::from_pointee(read(settings, &provider)?)));
+        let current = Arc::new(CurrentCertificate(ArcSwap::from_pointee(read(
+            settings, &provider,
+        )?)));
         let config = configure(settings, &current, &provider)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(TlsState {
             settings: settings.clone(),
             current,
             tried: Mutex::new(tried),
@@ -130,12 +132,12 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] if the new ones cannot be used: the certificate of before stays, and the next call says
     /// [`Reloaded::Unchanged`] unless the files changed once more.
-    pub fn reload(&self) -> Result<Reloaded, TlsError> {
+    pub fn reload(&self) -> Result<TlsReload, TlsError> {
         let inner = &self.0;
         let found = stamps(&inner.settings);
         let mut tried = inner.tried.lock().unwrap_or_else(PoisonError::into_inner);
         if *tried == found {
-            return Ok(Reloaded::Unchanged);
+            return Ok(TlsReload::Unchanged);
         }
         *tried = found;
         let before = inner.config.load_full();
@@ -148,7 +150,7 @@ impl Tls {
         }
         inner.current.0.store(Arc::new(renewed));
         inner.ends.store(Arc::new(ends(&inner.settings)));
-        Ok(Reloaded::Renewed)
+        Ok(TlsReload::Renewed)
     }
 
     /// Reloads for ever, and logs what comes of it. Dropping the future ends that.
@@ -162,8 +164,8 @@ impl Tls {
             let tls = self.clone();
             let certificate = self.0.settings.certificate.display();
             match tokio::task::spawn_blocking(move || tls.reload()).await {
-                Ok(Ok(Reloaded::Unchanged)) => {}
-                Ok(Ok(Reloaded::Renewed)) => tracing::info!(%certificate, "certificate renewed"),
+                Ok(Ok(TlsReload::Unchanged)) => {}
+                Ok(Ok(TlsReload::Renewed)) => tracing::info!(%certificate, "certificate renewed"),
                 Ok(Err(error)) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, cause, "certificate not renewed: the previous one stays in use");
@@ -185,7 +187,7 @@ fn ends(settings: &MutualTlsSettings) -> Vec<CertificateEnd> {
     own.into_iter().chain(authorities).collect()
 }
 
-fn stamps(settings: &MutualTlsSettings) -> Stamps {
+fn stamps(settings: &MutualTlsSettings) -> FileStamps {
     let client_ca = settings.client_ca.as_deref();
     [
         FileStamp::of(&settings.certificate),
@@ -196,7 +198,7 @@ fn stamps(settings: &MutualTlsSettings) -> Stamps {
 
 fn configure(
     settings: &MutualTlsSettings,
-    current: &Arc<Current>,
+    current: &Arc<CurrentCertificate>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider))

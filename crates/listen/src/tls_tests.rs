@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-struct Files {
+struct TlsFiles {
     folder: tempfile::TempDir,
     settings: TlsSettings,
 }
@@ -14,19 +14,19 @@ fn pair() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-fn files() -> Files {
+fn files() -> TlsFiles {
     let folder = tempfile::tempdir().unwrap();
     let settings = TlsSettings {
         certificate: folder.path().join("server.pem"),
         key: folder.path().join("server.key"),
     };
-    let files = Files { folder, settings };
+    let files = TlsFiles { folder, settings };
     let (certificate, key) = pair();
     files.write(&certificate, &key);
     files
 }
 
-impl Files {
+impl TlsFiles {
     fn write(&self, certificate: &str, key: &str) {
         fs::write(&self.settings.certificate, certificate).unwrap();
         fs::write(&self.settings.key, key).unwrap();
@@ -34,7 +34,7 @@ impl Files {
     }
 
     fn check(&self, expect: &Expect) {
-        let error = Tls::load(&self.settings).unwrap_err();
+        let error = ServerTls::load(&self.settings).unwrap_err();
         let folder = self.folder.path().to_str().unwrap();
         let mut text = error.to_string();
         if let Some(cause) = std::error::Error::source(&error) {
@@ -108,18 +108,18 @@ fn what_is_wrong_with_which_file_is_said() {
 #[test]
 fn a_broken_renewal_keeps_the_certificate_of_before() {
     let files = files();
-    let tls = Tls::load(&files.settings).unwrap();
+    let tls = ServerTls::load(&files.settings).unwrap();
     let shown = || tls.0.current.0.load().cert[0].to_vec();
     let first = shown();
-    assert_eq!(tls.reload().unwrap(), Reloaded::Unchanged);
+    assert_eq!(tls.reload().unwrap(), TlsReload::Unchanged);
     files.write("half a certi", "");
     let error = tls.reload().unwrap_err();
     assert!(matches!(error, TlsError::NoCertificate { .. }), "{error}");
     assert_eq!(shown(), first);
-    assert_eq!(tls.reload().unwrap(), Reloaded::Unchanged, "tried once");
+    assert_eq!(tls.reload().unwrap(), TlsReload::Unchanged, "tried once");
     let (certificate, key) = pair();
     files.write(&certificate, &key);
-    assert_eq!(tls.reload().unwrap(), Reloaded::Renewed);
+    assert_eq!(tls.reload().unwrap(), TlsReload::Renewed);
     assert_ne!(shown(), first);
 }
 
@@ -128,12 +128,12 @@ fn a_key_is_never_shown() {
     let files = files();
     let key = fs::read_to_string(&files.settings.key).unwrap();
     let line = key.lines().nth(1).unwrap();
-    let shown = format!("{:?}", Tls::load(&files.settings).unwrap());
+    let shown = format!("{:?}", ServerTls::load(&files.settings).unwrap());
     assert!(!shown.contains(line), "{shown}");
     // Something that looks like a section of another kind is not quoted either.
     let (certificate, _) = pair();
     files.write(&certificate, "-----BEGIN marked-secret\n");
-    let error = Tls::load(&files.settings).unwrap_err();
+    let error = ServerTls::load(&files.settings).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("marked-secret"));
 }
 
@@ -170,7 +170,7 @@ fn the_end_of_the_first_certificate_to_end_is_told_and_that_of_a_renewed_one() {
         client_ca: Some(ca),
         ..files.settings.clone().into()
     };
-    let tls = Tls::load_mutual(&settings).unwrap();
+    let tls = ServerTls::load_mutual(&settings).unwrap();
     let shown = || {
         let ends = tls.ends().into_iter();
         let shown = ends.map(|end| format!("{} {}", end.what, &end.ends_at.rfc3339()[..10]));
@@ -179,7 +179,7 @@ fn the_end_of_the_first_certificate_to_end_is_told_and_that_of_a_renewed_one() {
     assert_eq!(shown(), ["certificate 2039-06-01", "client_ca 2050-06-01"]);
     let (leaf, key) = ends_in(2045);
     files.write(&leaf, &key);
-    assert_eq!(tls.reload().unwrap(), Reloaded::Renewed);
+    assert_eq!(tls.reload().unwrap(), TlsReload::Renewed);
     assert_eq!(shown()[0], "certificate 2045-06-01");
 }
 
@@ -201,7 +201,7 @@ async fn lost_watch_certificate_behind_a_link_that_is_swapped_is_seen_at_once() 
     link("..1", "..data");
     link("..data/tls.crt", "tls.crt");
     link("..data/tls.key", "tls.key");
-    let tls = Tls::load(&TlsSettings {
+    let tls = ServerTls::load(&TlsSettings {
         certificate: root.join("tls.crt"),
         key: root.join("tls.key"),
     })

@@ -16,21 +16,21 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use twinroute_listen::{
-    Address, Body, ClientCertificate, HttpLimits, Listener, MutualTlsSettings, Peer, Reloaded,
-    SocketSettings, Tls, serve,
+    ClientCertificate, ClientPeer, HttpLimits, ListenAddress, ListeningSocket, MutualTlsSettings,
+    ServerBody, ServerTls, SocketSettings, TlsReload, serve,
 };
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+type TestAuthority = CertifiedIssuer<'static, KeyPair>;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
 
-fn authority() -> Authority {
+fn authority() -> TestAuthority {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn files(folder: &Path, authority: &Authority) -> MutualTlsSettings {
+fn files(folder: &Path, authority: &TestAuthority) -> MutualTlsSettings {
     let settings = MutualTlsSettings {
         certificate: folder.join("server.pem"),
         key: folder.join("server.key"),
@@ -49,8 +49,8 @@ fn files(folder: &Path, authority: &Authority) -> MutualTlsSettings {
 
 /// A client that trusts `server`, with a certificate that `issuer` signed for `name`.
 fn client(
-    server: &Authority,
-    shown: Option<(&Authority, &str)>,
+    server: &TestAuthority,
+    shown: Option<(&TestAuthority, &str)>,
     offered: &'static SupportedProtocolVersion,
 ) -> TlsConnector {
     let mut roots = RootCertStore::empty();
@@ -75,38 +75,38 @@ fn client(
     TlsConnector::from(Arc::new(config))
 }
 
-struct Server {
+struct TestServer {
     address: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
 /// Answers with the name that a client's certificate has.
-fn start(tls: &Tls) -> Server {
+fn start(tls: &ServerTls) -> TestServer {
     let sockets = SocketSettings::default();
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &sockets).unwrap();
+    let listener = ListeningSocket::bind(&"127.0.0.1:0".parse().unwrap(), &sockets).unwrap();
     let listener = listener.with_tls(tls);
-    let Address::Tcp(address) = *listener.address() else {
+    let ListenAddress::Tcp(address) = *listener.address() else {
         panic!("a TCP listener");
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let service = |request: Request<Incoming>, _: Peer| async move {
+    let service = |request: Request<Incoming>, _: ClientPeer| async move {
         let shown = ClientCertificate::of(&request);
         let text = format!("<{:?}>", shown.map(ClientCertificate::name));
-        Response::new(Body::new(Bytes::from(text)))
+        Response::new(ServerBody::new(Bytes::from(text)))
     };
     let task = tokio::spawn(async move {
         let stopped = async { stopped.await.unwrap_or_default() };
         serve(vec![listener], &HttpLimits::default(), service, stopped).await;
     });
-    Server {
+    TestServer {
         address,
         stop,
         task,
     }
 }
 
-impl Server {
+impl TestServer {
     /// The answer's body. With TLS 1.3 a client learns of a refusal when it reads (RFC 8446 §4.4.2.4).
     async fn ask(&self, connector: &TlsConnector) -> std::io::Result<String> {
         let stream = TcpStream::connect(self.address).await?;
@@ -128,7 +128,7 @@ impl Server {
 async fn who_shows_no_certificate_of_the_authority_gets_no_connection() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, other) = (authority(), authority());
-    let tls = Tls::load_mutual(&files(folder.path(), &ours)).unwrap();
+    let tls = ServerTls::load_mutual(&files(folder.path(), &ours)).unwrap();
     let server = start(&tls);
     for offered in [&version::TLS12, &version::TLS13] {
         let known = client(&ours, Some((&ours, "press-7")), offered);
@@ -155,7 +155,7 @@ async fn without_authorities_nobody_is_asked_for_a_certificate() {
         client_ca: None,
         ..files(folder.path(), &ours)
     };
-    let server = start(&Tls::load_mutual(&settings).unwrap());
+    let server = start(&ServerTls::load_mutual(&settings).unwrap());
     let shows = client(&ours, Some((&ours, "press-7")), &version::TLS13);
     assert_eq!(server.ask(&shows).await.unwrap(), "<None>");
     server.stop().await;
@@ -166,7 +166,7 @@ async fn authorities_that_were_replaced_vouch_for_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, next) = (authority(), authority());
     let settings = files(folder.path(), &ours);
-    let tls = Tls::load_mutual(&settings).unwrap();
+    let tls = ServerTls::load_mutual(&settings).unwrap();
     let server = start(&tls);
     let old = client(&ours, Some((&ours, "old")), &version::TLS13);
     let new = client(&ours, Some((&next, "new")), &version::TLS13);
@@ -180,7 +180,7 @@ async fn authorities_that_were_replaced_vouch_for_nobody() {
     server.ask(&old).await.unwrap();
 
     std::fs::write(ca, next.pem()).unwrap();
-    assert_eq!(tls.reload().unwrap(), Reloaded::Renewed);
+    assert_eq!(tls.reload().unwrap(), TlsReload::Renewed);
     server.ask(&old).await.unwrap_err();
     assert_eq!(server.ask(&new).await.unwrap(), "<Some(Some(\"new\"))>");
     server.stop().await;

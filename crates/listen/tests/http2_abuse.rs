@@ -11,7 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use twinroute_listen::{Address, Body, HttpLimits, Listener, Peer, SocketSettings, serve};
+use twinroute_listen::{
+    ClientPeer, HttpLimits, ListenAddress, ListeningSocket, ServerBody, SocketSettings, serve,
+};
 
 /// Longer than any end takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,16 +73,17 @@ fn goodbye(mut bytes: &[u8]) -> Option<u8> {
 /// With each stands the error that the server may say goodbye with (RFC 9113 §7), and how many requests it
 /// may have taken up. A goodbye can be lost when the server closes while the attack is still being sent.
 async fn check(limits: HttpLimits, attacks: &[(&str, Option<u8>, usize, Vec<u8>)]) {
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &SocketSettings::default());
+    let listener =
+        ListeningSocket::bind(&"127.0.0.1:0".parse().unwrap(), &SocketSettings::default());
     let listener = listener.unwrap();
-    let Address::Tcp(address) = listener.address().clone() else {
+    let ListenAddress::Tcp(address) = listener.address().clone() else {
         panic!("a TCP server");
     };
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
-    let service = move |_request: Request<Incoming>, _peer: Peer| {
+    let service = move |_request: Request<Incoming>, _peer: ClientPeer| {
         counter.fetch_add(1, Relaxed);
-        async { Response::new(Body::new(Bytes::from_static(b"here"))) }
+        async { Response::new(ServerBody::new(Bytes::from_static(b"here"))) }
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(async move {

@@ -8,14 +8,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use twinroute_listen::{
-    Action, Address, Body, HttpLimits, IpRule, IpRules, Listener, Mask, Peer, SocketSettings, serve,
+    ClientPeer, HttpLimits, IpMask, IpRule, IpRuleAction, IpRules, ListenAddress, ListeningSocket,
+    ServerBody, SocketSettings, serve,
 };
 
-fn rule(action: Action, mask: &str) -> IpRule {
+fn rule(action: IpRuleAction, mask: &str) -> IpRule {
     IpRule {
         name: mask.to_owned(),
         action,
-        ip_mask: Mask::parse(mask).unwrap(),
+        ip_mask: IpMask::parse(mask).unwrap(),
     }
 }
 
@@ -34,8 +35,8 @@ async fn ask(server: SocketAddr, own: Ipv4Addr) -> io::Result<String> {
 async fn a_rejected_address_gets_no_answer_and_others_do() {
     let rules = IpRules::new(
         &[
-            rule(Action::Accept, "127.0.0.1"),
-            rule(Action::Reject, "127.0.0.0/30"),
+            rule(IpRuleAction::Accept, "127.0.0.1"),
+            rule(IpRuleAction::Reject, "127.0.0.0/30"),
         ],
         "tests",
     );
@@ -45,12 +46,13 @@ async fn a_rejected_address_gets_no_answer_and_others_do() {
         ..HttpLimits::default()
     };
     let address = "127.0.0.1:0".parse().unwrap();
-    let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
-    let Address::Tcp(server) = *listener.address() else {
+    let listener = ListeningSocket::bind(&address, &SocketSettings::default()).unwrap();
+    let ListenAddress::Tcp(server) = *listener.address() else {
         panic!("a TCP address");
     };
     let listener = listener.with_rules(&rules);
-    let service = |_: Request<Incoming>, _: Peer| async { Response::new(Body::default()) };
+    let service =
+        |_: Request<Incoming>, _: ClientPeer| async { Response::new(ServerBody::default()) };
     let serving = serve(vec![listener], &limits, service, std::future::pending());
     let asking = async {
         for (own, answered) in [

@@ -15,13 +15,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use twinroute_listen::{
-    Address, BindError, Body, BrokenOff, HttpLimits, Listener, Peer, SocketSettings, read_body,
-    serve,
+    BindError, BrokenOff, ClientPeer, HttpLimits, ListenAddress, ListeningSocket, ServerBody,
+    SocketSettings, read_body, serve,
 };
 
 /// Ten digits, one each 20 ms; breaks off before the one at `end`.
-fn slow(end: u32) -> Body {
-    Body::pieces(unfold(0, move |digit| async move {
+fn slow(end: u32) -> ServerBody {
+    ServerBody::pieces(unfold(0, move |digit| async move {
         if digit == end && end < 10 {
             return Some((Err(BrokenOff("told to".to_owned())), digit));
         }
@@ -31,20 +31,20 @@ fn slow(end: u32) -> Body {
 }
 
 /// Has no end, and tells when it is let go.
-fn endless(gone: Arc<Notify>) -> Body {
-    struct Tell(Arc<Notify>);
-    impl Drop for Tell {
+fn endless(gone: Arc<Notify>) -> ServerBody {
+    struct EchoService(Arc<Notify>);
+    impl Drop for EchoService {
         fn drop(&mut self) {
             self.0.notify_one();
         }
     }
-    Body::pieces(unfold(Tell(gone), |tell| async {
+    ServerBody::pieces(unfold(EchoService(gone), |tell| async {
         Some((Ok(Bytes::from_static(&[b'x'; 64 << 10])), tell))
     }))
 }
 
-struct Server {
-    address: Address,
+struct TestServer {
+    address: ListenAddress,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     /// Released by a test to let a request at `/wait` go on.
@@ -63,14 +63,15 @@ fn limits() -> HttpLimits {
     }
 }
 
-fn start_at(address: &str, limits: HttpLimits) -> Server {
-    let listener = Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
+fn start_at(address: &str, limits: HttpLimits) -> TestServer {
+    let listener =
+        ListeningSocket::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
     let address = listener.address().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let (go, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (bytes_max, timeout) = (limits.body_bytes(), limits.body_read_timeout);
     let (wait, begin) = (Arc::clone(&go), Arc::clone(&begun));
-    let service = move |request: Request<Incoming>, peer: Peer| {
+    let service = move |request: Request<Incoming>, peer: ClientPeer| {
         let (wait, begin) = (Arc::clone(&wait), Arc::clone(&begin));
         async move {
             let version = request.version();
@@ -89,7 +90,7 @@ fn start_at(address: &str, limits: HttpLimits) -> Server {
                 Ok(body) => (200, format!("{version:?} {} {body:?}", peer.is_local())),
                 Err(error) => (413, error.to_string()),
             };
-            let mut response = Response::new(Body::new(Bytes::from(text)));
+            let mut response = Response::new(ServerBody::new(Bytes::from(text)));
             *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
             response
         }
@@ -98,7 +99,7 @@ fn start_at(address: &str, limits: HttpLimits) -> Server {
         let stopped = async { stopped.await.unwrap_or_default() };
         serve(vec![listener], &limits, service, stopped).await;
     });
-    Server {
+    TestServer {
         address,
         stop,
         task,
@@ -107,15 +108,15 @@ fn start_at(address: &str, limits: HttpLimits) -> Server {
     }
 }
 
-fn start(limits: HttpLimits) -> Server {
+fn start(limits: HttpLimits) -> TestServer {
     start_at("127.0.0.1:0", limits)
 }
 
-impl Server {
+impl TestServer {
     async fn connect(&self) -> TcpStream {
         match &self.address {
-            Address::Tcp(address) => TcpStream::connect(address).await.unwrap(),
-            Address::Unix(_) => panic!("a TCP server"),
+            ListenAddress::Tcp(address) => TcpStream::connect(address).await.unwrap(),
+            ListenAddress::Unix(_) => panic!("a TCP server"),
         }
     }
 
@@ -398,7 +399,7 @@ async fn unix_sockets_are_private_and_replaced_only_when_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let address = format!("unix:{}", path.display());
-    let bind = || Listener::bind(&address.parse().unwrap(), &SocketSettings::default());
+    let bind = || ListeningSocket::bind(&address.parse().unwrap(), &SocketSettings::default());
 
     // A socket file whose process is gone.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -425,7 +426,7 @@ async fn unix_sockets_are_private_and_replaced_only_when_left_behind() {
 #[tokio::test]
 async fn a_taken_port_is_named() {
     let server = start(limits());
-    let error = Listener::bind(&server.address, &SocketSettings::default()).unwrap_err();
+    let error = ListeningSocket::bind(&server.address, &SocketSettings::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("listen on {}: cannot bind", server.address)
@@ -440,7 +441,7 @@ fn impatient() -> HttpLimits {
     }
 }
 
-async fn raw(server: &Server, path: &str) -> String {
+async fn raw(server: &TestServer, path: &str) -> String {
     let mut stream = server.connect().await;
     let request = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -22,18 +22,18 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use twinroute_listen::{
-    Address, Body, HttpLimits, Listener, Peer, Reloaded, Scheme, SocketSettings, Tls, TlsSettings,
-    serve,
+    ClientPeer, HttpLimits, ListenAddress, ListeningSocket, RequestScheme, ServerBody, ServerTls,
+    SocketSettings, TlsReload, TlsSettings, serve,
 };
 
 /// An authority, and the files of a server that it vouches for.
-struct Files {
+struct TlsFiles {
     authority: CertifiedIssuer<'static, KeyPair>,
     settings: TlsSettings,
     _folder: tempfile::TempDir,
 }
 
-impl Files {
+impl TlsFiles {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new([]).unwrap();
@@ -81,38 +81,38 @@ impl Files {
     }
 }
 
-struct Server {
+struct TestServer {
     address: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 /// Answers with what it knows of each request.
-fn start(tls: &Tls, limits: HttpLimits) -> Server {
+fn start(tls: &ServerTls, limits: HttpLimits) -> TestServer {
     let sockets = SocketSettings::default();
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &sockets).unwrap();
+    let listener = ListeningSocket::bind(&"127.0.0.1:0".parse().unwrap(), &sockets).unwrap();
     let listener = listener.with_tls(tls);
-    let Address::Tcp(address) = *listener.address() else {
+    let ListenAddress::Tcp(address) = *listener.address() else {
         panic!("a TCP listener");
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let service = |request: Request<Incoming>, peer: Peer| async move {
-        let (version, scheme) = (request.version(), Scheme::of(&request).as_str());
+    let service = |request: Request<Incoming>, peer: ClientPeer| async move {
+        let (version, scheme) = (request.version(), RequestScheme::of(&request).as_str());
         let text = format!("{version:?} {scheme} {}", peer.is_local());
-        Response::new(Body::new(Bytes::from(text)))
+        Response::new(ServerBody::new(Bytes::from(text)))
     };
     let task = tokio::spawn(async move {
         let stopped = async { stopped.await.unwrap_or_default() };
         serve(vec![listener], &limits, service, stopped).await;
     });
-    Server {
+    TestServer {
         address,
         stop,
         task,
     }
 }
 
-impl Server {
+impl TestServer {
     async fn connect(&self, connector: &TlsConnector) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -139,8 +139,11 @@ const CLOSE: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn http1_over_both_versions_of_tls() {
-    let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
+    let files = TlsFiles::new();
+    let server = start(
+        &ServerTls::load(&files.settings).unwrap(),
+        HttpLimits::default(),
+    );
     for (offered, spoken) in [
         (&version::TLS12, ProtocolVersion::TLSv1_2),
         (&version::TLS13, ProtocolVersion::TLSv1_3),
@@ -159,8 +162,11 @@ async fn http1_over_both_versions_of_tls() {
 
 #[tokio::test]
 async fn http2_is_chosen_where_the_client_offers_it() {
-    let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
+    let files = TlsFiles::new();
+    let server = start(
+        &ServerTls::load(&files.settings).unwrap(),
+        HttpLimits::default(),
+    );
     let connector = files.connector(rustls::ALL_VERSIONS, &["http/1.1", "h2"]);
     let stream = server.connect(&connector).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -180,8 +186,8 @@ async fn http2_is_chosen_where_the_client_offers_it() {
 
 #[tokio::test]
 async fn a_renewed_certificate_is_for_new_connections_and_open_ones_go_on() {
-    let files = Files::new();
-    let tls = Tls::load(&files.settings).unwrap();
+    let files = TlsFiles::new();
+    let tls = ServerTls::load(&files.settings).unwrap();
     let server = start(&tls, HttpLimits::default());
     let connector = files.connector(rustls::ALL_VERSIONS, &[]);
     let mut open = server.connect(&connector).await;
@@ -195,7 +201,7 @@ async fn a_renewed_certificate_is_for_new_connections_and_open_ones_go_on() {
     assert_eq!(shown(&server.connect(&connector).await), first);
 
     files.renew();
-    assert_eq!(tls.reload().unwrap(), Reloaded::Renewed);
+    assert_eq!(tls.reload().unwrap(), TlsReload::Renewed);
     let mut second = server.connect(&connector).await;
     assert_ne!(shown(&second), first);
     for stream in [&mut open, &mut second] {
@@ -208,8 +214,11 @@ async fn a_renewed_certificate_is_for_new_connections_and_open_ones_go_on() {
 
 #[tokio::test]
 async fn the_server_itself_looks_for_a_renewed_certificate() {
-    let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
+    let files = TlsFiles::new();
+    let server = start(
+        &ServerTls::load(&files.settings).unwrap(),
+        HttpLimits::default(),
+    );
     let connector = files.connector(rustls::ALL_VERSIONS, &[]);
     let first = shown(&server.connect(&connector).await);
     files.renew();
@@ -225,12 +234,12 @@ async fn the_server_itself_looks_for_a_renewed_certificate() {
 
 #[tokio::test]
 async fn a_slow_handshake_is_cut_off_and_keeps_nobody_waiting() {
-    let files = Files::new();
+    let files = TlsFiles::new();
     let limits = HttpLimits {
         header_read_timeout: Duration::from_millis(300),
         ..HttpLimits::default()
     };
-    let server = start(&Tls::load(&files.settings).unwrap(), limits);
+    let server = start(&ServerTls::load(&files.settings).unwrap(), limits);
     // Nothing at all, and the beginning of a handshake record (RFC 8446 §5.1).
     let mut slow = Vec::new();
     for sent in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
@@ -252,8 +261,11 @@ async fn a_slow_handshake_is_cut_off_and_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn who_speaks_no_tls_or_another_protocol_gets_no_answer() {
-    let files = Files::new();
-    let server = start(&Tls::load(&files.settings).unwrap(), HttpLimits::default());
+    let files = TlsFiles::new();
+    let server = start(
+        &ServerTls::load(&files.settings).unwrap(),
+        HttpLimits::default(),
+    );
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain.write_all(CLOSE).await.unwrap();
     let mut answer = Vec::new();
@@ -269,15 +281,15 @@ async fn who_speaks_no_tls_or_another_protocol_gets_no_answer() {
 
 #[tokio::test]
 async fn a_unix_socket_stays_plain() {
-    let files = Files::new();
+    let files = TlsFiles::new();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let address = format!("unix:{}", path.display()).parse().unwrap();
-    let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
-    let listener = listener.with_tls(&Tls::load(&files.settings).unwrap());
-    let service = |request: Request<Incoming>, _: Peer| async move {
-        let text = Scheme::of(&request).as_str();
-        Response::new(Body::new(Bytes::from(text)))
+    let listener = ListeningSocket::bind(&address, &SocketSettings::default()).unwrap();
+    let listener = listener.with_tls(&ServerTls::load(&files.settings).unwrap());
+    let service = |request: Request<Incoming>, _: ClientPeer| async move {
+        let text = RequestScheme::of(&request).as_str();
+        Response::new(ServerBody::new(Bytes::from(text)))
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { stopped.await.unwrap_or_default() };

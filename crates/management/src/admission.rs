@@ -3,21 +3,21 @@
 use crate::arm::error::Error;
 use http::request::Parts;
 use http::{Method, header};
-use twinroute_listen::access::{Denied, Gate, Role};
-use twinroute_listen::{Hosts, Peer, Scheme};
+use twinroute_listen::access::{AccessDenied, AccessGate, CallerRole};
+use twinroute_listen::{ClientPeer, OwnHosts, RequestScheme};
 
 /// Names that lead nowhere but to this machine, or that nobody else can have.
 const KNOWN: [&str; 2] = ["*.localhost", "*.digitaltwins.azure.net"];
 
 /// The door of the management API.
-pub(crate) struct Admission {
-    gate: Gate,
-    hosts: Hosts,
+pub(crate) struct ManagementAdmission {
+    gate: AccessGate,
+    hosts: OwnHosts,
 }
 
-impl Admission {
-    pub(crate) fn new(gate: Gate, names: &[String]) -> Self {
-        let hosts = Hosts::new(KNOWN.into_iter().chain(names.iter().map(String::as_str)));
+impl ManagementAdmission {
+    pub(crate) fn new(gate: AccessGate, names: &[String]) -> Self {
+        let hosts = OwnHosts::new(KNOWN.into_iter().chain(names.iter().map(String::as_str)));
         Self { gate, hosts }
     }
 
@@ -28,8 +28,8 @@ impl Admission {
     pub(crate) async fn admit(
         &self,
         head: &Parts,
-        scheme: Scheme,
-        peer: Peer,
+        scheme: RequestScheme,
+        peer: ClientPeer,
     ) -> Result<String, Error> {
         let path = head.uri.path().to_ascii_lowercase();
         let reads = head.method == Method::GET || head.method == Method::HEAD;
@@ -39,7 +39,7 @@ impl Admission {
             return Ok("anybody".to_owned());
         }
         // Where no token is asked, a page that a browser shows is told from a program here.
-        if !self.gate.is_configured() && peer != Peer::Unix {
+        if !self.gate.is_configured() && peer != ClientPeer::Unix {
             if peer.is_local() {
                 let known = self.hosts.check_host(&head.uri, &head.headers);
                 known.map_err(cross_origin)?;
@@ -60,16 +60,16 @@ impl Admission {
 
 /// What a caller must be to ask this; `path`, or its last segment, is in lower case. To ask whether a name is free is a POST that
 /// changes nothing. Only as a POST: any resource may be named so.
-pub(crate) fn role(method: &Method, path: &str) -> Role {
+pub(crate) fn role(method: &Method, path: &str) -> CallerRole {
     let last = path.rsplit('/').next().unwrap_or_default();
     let asks_for_name = matches!(
         last,
         "checknameavailability" | "checkprovisioningservicenameavailability"
     );
     match *method {
-        Method::GET | Method::HEAD => Role::Read,
-        Method::POST if asks_for_name => Role::Read,
-        _ => Role::Write,
+        Method::GET | Method::HEAD => CallerRole::Read,
+        Method::POST if asks_for_name => CallerRole::Read,
+        _ => CallerRole::Write,
     }
 }
 
@@ -82,9 +82,9 @@ fn cross_origin(refused: twinroute_listen::CrossOrigin) -> Error {
     }
 }
 
-fn refusal(denied: Denied, head: &Parts) -> Error {
+fn refusal(denied: AccessDenied, head: &Parts) -> Error {
     match denied {
-        Denied::NoRole { name } | Denied::RoleTooLow { name } => {
+        AccessDenied::NoRole { name } | AccessDenied::RoleTooLow { name } => {
             let action = match head.method {
                 Method::GET | Method::HEAD => "read",
                 Method::DELETE => "delete",
@@ -108,7 +108,7 @@ mod tests {
     use twinroute_listen::access::AccessSettings;
     use twinroute_model::clock::SystemClock;
 
-    fn admission(settings: &str) -> Admission {
+    fn admission(settings: &str) -> ManagementAdmission {
         let settings: AccessSettings = toml::from_str(settings).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let trust = rustls::ClientConfig::builder_with_provider(provider)
@@ -116,12 +116,12 @@ mod tests {
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let gate = Gate::new(&settings, Arc::new(SystemClock), &trust).unwrap();
-        Admission::new(gate, &["twins.example".to_owned()])
+        let gate = AccessGate::new(&settings, Arc::new(SystemClock), &trust).unwrap();
+        ManagementAdmission::new(gate, &["twins.example".to_owned()])
     }
 
     async fn code(
-        admission: &Admission,
+        admission: &ManagementAdmission,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
@@ -131,8 +131,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        let peer = Peer::Tcp(([127, 0, 0, 1], 1).into());
-        match admission.admit(&head, Scheme::Http, peer).await {
+        let peer = ClientPeer::Tcp(([127, 0, 0, 1], 1).into());
+        match admission.admit(&head, RequestScheme::Http, peer).await {
             Ok(_) => "passes",
             Err(error) => error.code(),
         }

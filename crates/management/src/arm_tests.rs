@@ -1,8 +1,8 @@
 //! Rules that hold for every request, and what bad input gets.
 
-use crate::management::{Management, StoreBacking, ask};
+use crate::management::{ManagementServer, StoreBacking, ask};
 use crate::settings::Settings;
-use crate::testing::{Answers, Client};
+use crate::testing::{OpenDestinations, TestClient};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";
 const TWINS: &str = "/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances";
 
 async fn raw(
-    management: &Management,
+    management: &ManagementServer,
     method: &str,
     target: &str,
     headers: &[(&str, &str)],
@@ -39,13 +39,13 @@ async fn raw(
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
-fn in_memory() -> Management {
+fn in_memory() -> ManagementServer {
     let instance = InstanceName::new("default").unwrap();
-    Management::open(
+    ManagementServer::open(
         &Settings::default(),
         StoreBacking::Memory,
         instance,
-        Arc::new(Answers),
+        Arc::new(OpenDestinations),
         Arc::new(SystemClock),
     )
     .unwrap()
@@ -185,7 +185,7 @@ async fn bodies_that_are_none_change_nothing() {
 
 #[tokio::test]
 async fn answers_carry_ids() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let sent = [
         ("x-ms-client-request-id", "mine"),
         ("x-ms-return-client-request-id", "true"),
@@ -214,11 +214,11 @@ async fn operations_go_on_after_a_restart() {
             key: Box::new(SealKey::new(&[7; 32])),
         };
         let instance = InstanceName::new("default").unwrap();
-        Management::open(
+        ManagementServer::open(
             &Settings::default(),
             backing,
             instance,
-            Arc::new(Answers),
+            Arc::new(OpenDestinations),
             Arc::new(SystemClock),
         )
     };
@@ -262,11 +262,11 @@ async fn operations_go_on_after_a_restart() {
 async fn definitions_of_another_source_are_shown_and_cannot_be_changed() {
     let instance = InstanceName::new("plant").unwrap();
     let backing = StoreBacking::Mirror("the definitions come from files".to_owned());
-    let management = Management::open(
+    let management = ManagementServer::open(
         &Settings::default(),
         backing,
         instance.clone(),
-        Arc::new(Answers),
+        Arc::new(OpenDestinations),
         Arc::new(SystemClock),
     )
     .unwrap();
@@ -337,7 +337,7 @@ proptest! {
     fn no_read_ever_shows_a_secret(bodies in prop::collection::vec(endpoints(), 1..4)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let client = Client::new(VERSION);
+            let client = TestClient::new(VERSION);
             let instance = format!("{SUB}{TWINS}/twins");
             client.put_and_wait(&instance, &json!({ "location": "westus2" })).await;
             for (index, body) in bodies.iter().enumerate() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Answers, Client};
+use crate::testing::{OpenDestinations, TestClient};
 use http::StatusCode;
 use serde_json::json;
 use std::path::Path;
@@ -50,8 +50,12 @@ fn text(folder: &Path) -> String {
 }
 
 /// A client whose changes are recorded.
-fn client(folder: &Path) -> Client {
-    let client = Client::with("2023-01-31", crate::Settings::default(), Arc::new(Answers));
+fn client(folder: &Path) -> TestClient {
+    let client = TestClient::with(
+        "2023-01-31",
+        crate::Settings::default(),
+        Arc::new(OpenDestinations),
+    );
     client.note_in(open(folder));
     client
 }

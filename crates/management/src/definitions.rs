@@ -8,7 +8,7 @@ use crate::store::state::StoreState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use twinroute_model::endpoint::{
-    Access, DeadLetter, Destination, Endpoint, Identity, ProvisioningState,
+    DeadLetter, Endpoint, EndpointDestination, EndpointIdentity, NamespaceAccess, ProvisioningState,
 };
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
@@ -106,7 +106,7 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
     let mut hide =
         |member: &str| drop(secrets.insert(format!("/properties/{member}"), Secret::new("hidden")));
     let keys = match &endpoint.destination {
-        Destination::EventGrid(topic) => {
+        EndpointDestination::EventGrid(topic) => {
             properties["TopicEndpoint"] = topic.endpoint.as_str().into();
             hide("accessKey1");
             if topic.access_key2.is_some() {
@@ -114,29 +114,29 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
             }
             None
         }
-        Destination::EventHub(access) => Some((
+        EndpointDestination::EventHub(access) => Some((
             access,
             ["connectionStringPrimaryKey", "connectionStringSecondaryKey"],
         )),
-        Destination::ServiceBus(access) => Some((
+        EndpointDestination::ServiceBus(access) => Some((
             access,
             ["primaryConnectionString", "secondaryConnectionString"],
         )),
-        Destination::Waiting(waiting) => {
+        EndpointDestination::Waiting(waiting) => {
             properties["provisioningState"] = "Warning".into();
             properties["provisioningError"] = failure("WaitingForSecret", &waiting.missing);
             None
         }
     };
     match keys {
-        Some((Access::Keys { secondary, .. }, [first, second])) => {
+        Some((NamespaceAccess::Keys { secondary, .. }, [first, second])) => {
             hide(first);
             if secondary.is_some() {
                 hide(second);
             }
         }
         Some((
-            Access::Identity {
+            NamespaceAccess::Identity {
                 endpoint_uri,
                 entity_path,
                 identity,
@@ -160,9 +160,11 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
     record
 }
 
-fn show_identity(identity: &Identity) -> Value {
+fn show_identity(identity: &EndpointIdentity) -> Value {
     match identity {
-        Identity::SystemAssigned => json!({ "type": "SystemAssigned" }),
-        Identity::UserAssigned(id) => json!({ "type": "UserAssigned", "userAssignedIdentity": id }),
+        EndpointIdentity::SystemAssigned => json!({ "type": "SystemAssigned" }),
+        EndpointIdentity::UserAssigned(id) => {
+            json!({ "type": "UserAssigned", "userAssignedIdentity": id })
+        }
     }
 }

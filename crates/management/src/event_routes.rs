@@ -21,7 +21,7 @@ use crate::store::unknown::UnknownMembers;
 use crate::transitions::{self, ChangeDecision};
 use http::Method;
 use serde_json::{Value, json};
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::endpoint::ProvisioningState;
 use twinroute_model::name::RouteId;
 
@@ -180,7 +180,7 @@ async fn put(
             reason: format!("It has {} bytes; the limit is {FILTER_MAX}", filter.len()),
         });
     }
-    Filter::parse(&filter, &Options::default()).map_err(|error| Error::RouteFilter {
+    RouteFilter::parse(&filter, &FilterOptions::default()).map_err(|error| Error::RouteFilter {
         reason: error.to_string(),
     })?;
     let mut unknown = UnknownMembers::default();

@@ -1,6 +1,6 @@
 //! Event routes, as a client sees them.
 
-use crate::testing::Client;
+use crate::testing::TestClient;
 use serde_json::{Value, json};
 
 const VERSION: &str = "2023-10-31";
@@ -12,8 +12,8 @@ fn instance(name: &str) -> String {
 }
 
 /// A client with instances `one` and `two`, each with an endpoint `grid`.
-async fn client() -> Client {
-    let client = Client::new(VERSION);
+async fn client() -> TestClient {
+    let client = TestClient::new(VERSION);
     for name in ["one", "two"] {
         let path = format!("{}{ARM}", instance(name));
         client

@@ -23,7 +23,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use twinroute_audit::ChangeAuthor;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::json::Document;
+use twinroute_model::json::JsonDocument;
 use twinroute_model::secret::Secret;
 
 /// Resources of one document.
@@ -201,7 +201,7 @@ pub(crate) async fn import(
 /// A resource of a document.
 struct GivenResource {
     id: ResourceId,
-    body: Document,
+    body: JsonDocument,
 }
 
 /// Takes a document apart.
@@ -226,7 +226,7 @@ fn read(document: &Value) -> Result<Vec<GivenResource>, ImportError> {
                 if let Some(members) = body.as_object_mut() {
                     members.remove("etag");
                 }
-                let body = Document::new(body);
+                let body = JsonDocument::new(body);
                 given.push(GivenResource { id, body });
             }
             Err(reason) => refused.push(RefusedResource {

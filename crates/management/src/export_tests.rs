@@ -1,6 +1,6 @@
 use super::*;
-use crate::management::{Management, StoreBacking, ask};
-use crate::testing::Answers;
+use crate::management::{ManagementServer, StoreBacking, ask};
+use crate::testing::OpenDestinations;
 use bytes::Bytes;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
@@ -22,11 +22,11 @@ fn service() -> String {
     format!("{GROUP}/providers/Microsoft.Devices/provisioningServices/dps1")
 }
 
-fn management() -> Management {
+fn management() -> ManagementServer {
     let name = InstanceName::new("default").unwrap();
     let (settings, clock) = (Settings::default(), Arc::new(SystemClock));
-    let connect = Arc::new(Answers);
-    Management::open_offline(&settings, StoreBacking::Memory, name, connect, clock).unwrap()
+    let connect = Arc::new(OpenDestinations);
+    ManagementServer::open_offline(&settings, StoreBacking::Memory, name, connect, clock).unwrap()
 }
 
 /// One resource of each kind that an instance has, and a provisioning service.
@@ -64,7 +64,7 @@ fn ids(export: &Value) -> Vec<&str> {
         .collect()
 }
 
-async fn refused(management: &Management, document: &Value) -> Vec<RefusedResource> {
+async fn refused(management: &ManagementServer, document: &Value) -> Vec<RefusedResource> {
     match management
         .import(document, ExistingResources::Replace, &author())
         .await
@@ -299,7 +299,8 @@ async fn an_import_outlives_the_process() {
         };
         let name = InstanceName::new("default").unwrap();
         let (settings, clock) = (Settings::default(), Arc::new(SystemClock));
-        Management::open_offline(&settings, backing, name, Arc::new(Answers), clock).unwrap()
+        ManagementServer::open_offline(&settings, backing, name, Arc::new(OpenDestinations), clock)
+            .unwrap()
     };
     let first = open();
     first

@@ -34,6 +34,6 @@ mod transitions;
 pub use export::{
     ExistingResources, ExportedSecrets, ImportError, ImportOutcome, RefusedResource, SECRET_MEMBERS,
 };
-pub use management::{Management, StoreBacking};
+pub use management::{ManagementServer, StoreBacking};
 pub use settings::{ProvisioningChecks, Settings};
 pub use store::disk::StoreError;

@@ -1,6 +1,6 @@
 //! The management API as a part of a daemon: opened, asked for definitions, served.
 
-use crate::admission::{self, Admission};
+use crate::admission::{self, ManagementAdmission};
 use crate::arm::error::Error;
 use crate::audit_cause::AuditCause;
 use crate::context::ServerContext;
@@ -20,9 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 use twinroute_audit::{AuditLog, ChangeAuthor};
-use twinroute_listen::access::{Gate, Role};
+use twinroute_listen::access::{AccessGate, CallerRole};
 use twinroute_listen::{
-    Body, BodyError, Budget, Listener, Network, Peer, Scheme, discard, read_body_within, serve,
+    BodyBudget, BodyError, ClientPeer, InstanceNetworks, ListeningSocket, RequestScheme,
+    ServerBody, discard, read_body_within, serve,
 };
 use twinroute_model::clock::Clock;
 use twinroute_model::instance::Instance;
@@ -49,11 +50,11 @@ pub enum StoreBacking {
 
 /// The management API. Cheap to clone.
 #[derive(Clone)]
-pub struct Management {
+pub struct ManagementServer {
     context: Arc<ServerContext>,
 }
 
-impl Management {
+impl ManagementServer {
     /// Opens the store, and goes on with operations that a stop interrupted. Blocks on the disk; must be called
     /// within a tokio runtime.
     ///
@@ -149,7 +150,7 @@ impl Management {
 
     /// From which networks the instances are reached: as what is stored, or shown, has it at any moment.
     #[must_use]
-    pub fn network(&self) -> Network {
+    pub fn network(&self) -> InstanceNetworks {
         self.context.store.network().clone()
     }
 
@@ -180,11 +181,14 @@ impl Management {
     /// Dropping the future ends all connections at once; operations go on.
     pub async fn serve(
         &self,
-        listeners: Vec<Listener>,
-        gate: Gate,
+        listeners: Vec<ListeningSocket>,
+        gate: AccessGate,
         shutdown: impl Future<Output = ()>,
     ) {
-        let admission = Arc::new(Admission::new(gate, &self.context.settings.tls_names));
+        let admission = Arc::new(ManagementAdmission::new(
+            gate,
+            &self.context.settings.tls_names,
+        ));
         let limits = self.context.settings.limits.clone();
         let bodies = Arc::new(limits.budget());
         let context = Arc::clone(&self.context);
@@ -200,12 +204,12 @@ impl Management {
 /// Who asks is looked at before a byte of the body is read.
 async fn take(
     context: &Arc<ServerContext>,
-    bodies: &Budget,
-    admission: &Admission,
+    bodies: &BodyBudget,
+    admission: &ManagementAdmission,
     request: Request<Incoming>,
-    peer: Peer,
-) -> Response<Body> {
-    let scheme = Scheme::of(&request);
+    peer: ClientPeer,
+) -> Response<ServerBody> {
+    let scheme = RequestScheme::of(&request);
     let (head, body) = request.into_parts();
     let author =
         |name| ChangeAuthor::of_request("management", name, peer, &head.headers, &head.extensions);
@@ -251,7 +255,7 @@ fn note_refused(context: &ServerContext, head: &Parts, author: &ChangeAuthor, er
         .next()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    if admission::role(&head.method, &last) < Role::Write {
+    if admission::role(&head.method, &last) < CallerRole::Write {
         return;
     }
     let change = AuditCause::new(author.clone(), &head.method, &last).asked(path);
@@ -275,7 +279,10 @@ fn broken(error: &BodyError) -> Error {
 
 /// For tests: what is answered to one request.
 #[cfg(test)]
-pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>) -> Response<Body> {
+pub(crate) async fn ask(
+    management: &ManagementServer,
+    request: Request<bytes::Bytes>,
+) -> Response<ServerBody> {
     let (head, body) = request.into_parts();
     let caller = RequestCaller {
         name: "tests".to_owned(),
@@ -288,7 +295,7 @@ pub(crate) async fn ask(management: &Management, request: Request<bytes::Bytes>)
 /// For tests: begins an operation on a resource, by its id, that does not end.
 #[cfg(test)]
 pub(crate) fn hold(
-    management: &Management,
+    management: &ManagementServer,
     id: &str,
     step: crate::store::operation::OperationStep,
 ) {
@@ -311,7 +318,7 @@ pub(crate) fn hold(
 }
 
 #[cfg(test)]
-impl Management {
+impl ManagementServer {
     /// For tests: what stands behind it.
     pub(crate) fn context(&self) -> Arc<ServerContext> {
         Arc::clone(&self.context)

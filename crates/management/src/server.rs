@@ -14,8 +14,8 @@ use http::request::Parts;
 use http::{Method, Response};
 use std::sync::Arc;
 use twinroute_audit::ChangeAuthor;
-use twinroute_listen::Body;
-use twinroute_listen::access::Role;
+use twinroute_listen::ServerBody;
+use twinroute_listen::access::CallerRole;
 use uuid::Uuid;
 
 /// Who asks, and over what.
@@ -33,7 +33,7 @@ pub(crate) async fn reply(
     head: Parts,
     body: Bytes,
     caller: RequestCaller,
-) -> Response<Body> {
+) -> Response<ServerBody> {
     let mut tracking = TrackingIds::of(&head.headers, Uuid::new_v4());
     let arrival = RequestArrival {
         scheme: caller.scheme,
@@ -67,7 +67,7 @@ pub(crate) async fn reply(
             log(&request, &result);
             if request.is_head {
                 return respond(result.map(|found| found.of_head(&request)), &tracking)
-                    .map(|_| Body::default());
+                    .map(|_| ServerBody::default());
             }
             result
         }
@@ -77,14 +77,14 @@ pub(crate) async fn reply(
 }
 
 /// Answers a request that could not even be read.
-pub(crate) fn refuse(head: &Parts, error: Error) -> Response<Body> {
+pub(crate) fn refuse(head: &Parts, error: Error) -> Response<ServerBody> {
     let tracking = TrackingIds::of(&head.headers, Uuid::new_v4());
     respond(Err(error), &tracking)
 }
 
 /// Whether it asks for a change. A question put as a POST is none.
 fn changes(request: &ArmRequest) -> bool {
-    admission::role(&request.method, request.last_word()) == Role::Write
+    admission::role(&request.method, request.last_word()) == CallerRole::Write
 }
 
 fn shows_keys(request: &ArmRequest) -> bool {

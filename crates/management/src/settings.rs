@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use std::path::PathBuf;
-use twinroute_listen::access::{AccessSettings, Anonymous, require_configured};
+use twinroute_listen::access::{AccessSettings, AnonymousAccess, require_configured};
 use twinroute_listen::{
-    Address, HttpLimits, IpRule, MutualTlsSettings, PrivateSettings, SocketMode, SocketSettings,
+    HttpLimits, IpRule, ListenAddress, MutualTlsSettings, PrivateSettings, SocketMode,
+    SocketSettings,
 };
 
 /// Where and how the management API is served.
@@ -12,9 +13,9 @@ use twinroute_listen::{
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where to listen for plain HTTP; nowhere when empty.
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
     /// Where to listen for HTTPS, which the Azure SDKs insist on; nowhere when empty.
-    pub listen_tls: Vec<Address>,
+    pub listen_tls: Vec<ListenAddress>,
     /// Listeners that stand for private endpoint connections: for the paths of event routes.
     pub private: Vec<PrivateSettings>,
     /// From which addresses connections are taken, on all TCP listeners.
@@ -125,9 +126,9 @@ impl Settings {
             .check()
             .map_err(|rule| format!("access.{rule}"))?;
         let anonymous = if self.allow_anonymous {
-            Anonymous::Everywhere
+            AnonymousAccess::Everywhere
         } else {
-            Anonymous::Local
+            AnonymousAccess::Local
         };
         PrivateSettings::check(&self.private)?;
         let private = self.private.iter();

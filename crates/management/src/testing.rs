@@ -1,7 +1,7 @@
 //! For tests: asks a management API in memory as a client of Azure would.
 
 use crate::export::ExportedSecrets;
-use crate::management::{Management, StoreBacking, ask, hold};
+use crate::management::{ManagementServer, StoreBacking, ask, hold};
 use crate::settings::Settings;
 use crate::store::operation::OperationStep;
 use bytes::Bytes;
@@ -16,30 +16,30 @@ use twinroute_model::endpoint::Endpoint;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, Outcome, Sink};
+use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, DeliveryOutcome, Sink};
 
 /// How the URLs begin that [`Client`] is given.
 pub(crate) const BASE: &str = "http://azure.test";
 
 /// A client, and what it talks to.
-pub(crate) struct Client {
-    management: Management,
+pub(crate) struct TestClient {
+    management: ManagementServer,
     version: &'static str,
 }
 
 /// What was answered.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct TestReply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     /// Null when there was no body.
     pub(crate) json: Value,
 }
 
-impl Client {
+impl TestClient {
     /// Sends `version` with each request; every destination answers.
     pub(crate) fn new(version: &'static str) -> Self {
-        Self::with(version, Settings::default(), Arc::new(Answers))
+        Self::with(version, Settings::default(), Arc::new(OpenDestinations))
     }
 
     /// As [`Self::new`], with destinations of the test's own. Needs a tokio runtime.
@@ -52,30 +52,31 @@ impl Client {
         let clock = Arc::new(ManualClock::new(start));
         let instance = InstanceName::new("default").unwrap();
         let management =
-            Management::open(&settings, StoreBacking::Memory, instance, connect, clock).unwrap();
+            ManagementServer::open(&settings, StoreBacking::Memory, instance, connect, clock)
+                .unwrap();
         Self {
             management,
             version,
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> TestReply {
         self.send("GET", path, &[], None).await
     }
 
-    pub(crate) async fn put(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> TestReply {
         self.send("PUT", path, &[], Some(body)).await
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> TestReply {
         self.send("PATCH", path, &[], Some(body)).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> TestReply {
         self.send("POST", path, &[], body).await
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Reply {
+    pub(crate) async fn delete(&self, path: &str) -> TestReply {
         self.send("DELETE", path, &[], None).await
     }
 
@@ -86,7 +87,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Reply {
+    ) -> TestReply {
         let path = path.strip_prefix(BASE).unwrap_or(path);
         let target = if path.contains('?') {
             path.to_owned()
@@ -110,7 +111,7 @@ impl Client {
         } else {
             serde_json::from_slice(&body).unwrap()
         };
-        Reply {
+        TestReply {
             status: head.status.as_u16(),
             headers: head.headers,
             json,
@@ -152,7 +153,7 @@ impl Client {
     }
 
     /// Follows the operation that a reply announces to its end; gives the last status.
-    pub(crate) async fn end(&self, reply: &Reply) -> Reply {
+    pub(crate) async fn end(&self, reply: &TestReply) -> TestReply {
         let mut changes = self.management.changes();
         let url = reply.header("azure-asyncoperation");
         loop {
@@ -166,7 +167,7 @@ impl Client {
     }
 
     /// As [`Self::put`], with the operation at its end.
-    pub(crate) async fn put_and_wait(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn put_and_wait(&self, path: &str, body: &Value) -> TestReply {
         let reply = self.put(path, body).await;
         assert!(reply.status < 300, "{path}: {reply:?}");
         assert_eq!(self.end(&reply).await.json["status"], "Succeeded", "{path}");
@@ -174,7 +175,7 @@ impl Client {
     }
 }
 
-impl Reply {
+impl TestReply {
     /// A header that must be there.
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
@@ -184,9 +185,9 @@ impl Reply {
 }
 
 /// Destinations that take everything.
-pub(crate) struct Answers;
+pub(crate) struct OpenDestinations;
 
-impl Connect for Answers {
+impl Connect for OpenDestinations {
     fn connect(
         &self,
         _endpoint: &Endpoint,
@@ -196,7 +197,7 @@ impl Connect for Answers {
     }
 }
 
-impl Sink for Answers {
+impl Sink for OpenDestinations {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 1,
@@ -205,7 +206,7 @@ impl Sink for Answers {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        ready(batch.iter().map(|_| Outcome::Delivered).collect()).boxed()
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        ready(batch.iter().map(|_| DeliveryOutcome::Delivered).collect()).boxed()
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 /// How a source writes the names of members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spelling {
+pub enum MemberSpelling {
     /// As published. Another case is a slip, which is named.
     Published,
     /// In any case: recorded answers of Azure differ in it.
@@ -25,7 +25,7 @@ pub struct BodyObject<'a> {
     path: String,
     members: Vec<(&'a str, &'a Value)>,
     known: &'static [&'static str],
-    spelling: Spelling,
+    spelling: MemberSpelling,
 }
 
 impl<'a> BodyObject<'a> {
@@ -35,7 +35,7 @@ impl<'a> BodyObject<'a> {
         path: &str,
         members: Option<&'a Map<String, Value>>,
         known: &'static [&'static str],
-        spelling: Spelling,
+        spelling: MemberSpelling,
     ) -> Self {
         let given = members.into_iter().flatten();
         let given = given.filter(|(_, value)| !is_empty(value));
@@ -71,8 +71,8 @@ impl<'a> BodyObject<'a> {
             members.find(|(given, _)| given.eq_ignore_ascii_case(name))
         };
         let found = match self.spelling {
-            Spelling::Published => exact,
-            Spelling::AnyCase => exact.or_else(other),
+            MemberSpelling::Published => exact,
+            MemberSpelling::AnyCase => exact.or_else(other),
         };
         found.map(|(_, value)| *value)
     }
@@ -133,8 +133,8 @@ impl<'a> BodyObject<'a> {
     pub fn unknown(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
         let known = |name: &str| {
             self.known.iter().any(|known| match self.spelling {
-                Spelling::Published => *known == name,
-                Spelling::AnyCase => known.eq_ignore_ascii_case(name),
+                MemberSpelling::Published => *known == name,
+                MemberSpelling::AnyCase => known.eq_ignore_ascii_case(name),
             })
         };
         let members = self.members.iter().copied();
@@ -242,7 +242,7 @@ mod tests {
 
     const KNOWN: &[&str] = &["topicEndpoint", "accessKey1", "identity"];
 
-    fn object(value: &Value, spelling: Spelling) -> BodyObject<'_> {
+    fn object(value: &Value, spelling: MemberSpelling) -> BodyObject<'_> {
         BodyObject::new("properties", value.as_object(), KNOWN, spelling)
     }
 
@@ -256,7 +256,7 @@ mod tests {
             json!({ "accessKey1": "\n" }),
         ] {
             let mut errors = Vec::new();
-            let read = object(&value, Spelling::Published);
+            let read = object(&value, MemberSpelling::Published);
             assert!(!read.is_there(), "{value}");
             assert_eq!(read.text("accessKey1", &mut errors), None);
             assert!(!read.object("identity", &[], &mut errors).is_there());
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn a_slip_is_one_error_that_says_what_was_meant() {
         let value = json!({ "TopicEndpoint": "x", "acessKey1": "y", "more": 1 });
-        let read = object(&value, Spelling::Published);
+        let read = object(&value, MemberSpelling::Published);
         let mut errors = Vec::new();
         read.refuse_unknown(&mut errors);
         for name in ["topicEndpoint", "accessKey1"] {
@@ -289,14 +289,14 @@ mod tests {
             errors[0].rule,
             "required, but missing; did you mean it by `acessKey1`?"
         );
-        let any = object(&value, Spelling::AnyCase);
+        let any = object(&value, MemberSpelling::AnyCase);
         assert_eq!(any.text("topicEndpoint", &mut errors), Some("x"));
     }
 
     #[test]
     fn words_are_published_ones_or_the_nearest_is_named() {
         let value = json!({ "identity": " usserAssigned" , "accessKey1": "SYSTEMASSIGNED" });
-        let read = object(&value, Spelling::Published);
+        let read = object(&value, MemberSpelling::Published);
         let mut errors = Vec::new();
         let words = ["SystemAssigned", "UserAssigned"];
         assert_eq!(

@@ -138,10 +138,10 @@ impl Clock for SystemClock {
 
 /// A clock that moves only when told to.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<Manual>);
+pub struct ManualClock(Arc<ManualState>);
 
 #[derive(Debug)]
-struct Manual {
+struct ManualState {
     wall: AtomicI64,
     boot: AtomicU64,
     since_boot: AtomicU64,
@@ -151,7 +151,7 @@ impl ManualClock {
     /// Starts at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self(Arc::new(Manual {
+        Self(Arc::new(ManualState {
             wall: AtomicI64::new(now.0),
             boot: AtomicU64::new(1),
             since_boot: AtomicU64::new(0),

@@ -24,7 +24,7 @@ pub struct DataKey {
 }
 
 /// A new key that seals, each piece under the next count. It cannot be printed.
-pub struct Sealer {
+pub struct PieceSealer {
     key: LessSafeKey,
     next: AtomicU64,
 }
@@ -35,7 +35,7 @@ impl fmt::Debug for DataKey {
     }
 }
 
-impl fmt::Debug for Sealer {
+impl fmt::Debug for PieceSealer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Sealer(***)")
     }
@@ -69,7 +69,7 @@ impl DataKey {
     }
 }
 
-impl Sealer {
+impl PieceSealer {
     /// One with a new random key, and that key, to be kept before anything is sealed.
     ///
     /// # Errors
@@ -86,9 +86,9 @@ impl Sealer {
     }
 
     /// The count for the next piece. It is given to nobody else.
-    pub fn count(&self) -> Count<'_> {
+    pub fn count(&self) -> SealCount<'_> {
         // One a nanosecond would wrap it after 584 years.
-        Count {
+        SealCount {
             sealer: self,
             count: self.next.fetch_add(1, Ordering::Relaxed),
         }
@@ -97,12 +97,12 @@ impl Sealer {
 
 /// A count that seals one piece.
 #[derive(Debug)]
-pub struct Count<'a> {
-    sealer: &'a Sealer,
+pub struct SealCount<'a> {
+    sealer: &'a PieceSealer,
     count: u64,
 }
 
-impl Count<'_> {
+impl SealCount<'_> {
     /// What is kept beside the piece.
     #[must_use]
     pub const fn number(&self) -> u64 {
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_piece_opens_under_its_count_and_context_only_and_nothing_is_printed() {
-        let (sealer, key) = Sealer::fresh().unwrap();
+        let (sealer, key) = PieceSealer::fresh().unwrap();
         let seal = || {
             let mut out = b"head".to_vec();
             let count = sealer.count();
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(&**key.open(number, b"here", &out[4..]).unwrap(), b"secret");
         assert!(key.open(number + 1, b"here", &out[4..]).is_none());
         assert!(key.open(number, b"there", &out[4..]).is_none());
-        let (_, other) = Sealer::fresh().unwrap();
+        let (_, other) = PieceSealer::fresh().unwrap();
         assert!(other.open(number, b"here", &out[4..]).is_none());
         for byte in 4..out.len() {
             let mut bad = out.clone();

@@ -8,7 +8,8 @@
 use crate::cloudevents::json::write_string;
 use crate::event::payload::{IMPLIED_MEDIA_TYPE, MediaKind, PayloadMember, without_mark};
 use crate::event::{
-    ADT_TYPES, Data, Event, ExtensionValue, Invalid, Limits, Parts, Problem, Strictness, TELEMETRY,
+    ADT_TYPES, Event, EventData, EventLimits, EventParts, EventProblem, EventStrictness,
+    ExtensionValue, InvalidEvent, TELEMETRY,
 };
 use crate::twin::TwinKey;
 use base64::Engine as _;
@@ -43,15 +44,15 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"data\":{");
     let data = event.data();
     let content_type = event.datacontenttype().or(match data {
-        Data::Binary(_) => None,
+        EventData::Binary(_) => None,
         _ => Some(IMPLIED_MEDIA_TYPE),
     });
-    let mut members = Members::default();
+    let mut members = DataMembers::default();
     match data {
-        Data::None => {}
-        Data::Json(json) => members.raw(out, "data", json),
-        Data::Text(text) => members.string(out, "data", &text),
-        Data::Binary(bytes) => members.string(out, "data_base64", &BASE64.encode(bytes)),
+        EventData::None => {}
+        EventData::Json(json) => members.raw(out, "data", json),
+        EventData::Text(text) => members.string(out, "data", &text),
+        EventData::Binary(bytes) => members.string(out, "data_base64", &BASE64.encode(bytes)),
     }
     if let Some(schema) = event.dataschema() {
         members.string(out, "dataschema", schema);
@@ -76,11 +77,11 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
 
 /// Writes the members of `data`, with commas between them.
 #[derive(Default)]
-struct Members {
+struct DataMembers {
     is_second: bool,
 }
 
-impl Members {
+impl DataMembers {
     fn name(&mut self, out: &mut Vec<u8>, name: &str) {
         if std::mem::replace(&mut self.is_second, true) {
             out.push(b',');
@@ -108,7 +109,7 @@ fn member(out: &mut Vec<u8>, before: &[u8], value: &str) {
 /// One event of the schema, as received.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Received<'a> {
+struct ReceivedEvent<'a> {
     #[serde(borrow)]
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -136,15 +137,15 @@ struct Received<'a> {
 pub fn parse_batch(
     json: &Bytes,
     default_source: &str,
-    limits: &Limits,
-) -> Result<Vec<Event>, Invalid> {
-    let not_array = |error: serde_json::Error| Problem::NotArray {
+    limits: &EventLimits,
+) -> Result<Vec<Event>, InvalidEvent> {
+    let not_array = |error: serde_json::Error| EventProblem::NotArray {
         reason: error.to_string(),
     };
     let json = without_mark(json);
     let items: Vec<&RawValue> = serde_json::from_slice(&json).map_err(not_array)?;
     if items.len() > limits.batch_events_max {
-        return Err(Problem::TooMany {
+        return Err(EventProblem::TooMany {
             events_max: limits.batch_events_max,
         }
         .into());
@@ -153,8 +154,13 @@ pub fn parse_batch(
         .into_iter()
         .enumerate()
         .map(|(index, item)| {
-            let event = parse(item.get(), default_source, limits, Strictness::Producer);
-            event.map_err(|problem| Invalid::from(problem).at(index))
+            let event = parse(
+                item.get(),
+                default_source,
+                limits,
+                EventStrictness::Producer,
+            );
+            event.map_err(|problem| InvalidEvent::from(problem).at(index))
         })
         .collect()
 }
@@ -164,23 +170,28 @@ pub fn parse_batch(
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn parse_lenient(json: &str, default_source: &str, limits: &Limits) -> Result<Event, Problem> {
-    parse(json, default_source, limits, Strictness::Lenient)
+pub fn parse_lenient(
+    json: &str,
+    default_source: &str,
+    limits: &EventLimits,
+) -> Result<Event, EventProblem> {
+    parse(json, default_source, limits, EventStrictness::Lenient)
 }
 
 fn parse(
     json: &str,
     default_source: &str,
-    limits: &Limits,
-    strictness: Strictness,
-) -> Result<Event, Problem> {
+    limits: &EventLimits,
+    strictness: EventStrictness,
+) -> Result<Event, EventProblem> {
     if json.len() > limits.event_bytes_max {
         let (bytes, bytes_max) = (json.len(), limits.event_bytes_max);
-        return Err(Problem::TooLarge { bytes, bytes_max });
+        return Err(EventProblem::TooLarge { bytes, bytes_max });
     }
-    let received: Received<'_> = serde_json::from_str(json).map_err(|error| Problem::NotJson {
-        reason: error.to_string(),
-    })?;
+    let received: ReceivedEvent<'_> =
+        serde_json::from_str(json).map_err(|error| EventProblem::NotJson {
+            reason: error.to_string(),
+        })?;
     let id = required("id", &received.id)?;
     let event_type = required("eventType", &received.event_type)?;
     let subject = required("subject", &received.subject)?;
@@ -189,13 +200,17 @@ fn parse(
     let source = source.unwrap_or(default_source);
     let wrapped = ADT_TYPES
         .contains(&event_type)
-        .then(|| received.data.and_then(|data| Wrapped::parse(data.get())))
+        .then(|| {
+            received
+                .data
+                .and_then(|data| WrappedPayload::parse(data.get()))
+        })
         .flatten();
     let source = match &wrapped {
         Some(_) if event_type == TELEMETRY => source_of_twin(source, subject),
         _ => source.to_owned(),
     };
-    let mut parts = Parts::new(id, &source, event_type);
+    let mut parts = EventParts::new(id, &source, event_type);
     if time != NO_TIME {
         parts.put("time", time)?;
     }
@@ -219,10 +234,13 @@ fn parse(
     .build_as(limits, strictness)
 }
 
-fn required<'a>(name: &'static str, value: &'a Option<Cow<'_, str>>) -> Result<&'a str, Problem> {
+fn required<'a>(
+    name: &'static str,
+    value: &'a Option<Cow<'_, str>>,
+) -> Result<&'a str, EventProblem> {
     match value.as_deref() {
-        None => Err(Problem::Missing { attribute: name }),
-        Some("") => Err(Problem::attribute(name, "must not be empty")),
+        None => Err(EventProblem::Missing { attribute: name }),
+        Some("") => Err(EventProblem::attribute(name, "must not be empty")),
         Some(value) => Ok(value),
     }
 }
@@ -240,7 +258,7 @@ fn source_of_twin(source: &str, twin: &str) -> String {
 
 /// The `data` that Azure Digital Twins writes around a payload.
 #[derive(Deserialize)]
-struct Wrapped<'a> {
+struct WrappedPayload<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -256,13 +274,18 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-impl<'a> Wrapped<'a> {
+impl<'a> WrappedPayload<'a> {
     fn parse(json: &'a str) -> Option<Self> {
         let wrapped: Option<Self> = serde_json::from_str(json).ok();
         wrapped.filter(|wrapped| wrapped.contenttype.is_some() || wrapped.data_base64.is_some())
     }
 
-    fn fill(self, mut parts: Parts, subject: &str, event_type: &str) -> Result<Parts, Problem> {
+    fn fill(
+        self,
+        mut parts: EventParts,
+        subject: &str,
+        event_type: &str,
+    ) -> Result<EventParts, EventProblem> {
         // That of telemetry is its component, if it has one, and stands inside.
         if event_type != TELEMETRY {
             parts.put("subject", subject)?;
@@ -283,17 +306,17 @@ impl<'a> Wrapped<'a> {
                         .as_i64()
                         .and_then(|number| i32::try_from(number).ok());
                     let rule = "a number must be an integer of 32 bits";
-                    let number = number.ok_or_else(|| Problem::attribute(name, rule))?;
+                    let number = number.ok_or_else(|| EventProblem::attribute(name, rule))?;
                     parts = parts.extension(name, ExtensionValue::Integer(number))?;
                 }
-                _ => return Err(Problem::attribute(name, "must be a string")),
+                _ => return Err(EventProblem::attribute(name, "must be a string")),
             }
         }
         self.payload(parts)
     }
 
     /// Sets the payload as it stands alone: text without its quotes, bytes without their base64.
-    fn payload(&self, parts: Parts) -> Result<Parts, Problem> {
+    fn payload(&self, parts: EventParts) -> Result<EventParts, EventProblem> {
         let kind = MediaKind::of(self.contenttype.as_deref());
         let raw = |member: Option<&'a RawValue>| member.map(RawValue::get);
         let text = |json: &str| serde_json::from_str::<String>(json).ok();
@@ -307,10 +330,10 @@ impl<'a> Wrapped<'a> {
                 PayloadMember::Base64(json) => {
                     let name = "data_base64";
                     let base64 =
-                        text(json).ok_or_else(|| Problem::attribute(name, "must be a string"));
+                        text(json).ok_or_else(|| EventProblem::attribute(name, "must be a string"));
                     let bytes = BASE64.decode(base64?);
                     let bytes = bytes.map_err(|error| {
-                        Problem::attribute(name, format!("is not base64: {error}"))
+                        EventProblem::attribute(name, format!("is not base64: {error}"))
                     })?;
                     parts.data(bytes.into())
                 }

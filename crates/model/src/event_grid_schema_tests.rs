@@ -11,7 +11,7 @@ fn written(event: &Event) -> String {
 
 fn read(item: &str) -> Result<Event, String> {
     let batch = Bytes::from(format!("[{item}]"));
-    parse_batch(&batch, "contoso", &Limits::default())
+    parse_batch(&batch, "contoso", &EventLimits::default())
         .map(|mut events| events.remove(0))
         .map_err(|invalid| invalid.to_string())
 }
@@ -19,7 +19,7 @@ fn read(item: &str) -> Result<Event, String> {
 fn cloud_event(members: &str) -> Event {
     let text =
         format!(r#"{{"specversion":"1.0","id":"1","source":"h/digitaltwins/t1",{members}}}"#);
-    json::parse(text.into(), &Limits::default()).unwrap()
+    json::parse(text.into(), &EventLimits::default()).unwrap()
 }
 
 /// All attributes but `source`, which the schema has no place for.
@@ -155,7 +155,7 @@ fn other_publishers_wrap_nothing() {
     assert_eq!(event.json_data(), Some(r#"{"$dtId":"room1"}"#));
     assert_eq!(event.source(), "contoso");
     let without_data = bare.replace(r#","data":{"$dtId":"room1"}"#, "");
-    assert_eq!(read(&without_data).unwrap().data(), Data::None);
+    assert_eq!(read(&without_data).unwrap().data(), EventData::None);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn refusals_name_the_member() {
 #[test]
 fn limits_are_kept() {
     let item = fixtures::ALL[0].event_grid;
-    let limits = Limits {
+    let limits = EventLimits {
         event_bytes_max: item.len(),
         batch_events_max: 2,
     };
@@ -291,7 +291,7 @@ fn any_json() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        drop(parse_batch(&bytes.into(), "contoso", &Limits::default()));
+        drop(parse_batch(&bytes.into(), "contoso", &EventLimits::default()));
     }
 
     #[test]
@@ -315,13 +315,13 @@ proptest! {
         component in proptest::option::of("[ -~ä]{1,20}"),
         extension in "[ -~ü]{0,20}",
     ) {
-        let mut parts = Parts::new(&id, &format!("h/digitaltwins/{twin}"), TELEMETRY)
+        let mut parts = EventParts::new(&id, &format!("h/digitaltwins/{twin}"), TELEMETRY)
             .set("ext1", &extension).unwrap()
             .json("{}");
         if let Some(component) = &component {
             parts = parts.set("subject", component).unwrap();
         }
-        let event = parts.build(&Limits::default()).unwrap();
+        let event = parts.build(&EventLimits::default()).unwrap();
         let again = read(&written(&event)).unwrap();
         prop_assert_eq!(again.id(), &id);
         prop_assert_eq!(TwinKey::of(&again).twin, &twin);

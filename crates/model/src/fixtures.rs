@@ -1,12 +1,12 @@
 //! Events for tests: the seven types of Azure Digital Twins, each in its three forms on the wire.
 
 use crate::cloudevents::json;
-use crate::event::{Event, Limits};
+use crate::event::{Event, EventLimits};
 use bytes::Bytes;
 use serde_json::Value;
 
 /// One event in its three forms.
-pub(crate) struct Fixture {
+pub(crate) struct EventFixture {
     pub(crate) name: &'static str,
     pub(crate) cloudevents: &'static str,
     /// As a subscriber sees it: with the `topic` and `metadataVersion` that Event Grid adds.
@@ -19,7 +19,7 @@ pub(crate) struct Fixture {
 
 macro_rules! fixture {
     ($name:literal, $twin:literal) => {
-        Fixture {
+        EventFixture {
             name: $name,
             cloudevents: include_str!(concat!("../tests/data/events/", $name, ".cloudevents.json")),
             event_grid: include_str!(concat!("../tests/data/events/", $name, ".event-grid.json")),
@@ -29,7 +29,7 @@ macro_rules! fixture {
     };
 }
 
-pub(crate) const ALL: [Fixture; 8] = [
+pub(crate) const ALL: [EventFixture; 8] = [
     fixture!("twin-create", "pump-17"),
     fixture!("twin-delete", "valve.4~b"),
     fixture!("twin-update", "pump-17"),
@@ -40,12 +40,12 @@ pub(crate) const ALL: [Fixture; 8] = [
     fixture!("telemetry-component", "pump-17"),
 ];
 
-impl Fixture {
+impl EventFixture {
     /// Read from its CloudEvents form.
     pub(crate) fn event(&self) -> Event {
         json::parse(
             Bytes::from_static(self.cloudevents.as_bytes()),
-            &Limits::default(),
+            &EventLimits::default(),
         )
         .unwrap_or_else(|invalid| panic!("{}: {invalid}", self.name))
     }

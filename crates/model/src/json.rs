@@ -8,7 +8,7 @@ use std::fmt;
 use zeroize::Zeroize as _;
 
 /// A JSON document. Its texts are zeroed when it is dropped, and `Debug` shows none of it.
-pub struct Document(Value);
+pub struct JsonDocument(Value);
 
 /// Why a text is no document. Holds nothing of its values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub struct JsonError {
     pub line: Option<usize>,
 }
 
-impl Document {
+impl JsonDocument {
     /// Reads UTF-8, with or without a byte order mark. A member that stands twice is refused: nobody could say
     /// which was meant. Depth is bounded by serde's 128.
     ///
@@ -30,7 +30,7 @@ impl Document {
             reason: format!("is not UTF-8 from byte {} on", error.valid_up_to()),
             line: None,
         })?;
-        let strict: Strict =
+        let strict: StrictValue =
             serde_json::from_str(pasted::without_mark(text)).map_err(|error| JsonError {
                 reason: without_value(&error.to_string()),
                 line: Some(error.line()),
@@ -57,13 +57,13 @@ impl Document {
     }
 }
 
-impl fmt::Debug for Document {
+impl fmt::Debug for JsonDocument {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Document(***)")
     }
 }
 
-impl Drop for Document {
+impl Drop for JsonDocument {
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
@@ -80,9 +80,9 @@ pub fn wipe(value: &mut Value) {
 }
 
 /// A value in which no object has a member twice.
-struct Strict(Value);
+struct StrictValue(Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(StrictVisitor).map(Self)
     }
@@ -123,7 +123,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
+        while let Some(StrictValue(item)) = items.next_element()? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let Strict(value) = members.next_value()?;
+            let StrictValue(value) = members.next_value()?;
             if object.contains_key(&name) {
                 let name: String = name.chars().take(64).collect();
                 return Err(A::Error::custom(format_args!(
@@ -152,25 +152,25 @@ mod tests {
 
     #[test]
     fn a_body_that_could_be_read_in_two_ways_is_refused() {
-        let refusal = |bytes: &[u8]| Document::read(bytes).unwrap_err().to_string();
+        let refusal = |bytes: &[u8]| JsonDocument::read(bytes).unwrap_err().to_string();
         assert!(refusal(br#"{"a":{"b":1,"b":2}}"#).contains("\"b\" stands twice"));
         assert!(refusal(b"{\"a\":\xff}").contains("not UTF-8 from byte 5"));
         assert!(refusal(b"{").contains("line 1 column 1"));
         assert!(refusal("[".repeat(100_000).as_bytes()).contains("recursion limit"));
-        let marked = Document::read(b"\xef\xbb\xbf{}").unwrap();
+        let marked = JsonDocument::read(b"\xef\xbb\xbf{}").unwrap();
         assert_eq!(marked.value(), &serde_json::json!({}));
     }
 
     #[test]
     fn debug_shows_nothing() {
-        let document = Document::new(serde_json::json!({ "key": "marked" }));
+        let document = JsonDocument::new(serde_json::json!({ "key": "marked" }));
         assert!(!format!("{document:?}").contains("marked"));
     }
 
     proptest! {
         #[test]
         fn reading_agrees_with_serde_where_no_member_is_twice(text in "[\\[\\]{}:,\"a0-9. ntrue-]{0,30}") {
-            if let Ok(document) = Document::read(text.as_bytes()) {
+            if let Ok(document) = JsonDocument::read(text.as_bytes()) {
                 prop_assert_eq!(document.value(), &serde_json::from_str::<Value>(&text).unwrap());
             }
         }

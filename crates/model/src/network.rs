@@ -4,9 +4,9 @@
 //! What is no word of that version keeps people out: its enums are open, and a word that is not understood
 //! may mean anything.
 
-use crate::body::{self, BodyObject, Spelling};
+use crate::body::{self, BodyObject, MemberSpelling};
 use crate::endpoint::FieldError;
-use crate::json::Document;
+use crate::json::JsonDocument;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -44,7 +44,7 @@ pub struct NetworkAccess {
     /// Whether it is reached without a private endpoint connection.
     pub public: PublicAccess,
     /// Its private endpoint connections.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<PrivateConnection>,
 }
 
 /// `publicNetworkAccess`.
@@ -59,7 +59,7 @@ pub enum PublicAccess {
 
 /// A private endpoint connection of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct PrivateConnection {
     /// Its name. Names compare without case.
     pub name: String,
     /// What was decided about it.
@@ -159,16 +159,16 @@ impl NetworkAccess {
             )]
         };
         let document =
-            Document::read(json.as_bytes()).map_err(|error| wrong(&error.to_string()))?;
+            JsonDocument::read(json.as_bytes()).map_err(|error| wrong(&error.to_string()))?;
         let body = document
             .object()
             .ok_or_else(|| wrong("must be an object"))?;
         let (access, mut errors) = Self::read(body);
-        let top = BodyObject::new("", Some(body), TOP, Spelling::AnyCase);
+        let top = BodyObject::new("", Some(body), TOP, MemberSpelling::AnyCase);
         top.refuse_unknown(&mut errors);
         let properties = body.get("properties").and_then(Value::as_object);
         let known = PROPERTIES;
-        BodyObject::new("properties", properties, known, Spelling::AnyCase)
+        BodyObject::new("properties", properties, known, MemberSpelling::AnyCase)
             .refuse_unknown(&mut errors);
         if errors.is_empty() {
             Ok(access)
@@ -179,7 +179,7 @@ impl NetworkAccess {
 
     /// The connection of that name.
     #[must_use]
-    pub fn connection(&self, name: &str) -> Option<&Connection> {
+    pub fn connection(&self, name: &str) -> Option<&PrivateConnection> {
         let mut all = self.connections.iter();
         all.find(|connection| connection.name.eq_ignore_ascii_case(name))
     }
@@ -200,7 +200,10 @@ fn public(properties: &Map<String, Value>, errors: &mut Vec<FieldError>) -> Publ
     PublicAccess::Disabled
 }
 
-fn connections(properties: &Map<String, Value>, errors: &mut Vec<FieldError>) -> Vec<Connection> {
+fn connections(
+    properties: &Map<String, Value>,
+    errors: &mut Vec<FieldError>,
+) -> Vec<PrivateConnection> {
     const FIELD: &str = "properties.privateEndpointConnections";
     let list = match member(properties, "privateEndpointConnections") {
         None => return Vec::new(),
@@ -214,11 +217,11 @@ fn connections(properties: &Map<String, Value>, errors: &mut Vec<FieldError>) ->
         let rule = format!("has more than {CONNECTIONS_MAX} items; the rest is left out");
         errors.push(FieldError::new(FIELD, rule));
     }
-    let mut found: Vec<Connection> = Vec::new();
+    let mut found: Vec<PrivateConnection> = Vec::new();
     for (position, item) in list.iter().take(CONNECTIONS_MAX).enumerate() {
         let mut wrong =
             |rule: &str| errors.push(FieldError::new(&format!("{FIELD}[{position}]"), rule));
-        let Some(connection) = item.as_object().and_then(Connection::read) else {
+        let Some(connection) = item.as_object().and_then(PrivateConnection::read) else {
             wrong("needs a name (or an id) of 1 to 256 bytes; left out");
             continue;
         };
@@ -228,7 +231,7 @@ fn connections(properties: &Map<String, Value>, errors: &mut Vec<FieldError>) ->
                  Disconnected",
             );
         }
-        let same = |other: &Connection| other.name.eq_ignore_ascii_case(&connection.name);
+        let same = |other: &PrivateConnection| other.name.eq_ignore_ascii_case(&connection.name);
         if found.iter().any(same) {
             wrong("has the name of another; left out");
         } else {
@@ -238,7 +241,7 @@ fn connections(properties: &Map<String, Value>, errors: &mut Vec<FieldError>) ->
     found
 }
 
-impl Connection {
+impl PrivateConnection {
     /// Reads a connection's resource. Nothing, if it says no name; one that is being deleted is
     /// `Disconnected`.
     #[must_use]

@@ -7,7 +7,7 @@
 
 use crate::cloudevents::{http, json};
 use crate::event::payload::without_mark;
-use crate::event::{Event, Invalid, Limits, Problem, Strictness};
+use crate::event::{Event, EventLimits, EventProblem, EventStrictness, InvalidEvent};
 use crate::event_grid_schema;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
@@ -36,7 +36,7 @@ pub struct UnreadablePart {
     /// It, byte for byte.
     pub bytes: Bytes,
     /// Why it is no event, and its place in the delivery.
-    pub reason: Invalid,
+    pub reason: InvalidEvent,
 }
 
 /// What the body of a request looks like, told by its first event.
@@ -58,7 +58,7 @@ impl BodyShape {
     pub fn of(body: &[u8]) -> Self {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Item {
+        struct ReceivedItem {
             specversion: Option<IgnoredAny>,
             event_type: Option<IgnoredAny>,
         }
@@ -68,7 +68,7 @@ impl BodyShape {
             Some((b'[', rest)) => (rest, Self::CloudEventBatch),
             Some(_) | None => (body, Self::CloudEvent),
         };
-        let mut items = serde_json::Deserializer::from_slice(item).into_iter::<Item>();
+        let mut items = serde_json::Deserializer::from_slice(item).into_iter::<ReceivedItem>();
         match items.next() {
             Some(Ok(item)) if item.specversion.is_some() => cloud_events,
             Some(Ok(item)) if item.event_type.is_some() => Self::EventGridSchema,
@@ -82,14 +82,14 @@ impl BodyShape {
 /// `default_source` stands in where an event of the Event Grid schema names no `topic`. An event larger than
 /// `limits` allows is given back as unreadable; how many there are is bounded by the body alone.
 #[must_use]
-pub fn read(body: &Bytes, default_source: &str, limits: &Limits) -> ReceivedEvents {
+pub fn read(body: &Bytes, default_source: &str, limits: &EventLimits) -> ReceivedEvents {
     let mut received = ReceivedEvents::default();
     let text = without_mark(body);
     let text = match std::str::from_utf8(&text) {
         Ok(text) => text.trim_ascii(),
         Err(error) => {
             let offset = error.valid_up_to();
-            received.refuse(body.clone(), Problem::NotUtf8 { offset }.into());
+            received.refuse(body.clone(), EventProblem::NotUtf8 { offset }.into());
             return received;
         }
     };
@@ -104,11 +104,11 @@ pub fn read(body: &Bytes, default_source: &str, limits: &Limits) -> ReceivedEven
         Ok(items) => items,
         Err(error) => {
             let reason = error.to_string();
-            received.refuse(body.clone(), Problem::NotArray { reason }.into());
+            received.refuse(body.clone(), EventProblem::NotArray { reason }.into());
             return received;
         }
     };
-    let mut rest: Option<(String, Invalid)> = None;
+    let mut rest: Option<(String, InvalidEvent)> = None;
     for (index, item) in items.into_iter().enumerate() {
         let item = item.get();
         let reason = match read_one(body, item, default_source, limits) {
@@ -116,7 +116,7 @@ pub fn read(body: &Bytes, default_source: &str, limits: &Limits) -> ReceivedEven
                 received.events.push(event);
                 continue;
             }
-            Err(problem) => Invalid::from(problem).at(index),
+            Err(problem) => InvalidEvent::from(problem).at(index),
         };
         match &mut rest {
             Some((together, _)) => {
@@ -138,10 +138,14 @@ pub fn read(body: &Bytes, default_source: &str, limits: &Limits) -> ReceivedEven
 /// Reads a delivery in binary mode. One that is no event is given back as a JSON object with its attributes as they
 /// came, so far as they are text, and its body as base64: what it would have been in structured mode.
 #[must_use]
-pub fn read_binary(headers: &[(&str, &[u8])], body: &Bytes, limits: &Limits) -> ReceivedEvents {
+pub fn read_binary(
+    headers: &[(&str, &[u8])],
+    body: &Bytes,
+    limits: &EventLimits,
+) -> ReceivedEvents {
     let mut received = ReceivedEvents::default();
     let all = headers.iter().copied();
-    match http::parse_as(all, body.clone(), limits, Strictness::Lenient) {
+    match http::parse_as(all, body.clone(), limits, EventStrictness::Lenient) {
         Ok(event) => received.events.push(event),
         Err(reason) => {
             let mut members = serde_json::Map::new();
@@ -167,8 +171,8 @@ fn read_one(
     body: &Bytes,
     item: &str,
     default_source: &str,
-    limits: &Limits,
-) -> Result<Event, Problem> {
+    limits: &EventLimits,
+) -> Result<Event, EventProblem> {
     match BodyShape::of(item.as_bytes()) {
         BodyShape::EventGridSchema => {
             event_grid_schema::parse_lenient(item, default_source, limits)
@@ -193,7 +197,7 @@ pub fn is_json(text: &str) -> bool {
 }
 
 impl ReceivedEvents {
-    fn refuse(&mut self, bytes: Bytes, reason: Invalid) {
+    fn refuse(&mut self, bytes: Bytes, reason: InvalidEvent) {
         self.unreadable.push(UnreadablePart { bytes, reason });
     }
 }
@@ -210,7 +214,7 @@ mod tests {
     /// The ids of the events, and each part that is none: its text and why.
     fn check(body: &str, ids: &[&str], unreadable: &[(&str, &str)]) {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let received = read(&body, "/events", &Limits::default());
+        let received = read(&body, "/events", &EventLimits::default());
         let found: Vec<&str> = received.events.iter().map(Event::id).collect();
         assert_eq!(found, ids);
         let parts = received.unreadable.iter();
@@ -267,14 +271,14 @@ mod tests {
             check(body, &[], &[(body, why)]);
         }
         let body = Bytes::from_static(b"[\xff]");
-        let received = read(&body, "/events", &Limits::default());
+        let received = read(&body, "/events", &EventLimits::default());
         assert_eq!(received.unreadable[0].bytes, body);
     }
 
     #[test]
     fn many_that_are_none_stay_together() {
         let body = format!("[{},{GOOD},{CLOUD}]", vec!["7"; 100_000].join(","));
-        let received = read(&Bytes::from(body), "/events", &Limits::default());
+        let received = read(&Bytes::from(body), "/events", &EventLimits::default());
         assert_eq!(
             (received.events.len(), received.unreadable.len()),
             (2, PARTS_MAX + 1)
@@ -287,7 +291,7 @@ mod tests {
             "{}",
             last.reason
         );
-        let again = read(&last.bytes, "/events", &Limits::default());
+        let again = read(&last.bytes, "/events", &EventLimits::default());
         assert_eq!(
             (again.events.len(), again.unreadable.len()),
             (0, PARTS_MAX + 1)
@@ -310,7 +314,7 @@ mod tests {
             let received = read(
                 &Bytes::from(format!("[{item}]")),
                 "/events",
-                &Limits::default(),
+                &EventLimits::default(),
             );
             assert_eq!(
                 received.events.len(),
@@ -319,7 +323,7 @@ mod tests {
                 received.unreadable
             );
             let cloud = CLOUD.replace("\"s\"", "\"a b\\u00fc\"");
-            let received = read(&Bytes::from(cloud), "/events", &Limits::default());
+            let received = read(&Bytes::from(cloud), "/events", &EventLimits::default());
             assert_eq!(received.events[0].source(), "a bü");
         }
     }
@@ -333,7 +337,7 @@ mod tests {
             ],
         ) {
             let body = Bytes::from(bytes);
-            let received = read(&body, "/events", &Limits::default());
+            let received = read(&body, "/events", &EventLimits::default());
             let parts = received.events.len() + received.unreadable.len();
             let items = serde_json::from_slice::<Vec<IgnoredAny>>(&body).map(|items| items.len());
             prop_assert_eq!(parts, items.unwrap_or(1));
@@ -341,13 +345,13 @@ mod tests {
                 prop_assert!(body.windows(part.bytes.len().max(1)).any(|window| window == &*part.bytes)
                     || part.bytes.is_empty());
             }
-            drop(read_binary(&[("ce-id", &body)], &body, &Limits::default()));
+            drop(read_binary(&[("ce-id", &body)], &body, &EventLimits::default()));
         }
     }
 
     #[test]
     fn an_event_above_the_limit_is_given_back_and_the_others_are_not() {
-        let limits = Limits {
+        let limits = EventLimits {
             event_bytes_max: GOOD.len(),
             batch_events_max: 1,
         };

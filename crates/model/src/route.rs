@@ -2,9 +2,9 @@
 //!
 //! Source: Azure Digital Twins data plane, `EventRoute`, 2020-10-31 to 2023-10-31.
 
-use crate::body::{BodyObject, Spelling};
+use crate::body::{BodyObject, MemberSpelling};
 use crate::endpoint::FieldError;
-use crate::json::Document;
+use crate::json::JsonDocument;
 use crate::name::{EndpointName, RouteId};
 use serde_json::Value;
 
@@ -29,10 +29,10 @@ const KNOWN: &[&str] = &["$schema", "endpointName", "filter", "id"];
 /// Every field that is wrong, not only the first.
 pub fn parse(id: &RouteId, json: &str) -> Result<Route, Vec<FieldError>> {
     let wrong = |reason: String| vec![FieldError::new("(body)", format!("not a route: {reason}"))];
-    let document = Document::read(json.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    let document = JsonDocument::read(json.as_bytes()).map_err(|error| wrong(error.to_string()))?;
     let members = document.object();
     let members = members.ok_or_else(|| wrong("must be an object".to_owned()))?;
-    let body = BodyObject::new("", Some(members), KNOWN, Spelling::Published);
+    let body = BodyObject::new("", Some(members), KNOWN, MemberSpelling::Published);
     let mut errors = Vec::new();
     body.refuse_unknown(&mut errors);
     if let Some(inside) = body.text("id", &mut errors)

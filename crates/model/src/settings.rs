@@ -12,11 +12,11 @@ pub struct EndpointSettings {
     /// The schema that an Event Grid topic was created with.
     pub topic_schema: TopicSchema,
     /// Whether a twin's events keep their order.
-    pub ordering: Ordering,
+    pub ordering: TwinOrdering,
     /// What stands in `x-opt-partition-key` (Event Hubs).
     pub partition_key: PartitionKey,
     /// What stands in `group-id` (Service Bus).
-    pub session: Session,
+    pub session: SessionKey,
     /// How an AMQP connection authenticates.
     pub amqp_auth: AmqpAuth,
     /// What AMQP connections run over.
@@ -69,16 +69,16 @@ pub struct EndpointSettings {
     pub probe_interval_max: Duration,
     /// What an answer means for this endpoint, by its code (`http-409`, `server-busy`), where that is not
     /// what the sink's table says.
-    pub answers: BTreeMap<String, Answer>,
+    pub answers: BTreeMap<String, AnswerMeaning>,
 }
 
 impl Default for EndpointSettings {
     fn default() -> Self {
         Self {
             topic_schema: TopicSchema::CloudEvents,
-            ordering: Ordering::Twin,
+            ordering: TwinOrdering::Twin,
             partition_key: PartitionKey::Bucket,
-            session: Session::None,
+            session: SessionKey::None,
             amqp_auth: AmqpAuth::Cbs,
             amqp_transport: AmqpTransport::Tcp,
             batch: true,
@@ -218,7 +218,7 @@ impl KeptDeadLetters {
 /// What a destination's answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum AnswerMeaning {
     /// The event failed alone and is tried again.
     Retry,
     /// The event will never be taken.
@@ -227,7 +227,7 @@ pub enum Answer {
     Unavailable,
 }
 
-impl Answer {
+impl AnswerMeaning {
     /// The word in settings and status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -254,7 +254,7 @@ pub enum TopicSchema {
 /// Whether a twin's events keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ordering {
+pub enum TwinOrdering {
     /// First attempts of one twin's events follow acceptance order.
     Twin,
     /// No order.
@@ -276,7 +276,7 @@ pub enum PartitionKey {
 /// The session of Service Bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Session {
+pub enum SessionKey {
     /// None.
     None,
     /// The twin.
@@ -313,9 +313,9 @@ mod tests {
     fn what_is_written_is_read_as_it_was() {
         let odd = EndpointSettings {
             topic_schema: TopicSchema::EventGrid,
-            ordering: Ordering::None,
+            ordering: TwinOrdering::None,
             partition_key: PartitionKey::Twin,
-            session: Session::Twin,
+            session: SessionKey::Twin,
             amqp_auth: AmqpAuth::Plain,
             amqp_transport: AmqpTransport::Websocket,
             batch: false,
@@ -334,7 +334,7 @@ mod tests {
             retry_jitter_percent: 3,
             retry_after_max: Duration::from_secs(1),
             probe_interval_max: Duration::from_secs(2),
-            answers: BTreeMap::from([("http-409".to_owned(), Answer::Reject)]),
+            answers: BTreeMap::from([("http-409".to_owned(), AnswerMeaning::Reject)]),
         };
         for settings in [EndpointSettings::default(), odd] {
             let text = serde_json::to_string(&settings).unwrap();

@@ -100,14 +100,14 @@ impl std::fmt::Display for TwinKey<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Limits, Parts};
+    use crate::event::{EventLimits, EventParts};
 
     fn key(source: &str, event_type: &str, subject: Option<&str>) -> String {
-        let mut parts = Parts::new("1", source, event_type);
+        let mut parts = EventParts::new("1", source, event_type);
         if let Some(subject) = subject {
             parts = parts.set("subject", subject).unwrap();
         }
-        TwinKey::of(&parts.build(&Limits::default()).unwrap()).to_string()
+        TwinKey::of(&parts.build(&EventLimits::default()).unwrap()).to_string()
     }
 
     #[test]

@@ -65,26 +65,26 @@ mod tests {
     use std::io;
 
     #[derive(Debug)]
-    struct Layer(&'static str, Option<Box<dyn Error>>);
+    struct FailureLayer(&'static str, Option<Box<dyn Error>>);
 
-    impl fmt::Display for Layer {
+    impl fmt::Display for FailureLayer {
         fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             formatter.write_str(self.0)
         }
     }
 
-    impl Error for Layer {
+    impl Error for FailureLayer {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
             self.1.as_deref()
         }
     }
 
-    fn layers(texts: &[&'static str]) -> Layer {
+    fn layers(texts: &[&'static str]) -> FailureLayer {
         let mut inner: Option<Box<dyn Error>> = None;
         for text in texts[1..].iter().rev() {
-            inner = Some(Box::new(Layer(text, inner)));
+            inner = Some(Box::new(FailureLayer(text, inner)));
         }
-        Layer(texts[0], inner)
+        FailureLayer(texts[0], inner)
     }
 
     #[test]

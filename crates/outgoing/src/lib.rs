@@ -17,6 +17,6 @@ mod trust;
 
 pub use error::Error;
 pub use failure::failure_text;
-pub use outgoing::Outgoing;
+pub use outgoing::OutgoingConnections;
 pub use settings::Settings;
 pub use trust::provider;

@@ -1,9 +1,9 @@
 //! Trust and proxies in one value, and the HTTP clients made of them.
 
 use crate::error::Error;
-use crate::proxy::Proxies;
+use crate::proxy::ProxyTable;
 use crate::settings::Settings;
-use crate::trust::{self, Beside};
+use crate::trust::{self, TrustBase};
 use reqwest::{Client, ClientBuilder, redirect};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
@@ -17,14 +17,14 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whom outgoing connections trust and which proxy they go through. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Outgoing {
+pub struct OutgoingConnections {
     tls: Arc<ClientConfig>,
     extra: Arc<[CertificateDer<'static>]>,
-    beside: Beside,
-    proxies: Arc<Proxies>,
+    beside: TrustBase,
+    proxies: Arc<ProxyTable>,
 }
 
-impl Outgoing {
+impl OutgoingConnections {
     /// As settings and the environment's proxies say. Paths are taken as they are. Blocks on the file
     /// system.
     ///
@@ -36,8 +36,8 @@ impl Outgoing {
             extra.extend(trust::certificates(path)?);
         }
         let beside = match settings.ca_only {
-            true => Beside::Nothing,
-            false => Beside::Machine,
+            true => TrustBase::Nothing,
+            false => TrustBase::Machine,
         };
         let variable = |name: &str| std::env::var(name).ok();
         Ok(Self {
@@ -45,7 +45,7 @@ impl Outgoing {
             extra: extra.into(),
             beside,
             proxies: Arc::new(
-                Proxies::new(settings.proxy.as_ref(), &settings.no_proxy, variable)
+                ProxyTable::new(settings.proxy.as_ref(), &settings.no_proxy, variable)
                     .map_err(Error::Proxy)?,
             ),
         })
@@ -65,14 +65,14 @@ impl Outgoing {
         Self {
             tls,
             extra: Arc::new([]),
-            beside: Beside::Nothing,
-            proxies: Arc::new(Proxies::none()),
+            beside: TrustBase::Nothing,
+            proxies: Arc::new(ProxyTable::none()),
         }
     }
 
     /// The same through `proxies`.
     #[must_use]
-    pub fn with_proxies(self, proxies: Proxies) -> Self {
+    pub fn with_proxies(self, proxies: ProxyTable) -> Self {
         Self {
             proxies: Arc::new(proxies),
             ..self
@@ -112,7 +112,7 @@ impl Outgoing {
         &self.tls
     }
 
-    pub(crate) fn proxies(&self) -> &Proxies {
+    pub(crate) fn proxies(&self) -> &ProxyTable {
         &self.proxies
     }
 
@@ -136,8 +136,8 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    fn with_file(path: &Path, ca_only: bool) -> Result<Outgoing, Error> {
-        Outgoing::new(&Settings {
+    fn with_file(path: &Path, ca_only: bool) -> Result<OutgoingConnections, Error> {
+        OutgoingConnections::new(&Settings {
             ca_files: vec![path.to_owned()],
             ca_only,
             no_proxy: vec!["*".to_owned()],

@@ -19,7 +19,7 @@ const VARIABLE_ENTRIES_MAX: usize = 1_000;
 
 /// A proxy.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Via {
+pub struct ProxyAddress {
     url: Secret,
     pub(crate) tls: bool,
     pub(crate) host: String,
@@ -28,13 +28,13 @@ pub struct Via {
     pub(crate) authorization: Option<Secret>,
 }
 
-impl std::fmt::Debug for Via {
+impl std::fmt::Debug for ProxyAddress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}:{}", self.host, self.port)
     }
 }
 
-impl Via {
+impl ProxyAddress {
     /// Reads a proxy's URL; without a scheme it is `http://`.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ fn authorization(url: &Url) -> Result<Option<Secret>, &'static str> {
 
 /// Destinations that no proxy is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exempt {
+pub enum ProxyExemption {
     /// `*`: all.
     All,
     /// A name and the names below it, on one port or on all.
@@ -99,7 +99,7 @@ pub enum Exempt {
     Net(IpNet, Option<u16>),
 }
 
-impl Exempt {
+impl ProxyExemption {
     /// Reads an entry of `NO_PROXY`: `*`, `host`, `.host`, `host:port`, an address, a network.
     ///
     /// # Errors
@@ -152,12 +152,12 @@ fn is_below(host: &str, name: &str) -> bool {
 
 /// Where proxies are used.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies {
-    via: Option<Via>,
-    exempt: Vec<Exempt>,
+pub struct ProxyTable {
+    via: Option<ProxyAddress>,
+    exempt: Vec<ProxyExemption>,
 }
 
-impl Proxies {
+impl ProxyTable {
     /// None at all.
     #[must_use]
     pub fn none() -> Self {
@@ -187,26 +187,28 @@ impl Proxies {
             [] => first(&["NO_PROXY", "no_proxy"]).map_or_else(Vec::new, |(_, text)| {
                 let entries = text.split([',', ' ']).take(VARIABLE_ENTRIES_MAX);
                 entries
-                    .filter_map(|entry| Exempt::parse(entry).ok())
+                    .filter_map(|entry| ProxyExemption::parse(entry).ok())
                     .collect()
             }),
             entries => entries
                 .iter()
-                .map(|entry| Exempt::parse(entry).map_err(|rule| format!("no_proxy {rule}")))
+                .map(|entry| {
+                    ProxyExemption::parse(entry).map_err(|rule| format!("no_proxy {rule}"))
+                })
                 .collect::<Result<_, _>>()?,
         };
         // A proxy that is never used may be of any kind.
-        if exempt.contains(&Exempt::All) {
+        if exempt.contains(&ProxyExemption::All) {
             return Ok(Self::none());
         }
         let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
         let via = match proxy {
             Some(proxy) => {
-                Some(Via::parse(proxy.expose()).map_err(|rule| format!("proxy {rule}"))?)
+                Some(ProxyAddress::parse(proxy.expose()).map_err(|rule| format!("proxy {rule}"))?)
             }
             None => first(&names)
                 .map(|(name, text)| {
-                    Via::parse(&text).map_err(|rule| {
+                    ProxyAddress::parse(&text).map_err(|rule| {
                         format!("the environment variable {name} {rule}; NO_PROXY=* does without")
                     })
                 })
@@ -218,7 +220,7 @@ impl Proxies {
     /// The proxy on the way to a host under TLS, where there is one. `host` is a name or an address, with
     /// or without brackets.
     #[must_use]
-    pub fn to(&self, host: &str, port: u16) -> Option<&Via> {
+    pub fn to(&self, host: &str, port: u16) -> Option<&ProxyAddress> {
         let via = self.via.as_ref()?;
         let host = host.trim_matches(['[', ']']).trim_end_matches('.');
         let host = host.to_ascii_lowercase();
@@ -262,15 +264,15 @@ mod tests {
     use super::*;
     use crate::Settings;
 
-    fn proxies(settings: &str, variables: &[(&str, &str)]) -> Result<Proxies, String> {
+    fn proxies(settings: &str, variables: &[(&str, &str)]) -> Result<ProxyTable, String> {
         let settings: Settings = toml::from_str(settings).unwrap();
-        Proxies::new(settings.proxy.as_ref(), &settings.no_proxy, |name| {
+        ProxyTable::new(settings.proxy.as_ref(), &settings.no_proxy, |name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })
     }
 
-    fn shown(proxies: &Proxies, url: &str) -> String {
+    fn shown(proxies: &ProxyTable, url: &str) -> String {
         let url = proxies.of_url(&Url::parse(url).unwrap());
         url.map_or("direct".to_owned(), String::from)
     }

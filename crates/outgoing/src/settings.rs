@@ -1,6 +1,6 @@
 //! The table `[outgoing]`.
 
-use crate::proxy::{Exempt, Via};
+use crate::proxy::{ProxyAddress, ProxyExemption};
 use serde::Deserialize;
 use std::path::PathBuf;
 use twinroute_model::secret::Secret;
@@ -39,13 +39,13 @@ impl Settings {
             return Err(format!("ca_files must name at most {FILES_MAX} files"));
         }
         if let Some(proxy) = &self.proxy {
-            Via::parse(proxy.expose()).map_err(|rule| format!("proxy {rule}"))?;
+            ProxyAddress::parse(proxy.expose()).map_err(|rule| format!("proxy {rule}"))?;
         }
         if self.no_proxy.len() > EXEMPT_MAX {
             return Err(format!("no_proxy must have at most {EXEMPT_MAX} entries"));
         }
         for entry in &self.no_proxy {
-            Exempt::parse(entry).map_err(|rule| format!("no_proxy: {entry:?} {rule}"))?;
+            ProxyExemption::parse(entry).map_err(|rule| format!("no_proxy: {entry:?} {rule}"))?;
         }
         Ok(())
     }

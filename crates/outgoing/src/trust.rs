@@ -27,7 +27,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// What is trusted beside `extra`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Beside {
+pub(crate) enum TrustBase {
     /// What the machine trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` in its place.
     Machine,
     Nothing,
@@ -36,16 +36,16 @@ pub(crate) enum Beside {
 /// A configuration that trusts `extra` and what stands `beside`.
 pub(crate) fn config(
     extra: &[CertificateDer<'static>],
-    beside: Beside,
+    beside: TrustBase,
 ) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = match beside {
-        Beside::Machine => {
+        TrustBase::Machine => {
             let extra = extra.iter().cloned();
             let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider));
             Arc::new(verifier.map_err(Error::Tls)?)
         }
-        Beside::Nothing => {
+        TrustBase::Nothing => {
             let mut roots = RootCertStore::empty();
             for certificate in extra {
                 roots.add(certificate.clone()).map_err(Error::Tls)?;

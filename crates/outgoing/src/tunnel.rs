@@ -1,7 +1,7 @@
 //! Opens a TCP connection, through a proxy where one stands in the way.
 
-use crate::outgoing::{CONNECT_TIMEOUT, Outgoing};
-use crate::proxy::Via;
+use crate::outgoing::{CONNECT_TIMEOUT, OutgoingConnections};
+use crate::proxy::ProxyAddress;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
@@ -72,7 +72,7 @@ pub enum ProxyUse {
 /// # Errors
 /// [`TunnelError`].
 pub async fn dial(
-    outgoing: &Outgoing,
+    outgoing: &OutgoingConnections,
     host: &str,
     port: u16,
     proxy_use: ProxyUse,
@@ -111,7 +111,7 @@ pub async fn dial(
 /// # Errors
 /// [`TunnelError::Name`], [`TunnelError::Tls`], [`TunnelError::TlsTimeout`].
 pub async fn secure(
-    outgoing: &Outgoing,
+    outgoing: &OutgoingConnections,
     host: &str,
     stream: Box<dyn ByteStream>,
 ) -> Result<Box<dyn ByteStream>, TunnelError> {
@@ -141,7 +141,7 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, TunnelError> {
 /// RFC 9110 §9.3.6: a tunnel to `host`.
 async fn connect(
     mut stream: Box<dyn ByteStream>,
-    via: &Via,
+    via: &ProxyAddress,
     host: &str,
     port: u16,
 ) -> Result<Box<dyn ByteStream>, TunnelError> {
@@ -200,12 +200,15 @@ fn status(head: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn via(text: &str) -> Via {
-        Via::parse(text).unwrap()
+    fn via(text: &str) -> ProxyAddress {
+        ProxyAddress::parse(text).unwrap()
     }
 
     /// What the proxy was asked, and what came of its answer.
-    async fn ask(via: &Via, answer: &[u8]) -> (String, Result<Box<dyn ByteStream>, TunnelError>) {
+    async fn ask(
+        via: &ProxyAddress,
+        answer: &[u8],
+    ) -> (String, Result<Box<dyn ByteStream>, TunnelError>) {
         let (near, mut far) = tokio::io::duplex(1 << 16);
         far.write_all(answer).await.unwrap();
         let asked = connect(Box::new(near), via, "ns.example", 443).await;
@@ -260,7 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_never_answers_tls_is_left() {
-        let outgoing = Outgoing::of_environment().unwrap();
+        let outgoing = OutgoingConnections::of_environment().unwrap();
         let (near, _far) = tokio::io::duplex(1 << 16);
         let error = secure(&outgoing, "h", Box::new(near)).await.unwrap_err();
         assert!(matches!(error, TunnelError::TlsTimeout), "{error}");

@@ -9,14 +9,14 @@ mod fake;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, StatusCode};
-use fake::{Answer, EVENT, Fake, LATER, NOW, SIGNATURE, dead, location, putting, sas};
+use fake::{EVENT, FakeAnswer, FakeContainer, LATER, NOW, SIGNATURE, dead, location, putting, sas};
 use std::collections::HashSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::Location;
-use twinroute_model::event::Limits;
+use twinroute_model::endpoint::location::ContainerLocation;
+use twinroute_model::event::EventLimits;
 use twinroute_retry::dead_letter::container::{
     CALL_MAX, ContainerClient, LetterContainer, PutOutcome, UnusableContainer,
 };
@@ -28,7 +28,7 @@ const FIRST: &str = "hub/2026/03/02/00/1%2F2.json";
 
 #[tokio::test]
 async fn a_dead_letter_is_one_conditional_write() {
-    let fake = Fake::start([Answer::status(201)]).await;
+    let fake = FakeContainer::start([FakeAnswer::status(201)]).await;
     let container = fake.container("w");
     let put = putting(&container, NOW).await.unwrap();
     assert_eq!(
@@ -73,18 +73,18 @@ async fn a_dead_letter_is_one_conditional_write() {
 #[tokio::test]
 async fn a_taken_name_gives_way_to_the_second_and_that_one_taken_is_done() {
     for taken in [
-        Answer::code(409, "BlobAlreadyExists"),
-        Answer::code(412, "ConditionNotMet"),
-        Answer::code(403, "UnauthorizedBlobOverwrite"),
+        FakeAnswer::code(409, "BlobAlreadyExists"),
+        FakeAnswer::code(412, "ConditionNotMet"),
+        FakeAnswer::code(403, "UnauthorizedBlobOverwrite"),
     ] {
-        let fake = Fake::start([taken.clone(), Answer::status(201)]).await;
+        let fake = FakeContainer::start([taken.clone(), FakeAnswer::status(201)]).await;
         let put = putting(&fake.container("w"), NOW).await.unwrap();
         assert!(
             matches!(&put, PutOutcome::Written { name } if name != FIRST),
             "{put:?}"
         );
         let second = put.name().to_owned();
-        let fake = Fake::start([taken.clone(), taken]).await;
+        let fake = FakeContainer::start([taken.clone(), taken]).await;
         let put = putting(&fake.container("w"), NOW).await.unwrap();
         assert_eq!(put, PutOutcome::Known { name: second });
         assert_eq!(fake.seen().len(), 2);
@@ -93,16 +93,16 @@ async fn a_taken_name_gives_way_to_the_second_and_that_one_taken_is_done() {
 
 #[tokio::test]
 async fn a_sas_that_only_creates_may_be_told_of_a_permission_instead() {
-    let mismatch = || Answer::code(403, "AuthorizationPermissionMismatch");
-    let fake = Fake::start([mismatch(), Answer::status(201)]).await;
+    let mismatch = || FakeAnswer::code(403, "AuthorizationPermissionMismatch");
+    let fake = FakeContainer::start([mismatch(), FakeAnswer::status(201)]).await;
     let put = putting(&fake.container("c"), NOW).await.unwrap();
     assert!(put.name() != FIRST);
     // Twice may also mean that it was never allowed: not stored.
-    let fake = Fake::start([mismatch(), mismatch()]).await;
+    let fake = FakeContainer::start([mismatch(), mismatch()]).await;
     let fault = putting(&fake.container("c"), NOW).await.unwrap_err();
     assert_eq!(fault.kind, StoreFaultKind::Refused);
     // One that may overwrite is not told so of a blob that is there.
-    let fake = Fake::start([mismatch()]).await;
+    let fake = FakeContainer::start([mismatch()]).await;
     let fault = putting(&fake.container("w"), NOW).await.unwrap_err();
     assert_eq!(
         (fault.kind, fake.seen().len()),
@@ -111,57 +111,62 @@ async fn a_sas_that_only_creates_may_be_told_of_a_permission_instead() {
 }
 
 /// Answers to a write, what they mean, and how long to wait.
-fn answers() -> Vec<(Answer, StoreFaultKind, Option<Duration>)> {
+fn answers() -> Vec<(FakeAnswer, StoreFaultKind, Option<Duration>)> {
     use StoreFaultKind::{ContainerMissing, Invalid, Refused, Throttled, Unavailable};
     let after = |seconds| Some(Duration::from_secs(seconds));
     vec![
-        (Answer::code(400, "InvalidHeaderValue"), Invalid, None),
-        (Answer::status(400), Invalid, None),
-        (Answer::status(401), Refused, None),
-        (Answer::code(403, "AuthenticationFailed"), Refused, None),
+        (FakeAnswer::code(400, "InvalidHeaderValue"), Invalid, None),
+        (FakeAnswer::status(400), Invalid, None),
+        (FakeAnswer::status(401), Refused, None),
+        (FakeAnswer::code(403, "AuthenticationFailed"), Refused, None),
         (
-            Answer::code(404, "ContainerNotFound"),
+            FakeAnswer::code(404, "ContainerNotFound"),
             ContainerMissing,
             None,
         ),
-        (Answer::status(404), ContainerMissing, None),
-        (Answer::status(408), Unavailable, None),
+        (FakeAnswer::status(404), ContainerMissing, None),
+        (FakeAnswer::status(408), Unavailable, None),
         (
-            Answer::code(409, "MemoryExtentStoreAtSizeLimit"),
+            FakeAnswer::code(409, "MemoryExtentStoreAtSizeLimit"),
             Unavailable,
             None,
         ),
-        (Answer::code(409, "AccountIsDisabled"), Unavailable, None),
-        (Answer::code(413, "RequestBodyTooLarge"), Invalid, None),
         (
-            Answer::status(429).with("retry-after", "7"),
+            FakeAnswer::code(409, "AccountIsDisabled"),
+            Unavailable,
+            None,
+        ),
+        (FakeAnswer::code(413, "RequestBodyTooLarge"), Invalid, None),
+        (
+            FakeAnswer::status(429).with("retry-after", "7"),
             Throttled,
             after(7),
         ),
-        (Answer::code(503, "ServerBusy"), Throttled, None),
+        (FakeAnswer::code(503, "ServerBusy"), Throttled, None),
         (
-            Answer::code(503, "ServerBusy").with("retry-after", "Mon, 02 Mar 2026 00:00:30 GMT"),
+            FakeAnswer::code(503, "ServerBusy")
+                .with("retry-after", "Mon, 02 Mar 2026 00:00:30 GMT"),
             Throttled,
             after(30),
         ),
         (
-            Answer::status(503).with("x-ms-retry-after-ms", "1500"),
+            FakeAnswer::status(503).with("x-ms-retry-after-ms", "1500"),
             Throttled,
             Some(Duration::from_millis(1_500)),
         ),
         (
-            Answer::status(503).with("retry-after", "99999999"),
+            FakeAnswer::status(503).with("retry-after", "99999999"),
             Throttled,
             after(3_600),
         ),
         (
-            Answer::status(503).with("retry-after", "soon"),
+            FakeAnswer::status(503).with("retry-after", "soon"),
             Throttled,
             None,
         ),
-        (Answer::code(500, "InternalError"), Unavailable, None),
+        (FakeAnswer::code(500, "InternalError"), Unavailable, None),
         (
-            Answer::status(307).with("location", "http://127.0.0.1:1/"),
+            FakeAnswer::status(307).with("location", "http://127.0.0.1:1/"),
             Unavailable,
             None,
         ),
@@ -172,7 +177,7 @@ fn answers() -> Vec<(Answer, StoreFaultKind, Option<Duration>)> {
 async fn every_answer_has_its_kind_and_is_not_asked_for_twice() {
     for (answer, kind, wait) in answers() {
         let shown = format!("{answer:?}");
-        let fake = Fake::start([answer]).await;
+        let fake = FakeContainer::start([answer]).await;
         let fault = putting(&fake.container("w"), NOW).await.unwrap_err();
         assert_eq!(
             (fault.kind, fault.retry_after),
@@ -197,7 +202,7 @@ async fn a_service_is_quoted_without_what_is_secret() {
          {} is wrong.\nRequestId:1\nTime:2</Message><Detail>more</Detail></Error>",
         sas("w")
     );
-    let fake = Fake::start([Answer::code(400, "InvalidX").with_body(body)]).await;
+    let fake = FakeContainer::start([FakeAnswer::code(400, "InvalidX").with_body(body)]).await;
     let fault = putting(&fake.container("w"), NOW).await.unwrap_err();
     let expect =
         "the service answered 400, InvalidX, The value of *** and *** is wrong.; the service";
@@ -216,7 +221,7 @@ async fn a_connection_that_fails_is_unavailable_and_names_no_url_with_a_secret()
         LetterContainer::with_sas(&client, location(&address.to_string(), "w")).unwrap();
     let refused = putting(&container, NOW).await.unwrap_err();
     assert!(refused.message.contains("no connection"), "{refused}");
-    let fake = Fake::start([Answer::cut()]).await;
+    let fake = FakeContainer::start([FakeAnswer::cut()]).await;
     let cut = putting(&fake.container("w"), NOW).await.unwrap_err();
     for fault in [refused, cut] {
         assert_eq!(fault.kind, StoreFaultKind::Unavailable);
@@ -229,7 +234,7 @@ async fn a_connection_that_fails_is_unavailable_and_names_no_url_with_a_secret()
 
 #[tokio::test]
 async fn a_sas_outside_its_times_is_not_sent() {
-    let fake = Fake::start([]).await;
+    let fake = FakeContainer::start([]).await;
     let container = fake.container("rwl");
     let early = Timestamp::from_unix_millis(0);
     for (now, kind) in [
@@ -252,14 +257,14 @@ async fn a_sas_outside_its_times_is_not_sent() {
 
 /// An HTTP side without a wire.
 #[derive(Debug, Default)]
-struct Wireless {
+struct WirelessClient {
     status: Option<u16>,
     endless: bool,
     authorization: Mutex<Vec<String>>,
 }
 
 #[async_trait::async_trait]
-impl HttpClient for Wireless {
+impl HttpClient for WirelessClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let sent = request.headers().get_optional_str(&"authorization".into());
         let sent = sent.map(str::to_owned);
@@ -288,7 +293,7 @@ impl HttpClient for Wireless {
 
 #[tokio::test(start_paused = true)]
 async fn no_call_waits_longer_than_its_limit() {
-    let client = ContainerClient::new(Arc::new(Wireless::default()), 1 << 20);
+    let client = ContainerClient::new(Arc::new(WirelessClient::default()), 1 << 20);
     let container = LetterContainer::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
     let started = tokio::time::Instant::now();
     let fault = putting(&container, NOW).await.unwrap_err();
@@ -305,10 +310,10 @@ async fn no_call_waits_longer_than_its_limit() {
 #[tokio::test]
 async fn an_answer_without_end_is_not_collected() {
     for status in [200, 206, 500] {
-        let http = Arc::new(Wireless {
+        let http = Arc::new(WirelessClient {
             status: Some(status),
             endless: true,
-            ..Wireless::default()
+            ..WirelessClient::default()
         });
         let client = ContainerClient::new(http, 1 << 20);
         let container = LetterContainer::with_sas(&client, location("127.0.0.1:1", "rwl")).unwrap();
@@ -340,10 +345,10 @@ async fn an_answer_without_end_is_not_collected() {
 }
 
 #[derive(Debug)]
-struct Identity;
+struct TestIdentity;
 
 #[async_trait::async_trait]
-impl TokenCredential for Identity {
+impl TokenCredential for TestIdentity {
     async fn get_token(
         &self,
         scopes: &[&str],
@@ -357,20 +362,20 @@ impl TokenCredential for Identity {
 
 #[tokio::test]
 async fn an_identity_opens_a_container_over_https_only() {
-    let http = Arc::new(Wireless {
+    let http = Arc::new(WirelessClient {
         status: Some(201),
-        ..Wireless::default()
+        ..WirelessClient::default()
     });
     let client = ContainerClient::new(http.clone(), 1 << 20);
-    let uri = |uri| Location::from_uri(uri).unwrap();
+    let uri = |uri| ContainerLocation::from_uri(uri).unwrap();
     let https = "https://contoso.blob.core.windows.net/dead";
     let container =
-        LetterContainer::with_credential(&client, uri(https), Arc::new(Identity)).unwrap();
+        LetterContainer::with_credential(&client, uri(https), Arc::new(TestIdentity)).unwrap();
     putting(&container, NOW).await.unwrap();
     let authorization = http.authorization.lock().unwrap().clone();
     assert_eq!(authorization, ["Bearer token-of-the-identity"]);
     let plain = uri("http://127.0.0.1:10000/account/dead");
-    let refused = LetterContainer::with_credential(&client, plain, Arc::new(Identity));
+    let refused = LetterContainer::with_credential(&client, plain, Arc::new(TestIdentity));
     assert_eq!(refused.unwrap_err(), UnusableContainer::Plain);
     let refused = LetterContainer::with_sas(&client, uri(https));
     assert_eq!(refused.unwrap_err(), UnusableContainer::NoCredential);
@@ -384,11 +389,11 @@ async fn what_is_stored_is_listed_and_read_back() {
         <Content-Length>17</Content-Length></Properties>
         <Metadata><Twinroutereason>exhausted</Twinroutereason></Metadata></Blob>
         </Blobs><NextMarker>more</NextMarker></EnumerationResults>"#;
-    let fake = Fake::start([
-        Answer::status(200).with_body(page),
-        Answer::status(200)
+    let fake = FakeContainer::start([
+        FakeAnswer::status(200).with_body(page),
+        FakeAnswer::status(200)
             .with_body("<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>"),
-        Answer::status(206)
+        FakeAnswer::status(206)
             .with(
                 "content-range",
                 &format!("bytes 0-{}/{}", EVENT.len() - 1, EVENT.len()),
@@ -396,9 +401,9 @@ async fn what_is_stored_is_listed_and_read_back() {
             .with("x-ms-meta-twinroutereason", "exhausted")
             .with_body(EVENT),
         // An empty blob has no range; the library asks again without one.
-        Answer::code(416, "InvalidRange"),
-        Answer::status(200),
-        Answer::code(404, "BlobNotFound"),
+        FakeAnswer::code(416, "InvalidRange"),
+        FakeAnswer::status(200),
+        FakeAnswer::code(404, "BlobNotFound"),
     ])
     .await;
     let container = fake.container("rl");
@@ -420,7 +425,7 @@ async fn what_is_stored_is_listed_and_read_back() {
         (&blob.content[..], &blob.metadata),
         (EVENT.as_bytes(), &metadata)
     );
-    let back = read::parse(&blob.content, &blob.metadata, &Limits::default()).unwrap();
+    let back = read::parse(&blob.content, &blob.metadata, &EventLimits::default()).unwrap();
     let event = &back[0].as_ref().unwrap().event;
     assert_eq!(event.structured(), Some(EVENT));
     assert!(container.read(FIRST, NOW).await.unwrap().content.is_empty());
@@ -433,8 +438,8 @@ async fn what_is_stored_is_listed_and_read_back() {
 
 #[tokio::test]
 async fn a_thousand_containers_share_connections() {
-    let answers = (0..50).map(|_| Answer::status(201));
-    let fake = Fake::start(answers).await;
+    let answers = (0..50).map(|_| FakeAnswer::status(201));
+    let fake = FakeContainer::start(answers).await;
     let client = fake::client();
     let containers: Vec<LetterContainer> = (0..1_000)
         .map(|_| LetterContainer::with_sas(&client, location(&fake.address(), "w")).unwrap())
@@ -447,9 +452,9 @@ async fn a_thousand_containers_share_connections() {
 
 /// What was logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct TestLog(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+impl Write for TestLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -462,14 +467,19 @@ impl Write for Log {
 
 #[tokio::test]
 async fn not_even_the_finest_log_has_the_signature() {
-    let log = Log::default();
+    let log = TestLog::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let fake = Fake::start([Answer::status(201), Answer::status(500), Answer::cut()]).await;
+    let fake = FakeContainer::start([
+        FakeAnswer::status(201),
+        FakeAnswer::status(500),
+        FakeAnswer::cut(),
+    ])
+    .await;
     let container = fake.container("w");
     putting(&container, NOW).await.unwrap();
     for _ in 0..2 {

@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use twinroute_model::cloudevents::json;
-use twinroute_model::event::{Event, Limits, Parts, Problem};
+use twinroute_model::event::{Event, EventLimits, EventParts, EventProblem};
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{
-    BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink,
+    BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
 };
 use twinroute_router::status::EndpointStatus;
 
@@ -44,13 +44,13 @@ impl Sink for Tally {
         LIMITS
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for delivery in batch {
             let event_type = delivery.event.event_type().to_owned();
             *counts.entry(event_type).or_default() += 1;
         }
-        std::future::ready(vec![Outcome::Delivered; batch.len()]).boxed()
+        std::future::ready(vec![DeliveryOutcome::Delivered; batch.len()]).boxed()
     }
 }
 
@@ -86,11 +86,11 @@ impl Sink for JsonLines {
         LIMITS
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         let outcome = match self.append(batch) {
-            Ok(()) => Outcome::Delivered,
+            Ok(()) => DeliveryOutcome::Delivered,
             // Not the events' fault: they keep their attempts, and the lane looks again soon.
-            Err(error) => Outcome::Unavailable(EndpointFault {
+            Err(error) => DeliveryOutcome::Unavailable(EndpointFault {
                 kind: FaultKind::Unreachable,
                 after: None,
                 reason: FailureReason::new("file", error.to_string()),
@@ -108,17 +108,17 @@ impl Sink for Pager {
         LIMITS
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         let page = |delivery: &Delivery| {
             if delivery.attempts == 0 && delivery.sequence.is_multiple_of(3) {
-                return Outcome::Retry {
+                return DeliveryOutcome::Retry {
                     after: None,
                     reason: FailureReason::new("busy", "the line is engaged"),
                 };
             }
             let attempt = delivery.attempts + 1;
             println!("         page: {}, attempt {attempt}", delivery.event.id());
-            Outcome::Delivered
+            DeliveryOutcome::Delivered
         };
         std::future::ready(batch.iter().map(page).collect()).boxed()
     }
@@ -175,18 +175,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Two of three events are telemetry, warmer each time.
-fn event(number: u32) -> Result<Event, Problem> {
+fn event(number: u32) -> Result<Event, EventProblem> {
     let id = format!("event-{number}");
     let parts = if number % 3 == 1 {
-        Parts::new(&id, HOST, UPDATE)
+        EventParts::new(&id, HOST, UPDATE)
             .set("subject", "room1")?
             .json(r#"{"modelId":"dtmi:contoso:Room;1","patch":[]}"#)
     } else {
         let source = format!("{HOST}/digitaltwins/room1");
         let temperature = 15 + 2 * number;
-        Parts::new(&id, &source, TELEMETRY).json(&format!(r#"{{"temperature":{temperature}}}"#))
+        EventParts::new(&id, &source, TELEMETRY)
+            .json(&format!(r#"{{"temperature":{temperature}}}"#))
     };
-    parts.build(&Limits::default())
+    parts.build(&EventLimits::default())
 }
 
 /// Prints what the endpoints do, whenever it changes, until every delivery is settled.

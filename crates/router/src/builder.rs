@@ -7,7 +7,7 @@ use crate::replay::ReplayNotes;
 use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
-use crate::table::source::{Definitions, Faults};
+use crate::table::source::{DefinitionFaults, Definitions};
 use crate::table::{CustomEndpoint, LiveParts, LiveTable, RecoveredLanes, RunningLanes};
 use crate::user_code::{UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use twinroute_model::settings::EndpointSettings;
 use twinroute_model::words;
 
 /// Collects what a router is made of.
-pub struct Builder {
+pub struct RouterBuilder {
     connect: Arc<dyn Connect>,
     clock: Arc<dyn Clock>,
     default_instance: Result<InstanceName, InvalidName>,
@@ -49,7 +49,7 @@ pub enum BuildError {
     Name(#[from] InvalidName),
     /// The definitions cannot become a table.
     #[error(transparent)]
-    Definitions(#[from] Faults),
+    Definitions(#[from] DefinitionFaults),
     /// Settings of a sink are out of range.
     #[error("endpoint {endpoint}: {rule}")]
     Settings {
@@ -191,12 +191,12 @@ impl Connect for NoConnect {
 impl Router {
     /// Starts to build a router.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> RouterBuilder {
+        RouterBuilder::new()
     }
 }
 
-impl Builder {
+impl RouterBuilder {
     pub(crate) fn new() -> Self {
         Self {
             connect: Arc::new(NoConnect),

@@ -1,6 +1,6 @@
 //! What the log of a start calls lost is a number in the status, and a disk that hangs is not ready.
 
-use super::tests::{Script, endpoint_status, event};
+use super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
 use twinroute_journal::JournalSettings;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
@@ -8,7 +8,7 @@ use twinroute_model::clock::SystemClock;
 
 const SEGMENT: &str = "0000000000000001.seg";
 
-fn router(sim: &SimulatedDisk, sink: &Script, settings: JournalSettings) -> (Router, u64) {
+fn router(sim: &SimulatedDisk, sink: &ScriptedSink, settings: JournalSettings) -> (Router, u64) {
     let storage = Arc::new(sim.clone());
     let (disk, recovered) = DiskJournal::open(settings, storage, Arc::new(SystemClock)).unwrap();
     let lost = recovered.report.lost_all();
@@ -31,7 +31,7 @@ fn settings() -> JournalSettings {
 
 /// A killed journal of so many events that wait for an endpoint that is unavailable.
 async fn waiting(events: usize) -> SimulatedDisk {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     sink.set_down(true);
     let (router, _) = router(&sim, &sink, settings());
     for id in 0..events {
@@ -46,7 +46,7 @@ async fn waiting(events: usize) -> SimulatedDisk {
 
 /// Holds all books against each other; gives what is lost, and of that what nobody can place.
 async fn books(sim: &SimulatedDisk, events: u64) -> (u64, u64) {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let (router, logged) = router(sim, &sink, settings());
     router.settled().await;
     let status = router.status();
@@ -94,7 +94,7 @@ async fn loss_has_two_books_no_more_after_further_starts() {
     let sim = waiting(12).await;
     sim.delete(SEGMENT);
     for start in 0..3 {
-        let sink = Script::default();
+        let sink = ScriptedSink::default();
         let (router, logged) = router(&sim, &sink, settings());
         let journal = router.status().journal;
         let books = (logged, journal.lost_deliveries, journal.lost_unknown);
@@ -105,7 +105,7 @@ async fn loss_has_two_books_no_more_after_further_starts() {
 
 #[tokio::test]
 async fn hanging_sync_makes_the_router_unready_until_it_returns() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     let (router, _) = router(
         &sim,
         &sink,

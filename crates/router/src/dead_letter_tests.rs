@@ -1,11 +1,11 @@
 //! Dead letters: how they come about, where they go, how they come back.
 
-use super::tests::{Script, accept, endpoint_status, event, fault};
+use super::tests::{ScriptedSink, accept, endpoint_status, event, fault};
 use super::*;
 use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
 use crate::replay::{ReplayRequest, ReplayState, ReplayStatus};
 use crate::sink::{
-    DeadLetterDocument, DeadLetterStore, EndpointFault, FailureReason, FaultKind, Outcome,
+    DeadLetterDocument, DeadLetterStore, DeliveryOutcome, EndpointFault, FailureReason, FaultKind,
     StoredLetter, StoredPage,
 };
 use crate::status::EndpointStatus;
@@ -14,11 +14,11 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::settings::{Answer, EndpointSettings, WhenFull};
+use twinroute_model::settings::{AnswerMeaning, EndpointSettings, WhenFull};
 
 /// A store in memory that fails as told.
 #[derive(Clone, Default)]
-pub(crate) struct Shelf(Arc<Mutex<ShelfState>>);
+pub(crate) struct MemoryStore(Arc<Mutex<ShelfState>>);
 
 #[derive(Default)]
 struct ShelfState {
@@ -29,7 +29,7 @@ struct ShelfState {
     repeating: bool,
 }
 
-impl Shelf {
+impl MemoryStore {
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = FaultKind>) {
         self.0.lock().unwrap().faults.extend(faults);
     }
@@ -41,7 +41,7 @@ impl Shelf {
     }
 }
 
-impl DeadLetterStore for Shelf {
+impl DeadLetterStore for MemoryStore {
     fn put<'a>(
         &'a self,
         letter: DeadLetterDocument<'a>,
@@ -95,8 +95,8 @@ impl DeadLetterStore for Shelf {
     }
 }
 
-pub(crate) fn reject() -> Outcome {
-    Outcome::Reject(FailureReason::new("bad", "no such field"))
+pub(crate) fn reject() -> DeliveryOutcome {
+    DeliveryOutcome::Reject(FailureReason::new("bad", "no such field"))
 }
 
 fn quick() -> EndpointSettings {
@@ -107,7 +107,7 @@ fn quick() -> EndpointSettings {
     }
 }
 
-fn router(sink: &Script, settings: EndpointSettings, store: Option<&Shelf>) -> Router {
+fn router(sink: &ScriptedSink, settings: EndpointSettings, store: Option<&MemoryStore>) -> Router {
     let builder = Router::builder().sink_with("only", sink.clone(), settings);
     let builder = match store {
         Some(store) => builder.dead_letters(store.clone()),
@@ -135,7 +135,7 @@ pub(crate) async fn ended(router: &Router, number: u64) -> ReplayStatus {
 
 #[tokio::test(start_paused = true)]
 async fn what_dies_goes_to_its_store_however_often_that_fails() {
-    let (sink, shelf) = (Script::default(), Shelf::default());
+    let (sink, shelf) = (ScriptedSink::default(), MemoryStore::default());
     sink.answer(vec![reject(); 20]);
     shelf.fail([FaultKind::Unauthorized; 12]);
     let router = router(&sink, quick(), Some(&shelf));
@@ -163,7 +163,7 @@ async fn what_dies_goes_to_its_store_however_often_that_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn what_its_store_will_never_take_stays_and_does_not_block_others() {
-    let (sink, shelf) = (Script::default(), Shelf::default());
+    let (sink, shelf) = (ScriptedSink::default(), MemoryStore::default());
     sink.answer(vec![reject(); 2]);
     shelf.fail([FaultKind::Unsupported]);
     let router = router(&sink, quick(), Some(&shelf));
@@ -179,8 +179,8 @@ async fn what_its_store_will_never_take_stays_and_does_not_block_others() {
 
 #[tokio::test(start_paused = true)]
 async fn dead_letters_are_found_by_what_is_asked() {
-    let sink = Script::default();
-    let retry = Outcome::Retry {
+    let sink = ScriptedSink::default();
+    let retry = DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new("busy", "later"),
     };
@@ -239,7 +239,7 @@ async fn dead_letters_are_found_by_what_is_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_delivers_only_to_the_endpoint_that_failed() {
-    let (sink, other) = (Script::default(), Script::default());
+    let (sink, other) = (ScriptedSink::default(), ScriptedSink::default());
     sink.answer(vec![reject(); 3]);
     let router = Router::builder()
         .sink_with("only", sink.clone(), quick())
@@ -273,7 +273,7 @@ async fn a_replay_delivers_only_to_the_endpoint_that_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_stops_itself_when_the_failure_persists() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     sink.answer(vec![reject(); 200]);
     let router = router(&sink, quick(), None);
     accept(&router, (0..100).map(|id| event(id, "a")).collect()).await;
@@ -306,7 +306,7 @@ async fn a_replay_stops_itself_when_the_failure_persists() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_from_the_container_reads_what_stands_there() {
-    let (sink, shelf) = (Script::default(), Shelf::default());
+    let (sink, shelf) = (ScriptedSink::default(), MemoryStore::default());
     sink.answer(vec![reject(); 5]);
     let router = router(&sink, quick(), Some(&shelf));
     accept(&router, (1..=5).map(|id| event(id, "a")).collect()).await;
@@ -334,7 +334,7 @@ async fn a_replay_from_the_container_reads_what_stands_there() {
 
 #[tokio::test(start_paused = true)]
 async fn endless_answers_of_a_container_that_lists_the_same_page_again_stop_a_replay() {
-    let (sink, shelf) = (Script::default(), Shelf::default());
+    let (sink, shelf) = (ScriptedSink::default(), MemoryStore::default());
     sink.answer(vec![reject(); 5]);
     let router = router(&sink, quick(), Some(&shelf));
     accept(&router, (1..=5).map(|id| event(id, "a")).collect()).await;
@@ -361,7 +361,7 @@ async fn endless_answers_of_a_container_that_lists_the_same_page_again_stop_a_re
 #[tokio::test(start_paused = true)]
 async fn time_to_live_stands_still_while_an_endpoint_is_unavailable_or_refuses_us() {
     for kind in FaultKind::ALL {
-        let sink = Script::default();
+        let sink = ScriptedSink::default();
         sink.set_down_as(Some(kind));
         let router = router(&sink, quick(), None);
         accept(&router, vec![event(1, "a")]).await;
@@ -377,7 +377,7 @@ async fn time_to_live_stands_still_while_an_endpoint_is_unavailable_or_refuses_u
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_endpoint_sends_nothing_and_a_purge_empties_it() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = router(&sink, quick(), None);
     let endpoint = router.endpoint(None, "only").unwrap();
     assert!(router.endpoint(None, "other").is_none());
@@ -398,8 +398,8 @@ async fn a_paused_endpoint_sends_nothing_and_a_purge_empties_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_moment_is_tried_when_asked() {
-    let sink = Script::default();
-    sink.answer([Outcome::Retry {
+    let sink = ScriptedSink::default();
+    sink.answer([DeliveryOutcome::Retry {
         after: Some(Duration::from_secs(200)),
         reason: FailureReason::new("busy", ""),
     }]);
@@ -424,7 +424,7 @@ async fn limits_do_what_was_set() {
         dead_letter_bytes_max,
         ..EndpointSettings::default()
     };
-    let down = Script::default();
+    let down = ScriptedSink::default();
     down.set_down(true);
     let four = || (1..=4).map(|id| event(id, "a")).collect::<Vec<_>>();
 
@@ -475,10 +475,10 @@ async fn limits_do_what_was_set() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_means_what_the_settings_say() {
-    let sink = Script::default();
-    sink.answer([reject(), Outcome::Delivered]);
+    let sink = ScriptedSink::default();
+    sink.answer([reject(), DeliveryOutcome::Delivered]);
     let settings = EndpointSettings {
-        answers: [("bad".to_owned(), Answer::Retry)].into(),
+        answers: [("bad".to_owned(), AnswerMeaning::Retry)].into(),
         ..quick()
     };
     let router = router(&sink, settings, None);

@@ -1,12 +1,12 @@
 //! Looking at dead letters that are kept here, and controlling endpoints.
 
-pub use crate::delivery::Purged;
+pub use crate::delivery::PurgeResult;
 use crate::delivery::{KeptDeadLetter, Lane};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::Event;
@@ -31,7 +31,7 @@ pub struct DeadLetterQuery {
     /// With this event type.
     pub event_type: Option<String>,
     /// With events that a route with this filter would match.
-    pub filter: Option<Filter>,
+    pub filter: Option<RouteFilter>,
 }
 
 /// A [`DeadLetterQuery`] as people and programs write it; what is empty is not asked for.
@@ -97,7 +97,7 @@ impl DeadLetterQueryText {
             until: part("until", &self.until, time)?,
             event_type: Some(self.event_type.clone()).filter(|text| !text.is_empty()),
             filter: part("filter", &self.filter, |text| {
-                Filter::parse(text, &Options::default())
+                RouteFilter::parse(text, &FilterOptions::default())
             })?,
         })
     }
@@ -185,7 +185,7 @@ impl EndpointHandle {
     /// Discards what waits; what is in flight is not waited for and goes on.
     /// Dead letters that are kept here stay unless `dead_letters` is set.
     #[must_use]
-    pub fn purge(&self, dead_letters: bool) -> Purged {
+    pub fn purge(&self, dead_letters: bool) -> PurgeResult {
         self.0.purge(dead_letters)
     }
 }

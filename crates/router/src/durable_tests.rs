@@ -1,11 +1,11 @@
 //! The router on a journal that loses power, room and syncs.
 
-use super::dead_letter_tests::{Shelf, ended, reject};
-use super::tests::{Script, endpoint_status, event};
+use super::dead_letter_tests::{MemoryStore, ended, reject};
+use super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
 use crate::dead_letters::DeadLetterQuery;
 use crate::replay::{ReplayRequest, ReplayState};
-use crate::sink::{FailureReason, FaultKind, Outcome};
+use crate::sink::{DeliveryOutcome, FailureReason, FaultKind};
 use twinroute_journal::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
@@ -20,7 +20,7 @@ fn open(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
     DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
 }
 
-fn router(sim: &SimulatedDisk, sink: &Script) -> Router {
+fn router(sim: &SimulatedDisk, sink: &ScriptedSink) -> Router {
     let (disk, recovered) = open(sim);
     Router::builder()
         .journal_on_disk(disk, recovered)
@@ -30,13 +30,13 @@ fn router(sim: &SimulatedDisk, sink: &Script) -> Router {
         .unwrap()
 }
 
-async fn accept(router: &Router, id: usize, level: AckLevel) -> Result<Accepted, AcceptError> {
+async fn accept(router: &Router, id: usize, level: AckLevel) -> Result<AcceptedBatch, AcceptError> {
     router.accept(None, vec![event(id, "a")], level).await
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_is_delivered_after_a_loss_of_power() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     sink.set_down(true);
     let router_before = router(&sim, &sink);
     assert_eq!(router_before.default_level(), AckLevel::Durable);
@@ -47,7 +47,7 @@ async fn what_was_acknowledged_is_delivered_after_a_loss_of_power() {
     after_crash.power_off();
     after_crash.power_on(PowerLossRemains::Nothing);
 
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = router(&after_crash, &sink);
     router.settled().await;
     assert_eq!(sink.ids(), ["0", "1", "2", "3", "4"]);
@@ -60,7 +60,7 @@ async fn what_was_acknowledged_is_delivered_after_a_loss_of_power() {
     let last = router.stop(Duration::ZERO).await;
     let endpoint = &last.instances[0].endpoints[0];
     assert_eq!((endpoint.discarded, endpoint.unaccounted()), (0, 0));
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = self::router(&after_crash.fork(), &sink);
     router.settled().await;
     assert_eq!(sink.ids(), ["5"]);
@@ -69,7 +69,7 @@ async fn what_was_acknowledged_is_delivered_after_a_loss_of_power() {
 
 #[tokio::test]
 async fn a_failed_sync_refuses_until_a_restart() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     let router = router(&sim, &sink);
     accept(&router, 0, AckLevel::Durable).await.unwrap();
     // The write of the group goes well, its sync does not.
@@ -92,7 +92,7 @@ async fn a_failed_sync_refuses_until_a_restart() {
 
 #[tokio::test]
 async fn events_acknowledged_in_memory_that_miss_the_disk_are_counted() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     let router = router(&sim, &sink);
     accept(&router, 0, AckLevel::Durable).await.unwrap();
     sim.fail_after(0, DiskFault::Error);
@@ -112,7 +112,7 @@ async fn events_acknowledged_in_memory_that_miss_the_disk_are_counted() {
 
 #[tokio::test]
 async fn events_of_an_endpoint_that_is_gone_wait_in_sight_and_then_die() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     sink.set_down(true);
     let router = router(&sim, &sink);
     accept(&router, 0, AckLevel::Durable).await.unwrap();
@@ -131,7 +131,7 @@ async fn events_of_an_endpoint_that_is_gone_wait_in_sight_and_then_die() {
     assert_eq!(seen, ("undefined", 1, 1));
     assert!(orphan.retry.standing_still);
     without.stop(Duration::ZERO).await;
-    let back = Script::default();
+    let back = ScriptedSink::default();
     let with = self::router(&again, &back);
     with.settled().await;
     assert_eq!(back.ids(), ["0"]);
@@ -159,7 +159,7 @@ async fn events_of_an_endpoint_that_is_gone_wait_in_sight_and_then_die() {
 
 #[tokio::test]
 async fn dead_letters_replays_and_pauses_outlive_a_loss_of_power() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     sink.answer(vec![reject(); 4]);
     let before = router(&sim, &sink);
     for id in 0..4 {
@@ -181,7 +181,7 @@ async fn dead_letters_replays_and_pauses_outlive_a_loss_of_power() {
     let after_crash = sim.fork();
     after_crash.power_off();
     after_crash.power_on(PowerLossRemains::Nothing);
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = self::router(&after_crash, &sink);
     let status = endpoint_status(&router, "only");
     assert_eq!((status.state.as_str(), status.queued), ("paused", 1));
@@ -214,10 +214,10 @@ async fn dead_letters_replays_and_pauses_outlive_a_loss_of_power() {
 async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
     let (sim, sink, shelf) = (
         SimulatedDisk::default(),
-        Script::default(),
-        Shelf::default(),
+        ScriptedSink::default(),
+        MemoryStore::default(),
     );
-    let with_store = |sim: &SimulatedDisk, sink: &Script, shelf: &Shelf| {
+    let with_store = |sim: &SimulatedDisk, sink: &ScriptedSink, shelf: &MemoryStore| {
         let (disk, recovered) = open(sim);
         Router::builder()
             .journal_on_disk(disk, recovered)
@@ -241,8 +241,8 @@ async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
     let after_crash = sim.fork();
     after_crash.power_off();
     after_crash.power_on(PowerLossRemains::Nothing);
-    let shelf = Shelf::default();
-    let router = with_store(&after_crash, &Script::default(), &shelf);
+    let shelf = MemoryStore::default();
+    let router = with_store(&after_crash, &ScriptedSink::default(), &shelf);
     router.settled().await;
     let status = endpoint_status(&router, "only");
     assert_eq!(status.dead_letters.awaiting_upload, 0);
@@ -252,7 +252,7 @@ async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
 
 #[tokio::test]
 async fn what_is_only_on_disk_is_read_back_in_order() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
     sink.set_down(true);
     let (disk, recovered) = open(&sim);
     let router = Router::builder()
@@ -285,10 +285,10 @@ async fn what_is_only_on_disk_is_read_back_in_order() {
 async fn a_replay_goes_on_after_a_restart() {
     let (sim, sink, folder) = (
         SimulatedDisk::default(),
-        Script::default(),
+        ScriptedSink::default(),
         tempfile::tempdir().unwrap(),
     );
-    let build = |sim: &SimulatedDisk, sink: &Script| {
+    let build = |sim: &SimulatedDisk, sink: &ScriptedSink| {
         let (disk, recovered) = open(sim);
         Router::builder()
             .journal_on_disk(disk, recovered)
@@ -315,7 +315,7 @@ async fn a_replay_goes_on_after_a_restart() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     before.stop(Duration::ZERO).await;
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = build(&sim.fork(), &sink);
     assert_eq!(ended(&router, number).await.state, ReplayState::Done);
     router.settled().await;
@@ -332,8 +332,8 @@ async fn a_replay_goes_on_after_a_restart() {
 
 #[tokio::test]
 async fn attempts_and_retrying_times_survive_a_restart() {
-    let (sim, sink) = (SimulatedDisk::default(), Script::default());
-    let busy = |seconds| Outcome::Retry {
+    let (sim, sink) = (SimulatedDisk::default(), ScriptedSink::default());
+    let busy = |seconds| DeliveryOutcome::Retry {
         after: Some(Duration::from_secs(seconds)),
         reason: FailureReason::new("busy", ""),
     };
@@ -344,8 +344,8 @@ async fn attempts_and_retrying_times_survive_a_restart() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     before.stop(Duration::ZERO).await;
-    let sink = Script::default();
-    sink.answer([busy(250), Outcome::Delivered]);
+    let sink = ScriptedSink::default();
+    sink.answer([busy(250), DeliveryOutcome::Delivered]);
     let router = router(&sim.fork(), &sink);
     // A later event of its twin waits behind it, another one passes.
     accept(&router, 1, AckLevel::Durable).await.unwrap();
@@ -381,12 +381,12 @@ async fn soon(what: impl Fn() -> bool) {
 }
 
 /// Counts the sinks there are.
-struct Counted(
-    Script,
+struct CountedConnect(
+    ScriptedSink,
     #[expect(dead_code, reason = "it is counted")] Arc<()>,
 );
 
-impl crate::sink::Sink for Counted {
+impl crate::sink::Sink for CountedConnect {
     fn limits(&self) -> crate::sink::BatchLimits {
         self.0.limits()
     }
@@ -394,19 +394,23 @@ impl crate::sink::Sink for Counted {
     fn send<'a>(
         &'a self,
         batch: &'a [crate::sink::Delivery],
-    ) -> futures_util::future::BoxFuture<'a, Vec<Outcome>> {
+    ) -> futures_util::future::BoxFuture<'a, Vec<DeliveryOutcome>> {
         self.0.send(batch)
     }
 }
 
 #[tokio::test]
 async fn a_router_that_is_dropped_ends_its_tasks_and_gives_its_journal_free() {
-    let (sim, sink, alive) = (SimulatedDisk::default(), Script::default(), Arc::new(()));
+    let (sim, sink, alive) = (
+        SimulatedDisk::default(),
+        ScriptedSink::default(),
+        Arc::new(()),
+    );
     sink.set_down(true);
     let (disk, recovered) = open(&sim);
     let first = Router::builder()
         .journal_on_disk(disk, recovered)
-        .sink("only", Counted(sink, Arc::clone(&alive)))
+        .sink("only", CountedConnect(sink, Arc::clone(&alive)))
         .route("all", "only", "true")
         .build()
         .unwrap();
@@ -416,7 +420,7 @@ async fn a_router_that_is_dropped_ends_its_tasks_and_gives_its_journal_free() {
     accept(&clone, 1, AckLevel::Memory).await.unwrap();
     drop(clone);
     // The journal first, at once; then nothing is left of its tasks.
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let again = router(&sim, &sink);
     soon(|| Arc::strong_count(&alive) == 1).await;
     again.settled().await;
@@ -425,12 +429,16 @@ async fn a_router_that_is_dropped_ends_its_tasks_and_gives_its_journal_free() {
 
 #[tokio::test]
 async fn a_router_that_is_dropped_ends_its_replays() {
-    let (sim, sink, alive) = (SimulatedDisk::default(), Script::default(), Arc::new(()));
+    let (sim, sink, alive) = (
+        SimulatedDisk::default(),
+        ScriptedSink::default(),
+        Arc::new(()),
+    );
     sink.answer([reject()]);
     let (disk, recovered) = open(&sim);
     let router = Router::builder()
         .journal_on_disk(disk, recovered)
-        .sink("only", Counted(sink.clone(), Arc::clone(&alive)))
+        .sink("only", CountedConnect(sink.clone(), Arc::clone(&alive)))
         .route("all", "only", "true")
         .build()
         .unwrap();

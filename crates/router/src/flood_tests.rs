@@ -2,8 +2,8 @@
 
 use super::tests::{endpoint_status, event, fault};
 use super::*;
-use crate::accept::Accepted;
-use crate::sink::{BatchLimits, Delivery, FaultKind, Outcome, Sink};
+use crate::accept::AcceptedBatch;
+use crate::sink::{BatchLimits, Delivery, DeliveryOutcome, FaultKind, Sink};
 use crate::status::EndpointStatus;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ const EVENTS: u64 = (PRODUCERS * BATCHES * BATCH_EVENTS) as u64;
 
 /// What an endpoint does with a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum SinkManner {
     /// Takes it at once, as soon as the runtime lets it.
     Prompt,
     /// Takes it after a while.
@@ -34,9 +34,9 @@ enum Manner {
     Refuses,
 }
 
-struct Endpoint(Manner);
+struct FloodEndpoint(SinkManner);
 
-impl Sink for Endpoint {
+impl Sink for FloodEndpoint {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 200,
@@ -45,18 +45,18 @@ impl Sink for Endpoint {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             match self.0 {
-                Manner::Prompt => hops(HOPS).await,
-                Manner::Slow(delay) => sleep(delay).await,
-                Manner::Hangs => std::future::pending().await,
-                Manner::Refuses => {
-                    let outcome = Outcome::Unavailable(fault(FaultKind::Unreachable));
+                SinkManner::Prompt => hops(HOPS).await,
+                SinkManner::Slow(delay) => sleep(delay).await,
+                SinkManner::Hangs => std::future::pending().await,
+                SinkManner::Refuses => {
+                    let outcome = DeliveryOutcome::Unavailable(fault(FaultKind::Unreachable));
                     return vec![outcome; batch.len()];
                 }
             }
-            vec![Outcome::Delivered; batch.len()]
+            vec![DeliveryOutcome::Delivered; batch.len()]
         }
         .boxed()
     }
@@ -87,11 +87,11 @@ fn settings() -> EndpointSettings {
 }
 
 /// A router whose every endpoint gets every event.
-fn router(endpoints: &[(&str, Manner)]) -> Router {
+fn router(endpoints: &[(&str, SinkManner)]) -> Router {
     let mut builder = Router::builder();
     for (name, manner) in endpoints {
         builder = builder
-            .sink_with(name, Endpoint(*manner), settings())
+            .sink_with(name, FloodEndpoint(*manner), settings())
             .route(name, name, "true");
     }
     builder.build().unwrap()
@@ -130,9 +130,9 @@ fn has_everything(status: &EndpointStatus) {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_healthy_endpoints_dead_letters_nothing() {
     let router = router(&[
-        ("grid-a", Manner::Prompt),
-        ("grid-b", Manner::Prompt),
-        ("grid-c", Manner::Prompt),
+        ("grid-a", SinkManner::Prompt),
+        ("grid-b", SinkManner::Prompt),
+        ("grid-c", SinkManner::Prompt),
     ]);
     let most = watch_queues(&router);
     assert_eq!(flood(&router, AckLevel::Memory).await, []);
@@ -163,10 +163,10 @@ fn watch_queues(router: &Router) -> Arc<AtomicU64> {
 #[tokio::test(start_paused = true)]
 async fn endpoints_that_take_nothing_slow_nobody_in_a_flood() {
     let router = router(&[
-        ("healthy", Manner::Prompt),
-        ("slow", Manner::Slow(Duration::from_secs(1))),
-        ("hangs", Manner::Hangs),
-        ("refuses", Manner::Refuses),
+        ("healthy", SinkManner::Prompt),
+        ("slow", SinkManner::Slow(Duration::from_secs(1))),
+        ("hangs", SinkManner::Hangs),
+        ("refuses", SinkManner::Refuses),
     ]);
     let begun = Instant::now();
     assert_eq!(flood(&router, AckLevel::Memory).await, []);
@@ -189,7 +189,10 @@ async fn endpoints_that_take_nothing_slow_nobody_in_a_flood() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_that_waits_for_its_deliveries_gets_them() {
-    let router = router(&[("grid-a", Manner::Prompt), ("grid-b", Manner::Prompt)]);
+    let router = router(&[
+        ("grid-a", SinkManner::Prompt),
+        ("grid-b", SinkManner::Prompt),
+    ]);
     assert_eq!(flood(&router, AckLevel::Delivered).await, []);
     for name in ["grid-a", "grid-b"] {
         has_everything(&endpoint_status(&router, name));
@@ -198,31 +201,31 @@ async fn a_flood_that_waits_for_its_deliveries_gets_them() {
 
 /// An endpoint that has answered at once, and now keeps what it is sent.
 #[derive(Clone, Default)]
-struct Stalls(Arc<AtomicBool>);
+struct StallingSink(Arc<AtomicBool>);
 
-impl Sink for Stalls {
+impl Sink for StallingSink {
     fn limits(&self) -> BatchLimits {
-        Endpoint(Manner::Prompt).limits()
+        FloodEndpoint(SinkManner::Prompt).limits()
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             if self.0.load(Ordering::Relaxed) {
                 sleep(Duration::from_secs(5)).await;
             }
-            vec![Outcome::Delivered; batch.len()]
+            vec![DeliveryOutcome::Delivered; batch.len()]
         }
         .boxed()
     }
 }
 
-async fn batch(router: &Router, count: usize) -> Result<Accepted, AcceptError> {
+async fn batch(router: &Router, count: usize) -> Result<AcceptedBatch, AcceptError> {
     let events = (0..count).map(|n| event(n, &format!("room{n}"))).collect();
     router.accept(None, events, AckLevel::Memory).await
 }
 
 /// Four batches of 200 in flight, 600 behind them.
-async fn stalled(stalls: &Stalls) -> Router {
+async fn stalled(stalls: &StallingSink) -> Router {
     let router = Router::builder()
         .sink_with("only", stalls.clone(), settings())
         .route("all", "only", "true")
@@ -238,7 +241,7 @@ async fn stalled(stalls: &Stalls) -> Router {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_the_only_endpoint_waits_no_longer_than_it_is_prompt() {
-    let router = stalled(&Stalls::default()).await;
+    let router = stalled(&StallingSink::default()).await;
     let begun = Instant::now();
     batch(&router, 1).await.unwrap();
     let waited = begun.elapsed();
@@ -256,7 +259,7 @@ async fn who_waits_for_the_only_endpoint_waits_no_longer_than_it_is_prompt() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_batch_that_waited_too_long_nothing_is_kept() {
-    let router = stalled(&Stalls::default()).await;
+    let router = stalled(&StallingSink::default()).await;
     let before = endpoint_status(&router, "only").matched;
     let admitted = router.admit(1, Duration::from_millis(20)).await.unwrap();
     let never = std::future::pending();
@@ -274,7 +277,7 @@ async fn of_a_batch_that_waited_too_long_nothing_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_answers_those_who_wait() {
-    let router = stalled(&Stalls::default()).await;
+    let router = stalled(&StallingSink::default()).await;
     let waits = tokio::spawn({
         let router = router.clone();
         async move { batch(&router, 1).await }

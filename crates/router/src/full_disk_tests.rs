@@ -1,17 +1,17 @@
 //! A disk without room for the journal: what the status says of it.
 
-use super::tests::{Script, endpoint_status};
+use super::tests::{ScriptedSink, endpoint_status};
 use super::*;
 use twinroute_journal::JournalSettings;
 use twinroute_journal::sim::SimulatedDisk;
 use twinroute_model::clock::SystemClock;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::EndpointSettings;
 
 fn event(id: usize) -> Event {
-    Parts::new(&id.to_string(), "host", "t")
+    EventParts::new(&id.to_string(), "host", "t")
         .json(&format!("\"{}\"", "x".repeat(1_000)))
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .unwrap()
 }
 
@@ -28,7 +28,7 @@ async fn a_disk_full_of_one_endpoints_dead_letters_is_warned_about_with_its_name
     };
     let (disk, recovered) =
         DiskJournal::open(settings, Arc::new(sim), Arc::new(SystemClock)).unwrap();
-    let (healthy, down) = (Script::default(), Script::default());
+    let (healthy, down) = (ScriptedSink::default(), ScriptedSink::default());
     down.set_down(true);
     let short_queue = EndpointSettings {
         queue_events_max: 5,

@@ -1,7 +1,7 @@
 //! Endpoints that are there but may not be sent to: their events wait.
 
-use super::dead_letter_tests::Shelf;
-use super::reload_tests::{Scripts, definitions};
+use super::dead_letter_tests::MemoryStore;
+use super::reload_tests::{ScriptedConnect, definitions};
 use super::tests::{accept, endpoint_status, event};
 use super::*;
 use crate::dead_letters::DeadLetterQuery;
@@ -12,7 +12,9 @@ use tokio::time::advance;
 use twinroute_journal::RecoveredJournal;
 use twinroute_journal::sim::SimulatedDisk;
 use twinroute_model::clock::{ManualClock, Timestamp};
-use twinroute_model::endpoint::{Destination, EndpointType, ProvisioningState, Waiting};
+use twinroute_model::endpoint::{
+    EndpointDestination, EndpointType, ProvisioningState, WaitingDestination,
+};
 use twinroute_model::settings::{EndpointSettings, WhenFull};
 
 const ROUTE: [(&str, &str, &str); 1] = [("all", "hub-1", "true")];
@@ -34,14 +36,15 @@ fn failed(error: &str) -> Definitions {
 /// As Azure gives it: with a mask where the key is.
 fn without_secret() -> Definitions {
     let mut definitions = in_state(ProvisioningState::Succeeded);
-    definitions.instances[0].endpoints[0].destination = Destination::Waiting(Waiting {
-        endpoint_type: EndpointType::EventGrid,
-        missing: "accessKey1 is masked; put it into secrets/hub-1".to_owned(),
-    });
+    definitions.instances[0].endpoints[0].destination =
+        EndpointDestination::Waiting(WaitingDestination {
+            endpoint_type: EndpointType::EventGrid,
+            missing: "accessKey1 is masked; put it into secrets/hub-1".to_owned(),
+        });
     definitions
 }
 
-fn router(scripts: &Scripts, first: Definitions) -> Router {
+fn router(scripts: &ScriptedConnect, first: Definitions) -> Router {
     Router::builder()
         .connect(scripts.clone())
         .definitions(first)
@@ -55,7 +58,7 @@ async fn accept_all(router: &Router, ids: std::ops::Range<usize>) {
     }
 }
 
-fn made(scripts: &Scripts) -> u64 {
+fn made(scripts: &ScriptedConnect) -> u64 {
     scripts.made.load(Ordering::Relaxed)
 }
 
@@ -76,7 +79,7 @@ async fn every_state_sends_or_waits() {
         (P::Deleting, None),
         (P::Deleted, None),
     ] {
-        let scripts = Scripts::default();
+        let scripts = ScriptedConnect::default();
         let Some(word) = word else {
             let mut absent = in_state(state);
             let built = Router::builder().connect(scripts.clone());
@@ -106,7 +109,7 @@ async fn every_state_sends_or_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn what_came_while_provisioning_is_delivered_in_order_however_long_that_took() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     let router = router(&scripts, in_state(ProvisioningState::Provisioning));
     accept_all(&router, 0..25).await;
     advance(3 * DAY).await;
@@ -139,7 +142,7 @@ async fn what_came_while_provisioning_is_delivered_in_order_however_long_that_to
 
 #[tokio::test(start_paused = true)]
 async fn one_that_failed_says_why_and_goes_on_when_it_is_fixed() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     let router = router(&scripts, in_state(ProvisioningState::Succeeded));
     accept_all(&router, 0..3).await;
     router.settled().await;
@@ -175,7 +178,7 @@ async fn one_that_failed_says_why_and_goes_on_when_it_is_fixed() {
 
 #[tokio::test(start_paused = true)]
 async fn one_without_its_secret_waits_for_it() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     let router = router(&scripts, without_secret());
     accept_all(&router, 0..5).await;
     advance(2 * DAY).await;
@@ -214,7 +217,7 @@ async fn at_its_cap_it_does_what_its_settings_say() {
         (WhenFull::DiscardOldest, 0, 2),
         (WhenFull::Refuse, 0, 0),
     ] {
-        let scripts = Scripts::default();
+        let scripts = ScriptedConnect::default();
         let settings = EndpointSettings {
             queue_events_max: 3,
             when_full,
@@ -252,7 +255,7 @@ async fn at_its_cap_it_does_what_its_settings_say() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_removed_waits_the_grace_time_and_is_dead_letters_then() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     let router = router(&scripts, in_state(ProvisioningState::Disabled));
     accept_all(&router, 0..2).await;
     router.apply(&definitions(&[], &[])).unwrap();
@@ -264,7 +267,7 @@ async fn one_that_is_removed_waits_the_grace_time_and_is_dead_letters_then() {
 }
 
 /// Dead letters of an endpoint that is held go to their store all the same.
-struct WithStore(Scripts, Shelf);
+struct WithStore(ScriptedConnect, MemoryStore);
 
 impl crate::sink::Connect for WithStore {
     fn connect(
@@ -285,7 +288,7 @@ impl crate::sink::Connect for WithStore {
 
 #[tokio::test(start_paused = true)]
 async fn its_dead_letters_are_stored_meanwhile() {
-    let shelf = Shelf::default();
+    let shelf = MemoryStore::default();
     let mut first = without_secret();
     let settings = EndpointSettings {
         queue_events_max: 1,
@@ -293,7 +296,7 @@ async fn its_dead_letters_are_stored_meanwhile() {
     };
     first.settings = Settings::new([("hub-1".to_owned(), settings)]);
     let router = Router::builder()
-        .connect(WithStore(Scripts::default(), shelf.clone()))
+        .connect(WithStore(ScriptedConnect::default(), shelf.clone()))
         .definitions(first)
         .build()
         .unwrap();
@@ -317,7 +320,7 @@ fn open(sim: &SimulatedDisk, clock: &ManualClock) -> (DiskJournal, RecoveredJour
 fn on_disk(
     sim: &SimulatedDisk,
     clock: &ManualClock,
-    scripts: &Scripts,
+    scripts: &ScriptedConnect,
     first: Definitions,
 ) -> Router {
     let (disk, recovered) = open(sim, clock);
@@ -333,7 +336,7 @@ fn on_disk(
 #[tokio::test]
 async fn restarts_in_between_lose_neither_events_nor_time() {
     let clock = ManualClock::new(Timestamp::from_unix_millis(1_700_000_000_000));
-    let (sim, scripts) = (SimulatedDisk::default(), Scripts::default());
+    let (sim, scripts) = (SimulatedDisk::default(), ScriptedConnect::default());
     let holds = [
         in_state(ProvisioningState::Provisioning),
         without_secret(),

@@ -60,12 +60,12 @@ mod table;
 mod unreadable_endpoint;
 mod user_code;
 
-pub use accept::{ADMISSION_WAIT_MAX, Admitted};
+pub use accept::{ADMISSION_WAIT_MAX, AdmissionTurn};
 pub use accept::{DuplicateWindow, UnreadableDelivery, UnreadableSettings};
-pub use builder::{BuildError, Builder};
+pub use builder::{BuildError, RouterBuilder};
 pub use credential_refresh::CredentialRefresh;
 pub use damage::{LOST, UNKNOWN};
-pub use delivery::Outcomes;
+pub use delivery::EndpointResult;
 pub use router::Router;
 pub use table::last_definitions::LastDefinitions;
 pub use table::{check, source};

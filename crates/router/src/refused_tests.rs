@@ -1,12 +1,12 @@
 //! Endpoints that refuse their credential.
 
-use super::dead_letter_tests::{Shelf, reject};
-use super::reload_tests::{Scripts, definitions};
+use super::dead_letter_tests::{MemoryStore, reject};
+use super::reload_tests::{ScriptedConnect, definitions};
 use super::tests::{accept, endpoint_status, event, fault};
 use super::*;
 use crate::sink::{
-    BatchLimits, Connect, ConnectError, CredentialState, Delivery, EndpointFault, FaultKind,
-    Outcome, Sink, Slot,
+    BatchLimits, Connect, ConnectError, CredentialSlot, CredentialState, Delivery, DeliveryOutcome,
+    EndpointFault, FaultKind, Sink,
 };
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::sync::Mutex;
@@ -23,10 +23,10 @@ const END: Timestamp = Timestamp::from_unix_millis(4_070_908_800_000);
 
 /// A destination with a lock.
 #[derive(Clone, Default)]
-struct Door(Arc<Lock>);
+struct LockedSink(Arc<DoorLock>);
 
 #[derive(Default)]
-struct Lock {
+struct DoorLock {
     locked: AtomicBool,
     /// Lets probes pass although it is locked.
     blind: AtomicBool,
@@ -37,7 +37,7 @@ struct Lock {
     made: AtomicU64,
 }
 
-impl Door {
+impl LockedSink {
     fn lock(&self, locked: bool) {
         self.0.locked.store(locked, Ordering::Relaxed);
     }
@@ -60,7 +60,7 @@ impl Door {
     }
 }
 
-impl Sink for Door {
+impl Sink for LockedSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 10,
@@ -69,12 +69,12 @@ impl Sink for Door {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         let ids = batch.iter().map(|delivery| delivery.event.id().to_owned());
         self.0.sent.lock().unwrap().extend(ids);
         let outcome = match self.is_locked() {
-            true => Outcome::Unavailable(fault(FaultKind::Unauthorized)),
-            false => Outcome::Delivered,
+            true => DeliveryOutcome::Unavailable(fault(FaultKind::Unauthorized)),
+            false => DeliveryOutcome::Delivered,
         };
         ready(vec![outcome; batch.len()]).boxed()
     }
@@ -96,13 +96,13 @@ impl Sink for Door {
             expires_at,
         };
         vec![
-            state(Slot::Primary, false, Some(END)),
-            state(Slot::Secondary, true, None),
+            state(CredentialSlot::Primary, false, Some(END)),
+            state(CredentialSlot::Secondary, true, None),
         ]
     }
 }
 
-impl Connect for Door {
+impl Connect for LockedSink {
     fn connect(
         &self,
         _endpoint: &Endpoint,
@@ -115,7 +115,7 @@ impl Connect for Door {
 
 const ROUTE: [(&str, &str, &str); 1] = [("all", "hub-1", "true")];
 
-fn router(door: &Door, first: Definitions) -> Router {
+fn router(door: &LockedSink, first: Definitions) -> Router {
     Router::builder()
         .connect(door.clone())
         .definitions(first)
@@ -164,7 +164,7 @@ fn ids(range: std::ops::Range<usize>) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_holds_the_lane_and_costs_no_event_an_attempt_or_its_time() {
-    let door = Door::default();
+    let door = LockedSink::default();
     door.lock(true);
     let router = router(&door, with_key("a"));
     accept_all(&router, 0..25).await;
@@ -196,7 +196,7 @@ async fn a_refused_credential_holds_the_lane_and_costs_no_event_an_attempt_or_it
 /// Where the probe knows less than the send, the pauses grow all the same.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_passes_is_not_the_last_word() {
-    let door = Door::default();
+    let door = LockedSink::default();
     door.lock(true);
     door.0.blind.store(true, Ordering::Relaxed);
     let router = router(&door, with_key("a"));
@@ -212,7 +212,7 @@ async fn a_probe_that_passes_is_not_the_last_word() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_secret_is_used_at_once_and_an_old_one_that_is_read_again_changes_nothing() {
-    let door = Door::default();
+    let door = LockedSink::default();
     door.lock(true);
     let router = router(&door, with_key("a"));
     accept_all(&router, 0..3).await;
@@ -239,7 +239,7 @@ async fn a_new_secret_is_used_at_once_and_an_old_one_that_is_read_again_changes_
 #[tokio::test(start_paused = true)]
 async fn from_a_key_to_an_identity_the_lane_and_its_queue_stay() {
     for gone_between in [false, true] {
-        let door = Door::default();
+        let door = LockedSink::default();
         door.lock(true);
         let router = router(&door, with_key("a"));
         accept_all(&router, 0..5).await;
@@ -261,7 +261,7 @@ async fn from_a_key_to_an_identity_the_lane_and_its_queue_stay() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_has_the_sources_looked_at_and_other_faults_do_not() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     let router = Router::builder()
         .connect(scripts.clone())
         .definitions(definitions(&["hub-1"], &ROUTE))
@@ -286,7 +286,7 @@ async fn a_refusal_has_the_sources_looked_at_and_other_faults_do_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_container_that_refuses_has_the_sources_looked_at() {
-    let (scripts, shelf) = (Scripts::default(), Shelf::default());
+    let (scripts, shelf) = (ScriptedConnect::default(), MemoryStore::default());
     shelf.fail([FaultKind::Unauthorized; 3]);
     scripts.sink.answer([reject()]);
     let router = Router::builder()
@@ -305,7 +305,7 @@ async fn a_dead_letter_container_that_refuses_has_the_sources_looked_at() {
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_the_credentials_and_warns_before_one_ends() {
-    let door = Door::default();
+    let door = LockedSink::default();
     let build = |before| {
         let builder = Router::builder().connect(door.clone());
         let builder = builder.definitions(with_key("a")).clock(clock_at(END, 3));

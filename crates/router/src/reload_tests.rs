@@ -1,9 +1,9 @@
 //! Definitions that change while a router runs.
 
-use super::tests::{Script, accept, endpoint_status, event};
+use super::tests::{ScriptedSink, accept, endpoint_status, event};
 use super::*;
 use crate::sink::{Connect, ConnectError, Sink};
-use crate::table::source::{Settings, Strays};
+use crate::table::source::{Settings, StraySettings};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use twinroute_model::endpoint::{self, Endpoint};
@@ -13,12 +13,12 @@ use twinroute_model::settings::EndpointSettings;
 
 /// Makes one scripted sink an endpoint and counts how often it was asked to.
 #[derive(Clone, Default)]
-pub(crate) struct Scripts {
-    pub(crate) sink: Script,
+pub(crate) struct ScriptedConnect {
+    pub(crate) sink: ScriptedSink,
     pub(crate) made: Arc<AtomicU64>,
 }
 
-impl Connect for Scripts {
+impl Connect for ScriptedConnect {
     fn connect(
         &self,
         endpoint: &Endpoint,
@@ -32,7 +32,10 @@ impl Connect for Scripts {
             });
         }
         assert!(
-            !matches!(endpoint.destination, endpoint::Destination::Waiting(_)),
+            !matches!(
+                endpoint.destination,
+                endpoint::EndpointDestination::Waiting(_)
+            ),
             "never asked for an endpoint without its secret"
         );
         self.made.fetch_add(1, Ordering::Relaxed);
@@ -65,7 +68,7 @@ pub(crate) fn definitions(endpoints: &[&str], routes: &[(&str, &str, &str)]) -> 
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_keeps_unchanged_endpoints_and_a_faulty_one_changes_nothing() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     let routes = [("r1", "hub-1", "true")];
     let first = definitions(&["hub-1"], &routes);
     let router = Router::builder()
@@ -115,7 +118,7 @@ async fn a_reload_keeps_unchanged_endpoints_and_a_faulty_one_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_removed_endpoint_finishes_and_one_that_returns_keeps_its_queue() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     scripts.sink.set_down(true);
     let with = definitions(&["hub-1"], &[("r1", "hub-1", "true")]);
     let without = definitions(&[], &[]);
@@ -160,13 +163,13 @@ async fn settings_without_an_endpoint_are_refused_or_warned_about() {
     };
     stray.settings = set("Hub-2", early.clone());
     let router = Router::builder()
-        .connect(Scripts::default())
+        .connect(ScriptedConnect::default())
         .build()
         .unwrap();
     let refused = router.apply(&stray).unwrap_err().to_string();
     let words = "[endpoints.\"hub-2\"]: no endpoint has this name";
     assert_eq!(refused, words);
-    stray.strays = Strays::Warn;
+    stray.strays = StraySettings::Warn;
     router.apply(&stray).unwrap();
     let warnings = router.status().table.warnings;
     assert!(
@@ -196,7 +199,7 @@ async fn settings_without_an_endpoint_are_refused_or_warned_about() {
 async fn an_instance_without_endpoints_takes_events_as_soon_as_it_is_there() {
     let none = definitions(&[], &[]);
     let router = Router::builder()
-        .connect(Scripts::default())
+        .connect(ScriptedConnect::default())
         .definitions(none.clone());
     let router = router.build().unwrap();
     let take = |name: &'static str| {
@@ -240,7 +243,7 @@ async fn the_hash_is_that_of_the_definitions_however_they_came_about() {
     let hash_of = |router: &Router| router.status().table.hash;
     let fresh = |definitions: &Definitions| {
         let router = Router::builder()
-            .connect(Scripts::default())
+            .connect(ScriptedConnect::default())
             .definitions(definitions.clone());
         router.build().unwrap()
     };
@@ -264,7 +267,7 @@ async fn the_hash_is_that_of_the_definitions_however_they_came_about() {
     // A secret shows in no hash, but its sink is made again.
     let mut rotated = all.clone();
     let destination = &mut rotated.instances[0].endpoints[0].destination;
-    let endpoint::Destination::EventGrid(topic) = destination else {
+    let endpoint::EndpointDestination::EventGrid(topic) = destination else {
         panic!("an Event Grid topic")
     };
     topic.access_key1 = "another".into();
@@ -274,7 +277,7 @@ async fn the_hash_is_that_of_the_definitions_however_they_came_about() {
 
 #[tokio::test(start_paused = true)]
 async fn what_did_not_change_is_not_made_again() {
-    let scripts = Scripts::default();
+    let scripts = ScriptedConnect::default();
     let all = definitions(
         &["hub-1", "hub-2"],
         &[("r1", "hub-1", "true"), ("r2", "hub-2", "type = 'a'")],
@@ -327,7 +330,7 @@ async fn what_is_defined_twice_is_refused_and_few_names_are_listed() {
     let many: Vec<String> = (0..50).map(|number| format!("hub-{number}")).collect();
     let mut names: Vec<&str> = many.iter().map(String::as_str).collect();
     let router = Router::builder()
-        .connect(Scripts::default())
+        .connect(ScriptedConnect::default())
         .build()
         .unwrap();
     let missing = definitions(&names, &[("r1", "elsewhere", "true")]);
@@ -348,9 +351,9 @@ async fn what_is_defined_twice_is_refused_and_few_names_are_listed() {
 #[tokio::test]
 async fn other_warnings_about_the_same_table_are_shown_without_a_new_one() {
     let mut same = definitions(&["hub-1"], &[]);
-    same.strays = Strays::Warn;
+    same.strays = StraySettings::Warn;
     let router = Router::builder()
-        .connect(Scripts::default())
+        .connect(ScriptedConnect::default())
         .build()
         .unwrap();
     let generation = router.apply(&same).unwrap();

@@ -1,8 +1,8 @@
 //! Endpoints that are removed, and a restart within their grace time or behind it.
 
-use super::dead_letter_tests::Shelf;
+use super::dead_letter_tests::MemoryStore;
 use super::reload_tests::definitions;
-use super::tests::{Script, endpoint_status, event};
+use super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
 use crate::LastDefinitions;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, FaultKind, Sink};
@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 use twinroute_journal::sim::SimulatedDisk;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
-use twinroute_model::endpoint::{Destination, Endpoint};
+use twinroute_model::endpoint::{Endpoint, EndpointDestination};
 use twinroute_model::seal::{KEY_BYTES, SealKey};
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::EndpointSettings;
@@ -24,13 +24,13 @@ const MARK: &str = "bWFya2VkLWtleQ";
 
 /// Makes sinks and stores, and remembers of what.
 #[derive(Clone, Default)]
-struct Made {
-    sink: Script,
-    shelf: Shelf,
+struct RecordingConnect {
+    sink: ScriptedSink,
+    shelf: MemoryStore,
     of: Arc<Mutex<Vec<(Endpoint, EndpointSettings)>>>,
 }
 
-impl Connect for Made {
+impl Connect for RecordingConnect {
     fn connect(
         &self,
         endpoint: &Endpoint,
@@ -50,14 +50,14 @@ impl Connect for Made {
 }
 
 /// What outlives a process.
-struct Machine {
+struct TestMachine {
     sim: SimulatedDisk,
     folder: TempDir,
     clock: ManualClock,
     key: u8,
 }
 
-impl Machine {
+impl TestMachine {
     fn new() -> Self {
         Self {
             sim: SimulatedDisk::default(),
@@ -74,7 +74,7 @@ impl Machine {
         }
     }
 
-    fn start(&self, made: &Made, definitions: Definitions) -> Router {
+    fn start(&self, made: &RecordingConnect, definitions: Definitions) -> Router {
         let settings = twinroute_journal::JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
@@ -97,7 +97,7 @@ impl Machine {
 
     /// A process in which `hub-1` has three events and is then removed.
     async fn removed_with_a_queue(&self) {
-        let made = Made::default();
+        let made = RecordingConnect::default();
         made.sink.set_down(true);
         let router = self.start(&made, defined());
         accept(&router, 0..3).await;
@@ -117,7 +117,8 @@ impl Machine {
 
 fn defined() -> Definitions {
     let mut definitions = definitions(&["hub-1"], &ROUTE);
-    let Destination::EventGrid(topic) = &mut definitions.instances[0].endpoints[0].destination
+    let EndpointDestination::EventGrid(topic) =
+        &mut definitions.instances[0].endpoints[0].destination
     else {
         panic!("a topic");
     };
@@ -166,7 +167,7 @@ fn holds(path: &Path, text: &str) -> bool {
 
 #[tokio::test]
 async fn within_the_grace_time_it_is_delivered_by_its_last_definition() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.removed_with_a_queue().await;
     let file = machine.file().path;
     for text in [MARK, "hub-1", "api/events"] {
@@ -176,7 +177,7 @@ async fn within_the_grace_time_it_is_delivered_by_its_last_definition() {
     assert_eq!(mode & 0o777, 0o600);
 
     machine.clock.advance(GRACE - Duration::from_secs(1));
-    let made = Made::default();
+    let made = RecordingConnect::default();
     made.sink.set_down(true);
     let router = machine.start(&made, absent());
     let status = endpoint_status(&router, "hub-1");
@@ -205,10 +206,10 @@ async fn within_the_grace_time_it_is_delivered_by_its_last_definition() {
 
 #[tokio::test]
 async fn behind_the_grace_time_it_goes_to_its_own_store_and_is_not_sent() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.removed_with_a_queue().await;
     machine.clock.advance(GRACE);
-    let made = Made::default();
+    let made = RecordingConnect::default();
     let router = machine.start(&made, absent());
     until(&router, |_| made.shelf.ids().len() == 3).await;
     assert!(made.sink.ids().is_empty());
@@ -218,11 +219,11 @@ async fn behind_the_grace_time_it_goes_to_its_own_store_and_is_not_sent() {
 
 #[tokio::test]
 async fn restarts_do_not_make_the_grace_time_longer() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.removed_with_a_queue().await;
     for _ in 0..3 {
         machine.clock.advance(GRACE / 3);
-        let made = Made::default();
+        let made = RecordingConnect::default();
         made.sink.set_down(true);
         let router = machine.start(&made, absent());
         if machine.clock.now().unix_millis() < 1_774_000_300_000 {
@@ -239,14 +240,14 @@ async fn restarts_do_not_make_the_grace_time_longer() {
 async fn ttl_clock_a_clock_that_is_set_changes_no_grace_time() {
     const DAYS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
     for (reboots, set_to) in [(false, 0), (true, 0), (true, 1_900_000_000_000)] {
-        let machine = Machine::new();
+        let machine = TestMachine::new();
         machine.removed_with_a_queue().await;
         if reboots {
             machine.clock.reboot();
         }
         machine.clock.set(Timestamp::from_unix_millis(set_to));
         machine.clock.set(machine.clock.now().after(DAYS));
-        let made = Made::default();
+        let made = RecordingConnect::default();
         made.sink.set_down(true);
         let router = machine.start(&made, absent());
         let status = endpoint_status(&router, "hub-1");
@@ -256,7 +257,7 @@ async fn ttl_clock_a_clock_that_is_set_changes_no_grace_time() {
             "{status:?}"
         );
         router.stop(Duration::ZERO).await;
-        let made = Made::default();
+        let made = RecordingConnect::default();
         let router = machine.start(&made, absent());
         until(&router, |_| made.sink.ids().len() == 3).await;
     }
@@ -264,8 +265,8 @@ async fn ttl_clock_a_clock_that_is_set_changes_no_grace_time() {
 
 #[tokio::test]
 async fn one_that_is_removed_while_nothing_runs_has_the_grace_time_from_the_next_start() {
-    let machine = Machine::new();
-    let made = Made::default();
+    let machine = TestMachine::new();
+    let made = RecordingConnect::default();
     made.sink.set_down(true);
     let router = machine.start(&made, defined());
     accept(&router, 0..3).await;
@@ -287,10 +288,10 @@ async fn one_that_is_removed_while_nothing_runs_has_the_grace_time_from_the_next
 
 #[tokio::test]
 async fn defined_again_it_takes_its_queue_and_has_a_grace_time_of_its_own_later() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.removed_with_a_queue().await;
     machine.clock.advance(GRACE * 2);
-    let made = Made::default();
+    let made = RecordingConnect::default();
     made.sink.set_down(true);
     let router = machine.start(&made, defined());
     let status = endpoint_status(&router, "hub-1");
@@ -299,7 +300,7 @@ async fn defined_again_it_takes_its_queue_and_has_a_grace_time_of_its_own_later(
     router.stop(Duration::ZERO).await;
     machine.clock.advance(GRACE / 2);
     // Removed and defined again across the restart, within the run.
-    let made = Made::default();
+    let made = RecordingConnect::default();
     made.sink.set_down(true);
     let router = machine.start(&made, absent());
     router.apply(&defined()).unwrap();
@@ -313,7 +314,7 @@ async fn defined_again_it_takes_its_queue_and_has_a_grace_time_of_its_own_later(
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_set_aside_and_stops_nothing() {
     for damage in ["another key", "a flipped bit", "half of it", "nothing"] {
-        let mut machine = Machine::new();
+        let mut machine = TestMachine::new();
         machine.removed_with_a_queue().await;
         let good = machine.bytes();
         let mut bad = good.clone();
@@ -324,7 +325,7 @@ async fn a_file_that_cannot_be_read_is_set_aside_and_stops_nothing() {
             _ => bad.clear(),
         }
         fs::write(machine.file().path, &bad).unwrap();
-        let made = Made::default();
+        let made = RecordingConnect::default();
         let router = machine.start(&made, absent());
         let status = endpoint_status(&router, "hub-1");
         let seen = (status.state.as_str(), status.queued);
@@ -351,10 +352,10 @@ async fn a_file_that_cannot_be_read_is_set_aside_and_stops_nothing() {
 
 #[tokio::test]
 async fn with_the_right_key_and_the_file_back_it_is_delivered() {
-    let mut machine = Machine::new();
+    let mut machine = TestMachine::new();
     machine.removed_with_a_queue().await;
     machine.key = 2;
-    let made = Made::default();
+    let made = RecordingConnect::default();
     let router = machine.start(&made, absent());
     router.stop(Duration::ZERO).await;
     machine.key = 1;
@@ -366,8 +367,8 @@ async fn with_the_right_key_and_the_file_back_it_is_delivered() {
 
 #[tokio::test]
 async fn it_is_written_when_definitions_change_and_forgotten_when_nothing_waits() {
-    let machine = Machine::new();
-    let made = Made::default();
+    let machine = TestMachine::new();
+    let made = RecordingConnect::default();
     let router = machine.start(&made, defined());
     let first = machine.bytes();
     // Other routes are no other definitions, and sealing the same twice would look different.
@@ -399,7 +400,7 @@ async fn it_is_written_when_definitions_change_and_forgotten_when_nothing_waits(
 }
 
 /// Endpoints in the file.
-fn kept(machine: &Machine) -> usize {
+fn kept(machine: &TestMachine) -> usize {
     let key = (
         InstanceName::new("default").unwrap(),
         EndpointName::new("hub-1").unwrap(),
@@ -410,8 +411,8 @@ fn kept(machine: &Machine) -> usize {
 
 #[tokio::test]
 async fn a_file_that_cannot_be_written_stops_nothing_and_is_written_later() {
-    let machine = Machine::new();
-    let made = Made::default();
+    let machine = TestMachine::new();
+    let made = RecordingConnect::default();
     made.sink.set_down_as(Some(FaultKind::Unreachable));
     // A folder stands where the draft would be written.
     let draft = machine.folder.path().join("last-definitions.new");
@@ -430,7 +431,7 @@ async fn a_file_that_cannot_be_written_stops_nothing_and_is_written_later() {
 
 #[tokio::test]
 async fn another_key_takes_over_and_may_be_asked_again() {
-    let mut machine = Machine::new();
+    let mut machine = TestMachine::new();
     let new = SealKey::new(&[2; KEY_BYTES]);
     assert!(!machine.file().reseal(&new).unwrap());
     machine.removed_with_a_queue().await;

@@ -1,9 +1,9 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 use crate::accept::{
-    AcceptError, Accepted, Acceptor, AckLevel, Admission, Admitted, Appender, DELIVERED_DEADLINE,
-    DuplicateWindow, Duplicates, RoomMaker, UnreadableDelivery, UnreadableKeeper, UnreadableLanes,
-    give_turns,
+    AcceptError, AcceptedBatch, Acceptor, AckLevel, AdmissionGate, AdmissionTurn,
+    DELIVERED_DEADLINE, DuplicateWindow, JournalAppender, RoomMaker, SharedDuplicateWindow,
+    UnreadableDelivery, UnreadableKeeper, UnreadableLanes, give_turns,
 };
 use crate::credential_refresh::CredentialRefresh;
 use crate::damage::JournalDamage;
@@ -13,15 +13,15 @@ use crate::dead_letters::{
 use crate::delivery::Lane;
 use crate::expiry::Expiry;
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
-use crate::status::{Readiness, SourceStatus, Status};
+use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
 use crate::status_reporter::StatusReporter;
 use crate::table::LiveTable;
-use crate::table::source::{Definitions, Faults};
+use crate::table::source::{DefinitionFaults, Definitions};
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
-use twinroute_filter::explain::{Explanation, explain};
+use twinroute_filter::explain::{FilterExplanation, explain};
 use twinroute_journal::{DiskJournal, Journal};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
@@ -94,12 +94,12 @@ impl Router {
         let live = Arc::new(live);
         let journal_kind = journal.kind();
         let room = Arc::new(RoomMaker::new(Arc::clone(&live), &journal));
-        let admission = Arc::new(Admission::new());
-        let appender = Arc::new(Appender::new(journal, room, Arc::clone(&admission)));
+        let admission = Arc::new(AdmissionGate::new());
+        let appender = Arc::new(JournalAppender::new(journal, room, Arc::clone(&admission)));
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));
         drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
         let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes);
-        let duplicates = duplicates.map(Duplicates::new);
+        let duplicates = duplicates.map(SharedDuplicateWindow::new);
         let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender));
         unreadable.connect(&acceptor);
         replays.resume();
@@ -151,7 +151,7 @@ impl Router {
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> Result<AcceptedBatch, AcceptError> {
         self.accept_within(instance, events, level, DELIVERED_DEADLINE)
             .await
     }
@@ -167,7 +167,7 @@ impl Router {
         events: Vec<Event>,
         level: AckLevel,
         deadline: Duration,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> Result<AcceptedBatch, AcceptError> {
         self.accept_until(instance, events, level, sleep(deadline))
             .await
     }
@@ -183,7 +183,7 @@ impl Router {
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> impl Future<Output = Result<Accepted, AcceptError>> {
+    ) -> impl Future<Output = Result<AcceptedBatch, AcceptError>> {
         // Handed on as it is: a future around it would copy all that it holds.
         let acceptor = &self.parts.acceptor;
         acceptor.accept_until(instance, events, level, until)
@@ -196,7 +196,11 @@ impl Router {
     ///
     /// # Errors
     /// [`AcceptError::Overloaded`] when there was no turn in time; [`AcceptError::Stopping`].
-    pub async fn admit(&self, bytes: u64, wait_max: Duration) -> Result<Admitted, AcceptError> {
+    pub async fn admit(
+        &self,
+        bytes: u64,
+        wait_max: Duration,
+    ) -> Result<AdmissionTurn, AcceptError> {
         self.parts.acceptor.admission.admit(bytes, wait_max).await
     }
 
@@ -206,12 +210,12 @@ impl Router {
     /// As [`Self::accept`].
     pub fn accept_admitted(
         &self,
-        admitted: Admitted,
+        admitted: AdmissionTurn,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> impl Future<Output = Result<Accepted, AcceptError>> {
+    ) -> impl Future<Output = Result<AcceptedBatch, AcceptError>> {
         let acceptor = &self.parts.acceptor;
         acceptor.accept_admitted(admitted, instance, events, level, until)
     }
@@ -305,12 +309,12 @@ impl Router {
     ///
     /// # Errors
     /// Everything that is wrong; [`Router::status`] shows it too until definitions are taken again.
-    pub fn apply(&self, definitions: &Definitions) -> Result<u64, Faults> {
+    pub fn apply(&self, definitions: &Definitions) -> Result<u64, DefinitionFaults> {
         self.parts.acceptor.live.apply(definitions)
     }
 
     /// Notes that definitions could not even be read; the table stays and status shows why.
-    pub fn refuse(&self, faults: &Faults) {
+    pub fn refuse(&self, faults: &DefinitionFaults) {
         self.parts.acceptor.live.refuse(faults);
     }
 
@@ -322,7 +326,7 @@ impl Router {
         &self,
         instance: Option<&str>,
         event: &Event,
-    ) -> Result<Vec<(RouteId, EndpointName, Explanation)>, AcceptError> {
+    ) -> Result<Vec<(RouteId, EndpointName, FilterExplanation)>, AcceptError> {
         let (compiled, _) = self.parts.acceptor.instance(instance)?;
         let routes = compiled.routes.iter();
         let explained = routes.map(|route| {
@@ -362,7 +366,7 @@ impl Router {
 
     /// Whether events are accepted.
     #[must_use]
-    pub fn readiness(&self) -> Readiness {
+    pub fn readiness(&self) -> RouterReadiness {
         self.parts.reporter.readiness()
     }
 
@@ -380,7 +384,7 @@ impl Router {
 
     /// A snapshot of everything.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> RouterStatus {
         self.parts.reporter.status()
     }
 
@@ -393,7 +397,7 @@ impl Router {
 
     /// Stops: refuses events from now on, lets lanes finish for at most `grace`, then discards the rest
     /// and counts it. Gives the last status.
-    pub async fn stop(&self, grace: Duration) -> Status {
+    pub async fn stop(&self, grace: Duration) -> RouterStatus {
         let deadline = Instant::now() + grace;
         // Whoever still hands over events does so before the lanes are told.
         self.parts.acceptor.appender.close();

@@ -1,21 +1,23 @@
 use super::*;
-use crate::sink::{BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink};
+use crate::sink::{
+    BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
+};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use tokio::sync::Semaphore;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::EndpointSettings;
 
 /// A sink that answers by script, then with `Delivered`, and keeps what it was given.
 #[derive(Clone, Default)]
-pub(crate) struct Script(Arc<ScriptState>);
+pub(crate) struct ScriptedSink(Arc<ScriptState>);
 
 #[derive(Default)]
 struct ScriptState {
-    answers: Mutex<VecDeque<Outcome>>,
+    answers: Mutex<VecDeque<DeliveryOutcome>>,
     /// The ids of each batch, in the order of arrival.
     batches: Mutex<Vec<Vec<String>>>,
     /// Of each delivery, the attempts before it.
@@ -25,7 +27,7 @@ struct ScriptState {
     down: Mutex<Option<FaultKind>>,
 }
 
-impl Script {
+impl ScriptedSink {
     fn gated() -> Self {
         Self(Arc::new(ScriptState {
             gate: Some(Semaphore::new(0)),
@@ -33,7 +35,7 @@ impl Script {
         }))
     }
 
-    pub(crate) fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+    pub(crate) fn answer(&self, outcomes: impl IntoIterator<Item = DeliveryOutcome>) {
         self.0.answers.lock().unwrap().extend(outcomes);
     }
 
@@ -66,7 +68,7 @@ impl Script {
     }
 }
 
-impl Sink for Script {
+impl Sink for ScriptedSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 10,
@@ -75,11 +77,11 @@ impl Sink for Script {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             let down = *self.0.down.lock().unwrap();
             if let Some(kind) = down {
-                return vec![Outcome::Unavailable(fault(kind)); batch.len()];
+                return vec![DeliveryOutcome::Unavailable(fault(kind)); batch.len()];
             }
             let ids = batch
                 .iter()
@@ -94,7 +96,7 @@ impl Sink for Script {
             let mut answers = self.0.answers.lock().unwrap();
             batch
                 .iter()
-                .map(|_| answers.pop_front().unwrap_or(Outcome::Delivered))
+                .map(|_| answers.pop_front().unwrap_or(DeliveryOutcome::Delivered))
                 .collect()
         }
         .boxed()
@@ -110,18 +112,18 @@ pub(crate) fn fault(kind: FaultKind) -> EndpointFault {
 }
 
 pub(crate) fn event(id: usize, twin: &str) -> Event {
-    Parts::new(
+    EventParts::new(
         &id.to_string(),
         "host",
         "Microsoft.DigitalTwins.Twin.Update",
     )
     .set("subject", twin)
     .unwrap()
-    .build(&Limits::default())
+    .build(&EventLimits::default())
     .unwrap()
 }
 
-pub(crate) async fn accept(router: &Router, events: Vec<Event>) -> Accepted {
+pub(crate) async fn accept(router: &Router, events: Vec<Event>) -> AcceptedBatch {
     router.accept(None, events, AckLevel::Memory).await.unwrap()
 }
 
@@ -136,7 +138,7 @@ pub(crate) fn endpoint_status(router: &Router, name: &str) -> crate::status::End
     found
 }
 
-fn two_sinks(first: &Script, second: &Script) -> Router {
+fn two_sinks(first: &ScriptedSink, second: &ScriptedSink) -> Router {
     Router::builder()
         .sink("first", first.clone())
         .sink("second", second.clone())
@@ -149,12 +151,12 @@ fn two_sinks(first: &Script, second: &Script) -> Router {
 
 #[tokio::test(start_paused = true)]
 async fn matching_routes_make_one_delivery_an_endpoint() {
-    let (first, second) = (Script::default(), Script::default());
+    let (first, second) = (ScriptedSink::default(), ScriptedSink::default());
     let router = two_sinks(&first, &second);
     let accepted = accept(&router, vec![event(1, "room1"), event(2, "hall")]).await;
     assert_eq!(
         accepted,
-        Accepted {
+        AcceptedBatch {
             events: 2,
             deliveries: 3,
             unmatched: 0,
@@ -193,7 +195,7 @@ async fn matching_routes_make_one_delivery_an_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_endpoint_does_not_delay_a_healthy_one() {
-    let (healthy, dead) = (Script::default(), Script::default());
+    let (healthy, dead) = (ScriptedSink::default(), ScriptedSink::default());
     dead.set_down(true);
     let router = two_sinks(&healthy, &dead);
     let started = Instant::now();
@@ -229,13 +231,13 @@ async fn a_dead_endpoint_does_not_delay_a_healthy_one() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_fails_alone_waits_while_others_go_on() {
-    let sink = Script::default();
-    let retry = Outcome::Retry {
+    let sink = ScriptedSink::default();
+    let retry = DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new("busy", ""),
     };
-    let reject = Outcome::Reject(FailureReason::new("bad", "no such field"));
-    sink.answer([retry, Outcome::Delivered, reject]);
+    let reject = DeliveryOutcome::Reject(FailureReason::new("bad", "no such field"));
+    sink.answer([retry, DeliveryOutcome::Delivered, reject]);
     let router = Router::builder()
         .sink("only", sink.clone())
         .route("all", "only", "true")
@@ -263,8 +265,8 @@ async fn an_event_that_fails_alone_waits_while_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_end() {
-    let sink = Script::default();
-    let retry = Outcome::Retry {
+    let sink = ScriptedSink::default();
+    let retry = DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new("busy", ""),
     };
@@ -287,8 +289,8 @@ async fn attempts_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_panics_or_miscounts_loses_nothing() {
-    struct Broken(AtomicU64);
-    impl Sink for Broken {
+    struct BrokenSink(AtomicU64);
+    impl Sink for BrokenSink {
         fn limits(&self) -> BatchLimits {
             BatchLimits {
                 events_max: 10,
@@ -296,20 +298,20 @@ async fn a_sink_that_panics_or_miscounts_loses_nothing() {
                 in_flight_max: 1,
             }
         }
-        fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+        fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
             let call = self.0.fetch_add(1, Ordering::Relaxed);
             async move {
                 match call {
                     0 => panic!("on purpose"),
                     1 => Vec::new(),
-                    _ => vec![Outcome::Delivered; batch.len()],
+                    _ => vec![DeliveryOutcome::Delivered; batch.len()],
                 }
             }
             .boxed()
         }
     }
     let router = Router::builder()
-        .sink("broken", Broken(AtomicU64::new(0)))
+        .sink("broken", BrokenSink(AtomicU64::new(0)))
         .route("all", "broken", "true")
         .build()
         .unwrap();
@@ -320,7 +322,7 @@ async fn a_sink_that_panics_or_miscounts_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
-    let sink = Script::gated();
+    let sink = ScriptedSink::gated();
     let router = Router::builder()
         .sink("only", sink.clone())
         .route("all", "only", "true")
@@ -359,7 +361,7 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     sink.set_down(true);
     let settings = EndpointSettings {
         queue_events_max: 3,
@@ -383,7 +385,7 @@ async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let settings = EndpointSettings {
         queue_events_max: 2,
         ..EndpointSettings::default()
@@ -393,7 +395,7 @@ async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
         .route("all", "sink", "true")
         .build()
         .unwrap();
-    let failed = || Outcome::Retry {
+    let failed = || DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new("test", "this one"),
     };
@@ -408,7 +410,7 @@ async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn stopping_waits_then_counts_what_it_discards() {
-    let (first, second) = (Script::default(), Script::default());
+    let (first, second) = (ScriptedSink::default(), ScriptedSink::default());
     second.set_down(true);
     let router = two_sinks(&first, &second);
     accept(&router, vec![event(1, "room1")]).await;
@@ -434,16 +436,16 @@ async fn stopping_waits_then_counts_what_it_discards() {
 
 #[tokio::test]
 async fn the_ledger_adds_up_at_every_moment() {
-    let sink = Script::default();
-    let retry = Outcome::Retry {
+    let sink = ScriptedSink::default();
+    let retry = DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new("busy", ""),
     };
-    let unavailable = Outcome::Unavailable(fault(FaultKind::Throttled));
+    let unavailable = DeliveryOutcome::Unavailable(fault(FaultKind::Throttled));
     sink.answer((0..200).map(|n| match n % 5 {
         0 => retry.clone(),
         1 => unavailable.clone(),
-        _ => Outcome::Delivered,
+        _ => DeliveryOutcome::Delivered,
     }));
     let router = Router::builder()
         .sink("only", sink.clone())

@@ -4,10 +4,10 @@ use super::*;
 
 /// Sinks by endpoint name.
 #[derive(Clone, Default)]
-struct SinksByName(Arc<Mutex<BTreeMap<String, Script>>>);
+struct SinksByName(Arc<Mutex<BTreeMap<String, ScriptedSink>>>);
 
 impl SinksByName {
-    fn of(&self, name: &str) -> Script {
+    fn of(&self, name: &str) -> ScriptedSink {
         let mut sinks = self.0.lock().unwrap();
         sinks.entry(name.to_owned()).or_default().clone()
     }
@@ -46,7 +46,7 @@ fn table(endpoints: &[usize]) -> Definitions {
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+enum ShareAct {
     /// So many events of so many bytes, for one endpoint or for all.
     Accept(usize, usize, Option<usize>),
     Down(usize),
@@ -61,22 +61,22 @@ enum Act {
 /// Endpoints that there may be. The first is always there and never down.
 const ENDPOINTS: usize = 5;
 
-fn act() -> impl Strategy<Value = Act> {
+fn act() -> impl Strategy<Value = ShareAct> {
     let endpoint = 1..ENDPOINTS;
     prop_oneof![
         12 => (1..5_usize, 100..4_000_usize, proptest::option::of(0..ENDPOINTS))
-            .prop_map(|(count, bytes, only)| Act::Accept(count, bytes, only)),
-        3 => endpoint.clone().prop_map(Act::Down),
-        2 => endpoint.clone().prop_map(Act::Up),
-        1 => Just(Act::Replay),
-        1 => endpoint.clone().prop_map(Act::Define),
-        1 => endpoint.prop_map(Act::Remove),
-        1 => Just(Act::Restart),
+            .prop_map(|(count, bytes, only)| ShareAct::Accept(count, bytes, only)),
+        3 => endpoint.clone().prop_map(ShareAct::Down),
+        2 => endpoint.clone().prop_map(ShareAct::Up),
+        1 => Just(ShareAct::Replay),
+        1 => endpoint.clone().prop_map(ShareAct::Define),
+        1 => endpoint.prop_map(ShareAct::Remove),
+        1 => Just(ShareAct::Restart),
     ]
 }
 
 /// A router and what is expected of it.
-struct Model {
+struct ShareModel {
     router: Router,
     sinks: SinksByName,
     defined: Vec<usize>,
@@ -94,7 +94,7 @@ const BESIDE_MAX: u64 = 1_024;
 /// What letters of all lanes add to the copy of an event.
 const LETTERS_MAX: u64 = 512;
 
-impl Model {
+impl ShareModel {
     fn new(sim: Option<SimulatedDisk>) -> Self {
         let defined = vec![0, 1, 2];
         let sinks = SinksByName::default();
@@ -177,13 +177,13 @@ impl Model {
         }
     }
 
-    async fn run(&mut self, act: Act) {
+    async fn run(&mut self, act: ShareAct) {
         let before = self.discarded();
         match act {
-            Act::Accept(count, bytes, only) => return self.accept(count, bytes, only).await,
-            Act::Down(endpoint) => self.set_down(endpoint, true),
-            Act::Up(endpoint) => self.set_down(endpoint, false),
-            Act::Replay => {
+            ShareAct::Accept(count, bytes, only) => return self.accept(count, bytes, only).await,
+            ShareAct::Down(endpoint) => self.set_down(endpoint, true),
+            ShareAct::Up(endpoint) => self.set_down(endpoint, false),
+            ShareAct::Replay => {
                 let request = ReplayRequest {
                     per_second: 10_000.0,
                     most: Some(5),
@@ -193,16 +193,16 @@ impl Model {
                 sleep(Duration::from_millis(5)).await;
                 let _known = self.router.cancel_replay(replay.number);
             }
-            Act::Define(endpoint) if !self.defined.contains(&endpoint) => {
+            ShareAct::Define(endpoint) if !self.defined.contains(&endpoint) => {
                 self.defined.push(endpoint);
                 self.router.apply(&table(&self.defined)).unwrap();
             }
-            Act::Remove(endpoint) => {
+            ShareAct::Remove(endpoint) => {
                 self.defined.retain(|defined| *defined != endpoint);
                 self.router.apply(&table(&self.defined)).unwrap();
             }
-            Act::Restart => self.restart().await,
-            Act::Define(_) => {}
+            ShareAct::Restart => self.restart().await,
+            ShareAct::Define(_) => {}
         }
         self.rest().await;
         for (name, discarded) in self.discarded() {
@@ -337,14 +337,14 @@ fn open_disk(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
     DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
 }
 
-fn all_of(acts: Vec<Act>, sim: Option<SimulatedDisk>) {
+fn all_of(acts: Vec<ShareAct>, sim: Option<SimulatedDisk>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(sim.is_none())
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut model = Model::new(sim);
+        let mut model = ShareModel::new(sim);
         for act in acts {
             model.run(act).await;
         }
@@ -357,18 +357,18 @@ fn all_of(acts: Vec<Act>, sim: Option<SimulatedDisk>) {
 #[test]
 fn a_removed_endpoint_past_its_grace_time_makes_room_before_its_lane_has_run() {
     let acts = vec![
-        Act::Down(2),
-        Act::Define(4),
-        Act::Accept(2, 2468, None),
-        Act::Accept(3, 2764, None),
-        Act::Down(4),
-        Act::Accept(3, 3095, Some(2)),
-        Act::Accept(2, 2660, Some(2)),
-        Act::Remove(2),
-        Act::Down(1),
-        Act::Up(2),
-        Act::Accept(4, 3695, Some(1)),
-        Act::Accept(1, 3525, Some(4)),
+        ShareAct::Down(2),
+        ShareAct::Define(4),
+        ShareAct::Accept(2, 2468, None),
+        ShareAct::Accept(3, 2764, None),
+        ShareAct::Down(4),
+        ShareAct::Accept(3, 3095, Some(2)),
+        ShareAct::Accept(2, 2660, Some(2)),
+        ShareAct::Remove(2),
+        ShareAct::Down(1),
+        ShareAct::Up(2),
+        ShareAct::Accept(4, 3695, Some(1)),
+        ShareAct::Accept(1, 3525, Some(4)),
     ];
     all_of(acts, None);
 }

@@ -1,8 +1,8 @@
 //! A full journal: who makes room, what is refused, what is never lost for it.
 
-use super::dead_letter_tests::{Shelf, ended};
+use super::dead_letter_tests::{MemoryStore, ended};
 use super::reload_tests::definitions;
-use super::tests::{Script, endpoint_status};
+use super::tests::{ScriptedSink, endpoint_status};
 use super::*;
 use crate::accept::share;
 use crate::delivery::LaneRoom;
@@ -17,7 +17,7 @@ use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint::Endpoint;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
 
 #[path = "shares_model_tests.rs"]
@@ -25,11 +25,11 @@ mod model;
 
 /// An event of about so many bytes.
 fn large(id: usize, event_type: &str, bytes: usize) -> Event {
-    Parts::new(&id.to_string(), "host", event_type)
+    EventParts::new(&id.to_string(), "host", event_type)
         .set("subject", &format!("twin-{}", id % 7))
         .unwrap()
         .json(&format!("\"{}\"", "x".repeat(bytes)))
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .unwrap()
 }
 
@@ -42,8 +42,12 @@ fn short_queue() -> EndpointSettings {
 }
 
 /// `count` endpoints that each get every event; the first `down` of them take nothing.
-fn everything_to_all(count: usize, down: usize, journal_bytes_max: u64) -> (Router, Vec<Script>) {
-    let sinks: Vec<Script> = (0..count).map(|_| Script::default()).collect();
+fn everything_to_all(
+    count: usize,
+    down: usize,
+    journal_bytes_max: u64,
+) -> (Router, Vec<ScriptedSink>) {
+    let sinks: Vec<ScriptedSink> = (0..count).map(|_| ScriptedSink::default()).collect();
     let mut builder = Router::builder().journal_bytes_max(journal_bytes_max);
     for (number, sink) in sinks.iter().enumerate() {
         sink.set_down(number < down);
@@ -107,7 +111,7 @@ async fn all_endpoints_but_one_unavailable_do_not_stop_that_one() {
 /// Queues whose caps are larger than their shares fill the journal without one dead letter.
 #[tokio::test(start_paused = true)]
 async fn queues_above_their_share_make_room_too() {
-    let (healthy, down) = (Script::default(), Script::default());
+    let (healthy, down) = (ScriptedSink::default(), ScriptedSink::default());
     down.set_down(true);
     let mut builder = Router::builder()
         .journal_bytes_max(64 << 10)
@@ -133,14 +137,14 @@ async fn queues_above_their_share_make_room_too() {
 /// An outage of all endpoints but one, whose containers answer: nothing that was accepted is lost.
 #[tokio::test(start_paused = true)]
 async fn queues_above_their_share_go_to_containers_before_the_journal_is_full() {
-    let (healthy, down) = (Script::default(), Script::default());
+    let (healthy, down) = (ScriptedSink::default(), ScriptedSink::default());
     down.set_down(true);
     let mut builder = Router::builder()
         .journal_bytes_max(64 << 10)
         .sink("healthy", healthy.clone())
         .route("h", "healthy", "true");
     let names = ["down-a", "down-b", "down-c"];
-    let shelves: Vec<Shelf> = names.iter().map(|_| Shelf::default()).collect();
+    let shelves: Vec<MemoryStore> = names.iter().map(|_| MemoryStore::default()).collect();
     for (name, shelf) in names.iter().zip(&shelves) {
         builder = builder
             .sink(name, down.clone())
@@ -169,11 +173,11 @@ async fn queues_above_their_share_go_to_containers_before_the_journal_is_full() 
 /// A slow endpoint that still takes what it is sent is not cut short for want of a processor.
 #[tokio::test(start_paused = true)]
 async fn the_queue_of_an_endpoint_that_could_be_sent_to_is_left_alone() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = Router::builder()
         .journal_bytes_max(16 << 10)
         .sink("only", sink.clone())
-        .sink("other", Script::default())
+        .sink("other", ScriptedSink::default())
         .route("all", "only", "true")
         .build()
         .unwrap();
@@ -215,7 +219,7 @@ async fn only_when_nobody_is_above_its_share_a_request_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn keep_all_breaks_isolation_and_says_so() {
-    let (healthy, down) = (Script::default(), Script::default());
+    let (healthy, down) = (ScriptedSink::default(), ScriptedSink::default());
     down.set_down(true);
     let settings = EndpointSettings {
         dead_letters_kept: KeptDeadLetters::KeepAll,

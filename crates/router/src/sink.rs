@@ -24,7 +24,7 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// The sink bounds its own time by the endpoint's attempt timeout. Dropping the future leaves it
     /// unknown what arrived.
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>>;
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>>;
 
     /// Says whether the destination answers and takes the credential, without sending an event. It may
     /// leave a connection that later batches use.
@@ -48,7 +48,7 @@ pub trait Sink: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialState {
     /// Which one.
-    pub slot: Slot,
+    pub slot: CredentialSlot,
     /// Whether it is the one in use; while all are refused, the one that is tried first.
     pub active: bool,
     /// When it ends, where that is known. That of an identity is the token's, which is renewed.
@@ -57,7 +57,7 @@ pub struct CredentialState {
 
 /// The place of a credential in an endpoint's definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Slot {
+pub enum CredentialSlot {
     /// The first key or connection string.
     Primary,
     /// The second one.
@@ -66,7 +66,7 @@ pub enum Slot {
     Identity,
 }
 
-impl Slot {
+impl CredentialSlot {
     /// The word for metrics and `/status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -161,7 +161,7 @@ pub struct BatchLimits {
 
 /// What became of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// The destination has it.
     Delivered,
     /// This event failed, others may not: try it again, no sooner than `after`.

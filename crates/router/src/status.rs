@@ -6,11 +6,11 @@ use twinroute_journal::ledger::{DiscardReason, Ledger};
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
+pub struct RouterStatus {
     /// Version of the library.
     pub version: String,
     /// Whether events are accepted, and why not.
-    pub readiness: Readiness,
+    pub readiness: RouterReadiness,
     /// What requires action soon, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -63,7 +63,7 @@ pub struct CertificateStatus {
 
 /// Whether a router accepts events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Readiness {
+pub struct RouterReadiness {
     /// True when it does.
     pub ready: bool,
     /// Why not, empty when it does.

@@ -4,7 +4,7 @@ use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
 use crate::damage::{self, JournalDamage};
 use crate::expiry::{self, Expiry};
 use crate::status::{
-    CertificateStatus, InstanceStatus, JournalStatus, Readiness, SourceStatus, Status,
+    CertificateStatus, InstanceStatus, JournalStatus, RouterReadiness, RouterStatus, SourceStatus,
 };
 use crate::user_code;
 use metrics::gauge;
@@ -38,7 +38,7 @@ impl StatusReporter {
     }
 
     /// Whether events are accepted.
-    pub(crate) fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> RouterReadiness {
         let reason = if self.acceptor.appender.is_stopping() {
             "stopping".to_owned()
         } else {
@@ -53,7 +53,7 @@ impl StatusReporter {
                 }
             }
         };
-        Readiness {
+        RouterReadiness {
             ready: reason.is_empty(),
             reason,
         }
@@ -84,7 +84,7 @@ impl StatusReporter {
     }
 
     /// A snapshot of everything.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> RouterStatus {
         let usage = self.room().gauge.usage();
         gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
         gauge!("twinroute_journal_bytes_max").set(usage.bytes_max as f64);
@@ -97,7 +97,7 @@ impl StatusReporter {
         table.source = source.and_then(|source| user_code::shown("show_source", source));
         let tally = &self.acceptor.tally;
         let certificates = self.certificates();
-        Status {
+        RouterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
             warnings: self.warnings(&instances, &certificates),

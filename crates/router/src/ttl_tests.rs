@@ -1,8 +1,8 @@
 //! Ages over restarts: no clock that was set in between makes an event old, or young.
 
-use super::tests::{Script, endpoint_status, event};
+use super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
-use crate::sink::{FailureReason, Outcome};
+use crate::sink::{DeliveryOutcome, FailureReason};
 use twinroute_journal::JournalSettings;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::{ManualClock, Timestamp};
@@ -13,13 +13,13 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// 2023-11-14; a board without a battery begins somewhere else.
 const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-struct Machine {
+struct TtlMachine {
     sim: SimulatedDisk,
     clock: ManualClock,
     settings: EndpointSettings,
 }
 
-impl Machine {
+impl TtlMachine {
     fn new() -> Self {
         Self {
             sim: SimulatedDisk::default(),
@@ -28,7 +28,7 @@ impl Machine {
         }
     }
 
-    fn router(&self, sink: &Script) -> Router {
+    fn router(&self, sink: &ScriptedSink) -> Router {
         let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,
@@ -47,7 +47,7 @@ impl Machine {
     }
 
     /// A router that was started just now, and how old it takes the oldest event for: no time passes in between.
-    fn restarted(&self, sink: &Script) -> (Router, Duration) {
+    fn restarted(&self, sink: &ScriptedSink) -> (Router, Duration) {
         tokio::time::pause();
         let router = self.router(sink);
         let age = endpoint_status(&router, "only").oldest_age_ms;
@@ -56,7 +56,7 @@ impl Machine {
     }
 
     /// Accepts two events that stay, and is killed: what is given is what it leaves.
-    async fn killed_with_two(&self, sink: &Script) -> Self {
+    async fn killed_with_two(&self, sink: &ScriptedSink) -> Self {
         let router = self.router(sink);
         for id in 0..2 {
             let accepted = router.accept(None, vec![event(id, "a")], AckLevel::Durable);
@@ -79,9 +79,9 @@ impl Machine {
     }
 }
 
-fn failing() -> Script {
-    let sink = Script::default();
-    let retry = || Outcome::Retry {
+fn failing() -> ScriptedSink {
+    let sink = ScriptedSink::default();
+    let retry = || DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new("busy", ""),
     };
@@ -94,9 +94,9 @@ fn failing() -> Script {
 async fn ttl_clock_that_is_set_over_a_restart_expires_nothing() {
     for ahead in [false, true] {
         for reboots in [false, true] {
-            let down = Script::default();
+            let down = ScriptedSink::default();
             down.set_down(true);
-            let machine = Machine::new().killed_with_two(&down).await;
+            let machine = TtlMachine::new().killed_with_two(&down).await;
             if reboots {
                 machine.clock.reboot();
             }
@@ -106,7 +106,7 @@ async fn ttl_clock_that_is_set_over_a_restart_expires_nothing() {
                 false => Timestamp::from_unix_millis(START.unix_millis() - 1_209_600_000),
             };
             machine.clock.set(set);
-            let sink = Script::default();
+            let sink = ScriptedSink::default();
             let (router, age) = machine.restarted(&sink);
             assert_eq!(age, Duration::ZERO);
             router.settled().await;
@@ -124,11 +124,11 @@ async fn ttl_clock_that_is_set_over_a_restart_expires_nothing() {
 /// the same.
 #[tokio::test]
 async fn ttl_clock_what_was_never_tried_is_tried_once() {
-    let down = Script::default();
+    let down = ScriptedSink::default();
     down.set_down(true);
-    let machine = Machine::new().killed_with_two(&down).await;
+    let machine = TtlMachine::new().killed_with_two(&down).await;
     machine.clock.advance(25 * HOUR);
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let (router, age) = machine.restarted(&sink);
     assert_eq!(age, 25 * HOUR);
     router.settled().await;
@@ -139,12 +139,12 @@ async fn ttl_clock_what_was_never_tried_is_tried_once() {
 #[tokio::test]
 async fn ttl_clock_what_was_tried_expires_after_true_time_alone() {
     for (true_time, expires) in [(23 * HOUR, false), (25 * HOUR, true)] {
-        let mut machine = Machine::new();
+        let mut machine = TtlMachine::new();
         machine.settings.retry_schedule = vec![Duration::from_secs(1)];
         let machine = machine.killed_with_two(&failing()).await;
         machine.clock.advance(true_time);
         machine.clock.set(START);
-        let sink = Script::default();
+        let sink = ScriptedSink::default();
         let router = machine.router(&sink);
         router.settled().await;
         let status = endpoint_status(&router, "only");
@@ -156,11 +156,11 @@ async fn ttl_clock_what_was_tried_expires_after_true_time_alone() {
 /// A clock that is set back makes nobody wait longer than one step of the schedule.
 #[tokio::test]
 async fn ttl_clock_set_back_puts_no_attempt_off() {
-    let mut machine = Machine::new();
+    let mut machine = TtlMachine::new();
     machine.settings.retry_schedule = vec![Duration::from_secs(10)];
     let machine = machine.killed_with_two(&failing()).await;
     machine.clock.set(Timestamp::from_unix_millis(0));
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = machine.router(&sink);
     tokio::time::pause();
     let begun = Instant::now();

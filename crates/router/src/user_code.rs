@@ -8,7 +8,8 @@
 
 use crate::sink::{
     BatchLimits, Connect, ConnectError, CredentialState, DeadLetterDocument, DeadLetterStore,
-    Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink, StoredLetter, StoredPage,
+    Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink, StoredLetter,
+    StoredPage,
 };
 use futures_util::future::BoxFuture;
 use std::any::Any;
@@ -145,7 +146,7 @@ impl UserObject<dyn Sink> {
     }
 
     /// As [`Sink::send`], with one outcome per delivery whatever the sink did.
-    pub(crate) async fn send(&self, batch: &[Delivery], limit: Duration) -> Vec<Outcome> {
+    pub(crate) async fn send(&self, batch: &[Delivery], limit: Duration) -> Vec<DeliveryOutcome> {
         let fault = match ask(|| self.object().send(batch), limit).await {
             Ok(outcomes) if outcomes.len() == batch.len() => return outcomes,
             Ok(outcomes) => {
@@ -157,7 +158,7 @@ impl UserObject<dyn Sink> {
             }
             Err(fault) => failed("sink", "send", fault, limit),
         };
-        vec![Outcome::Unavailable(fault); batch.len()]
+        vec![DeliveryOutcome::Unavailable(fault); batch.len()]
     }
 
     /// As [`Sink::probe`].

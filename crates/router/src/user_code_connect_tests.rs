@@ -3,20 +3,20 @@
 use super::*;
 
 /// Its end panics.
-struct EndsBadly(Script, PanicsWhenDropped);
+struct EndsBadly(ScriptedSink, PanicsWhenDropped);
 
 impl Sink for EndsBadly {
     fn limits(&self) -> BatchLimits {
         self.0.limits()
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         self.0.send(batch)
     }
 }
 
 /// Makes sinks whose end panics; panics itself for some.
-struct RudeConnect(Script);
+struct RudeConnect(ScriptedSink);
 
 impl Connect for RudeConnect {
     fn connect(
@@ -42,7 +42,7 @@ impl Connect for RudeConnect {
 
 #[tokio::test(start_paused = true)]
 async fn a_connect_that_panics_keeps_the_table() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let routes = [("all", "hub", "true")];
     let router = Router::builder()
         .connect(RudeConnect(sink.clone()))
@@ -66,7 +66,7 @@ async fn a_connect_that_panics_keeps_the_table() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_whose_drop_panics_goes_without_harm() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let first = definitions(&["hub"], &[("all", "hub", "true")]);
     let router = Router::builder()
         .connect(RudeConnect(sink.clone()))

@@ -6,8 +6,8 @@ use crate::accept::AckLevel;
 use crate::builder::BuildError;
 use crate::replay::{ReplayRequest, ReplayState, ReplayStatus};
 use crate::router::reload_tests::definitions;
-use crate::router::tests::{Script, accept, endpoint_status, event, fault};
-use crate::sink::Slot;
+use crate::router::tests::{ScriptedSink, accept, endpoint_status, event, fault};
+use crate::sink::CredentialSlot;
 use crate::status::{EndpointStatus, SourceStatus};
 use futures_util::future::{FutureExt as _, pending, ready};
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ mod connected;
 
 /// How a call misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Vice {
+enum CallVice {
     /// Before there is a future.
     PanicsAtOnce,
     /// In the future.
@@ -33,13 +33,13 @@ enum Vice {
 
 /// Misbehaves where it is told to, so many times; then it takes everything.
 #[derive(Clone, Default)]
-struct Rude(Arc<Mutex<RudeState>>);
+struct RudeSink(Arc<Mutex<RudeState>>);
 
 #[derive(Default)]
 struct RudeState {
-    send: Vec<Vice>,
-    probe: Vec<Vice>,
-    put: Vec<Vice>,
+    send: Vec<CallVice>,
+    probe: Vec<CallVice>,
+    put: Vec<CallVice>,
     limits: usize,
     always: bool,
     /// Refuses its credential so many times.
@@ -48,7 +48,7 @@ struct RudeState {
     stored: usize,
 }
 
-impl Rude {
+impl RudeSink {
     fn with(change: impl FnOnce(&mut RudeState)) -> Self {
         let rude = Self::default();
         change(&mut rude.0.lock().unwrap());
@@ -64,12 +64,12 @@ impl Drop for PanicsWhenDropped {
     }
 }
 
-fn misbehave<'a, T: Send + 'a>(vice: Option<Vice>, well: T) -> BoxFuture<'a, T> {
+fn misbehave<'a, T: Send + 'a>(vice: Option<CallVice>, well: T) -> BoxFuture<'a, T> {
     match vice {
-        None | Some(Vice::Gives(_)) => ready(well).boxed(),
-        Some(Vice::PanicsAtOnce) => panic!("on purpose, at once"),
-        Some(Vice::PanicsLater) => async { panic!("on purpose, later") }.boxed(),
-        Some(Vice::NeverEnds) => async {
+        None | Some(CallVice::Gives(_)) => ready(well).boxed(),
+        Some(CallVice::PanicsAtOnce) => panic!("on purpose, at once"),
+        Some(CallVice::PanicsLater) => async { panic!("on purpose, later") }.boxed(),
+        Some(CallVice::NeverEnds) => async {
             let _held = PanicsWhenDropped;
             pending().await
         }
@@ -77,7 +77,7 @@ fn misbehave<'a, T: Send + 'a>(vice: Option<Vice>, well: T) -> BoxFuture<'a, T> 
     }
 }
 
-impl Sink for Rude {
+impl Sink for RudeSink {
     fn limits(&self) -> BatchLimits {
         let fails = {
             let mut state = self.0.lock().unwrap();
@@ -93,12 +93,12 @@ impl Sink for Rude {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         let vice = self.0.lock().unwrap().send.pop();
         let mut state = self.0.lock().unwrap();
         if state.unauthorized > 0 {
             state.unauthorized -= 1;
-            let refused = Outcome::Unavailable(fault(FaultKind::Unauthorized));
+            let refused = DeliveryOutcome::Unavailable(fault(FaultKind::Unauthorized));
             return ready(vec![refused; batch.len()]).boxed();
         }
         if vice.is_none() {
@@ -106,10 +106,10 @@ impl Sink for Rude {
         }
         drop(state);
         let given = match vice {
-            Some(Vice::Gives(given)) => given,
+            Some(CallVice::Gives(given)) => given,
             _ => batch.len(),
         };
-        misbehave(vice, vec![Outcome::Delivered; given])
+        misbehave(vice, vec![DeliveryOutcome::Delivered; given])
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
@@ -121,14 +121,14 @@ impl Sink for Rude {
         let always = self.0.lock().unwrap().always;
         assert!(!always, "on purpose, in credentials");
         vec![CredentialState {
-            slot: Slot::Primary,
+            slot: CredentialSlot::Primary,
             active: true,
             expires_at: None,
         }]
     }
 }
 
-impl DeadLetterStore for Rude {
+impl DeadLetterStore for RudeSink {
     fn put<'a>(
         &'a self,
         _letter: DeadLetterDocument<'a>,
@@ -166,8 +166,8 @@ impl DeadLetterStore for Rude {
 }
 
 /// The rude endpoint, and one beside it that behaves.
-fn beside_another(rude: &Rude) -> (Router, Script) {
-    let other = Script::default();
+fn beside_another(rude: &RudeSink) -> (Router, ScriptedSink) {
+    let other = ScriptedSink::default();
     let router = Router::builder()
         .sink("rude", rude.clone())
         .sink("other", other.clone())
@@ -201,7 +201,7 @@ async fn error_of(router: &Router, word: &str) -> String {
 }
 
 /// Everything arrives in the end, at the other endpoint at once, and the router knows when.
-async fn takes_only_its_endpoint_down(rude: Rude, code: &str, state: &str) -> String {
+async fn takes_only_its_endpoint_down(rude: RudeSink, code: &str, state: &str) -> String {
     let (router, other) = beside_another(&rude);
     let begun = Instant::now();
     accept(&router, vec![event(1, "a"), event(2, "b")]).await;
@@ -223,25 +223,25 @@ async fn takes_only_its_endpoint_down(rude: Rude, code: &str, state: &str) -> St
     error
 }
 
-async fn a_send_that(vice: Vice, code: &str) -> String {
-    let rude = Rude::with(|state| state.send = vec![vice; 2]);
+async fn a_send_that(vice: CallVice, code: &str) -> String {
+    let rude = RudeSink::with(|state| state.send = vec![vice; 2]);
     takes_only_its_endpoint_down(rude, code, "unreachable").await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_send_that_panics_before_its_future() {
-    let error = a_send_that(Vice::PanicsAtOnce, "sink-panicked").await;
+    let error = a_send_that(CallVice::PanicsAtOnce, "sink-panicked").await;
     assert_eq!(error, "sink-panicked: the sink panicked in send");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_send_that_panics_in_its_future() {
-    a_send_that(Vice::PanicsLater, "sink-panicked").await;
+    a_send_that(CallVice::PanicsLater, "sink-panicked").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_send_that_never_ends_and_panics_when_it_is_dropped() {
-    let error = a_send_that(Vice::NeverEnds, "sink-timeout").await;
+    let error = a_send_that(CallVice::NeverEnds, "sink-timeout").await;
     assert_eq!(
         error,
         "sink-timeout: the sink did not end send within 130 s"
@@ -250,7 +250,7 @@ async fn a_send_that_never_ends_and_panics_when_it_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_send_that_gives_fewer_outcomes() {
-    let error = a_send_that(Vice::Gives(1), "sink-outcomes").await;
+    let error = a_send_that(CallVice::Gives(1), "sink-outcomes").await;
     assert_eq!(
         error,
         "sink-outcomes: the sink gave 1 outcomes for 2 deliveries: none is believed"
@@ -259,17 +259,21 @@ async fn a_send_that_gives_fewer_outcomes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_send_that_gives_more_outcomes() {
-    a_send_that(Vice::Gives(30), "sink-outcomes").await;
+    a_send_that(CallVice::Gives(30), "sink-outcomes").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_panics_or_never_ends() {
-    for vice in [Vice::PanicsAtOnce, Vice::PanicsLater, Vice::NeverEnds] {
-        let rude = Rude::with(|state| {
+    for vice in [
+        CallVice::PanicsAtOnce,
+        CallVice::PanicsLater,
+        CallVice::NeverEnds,
+    ] {
+        let rude = RudeSink::with(|state| {
             state.unauthorized = 1;
             state.probe = vec![vice];
         });
-        let code = if vice == Vice::NeverEnds {
+        let code = if vice == CallVice::NeverEnds {
             "sink-timeout"
         } else {
             "sink-panicked"
@@ -280,14 +284,14 @@ async fn a_probe_that_panics_or_never_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_that_panic_are_nobodys_fault_who_accepts() {
-    let rude = Rude::with(|state| state.limits = 3);
+    let rude = RudeSink::with(|state| state.limits = 3);
     let error = takes_only_its_endpoint_down(rude, "sink-panicked", "unreachable").await;
     assert_eq!(error, "sink-panicked: the sink panicked in limits");
 }
 
 #[tokio::test(start_paused = true)]
 async fn credentials_that_panic_leave_status_and_stop_alone() {
-    let rude = Rude::default();
+    let rude = RudeSink::default();
     let (router, other) = beside_another(&rude);
     accept(&router, vec![event(1, "a")]).await;
     within(router.settled()).await;
@@ -306,12 +310,16 @@ async fn credentials_that_panic_leave_status_and_stop_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_put_that_panics_or_never_ends() {
-    for vice in [Vice::PanicsAtOnce, Vice::PanicsLater, Vice::NeverEnds] {
+    for vice in [
+        CallVice::PanicsAtOnce,
+        CallVice::PanicsLater,
+        CallVice::NeverEnds,
+    ] {
         let (sink, store) = (
-            Script::default(),
-            Rude::with(|state| state.put = vec![vice; 2]),
+            ScriptedSink::default(),
+            RudeSink::with(|state| state.put = vec![vice; 2]),
         );
-        sink.answer([Outcome::Reject(FailureReason::new("bad", ""))]);
+        sink.answer([DeliveryOutcome::Reject(FailureReason::new("bad", ""))]);
         let router = Router::builder()
             .sink("rude", sink)
             .dead_letters(store.clone())
@@ -326,7 +334,7 @@ async fn a_put_that_panics_or_never_ends() {
             }
         })
         .await;
-        let code = if vice == Vice::NeverEnds {
+        let code = if vice == CallVice::NeverEnds {
             "store-timeout"
         } else {
             "store-panicked"
@@ -340,9 +348,9 @@ async fn a_put_that_panics_or_never_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expires_at_that_panics() {
-    let store = Rude::with(|state| state.always = true);
+    let store = RudeSink::with(|state| state.always = true);
     let router = Router::builder()
-        .sink("rude", Script::default())
+        .sink("rude", ScriptedSink::default())
         .dead_letters(store)
         .build()
         .unwrap();
@@ -354,9 +362,9 @@ async fn an_expires_at_that_panics() {
     router.stop(Duration::ZERO).await;
 }
 
-async fn replay(store: Rude) -> ReplayStatus {
+async fn replay(store: RudeSink) -> ReplayStatus {
     let router = Router::builder()
-        .sink("rude", Script::default())
+        .sink("rude", ScriptedSink::default())
         .dead_letters(store)
         .build()
         .unwrap();
@@ -372,19 +380,23 @@ async fn replay(store: Rude) -> ReplayStatus {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_or_a_read_that_panics_or_never_ends() {
-    for vice in [Vice::PanicsAtOnce, Vice::PanicsLater, Vice::NeverEnds] {
-        let listed = replay(Rude::with(|state| state.probe = vec![vice])).await;
+    for vice in [
+        CallVice::PanicsAtOnce,
+        CallVice::PanicsLater,
+        CallVice::NeverEnds,
+    ] {
+        let listed = replay(RudeSink::with(|state| state.probe = vec![vice])).await;
         assert_eq!(listed.state, ReplayState::Stopped);
         assert!(listed.reason.contains("list"), "{listed:?}");
-        let read = replay(Rude::with(|state| state.send = vec![vice])).await;
+        let read = replay(RudeSink::with(|state| state.send = vec![vice])).await;
         assert_eq!((read.state, read.skipped), (ReplayState::Done, 1));
     }
 }
 
 /// Tells the time once.
-struct Broken(AtomicBool);
+struct BrokenClock(AtomicBool);
 
-impl Clock for Broken {
+impl Clock for BrokenClock {
     fn now(&self) -> Timestamp {
         assert!(!self.0.swap(true, Ordering::Relaxed), "on purpose, in now");
         Timestamp::from_unix_millis(1_000)
@@ -393,9 +405,9 @@ impl Clock for Broken {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_panics_stands_still() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = Router::builder()
-        .clock(Broken(AtomicBool::new(false)))
+        .clock(BrokenClock(AtomicBool::new(false)))
         .sink("rude", sink.clone())
         .route("rude", "rude", "true")
         .build()
@@ -403,7 +415,7 @@ async fn a_clock_that_panics_stands_still() {
     accept(&router, vec![event(1, "a")]).await;
     within(router.settled()).await;
     assert_eq!(rude_status(&router).delivered, 1);
-    let never = UserClock::new(Broken(AtomicBool::new(true)));
+    let never = UserClock::new(BrokenClock(AtomicBool::new(true)));
     assert!(
         never.now() > Timestamp::from_unix_millis(1_000),
         "the machine's clock"

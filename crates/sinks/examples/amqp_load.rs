@@ -10,7 +10,7 @@
 #[path = "../tests/broker/mod.rs"]
 mod broker;
 
-use broker::Broker;
+use broker::TestBroker;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::io::{BufRead, BufReader};
@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{EndpointSettings, PartitionKey};
 use twinroute_model::twin::TwinKey;
-use twinroute_outgoing::Outgoing;
-use twinroute_router::sink::{Connect, Delivery, Outcome, Sink};
-use twinroute_sinks::connect::Connector;
+use twinroute_outgoing::OutgoingConnections;
+use twinroute_router::sink::{Connect, Delivery, DeliveryOutcome, Sink};
+use twinroute_sinks::connect::AzureConnector;
 
 const TWINS: usize = 10_000;
 const DATA_BYTES: usize = 1_024;
@@ -65,9 +65,9 @@ fn main() {
 
 /// Accepts everything until it is killed.
 async fn serve() {
-    let broker = Arc::new(Broker {
+    let broker = Arc::new(TestBroker {
         fast: true,
-        ..Broker::default()
+        ..TestBroker::default()
     });
     let (address, mut tasks) = broker.listen("127.0.0.1:0").await;
     println!("{address}");
@@ -105,8 +105,8 @@ async fn load(address: &str, key: PartitionKey, events: usize, at_a_time: usize)
     );
 }
 
-fn count(outcomes: Vec<Outcome>) -> usize {
-    let delivered = |outcome: &&Outcome| **outcome == Outcome::Delivered;
+fn count(outcomes: Vec<DeliveryOutcome>) -> usize {
+    let delivered = |outcome: &&DeliveryOutcome| **outcome == DeliveryOutcome::Delivered;
     outcomes.iter().filter(delivered).count()
 }
 
@@ -121,8 +121,8 @@ fn sink(address: &str, partition_key: PartitionKey) -> Arc<dyn Sink> {
         partition_key,
         ..EndpointSettings::default()
     };
-    let outgoing = Outgoing::of_environment().expect("the trust store");
-    Connector::new(Arc::new(SystemClock), outgoing)
+    let outgoing = OutgoingConnections::of_environment().expect("the trust store");
+    AzureConnector::new(Arc::new(SystemClock), outgoing)
         .connect(&endpoint, &settings)
         .expect("a sink")
 }
@@ -131,7 +131,7 @@ fn deliveries() -> Vec<Delivery> {
     let data = format!("\"{}\"", "x".repeat(DATA_BYTES - 2));
     (0..TWINS)
         .map(|id| {
-            let event = Parts::new(
+            let event = EventParts::new(
                 &format!("event-{id}"),
                 "contoso.api.weu.digitaltwins.azure.net",
                 "Microsoft.DigitalTwins.Twin.Update",
@@ -140,7 +140,7 @@ fn deliveries() -> Vec<Delivery> {
             .and_then(|parts| parts.set("time", "2026-01-01T00:00:00.000Z"))
             .expect("legal attributes")
             .json(&data)
-            .build(&Limits::default())
+            .build(&EventLimits::default())
             .expect("a legal event");
             let twin = TwinKey::of(&event).stable_hash();
             Delivery {

@@ -1,21 +1,25 @@
 //! Makes the sink of an endpoint.
 
-use crate::amqp::entity::{Entity, Place};
-use crate::amqp::{AmqpSink, AmqpTarget, Manner, PLAIN_NEEDS_KEY, Routing};
-use crate::event_grid::{Clients, EventGrid};
+use crate::amqp::entity::{AmqpEntity, IdentityEntity};
+use crate::amqp::{AmqpSink, AmqpTarget, MessageRouting, PLAIN_NEEDS_KEY, SendSettings};
+use crate::event_grid::{EventGrid, TopicClients};
 use crate::{event_hubs, service_bus};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use twinroute_credential::identity::{EVENT_HUBS_SCOPE, Identities, NoIdentity, SERVICE_BUS_SCOPE};
+use twinroute_credential::identity::{
+    EVENT_HUBS_SCOPE, IdentitySet, NoIdentity, SERVICE_BUS_SCOPE,
+};
 use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::{Access, Credential, Destination, Endpoint, authority};
+use twinroute_model::endpoint::{
+    ConnectionCredential, Endpoint, EndpointDestination, NamespaceAccess, authority,
+};
 use twinroute_model::settings::{AmqpAuth, EndpointSettings};
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::sink::{
-    BatchLimits, Connect, ConnectError, DeadLetterStore, Delivery, EndpointFault, FailureReason,
-    FaultKind, Outcome, Sink,
+    BatchLimits, Connect, ConnectError, DeadLetterStore, Delivery, DeliveryOutcome, EndpointFault,
+    FailureReason, FaultKind, Sink,
 };
 
 /// Makes sinks; one serves all endpoints.
@@ -29,11 +33,11 @@ use twinroute_router::sink::{
 /// let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Connector {
+pub struct AzureConnector {
     clock: Arc<dyn Clock>,
-    outgoing: Outgoing,
-    clients: Clients,
-    identities: Identities,
+    outgoing: OutgoingConnections,
+    clients: TopicClients,
+    identities: IdentitySet,
     stores: Option<Box<MakeStore>>,
     made: AtomicU64,
 }
@@ -42,21 +46,21 @@ pub struct Connector {
 type MakeStore =
     dyn Fn(&Endpoint) -> Result<Option<Arc<dyn DeadLetterStore>>, ConnectError> + Send + Sync;
 
-impl std::fmt::Debug for Connector {
+impl std::fmt::Debug for AzureConnector {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Connector").finish_non_exhaustive()
     }
 }
 
-impl Connector {
+impl AzureConnector {
     /// Sinks that tell the time by `clock` and connect as `outgoing` says.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, outgoing: Outgoing) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, outgoing: OutgoingConnections) -> Self {
         Self {
             clock,
-            clients: Clients::new(outgoing.clone()),
+            clients: TopicClients::new(outgoing.clone()),
             outgoing,
-            identities: Identities::none(),
+            identities: IdentitySet::none(),
             stores: None,
             made: AtomicU64::new(0),
         }
@@ -64,7 +68,7 @@ impl Connector {
 
     /// Logs in as `identities` where an endpoint has an identity in place of keys.
     #[must_use]
-    pub fn with_identities(mut self, identities: Identities) -> Self {
+    pub fn with_identities(mut self, identities: IdentitySet) -> Self {
         self.identities = identities;
         self
     }
@@ -86,16 +90,16 @@ impl Connector {
     fn amqp(
         &self,
         endpoint: &Endpoint,
-        access: &Access,
+        access: &NamespaceAccess,
         settings: &EndpointSettings,
-        routing: Routing,
+        routing: MessageRouting,
     ) -> Result<Arc<dyn Sink>, ConnectError> {
         let entities = match self.entities(access, routing) {
             Ok(entities) => entities,
-            Err(Missing::Identity(missing)) => {
+            Err(MissingIdentity::Identity(missing)) => {
                 return Ok(Arc::new(IdentityUnavailable(missing)));
             }
-            Err(Missing::Address) => {
+            Err(MissingIdentity::Address) => {
                 let reason = "endpointUri must be sb://<host>[:<port>]/".to_owned();
                 return Err(refused(endpoint, reason));
             }
@@ -104,10 +108,12 @@ impl Connector {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let container_id = format!("twinroute-{}-{process}-{number}", endpoint.name);
-        let target = |entity: Entity| {
+        let target = |entity: AmqpEntity| {
             let key = match &entity {
-                Entity::Keys(text) => matches!(text.credential(), Credential::Key { .. }),
-                Entity::Identity(_) => false,
+                AmqpEntity::Keys(text) => {
+                    matches!(text.credential(), ConnectionCredential::Key { .. })
+                }
+                AmqpEntity::Identity(_) => false,
             };
             if settings.amqp_auth == AmqpAuth::Plain && !key {
                 return Err(refused(endpoint, PLAIN_NEEDS_KEY.to_owned()));
@@ -124,7 +130,7 @@ impl Connector {
         };
         let targets = entities.into_iter().map(target);
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
-        let manner = Manner {
+        let manner = SendSettings {
             routing,
             batched: settings.batch,
             attempt_timeout: settings.attempt_timeout,
@@ -134,33 +140,37 @@ impl Connector {
     }
 
     /// The entity with each credential that it may be opened with.
-    fn entities(&self, access: &Access, routing: Routing) -> Result<Vec<Entity>, Missing> {
+    fn entities(
+        &self,
+        access: &NamespaceAccess,
+        routing: MessageRouting,
+    ) -> Result<Vec<AmqpEntity>, MissingIdentity> {
         let (endpoint_uri, entity_path, identity) = match access {
-            Access::Keys { primary, secondary } => {
+            NamespaceAccess::Keys { primary, secondary } => {
                 let texts = std::iter::once(primary).chain(secondary);
-                return Ok(texts.cloned().map(Entity::Keys).collect());
+                return Ok(texts.cloned().map(AmqpEntity::Keys).collect());
             }
-            Access::Identity {
+            NamespaceAccess::Identity {
                 endpoint_uri,
                 entity_path,
                 identity,
             } => (endpoint_uri, entity_path, identity),
         };
         let scope = match routing {
-            Routing::EventHubs(_) => EVENT_HUBS_SCOPE,
-            Routing::ServiceBus(_) => SERVICE_BUS_SCOPE,
+            MessageRouting::EventHubs(_) => EVENT_HUBS_SCOPE,
+            MessageRouting::ServiceBus(_) => SERVICE_BUS_SCOPE,
         };
         // First, so that a bad address is refused wherever definitions are checked.
-        let address = authority(endpoint_uri).map_err(|_| Missing::Address)?;
+        let address = authority(endpoint_uri).map_err(|_| MissingIdentity::Address)?;
         let tokens = self.identities.tokens(identity);
-        let tokens = tokens.map_err(Missing::Identity)?;
-        let place = Place::new(address, entity_path, tokens, scope);
-        Ok(vec![Entity::Identity(place)])
+        let tokens = tokens.map_err(MissingIdentity::Identity)?;
+        let place = IdentityEntity::new(address, entity_path, tokens, scope);
+        Ok(vec![AmqpEntity::Identity(place)])
     }
 }
 
 /// Why an entity cannot be opened.
-enum Missing {
+enum MissingIdentity {
     Identity(NoIdentity),
     Address,
 }
@@ -172,7 +182,7 @@ fn refused(endpoint: &Endpoint, reason: String) -> ConnectError {
     }
 }
 
-impl Connect for Connector {
+impl Connect for AzureConnector {
     /// Makes the sink; nothing is opened or spawned before its first batch, which must be sent from
     /// within a tokio runtime.
     fn connect(
@@ -181,19 +191,21 @@ impl Connect for Connector {
         settings: &EndpointSettings,
     ) -> Result<Arc<dyn Sink>, ConnectError> {
         match &endpoint.destination {
-            Destination::EventGrid(topic) => {
+            EndpointDestination::EventGrid(topic) => {
                 let clock = Arc::clone(&self.clock);
                 EventGrid::new(topic, settings, clock, &self.clients)
                     .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
                     .map_err(|reason| refused(endpoint, reason))
             }
-            Destination::EventHub(access) => {
+            EndpointDestination::EventHub(access) => {
                 self.amqp(endpoint, access, settings, event_hubs::routing(settings))
             }
-            Destination::ServiceBus(access) => {
+            EndpointDestination::ServiceBus(access) => {
                 self.amqp(endpoint, access, settings, service_bus::routing(settings))
             }
-            Destination::Waiting(waiting) => Err(refused(endpoint, waiting.missing.clone())),
+            EndpointDestination::Waiting(waiting) => {
+                Err(refused(endpoint, waiting.missing.clone()))
+            }
         }
     }
 
@@ -238,8 +250,8 @@ impl Sink for IdentityUnavailable {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        let outcomes = vec![Outcome::Unavailable(self.fault()); batch.len()];
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        let outcomes = vec![DeliveryOutcome::Unavailable(self.fault()); batch.len()];
         std::future::ready(outcomes).boxed()
     }
 
@@ -268,8 +280,8 @@ mod tests {
 
     #[test]
     fn a_dead_letter_container_is_not_ignored_without_a_word() {
-        let outgoing = Outgoing::of_environment().unwrap();
-        let connector = Connector::new(Arc::new(SystemClock), outgoing);
+        let outgoing = OutgoingConnections::of_environment().unwrap();
+        let connector = AzureConnector::new(Arc::new(SystemClock), outgoing);
         assert!(connector.dead_letters(&endpoint("")).unwrap().is_none());
         let refused = connector.dead_letters(&endpoint(CONTAINER)).err().unwrap();
         assert_eq!(

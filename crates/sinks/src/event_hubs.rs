@@ -13,10 +13,10 @@
 //! A duplicate is stored again: Event Hubs drops none. Receivers know it by `cloudEvents:source`
 //! and `cloudEvents:id`.
 
-use crate::amqp::Routing;
+use crate::amqp::MessageRouting;
 use twinroute_model::settings::EndpointSettings;
 
 /// What goes beside the events: a partition key in the annotation `x-opt-partition-key`.
-pub(crate) fn routing(settings: &EndpointSettings) -> Routing {
-    Routing::EventHubs(settings.partition_key)
+pub(crate) fn routing(settings: &EndpointSettings) -> MessageRouting {
+    MessageRouting::EventHubs(settings.partition_key)
 }

@@ -14,10 +14,10 @@
 //! same for every attempt. Where a session is set, `x-opt-partition-key` is equal to it, as
 //! Service Bus demands.
 
-use crate::amqp::Routing;
+use crate::amqp::MessageRouting;
 use twinroute_model::settings::EndpointSettings;
 
 /// What goes beside the events: a message id, and the session in `group-id`.
-pub(crate) fn routing(settings: &EndpointSettings) -> Routing {
-    Routing::ServiceBus(settings.session)
+pub(crate) fn routing(settings: &EndpointSettings) -> MessageRouting {
+    MessageRouting::ServiceBus(settings.session)
 }

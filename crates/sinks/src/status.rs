@@ -23,7 +23,7 @@
 
 use std::time::Duration;
 use twinroute_model::retry_after::decimal;
-use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind, Outcome};
+use twinroute_router::sink::{DeliveryOutcome, EndpointFault, FailureReason, FaultKind};
 
 /// The event, or its request, is larger than the destination takes.
 pub const PAYLOAD_TOO_LARGE: &str = "payload-too-large";
@@ -35,11 +35,11 @@ const ASKED_MAX: Duration = Duration::from_secs(300);
 
 /// The outcome of a delivery that was rejected with `condition`.
 #[must_use]
-pub fn outcome(condition: &str, description: &str) -> Outcome {
+pub fn outcome(condition: &str, description: &str) -> DeliveryOutcome {
     let description = bounded(description);
     match condition {
         "amqp:link:message-size-exceeded" => {
-            Outcome::Reject(FailureReason::new(PAYLOAD_TOO_LARGE, description))
+            DeliveryOutcome::Reject(FailureReason::new(PAYLOAD_TOO_LARGE, description))
         }
         "amqp:not-allowed"
         | "amqp:not-implemented"
@@ -49,12 +49,12 @@ pub fn outcome(condition: &str, description: &str) -> Outcome {
         | "com.microsoft:argument-error"
         | "com.microsoft:argument-out-of-range"
         | "com.microsoft:precondition-failed" => {
-            Outcome::Reject(FailureReason::new(word(condition).to_owned(), description))
+            DeliveryOutcome::Reject(FailureReason::new(word(condition).to_owned(), description))
         }
-        "" => Outcome::Reject(FailureReason::new("rejected", description)),
+        "" => DeliveryOutcome::Reject(FailureReason::new("rejected", description)),
         _ => match kind(condition) {
-            Some(_) => Outcome::Unavailable(fault(condition, &description)),
-            None => Outcome::Retry {
+            Some(_) => DeliveryOutcome::Unavailable(fault(condition, &description)),
+            None => DeliveryOutcome::Retry {
                 after: None,
                 reason: FailureReason::new(word(condition).to_owned(), description),
             },
@@ -186,12 +186,12 @@ fn asked_wait(description: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn shown(outcome: &Outcome) -> String {
+    fn shown(outcome: &DeliveryOutcome) -> String {
         match outcome {
-            Outcome::Delivered => "delivered".to_owned(),
-            Outcome::Retry { reason, .. } => format!("retry {}", reason.code),
-            Outcome::Reject(reason) => format!("reject {}", reason.code),
-            Outcome::Unavailable(fault) => format!(
+            DeliveryOutcome::Delivered => "delivered".to_owned(),
+            DeliveryOutcome::Retry { reason, .. } => format!("retry {}", reason.code),
+            DeliveryOutcome::Reject(reason) => format!("reject {}", reason.code),
+            DeliveryOutcome::Unavailable(fault) => format!(
                 "{} {} {}",
                 fault.kind.as_str(),
                 fault.reason.code,

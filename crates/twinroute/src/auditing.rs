@@ -1,6 +1,6 @@
 //! Wiring: the audit log.
 
-use crate::config::{Kind, Loaded};
+use crate::config::{LoadedConfig, SourceKind};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use twinroute_audit::{AuditLog, ChangeAuthor};
 use twinroute_model::clock::SystemClock;
 
 /// The folder of the log; none where nothing is kept on disk and none is named.
-pub(crate) fn folder(loaded: &Loaded) -> Option<PathBuf> {
+pub(crate) fn folder(loaded: &LoadedConfig) -> Option<PathBuf> {
     let named = &loaded.config.audit.path;
     if !named.as_os_str().is_empty() {
         return Some(loaded.path(named));
     }
     match loaded.config.table.source {
-        Kind::Store => Some(loaded.store_folder().join("audit")),
-        Kind::Files | Kind::Azure => Some(loaded.journal_folder()?.join("audit")),
+        SourceKind::Store => Some(loaded.store_folder().join("audit")),
+        SourceKind::Files | SourceKind::Azure => Some(loaded.journal_folder()?.join("audit")),
     }
 }
 
 /// Opens it, if there is to be one. Blocks on the disk.
-pub(crate) fn open(loaded: &Loaded) -> anyhow::Result<AuditLog> {
+pub(crate) fn open(loaded: &LoadedConfig) -> anyhow::Result<AuditLog> {
     let Some(folder) = folder(loaded) else {
         tracing::info!("changes are not recorded anywhere: set [audit] path to keep an audit log");
         return Ok(AuditLog::off());

@@ -15,14 +15,16 @@ use twinroute_arm::source::AzureSettings;
 use twinroute_audit::AuditSettings;
 use twinroute_credential::key_vault::SecretsSettings;
 use twinroute_credential::login::LoginMethod;
-use twinroute_credential::settings::{LoginSettings, Variables};
+use twinroute_credential::settings::{LoginSettings, SecretVariables};
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::{Secret, without_value};
 use twinroute_model::settings::EndpointSettings;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::DuplicateWindow;
 use twinroute_router::accept::AckLevel;
-use twinroute_router::source::{Definitions, Fault, Faults, Folder, Settings};
+use twinroute_router::source::{
+    DefinitionFault, DefinitionFaults, DefinitionFolder, Definitions, Settings,
+};
 
 /// Producers that try again do so within hours; whoever sends later means it.
 const DUPLICATE_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -31,7 +33,7 @@ const DUPLICATE_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 const DUPLICATE_EVENTS_MAX: usize = 10_000_000;
 
 /// Where the secrets of `[identity]` come from, where no file is named.
-const IDENTITY_VARIABLES: Variables = Variables {
+const IDENTITY_VARIABLES: SecretVariables = SecretVariables {
     client_secret: "TWINROUTE_IDENTITY_CLIENT_SECRET",
     token: "TWINROUTE_IDENTITY_TOKEN",
 };
@@ -54,15 +56,15 @@ pub(crate) struct Config {
     pub(crate) removed_grace: Duration,
     pub(crate) ingress: twinroute_ingress::Settings,
     pub(crate) admin: twinroute_admin::Settings,
-    pub(crate) table: Table,
+    pub(crate) table: TableSettings,
     pub(crate) azure: AzureSettings,
     pub(crate) identity: LoginSettings,
     pub(crate) secrets: SecretsSettings,
     pub(crate) management: twinroute_management::Settings,
-    pub(crate) journal: Journal,
+    pub(crate) journal: JournalConfig,
     pub(crate) audit: AuditSettings,
     pub(crate) outgoing: twinroute_outgoing::Settings,
-    pub(crate) log: Log,
+    pub(crate) log: LogConfig,
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
 }
 
@@ -76,15 +78,15 @@ impl Default for Config {
             removed_grace: Duration::from_secs(300),
             ingress: twinroute_ingress::Settings::default(),
             admin: twinroute_admin::Settings::default(),
-            table: Table::default(),
+            table: TableSettings::default(),
             azure: AzureSettings::default(),
             identity: LoginSettings::default(),
             secrets: SecretsSettings::default(),
             management: twinroute_management::Settings::default(),
-            journal: Journal::default(),
+            journal: JournalConfig::default(),
             audit: AuditSettings::default(),
             outgoing: twinroute_outgoing::Settings::default(),
-            log: Log::default(),
+            log: LogConfig::default(),
             endpoints: BTreeMap::new(),
         }
     }
@@ -115,7 +117,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.table.source == Kind::Azure {
+        if self.table.source == SourceKind::Azure {
             match self.azure.check() {
                 Ok(found) => warnings.extend(found.iter().map(|text| format!("[azure]: {text}"))),
                 Err(error) => errors.push(format!("[azure]: {error}")),
@@ -159,7 +161,7 @@ impl Config {
     /// Sealed events whose key lies in the same folder tell everything to who copies it.
     fn key_beside_events(&self) -> Option<String> {
         let management = &self.management;
-        let beside = self.table.source == Kind::Files
+        let beside = self.table.source == SourceKind::Files
             && management.key_file.as_os_str().is_empty()
             && management.key_variable.is_empty();
         (self.journal.seal && beside).then(|| {
@@ -173,7 +175,7 @@ impl Config {
         let Some(vault) = self.secrets.vault() else {
             return Ok(());
         };
-        if self.table.source != Kind::Azure {
+        if self.table.source != SourceKind::Azure {
             return Err(
                 "key_vault is for definitions that come without their secrets: it needs source = \
                  \"azure\" in [table]"
@@ -190,14 +192,14 @@ impl Config {
 /// Where definitions come from.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Table {
-    pub(crate) source: Kind,
+pub(crate) struct TableSettings {
+    pub(crate) source: SourceKind,
 }
 
 /// The one source of definitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum SourceKind {
     /// The folder `definitions`.
     #[default]
     Files,
@@ -210,7 +212,7 @@ pub(crate) enum Kind {
 /// Where accepted events wait.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Journal {
+pub(crate) struct JournalConfig {
     /// The folder on disk, relative to this file; in memory when empty.
     pub(crate) path: PathBuf,
     /// Bytes of events that may wait in all.
@@ -231,7 +233,7 @@ pub(crate) struct Journal {
     pub(crate) duplicate_window_events_max: usize,
 }
 
-impl Default for Journal {
+impl Default for JournalConfig {
     fn default() -> Self {
         let disk = twinroute_journal::JournalSettings::default();
         Self {
@@ -247,7 +249,7 @@ impl Default for Journal {
     }
 }
 
-impl Journal {
+impl JournalConfig {
     pub(crate) fn on_disk(&self) -> bool {
         !self.path.as_os_str().is_empty()
     }
@@ -299,13 +301,13 @@ impl Journal {
 /// How the log is written.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Log {
+pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or per module: `info,twinroute_router=debug`.
     pub(crate) filter: String,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
         Self {
             format: LogFormat::Pretty,
@@ -317,20 +319,20 @@ impl Default for Log {
 
 /// A configuration with the file it came from.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedConfig {
     pub(crate) config: Config,
     pub(crate) file: PathBuf,
-    pub(crate) folder: Folder,
+    pub(crate) folder: DefinitionFolder,
 }
 
-impl Loaded {
+impl LoadedConfig {
     /// Reads and checks the file, but not the definitions.
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
         let config = read(file)?;
         let instance = InstanceName::new(&config.instance)
             .with_context(|| format!("{}: `instance`", file.display()))?;
         let base = file.parent().unwrap_or(Path::new("."));
-        let folder = Folder::new(base.join(&config.definitions), instance);
+        let folder = DefinitionFolder::new(base.join(&config.definitions), instance);
         Ok(Self {
             config,
             file: file.to_owned(),
@@ -344,9 +346,9 @@ impl Loaded {
     /// When they come from elsewhere.
     pub(crate) fn need_files(&self, command: &str) -> anyhow::Result<()> {
         let elsewhere = match self.config.table.source {
-            Kind::Files => return Ok(()),
-            Kind::Store => "the store of the management API",
-            Kind::Azure => "Azure's management API",
+            SourceKind::Files => return Ok(()),
+            SourceKind::Store => "the store of the management API",
+            SourceKind::Azure => "Azure's management API",
         };
         let file = self.file.display();
         bail!(
@@ -360,7 +362,7 @@ impl Loaded {
     /// # Errors
     /// When it is not, with the system's reason.
     pub(crate) fn find_definitions(&self) -> anyhow::Result<()> {
-        if self.config.table.source != Kind::Files {
+        if self.config.table.source != SourceKind::Files {
             return Ok(());
         }
         let root = self.folder.root();
@@ -418,7 +420,7 @@ impl Loaded {
     ///
     /// # Errors
     /// The file, key or variable that cannot be used.
-    pub(crate) fn outgoing(&self) -> anyhow::Result<Outgoing> {
+    pub(crate) fn outgoing(&self) -> anyhow::Result<OutgoingConnections> {
         let mut settings = self.config.outgoing.clone();
         for path in &mut settings.ca_files {
             *path = self.path(path);
@@ -426,7 +428,7 @@ impl Loaded {
         settings
             .check()
             .map_err(|error| anyhow::anyhow!("[outgoing]: {error}"))?;
-        Outgoing::new(&settings).map_err(|error| {
+        OutgoingConnections::new(&settings).map_err(|error| {
             let files = settings.ca_files.iter().map(PathBuf::as_path);
             let error = anyhow::Error::from(error).context("[outgoing]");
             exit::about_files(format!("{error:#}"), files)
@@ -445,16 +447,16 @@ impl Loaded {
     }
 
     /// Reads, once more, the settings that go with definitions.
-    pub(crate) fn settings(&self) -> Result<Settings, Faults> {
+    pub(crate) fn settings(&self) -> Result<Settings, DefinitionFaults> {
         let read = read(&self.file).map_err(|error| {
             let object = "configuration";
-            Faults(vec![Fault::new(object, format!("{error:#}"))])
+            DefinitionFaults(vec![DefinitionFault::new(object, format!("{error:#}"))])
         });
         Ok(Settings::new(read?.endpoints))
     }
 
     /// Reads the definitions in files and the settings that go with them.
-    pub(crate) fn definitions(&self) -> Result<Definitions, Faults> {
+    pub(crate) fn definitions(&self) -> Result<Definitions, DefinitionFaults> {
         match (self.folder.read(), self.settings()) {
             (Ok(instances), Ok(settings)) => Ok(Definitions {
                 instances,
@@ -462,9 +464,9 @@ impl Loaded {
                 folder: Some(self.folder.clone()),
                 ..Definitions::default()
             }),
-            (Err(Faults(mut faults)), Err(Faults(more))) => {
+            (Err(DefinitionFaults(mut faults)), Err(DefinitionFaults(more))) => {
                 faults.extend(more);
-                Err(Faults(faults))
+                Err(DefinitionFaults(faults))
             }
             (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults),
         }
@@ -558,7 +560,7 @@ mod tests {
         let file = folder.path().join("twinroute.toml");
         std::fs::write(folder.path().join("corp.pem"), "none").unwrap();
         std::fs::write(&file, "[outgoing]\nca_files = ['corp.pem']").unwrap();
-        let refused = Loaded::read(&file).unwrap().outgoing().unwrap_err();
+        let refused = LoadedConfig::read(&file).unwrap().outgoing().unwrap_err();
         let path = folder.path().join("corp.pem");
         let expect = format!("[outgoing]: certificates of {}: holds no", path.display());
         let refused = format!("{refused:#}");

@@ -2,27 +2,29 @@
 
 use anyhow::Context as _;
 use std::sync::Arc;
-use twinroute_credential::identity::Identities;
+use twinroute_credential::identity::IdentitySet;
 use twinroute_credential::login::LoginMethod;
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::endpoint::location::{ContainerAccess, Location};
-use twinroute_model::endpoint::{Access as Door, Destination, Endpoint, Identity};
+use twinroute_model::endpoint::location::{ContainerAccess, ContainerLocation};
+use twinroute_model::endpoint::{
+    Endpoint, EndpointDestination, EndpointIdentity, NamespaceAccess as Door,
+};
 use twinroute_model::settings::EndpointSettings;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_retry::dead_letter::blob_store::{BlobStore, WaitingStore};
 use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer};
 use twinroute_router::sink::{Connect, ConnectError, DeadLetterStore, Sink};
-use twinroute_sinks::connect::Connector;
+use twinroute_sinks::connect::AzureConnector;
 
 /// Makes what a lane needs: the sink of an endpoint, and the container of its dead letters.
-pub(crate) struct Endpoints {
-    sinks: Connector,
-    identities: Identities,
+pub(crate) struct EndpointConnect {
+    sinks: AzureConnector,
+    identities: IdentitySet,
     clock: Arc<dyn Clock>,
     http: ContainerClient,
 }
 
-impl Endpoints {
+impl EndpointConnect {
     /// With the machine's clock, connecting as `outgoing` says. Endpoints with an identity log in as
     /// `login`; without one they wait. `event_bytes_max` bounds the blobs that are read.
     ///
@@ -30,16 +32,16 @@ impl Endpoints {
     /// When no HTTP client can be made.
     pub(crate) fn new(
         login: Option<LoginMethod>,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingConnections,
         event_bytes_max: usize,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = outgoing.http().build().context("an HTTP client")?;
         let identities = match login {
-            None => Identities::none(),
-            Some(login) => Identities::new(login, Arc::new(http.clone()), Arc::clone(&clock)),
+            None => IdentitySet::none(),
+            Some(login) => IdentitySet::new(login, Arc::new(http.clone()), Arc::clone(&clock)),
         };
-        let sinks = Connector::new(Arc::clone(&clock), outgoing.clone());
+        let sinks = AzureConnector::new(Arc::clone(&clock), outgoing.clone());
         Ok(Self {
             sinks: sinks.with_identities(identities.clone()),
             identities,
@@ -49,7 +51,7 @@ impl Endpoints {
     }
 }
 
-impl Connect for Endpoints {
+impl Connect for EndpointConnect {
     fn connect(
         &self,
         endpoint: &Endpoint,
@@ -69,7 +71,8 @@ impl Connect for Endpoints {
             endpoint: endpoint.name.to_string(),
             reason: format!("dead letters: {reason}"),
         };
-        let location = Location::of(dead_letter).map_err(|error| refused(error.to_string()))?;
+        let location =
+            ContainerLocation::of(dead_letter).map_err(|error| refused(error.to_string()))?;
         let client = &self.http;
         let container = match location.access() {
             ContainerAccess::Sas { .. } => LetterContainer::with_sas(client, location),
@@ -93,10 +96,10 @@ impl Connect for Endpoints {
 }
 
 /// The identity that an endpoint logs in with; one with keys has no other than the system-assigned.
-fn identity(endpoint: &Endpoint) -> &Identity {
+fn identity(endpoint: &Endpoint) -> &EndpointIdentity {
     match &endpoint.destination {
-        Destination::EventHub(Door::Identity { identity, .. })
-        | Destination::ServiceBus(Door::Identity { identity, .. }) => identity,
-        _ => &Identity::SystemAssigned,
+        EndpointDestination::EventHub(Door::Identity { identity, .. })
+        | EndpointDestination::ServiceBus(Door::Identity { identity, .. }) => identity,
+        _ => &EndpointIdentity::SystemAssigned,
     }
 }

@@ -1,14 +1,14 @@
 //! Wiring: from a configuration to a router that listens. No logic of its own.
 
 use crate::auditing;
-use crate::config::{Config, Loaded};
-use crate::containers::Endpoints;
+use crate::config::{Config, LoadedConfig};
+use crate::containers::EndpointConnect;
 use crate::file_permissions;
 use crate::keys;
 use crate::keys::KeyInUse;
-use crate::listeners::{self, Server};
+use crate::listeners::{self, ConfiguredServer};
 use crate::management;
-use crate::source::Source;
+use crate::source::ConfiguredSource;
 use anyhow::Context as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,32 +16,32 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use twinroute_admin::{Admin, Metrics};
+use twinroute_admin::{AdminServer, MetricsRecorder};
 use twinroute_audit::{AuditLog, AuditedChange};
-use twinroute_ingress::Ingress;
+use twinroute_ingress::IngressServer;
 use twinroute_journal::storage::FolderStorage;
 use twinroute_journal::{DiskJournal, EventSealing, RecoveredJournal};
-use twinroute_listen::Listener;
+use twinroute_listen::ListeningSocket;
 use twinroute_model::clock::SystemClock;
-use twinroute_model::event::Limits;
-use twinroute_outgoing::Outgoing;
+use twinroute_model::event::EventLimits;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::source::Definitions;
-use twinroute_router::status::Status;
-use twinroute_router::{Builder, Router};
+use twinroute_router::status::RouterStatus;
+use twinroute_router::{Router, RouterBuilder};
 
 /// A router with the real sinks, not yet built.
-pub(crate) fn router(outgoing: &Outgoing) -> anyhow::Result<Builder> {
-    Ok(Router::builder().connect(Endpoints::new(
+pub(crate) fn router(outgoing: &OutgoingConnections) -> anyhow::Result<RouterBuilder> {
+    Ok(Router::builder().connect(EndpointConnect::new(
         None,
         outgoing,
-        Limits::default().event_bytes_max,
+        EventLimits::default().event_bytes_max,
     )?))
 }
 
 /// A running daemon.
-pub(crate) struct Daemon {
+pub(crate) struct RunningDaemon {
     router: Router,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<StopPhase>,
     /// Those that take in: requests and changes of the definitions.
     intake: Vec<JoinHandle<()>>,
     admin: JoinHandle<()>,
@@ -51,28 +51,28 @@ pub(crate) struct Daemon {
 
 /// How far a stop has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+enum StopPhase {
     Running,
     /// Nothing is taken in any more; lanes finish, the admin API still tells.
     Draining,
     Stopped,
 }
 
-impl Daemon {
+impl RunningDaemon {
     /// Opens the listeners and starts.
     ///
     /// # Errors
     /// The first thing that keeps it from starting, with what to do about it.
-    pub(crate) async fn start(loaded: Loaded) -> anyhow::Result<Self> {
+    pub(crate) async fn start(loaded: LoadedConfig) -> anyhow::Result<Self> {
         // Before anything that counts is made.
-        let metrics = Metrics::install()?;
+        let metrics = MetricsRecorder::install()?;
         check(&loaded.config)?;
         for warning in file_permissions::open_folders(&loaded) {
             tracing::warn!(warning, "warning about a data folder");
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
-        let endpoints = Arc::new(Endpoints::new(
+        let endpoints = Arc::new(EndpointConnect::new(
             loaded.login()?,
             &outgoing,
             loaded.config.ingress.event_bytes(),
@@ -81,45 +81,46 @@ impl Daemon {
         let config = &loaded.config;
         let key = keys::use_key(&loaded)?;
         loaded.find_definitions()?;
-        let source = Source::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
+        let source = ConfiguredSource::open(Arc::clone(&loaded), &endpoints, &outgoing)?;
         let audit = audited(&source, &loaded)?;
-        let (phase, phases) = watch::channel(Phase::Running);
-        let keeping = source.keep(until(Phase::Draining, phases.clone()));
+        let (phase, phases) = watch::channel(StopPhase::Running);
+        let keeping = source.keep(until(StopPhase::Draining, phases.clone()));
         source.ready().await?;
         let router = built(&loaded, &endpoints, source.definitions()?)?;
         source.show(&router);
-        let listeners = Server::ingress(config).open(&loaded)?;
-        let admin_listeners = Server::admin(config).open(&loaded)?;
-        let management_listeners = Server::management(config).open(&loaded)?;
+        let listeners = ConfiguredServer::ingress(config).open(&loaded)?;
+        let admin_listeners = ConfiguredServer::admin(config).open(&loaded)?;
+        let management_listeners = ConfiguredServer::management(config).open(&loaded)?;
         let servers = [&*listeners, &admin_listeners, &management_listeners];
         router.show_expiries(listeners::expiries(servers));
         announce(&listeners, "accepts events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
-        let gate = Server::ingress(config).gate(&loaded, &outgoing)?;
+        let gate = ConfiguredServer::ingress(config).gate(&loaded, &outgoing)?;
         let clock = Arc::new(SystemClock);
         let network = source.network();
-        let ingress = Ingress::with_gate(&config.ingress, router.clone(), clock, gate, network);
-        let draining = until(Phase::Draining, phases.clone());
+        let ingress =
+            IngressServer::with_gate(&config.ingress, router.clone(), clock, gate, network);
+        let draining = until(StopPhase::Draining, phases.clone());
         let ingress = tokio::spawn(async move { ingress.serve(listeners, draining).await });
-        let admin = Admin::new(router.clone(), metrics)
+        let admin = AdminServer::new(router.clone(), metrics)
             .changes(config.admin.changes())
-            .gate(Server::admin(config).gate(&loaded, &outgoing)?)
+            .gate(ConfiguredServer::admin(config).gate(&loaded, &outgoing)?)
             .audit(audit.clone());
         let limits = config.admin.limits.clone();
-        let stopped = until(Phase::Stopped, phases.clone());
+        let stopped = until(StopPhase::Stopped, phases.clone());
         let admin =
             tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
         let mut intake = vec![ingress];
         intake.extend(keeping);
         if let Some(management) = source.management().cloned() {
-            let draining = until(Phase::Draining, phases.clone());
-            let gate = Server::management(config).gate(&loaded, &outgoing)?;
+            let draining = until(StopPhase::Draining, phases.clone());
+            let gate = ConfiguredServer::management(config).gate(&loaded, &outgoing)?;
             let serving =
                 async move { management.serve(management_listeners, gate, draining).await };
             intake.push(tokio::spawn(serving));
         }
-        let draining = until(Phase::Draining, phases);
+        let draining = until(StopPhase::Draining, phases);
         let reloading = reload(source, (hangup, audit), router.clone(), draining);
         intake.push(tokio::spawn(reloading));
         Ok(Self {
@@ -132,13 +133,13 @@ impl Daemon {
     }
 
     /// Stops: no more requests, then no more deliveries. Gives the last status.
-    pub(crate) async fn stop(self, grace: Duration) -> Status {
-        self.phase.send_replace(Phase::Draining);
+    pub(crate) async fn stop(self, grace: Duration) -> RouterStatus {
+        self.phase.send_replace(StopPhase::Draining);
         for task in self.intake {
             ended(task.await);
         }
         let status = self.router.stop(grace).await;
-        self.phase.send_replace(Phase::Stopped);
+        self.phase.send_replace(StopPhase::Stopped);
         ended(self.admin.await);
         status
     }
@@ -155,8 +156,8 @@ fn check(config: &Config) -> anyhow::Result<()> {
 
 /// The router with its journal and its first table.
 pub(crate) fn built(
-    loaded: &Loaded,
-    endpoints: &Arc<Endpoints>,
+    loaded: &LoadedConfig,
+    endpoints: &Arc<EndpointConnect>,
     definitions: Definitions,
 ) -> anyhow::Result<Router> {
     let config = &loaded.config;
@@ -173,7 +174,7 @@ pub(crate) fn built(
 }
 
 /// Opens the audit log, and has the management API note its changes there.
-fn audited(source: &Source, loaded: &Loaded) -> anyhow::Result<AuditLog> {
+fn audited(source: &ConfiguredSource, loaded: &LoadedConfig) -> anyhow::Result<AuditLog> {
     let audit = auditing::open(loaded)?;
     if let Some(management) = source.management() {
         management.set_audit(audit.clone());
@@ -182,7 +183,7 @@ fn audited(source: &Source, loaded: &Loaded) -> anyhow::Result<AuditLog> {
 }
 
 /// Has the router keep its events where the configuration says.
-fn with_journal(builder: Builder, loaded: &Loaded) -> anyhow::Result<Builder> {
+fn with_journal(builder: RouterBuilder, loaded: &LoadedConfig) -> anyhow::Result<RouterBuilder> {
     let config = &loaded.config.journal;
     let builder = match config.duplicates() {
         None => builder,
@@ -238,7 +239,7 @@ fn ended(result: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn announce(listeners: &[Listener], what: &'static str) {
+fn announce(listeners: &[ListeningSocket], what: &'static str) {
     for listener in listeners {
         let address = listener.address();
         match listener.private() {
@@ -251,14 +252,14 @@ fn announce(listeners: &[Listener], what: &'static str) {
 }
 
 /// Resolves once a stop has come so far.
-async fn until(phase: Phase, mut phases: watch::Receiver<Phase>) {
+async fn until(phase: StopPhase, mut phases: watch::Receiver<StopPhase>) {
     // An error means that nobody can stop us any more, which is a stop too.
     drop(phases.wait_for(|present| *present >= phase).await);
 }
 
 /// Why definitions are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Occasion {
+enum ReloadOccasion {
     /// They changed, or somebody says so.
     Change,
     /// An endpoint refuses its credential: there may be a new one.
@@ -268,7 +269,7 @@ enum Occasion {
 /// Applies the definitions again whenever their source changed, on SIGHUP, and when an endpoint refuses its
 /// credential.
 async fn reload(
-    mut source: Source,
+    mut source: ConfiguredSource,
     (mut hangup, audit): (Signal, AuditLog),
     router: Router,
     stopped: impl Future<Output = ()>,
@@ -277,7 +278,7 @@ async fn reload(
     let mut refresh = router.credential_refresh();
     loop {
         let occasion = tokio::select! {
-            () = source.changed() => Occasion::Change,
+            () = source.changed() => ReloadOccasion::Change,
             Some(()) = hangup.recv() => {
                 tracing::info!("SIGHUP: reading the definitions again");
                 let reload = AuditedChange::step("definitions/reload", "");
@@ -286,12 +287,12 @@ async fn reload(
                     tracing::error!(error, "the definitions stay as they are: the reload cannot be recorded in the audit log");
                     continue;
                 }
-                Occasion::Change
+                ReloadOccasion::Change
             }
             () = refresh.due() => {
                 tracing::info!("a credential is refused: definitions and secrets are read again");
                 source.look_now();
-                Occasion::Refusal
+                ReloadOccasion::Refusal
             }
             () = &mut stopped => return,
         };
@@ -300,9 +301,9 @@ async fn reload(
             match (source.definitions(), occasion) {
                 // The router logs and shows what is wrong.
                 (Ok(definitions), _) => drop(router.apply(&definitions)),
-                (Err(faults), Occasion::Change) => router.refuse(&faults),
+                (Err(faults), ReloadOccasion::Change) => router.refuse(&faults),
                 // Somebody may be about to write them; then their change is told.
-                (Err(_), Occasion::Refusal) => {}
+                (Err(_), ReloadOccasion::Refusal) => {}
             }
             source
         });

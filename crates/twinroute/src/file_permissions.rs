@@ -2,7 +2,7 @@
 //! files come from checkouts and config maps too, where rights are what they are.
 
 use crate::auditing;
-use crate::config::{Kind, Loaded};
+use crate::config::{LoadedConfig, SourceKind};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -56,8 +56,8 @@ fn files_open_to_others(definitions: &Path) -> Vec<(PathBuf, String)> {
 
 /// Warnings about folders of data that others can use. Those that twinroute makes are for its user alone; these were
 /// made by somebody else. Blocks on the file system.
-pub(crate) fn open_folders(loaded: &Loaded) -> Vec<String> {
-    let stores = loaded.config.table.source != Kind::Files;
+pub(crate) fn open_folders(loaded: &LoadedConfig) -> Vec<String> {
+    let stores = loaded.config.table.source != SourceKind::Files;
     let store = stores.then(|| loaded.store_folder());
     let folders = [
         ("[journal]", loaded.journal_folder()),
@@ -113,7 +113,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("twinroute.toml");
         fs::write(&config, "[journal]\npath = 'data'\n").unwrap();
-        let loaded = Loaded::read(&config).unwrap();
+        let loaded = LoadedConfig::read(&config).unwrap();
         assert_eq!(open_folders(&loaded), [""; 0], "it is not there yet");
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();

@@ -1,7 +1,7 @@
 //! The key that what is stored is sealed with: where it comes from, who uses it.
 
 use crate::cli::exit::{ExitReason, ReasonedError};
-use crate::config::{Kind, Loaded};
+use crate::config::{LoadedConfig, SourceKind};
 use crate::paths::{key_file, lock_file};
 use anyhow::{Context as _, bail};
 use std::fs::{File, TryLockError};
@@ -24,8 +24,8 @@ pub(crate) struct KeyInUse {
 ///
 /// # Errors
 /// When the key is being changed, or the folder cannot be written.
-pub(crate) fn use_key(loaded: &Loaded) -> anyhow::Result<Option<KeyInUse>> {
-    if loaded.config.table.source == Kind::Files && loaded.journal_folder().is_none() {
+pub(crate) fn use_key(loaded: &LoadedConfig) -> anyhow::Result<Option<KeyInUse>> {
+    if loaded.config.table.source == SourceKind::Files && loaded.journal_folder().is_none() {
         return Ok(None);
     }
     let path = lock_file(loaded);
@@ -44,7 +44,7 @@ pub(crate) fn use_key(loaded: &Loaded) -> anyhow::Result<Option<KeyInUse>> {
 ///
 /// # Errors
 /// When one uses it.
-pub(crate) fn change_key(loaded: &Loaded) -> anyhow::Result<KeyInUse> {
+pub(crate) fn change_key(loaded: &LoadedConfig) -> anyhow::Result<KeyInUse> {
     let path = lock_file(loaded);
     let file = open_lock(&path).with_context(|| path.display().to_string())?;
     match file.try_lock() {
@@ -67,7 +67,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// The key that what is stored is sealed with.
-pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
+pub(crate) fn key(loaded: &LoadedConfig) -> anyhow::Result<SealKey> {
     let settings = &loaded.config.management;
     if !settings.key_variable.is_empty() {
         return key_of_variable(&settings.key_variable);
@@ -78,7 +78,7 @@ pub(crate) fn key(loaded: &Loaded) -> anyhow::Result<SealKey> {
 /// Whether events of the journal in `folder` are sealed, and the key for that. Blocks on the disk.
 ///
 /// Where sealed keys stand already, no key is made: it could open nothing.
-pub(crate) fn sealing(loaded: &Loaded, folder: &Path) -> anyhow::Result<EventSealing> {
+pub(crate) fn sealing(loaded: &LoadedConfig, folder: &Path) -> anyhow::Result<EventSealing> {
     let seal = loaded.config.journal.seal;
     let sealed = folder.join(KEYS).exists();
     if !seal && !sealed {

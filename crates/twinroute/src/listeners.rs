@@ -1,26 +1,26 @@
 //! Wiring: the sockets of each server, with TLS and without, and who is let in there.
 
 use crate::cli::exit;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, LoadedConfig};
 use anyhow::Context as _;
 use std::sync::Arc;
-use twinroute_listen::access::{AccessSettings, Gate};
+use twinroute_listen::access::{AccessGate, AccessSettings};
 use twinroute_listen::development;
 use twinroute_listen::{
-    Address, CertificateEnd, IpRule, IpRules, Listener, MutualTlsSettings, PrivateSettings,
-    PrivateWay, SocketSettings, Tls,
+    CertificateEnd, IpRule, IpRules, ListenAddress, ListeningSocket, MutualTlsSettings,
+    PrivateSettings, PrivateWay, ServerTls, SocketSettings,
 };
 use twinroute_model::clock::SystemClock;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::expiry::Expiry;
 
 /// A server as its table of the configuration says.
-pub(crate) struct Server<'a> {
+pub(crate) struct ConfiguredServer<'a> {
     table: &'static str,
-    listen: &'a [Address],
-    listen_tls: &'a [Address],
+    listen: &'a [ListenAddress],
+    listen_tls: &'a [ListenAddress],
     private: &'a [PrivateSettings],
     ip_rules: &'a [IpRule],
     sockets: SocketSettings,
@@ -28,7 +28,7 @@ pub(crate) struct Server<'a> {
     access: &'a AccessSettings,
 }
 
-impl<'a> Server<'a> {
+impl<'a> ConfiguredServer<'a> {
     pub(crate) fn ingress(config: &'a Config) -> Self {
         let settings = &config.ingress;
         Self {
@@ -72,12 +72,16 @@ impl<'a> Server<'a> {
     }
 
     /// Who may ask; the keys of an identity provider are fetched as `outgoing` says. Blocks on the file system.
-    pub(crate) fn gate(&self, loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<Gate> {
+    pub(crate) fn gate(
+        &self,
+        loaded: &LoadedConfig,
+        outgoing: &OutgoingConnections,
+    ) -> anyhow::Result<AccessGate> {
         let mut access = self.access.clone();
         for token in &mut access.tokens {
             token.token_file = token.token_file.as_deref().map(|file| loaded.path(file));
         }
-        let gate = Gate::with_outgoing(&access, Arc::new(SystemClock), outgoing);
+        let gate = AccessGate::with_outgoing(&access, Arc::new(SystemClock), outgoing);
         gate.map_err(|error| {
             let files = access.tokens.iter();
             let files = files.filter_map(|token| token.token_file.as_deref());
@@ -88,7 +92,7 @@ impl<'a> Server<'a> {
 
     /// Opens the listeners, those with TLS and those of private endpoint connections too; the public ones come
     /// first. Blocks on the file system.
-    pub(crate) fn open(&self, loaded: &Loaded) -> anyhow::Result<Vec<Listener>> {
+    pub(crate) fn open(&self, loaded: &LoadedConfig) -> anyhow::Result<Vec<ListeningSocket>> {
         let asked = self.private.iter().any(|one| !one.listen_tls.is_empty());
         let tls = if asked || !self.listen_tls.is_empty() {
             Some(self.tls(loaded)?)
@@ -117,19 +121,19 @@ impl<'a> Server<'a> {
 
     fn bind(
         &self,
-        plain: &[Address],
-        secure: &[Address],
-        tls: Option<&Tls>,
-    ) -> anyhow::Result<Vec<Listener>> {
-        let mut listeners = Listener::bind_all(plain, &self.sockets)?;
-        for listener in Listener::bind_all(secure, &self.sockets)? {
+        plain: &[ListenAddress],
+        secure: &[ListenAddress],
+        tls: Option<&ServerTls>,
+    ) -> anyhow::Result<Vec<ListeningSocket>> {
+        let mut listeners = ListeningSocket::bind_all(plain, &self.sockets)?;
+        for listener in ListeningSocket::bind_all(secure, &self.sockets)? {
             let tls = tls.context("listen_tls has no certificate")?;
             listeners.push(listener.with_tls(tls));
         }
         Ok(listeners)
     }
 
-    fn tls(&self, loaded: &Loaded) -> anyhow::Result<Tls> {
+    fn tls(&self, loaded: &LoadedConfig) -> anyhow::Result<ServerTls> {
         let files = match &self.tls {
             Some(files) => MutualTlsSettings {
                 certificate: loaded.path(&files.certificate),
@@ -138,13 +142,16 @@ impl<'a> Server<'a> {
             },
             None => development(loaded, self.table)?,
         };
-        Tls::load_mutual(&files).with_context(|| format!("[{}] tls", self.table))
+        ServerTls::load_mutual(&files).with_context(|| format!("[{}] tls", self.table))
     }
 }
 
 /// Warnings about private listeners whose connection no definition names: they answer nobody.
 pub(crate) fn unnamed(config: &Config, instances: &[Instance]) -> Vec<String> {
-    let servers = [Server::ingress(config), Server::management(config)];
+    let servers = [
+        ConfiguredServer::ingress(config),
+        ConfiguredServer::management(config),
+    ];
     let all = servers.iter().flat_map(|server| {
         let each = server.private.iter();
         each.map(move |private| (server.table, private))
@@ -174,11 +181,12 @@ pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
 
 /// Tells when the certificates of the servers `ingress`, `admin` and `management` end.
 pub(crate) fn expiries(
-    servers: [&[Listener]; 3],
+    servers: [&[ListeningSocket]; 3],
 ) -> impl Fn() -> Vec<Expiry> + Send + Sync + use<> {
     let tables = ["ingress", "admin", "management"];
     // The listeners of a server share one.
-    let shared = |listeners: &[Listener]| listeners.iter().find_map(Listener::tls).cloned();
+    let shared =
+        |listeners: &[ListeningSocket]| listeners.iter().find_map(ListeningSocket::tls).cloned();
     let known = servers.map(shared);
     move || {
         let known = tables.iter().zip(&known);
@@ -198,7 +206,7 @@ fn expiry(table: &str, end: &CertificateEnd) -> Expiry {
 }
 
 /// One certificate for all servers, so that one CA file makes a client trust each of them.
-fn development(loaded: &Loaded, table: &'static str) -> anyhow::Result<MutualTlsSettings> {
+fn development(loaded: &LoadedConfig, table: &'static str) -> anyhow::Result<MutualTlsSettings> {
     let folder = loaded.store_folder().join("tls");
     let names = &loaded.config.management.tls_names;
     let made = development::certificates(&folder, names).with_context(|| format!("[{table}]"))?;

@@ -71,9 +71,9 @@ mod tests {
 
     /// What was logged.
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Log {
+    impl io::Write for CapturedLog {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -84,7 +84,7 @@ mod tests {
         }
     }
 
-    impl<'a> MakeWriter<'a> for Log {
+    impl<'a> MakeWriter<'a> for CapturedLog {
         type Writer = Self;
 
         fn make_writer(&'a self) -> Self {
@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    impl Log {
+    impl CapturedLog {
         fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn no_attack_reaches_a_line_of_text() {
-        let log = Log::default();
+        let log = CapturedLog::default();
         let builder = tracing_subscriber::fmt().with_ansi(false);
         let subscriber = text(builder.with_writer(log.clone())).finish();
         tracing::subscriber::with_default(subscriber, log_attacks);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn colors_are_ours_alone() {
-        let log = Log::default();
+        let log = CapturedLog::default();
         let builder = tracing_subscriber::fmt().with_ansi(true);
         let subscriber = text(builder.with_writer(log.clone())).finish();
         tracing::subscriber::with_default(subscriber, log_attacks);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn no_attack_reaches_a_line_of_json_and_the_value_is_still_there() {
-        let log = Log::default();
+        let log = CapturedLog::default();
         let builder = tracing_subscriber::fmt().with_writer(log.clone());
         let builder = builder.json().flatten_event(true);
         let subscriber = builder.map_event_format(JsonGate).finish();

@@ -1,42 +1,42 @@
 //! Wiring: the management API with its store, and the last definitions.
 
-use crate::config::{Kind, Loaded};
-use crate::containers::Endpoints;
+use crate::config::{LoadedConfig, SourceKind};
+use crate::containers::EndpointConnect;
 use crate::{auditing, keys, paths};
 use anyhow::{Context as _, bail};
 use std::sync::Arc;
-use twinroute_management::{Management, StoreBacking, StoreError};
+use twinroute_management::{ManagementServer, StoreBacking, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_router::LastDefinitions;
 
 /// Opens the management API, if it is served or is the source. Blocks on the disk.
 pub(crate) fn open(
-    loaded: &Loaded,
-    endpoints: &Arc<Endpoints>,
-) -> anyhow::Result<Option<Management>> {
+    loaded: &LoadedConfig,
+    endpoints: &Arc<EndpointConnect>,
+) -> anyhow::Result<Option<ManagementServer>> {
     let settings = &loaded.config.management;
     let served = settings.is_served();
     let backing = match loaded.config.table.source {
-        Kind::Store => StoreBacking::Disk {
+        SourceKind::Store => StoreBacking::Disk {
             path: paths::store_file(loaded),
             key: Box::new(keys::key(loaded)?),
         },
-        Kind::Files if served => StoreBacking::Mirror(format!(
+        SourceKind::Files if served => StoreBacking::Mirror(format!(
             "the definitions come from the files in {}; change them there, or set source = \"store\" in \
              [table]",
             loaded.folder.root().display()
         )),
-        Kind::Azure if served => StoreBacking::Mirror(format!(
+        SourceKind::Azure if served => StoreBacking::Mirror(format!(
             "the definitions come from {}; change them there, or set source = \"store\" in [table]",
             loaded.config.azure.management_url
         )),
-        Kind::Files | Kind::Azure => return Ok(None),
+        SourceKind::Files | SourceKind::Azure => return Ok(None),
     };
     let default_instance = InstanceName::new(&loaded.config.instance)?;
     let connect = Arc::clone(endpoints);
     let clock = Arc::new(SystemClock);
-    let management = Management::open(settings, backing, default_instance, connect, clock);
+    let management = ManagementServer::open(settings, backing, default_instance, connect, clock);
     management.map(Some).context("[management]")
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn open(
 ///
 /// # Errors
 /// When the store is not the source, or a process has it open.
-pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
-    if loaded.config.table.source != Kind::Store {
+pub(crate) fn offline(loaded: &LoadedConfig) -> anyhow::Result<ManagementServer> {
+    if loaded.config.table.source != SourceKind::Store {
         bail!("set source = \"store\" in [table]: with another source, nothing is stored here");
     }
     let backing = StoreBacking::Disk {
@@ -54,13 +54,14 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
     };
     let settings = &loaded.config.management;
     let default_instance = InstanceName::new(&loaded.config.instance)?;
-    let connect = Arc::new(Endpoints::new(
+    let connect = Arc::new(EndpointConnect::new(
         None,
         &loaded.outgoing()?,
         loaded.config.ingress.event_bytes(),
     )?);
     let clock = Arc::new(SystemClock);
-    let opened = Management::open_offline(settings, backing, default_instance, connect, clock);
+    let opened =
+        ManagementServer::open_offline(settings, backing, default_instance, connect, clock);
     let management = opened.map_err(|error| {
         let hint = match error {
             StoreError::Locked { .. } => "stop the twinroute that has the store open",
@@ -80,13 +81,13 @@ pub(crate) fn offline(loaded: &Loaded) -> anyhow::Result<Management> {
 ///
 /// # Errors
 /// When there is no key, and definitions come from elsewhere.
-pub(crate) fn last_definitions(loaded: &Loaded) -> anyhow::Result<Option<LastDefinitions>> {
+pub(crate) fn last_definitions(loaded: &LoadedConfig) -> anyhow::Result<Option<LastDefinitions>> {
     let Some(file) = paths::last_definitions_file(loaded) else {
         return Ok(None);
     };
     match keys::key(loaded) {
         Ok(key) => Ok(Some(LastDefinitions { path: file, key })),
-        Err(error) if loaded.config.table.source == Kind::Files => {
+        Err(error) if loaded.config.table.source == SourceKind::Files => {
             tracing::error!(
                 error = &*error as &dyn std::error::Error,
                 "there is no key to keep the last definitions of endpoints with, so those that are removed are \

@@ -3,23 +3,23 @@
 //! The new key is on disk before anything is sealed with it, and the old one until nothing needs it.
 
 use crate::auditing;
-use crate::config::{Kind, Loaded};
+use crate::config::{LoadedConfig, SourceKind};
 use crate::keys;
 use crate::paths;
 use anyhow::{Context as _, bail};
 use std::path::PathBuf;
 use twinroute_arm::source::SavedFile;
 use twinroute_audit::AuditedChange;
-use twinroute_credential::key_file::Rotation;
+use twinroute_credential::key_file::KeyRotation;
 use twinroute_journal::storage::FolderStorage;
 use twinroute_journal::{KEYS, reseal};
-use twinroute_management::Management;
+use twinroute_management::ManagementServer;
 use twinroute_model::seal::SealKey;
 use twinroute_router::LastDefinitions;
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rotated {
+pub(crate) struct RotationResult {
     /// Values of the store; nothing where there is no store.
     pub(crate) values: Option<usize>,
     /// Whether a saved listing of Azure was sealed again.
@@ -34,7 +34,7 @@ pub(crate) struct Rotated {
 
 /// The steps, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Step {
+pub(crate) enum RotationStep {
     /// Both keys are on disk, or in variables.
     Keys,
     /// The store is sealed with the new one.
@@ -49,38 +49,42 @@ pub(crate) enum Step {
     Done,
 }
 
-const STEPS: [Step; 6] = [
-    Step::Keys,
-    Step::Store,
-    Step::Saved,
-    Step::Last,
-    Step::Journal,
-    Step::Done,
+const STEPS: [RotationStep; 6] = [
+    RotationStep::Keys,
+    RotationStep::Store,
+    RotationStep::Saved,
+    RotationStep::Last,
+    RotationStep::Journal,
+    RotationStep::Done,
 ];
 
 /// Seals what is stored with another key; `variable` holds it where `key_variable` holds the present one. Stops
 /// behind `last`, which is [`Step::Done`] but for tests. Blocks on the disk.
-pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow::Result<Rotated> {
+pub(crate) fn run(
+    loaded: &LoadedConfig,
+    variable: Option<&str>,
+    last: RotationStep,
+) -> anyhow::Result<RotationResult> {
     let _alone = keys::change_key(loaded)?;
     let audit = auditing::open(loaded)?;
-    let keys = Keys::of(loaded, variable)?;
+    let keys = RotationKeys::of(loaded, variable)?;
     let folder = loaded.store_folder().display().to_string();
     audit.accept(
         &auditing::author(),
         &[AuditedChange::step("store/rotate-key", folder)],
     )?;
-    let mut rotated = Rotated::default();
+    let mut rotated = RotationResult::default();
     for step in STEPS.into_iter().take_while(|step| *step <= last) {
         let (old, new) = keys.both();
         match step {
             // They are there.
-            Step::Keys => {}
-            Step::Store => rotated.values = store(loaded, old, new)?,
-            Step::Saved => rotated.saved = saved(loaded, old, new)?,
-            Step::Last => rotated.last = last_definitions(loaded, old, new)?,
-            Step::Journal => rotated.journal = journal(loaded, old, new)?,
-            Step::Done => {
-                if let Keys::Files(rotation) = &keys {
+            RotationStep::Keys => {}
+            RotationStep::Store => rotated.values = store(loaded, old, new)?,
+            RotationStep::Saved => rotated.saved = saved(loaded, old, new)?,
+            RotationStep::Last => rotated.last = last_definitions(loaded, old, new)?,
+            RotationStep::Journal => rotated.journal = journal(loaded, old, new)?,
+            RotationStep::Done => {
+                if let RotationKeys::Files(rotation) = &keys {
                     rotated.old_key = Some(rotation.finish()?);
                 }
             }
@@ -89,17 +93,17 @@ pub(crate) fn run(loaded: &Loaded, variable: Option<&str>, last: Step) -> anyhow
     Ok(rotated)
 }
 
-fn store(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<Option<usize>> {
+fn store(loaded: &LoadedConfig, old: &SealKey, new: &SealKey) -> anyhow::Result<Option<usize>> {
     let store = paths::store_file(loaded);
     if !store.exists() {
         return Ok(None);
     }
-    let resealed = Management::reseal(&store, old, new);
+    let resealed = ManagementServer::reseal(&store, old, new);
     resealed.map(Some).context("[management]")
 }
 
-fn saved(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
-    if loaded.config.table.source != Kind::Azure {
+fn saved(loaded: &LoadedConfig, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
+    if loaded.config.table.source != SourceKind::Azure {
         return Ok(false);
     }
     let saved = SavedFile {
@@ -110,7 +114,7 @@ fn saved(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> 
     resealed.with_context(|| saved.path.display().to_string())
 }
 
-fn last_definitions(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
+fn last_definitions(loaded: &LoadedConfig, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
     let Some(path) = paths::last_definitions_file(loaded) else {
         return Ok(false);
     };
@@ -121,7 +125,7 @@ fn last_definitions(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Re
 }
 
 /// The journal makes another key for its events at the next start by itself.
-fn journal(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
+fn journal(loaded: &LoadedConfig, old: &SealKey, new: &SealKey) -> anyhow::Result<bool> {
     let folder = loaded.journal_folder();
     let Some(folder) = folder.filter(|folder| folder.join(KEYS).exists()) else {
         return Ok(false);
@@ -130,19 +134,19 @@ fn journal(loaded: &Loaded, old: &SealKey, new: &SealKey) -> anyhow::Result<bool
     reseal(&storage, old, new).context("[journal]")
 }
 
-enum Keys {
-    Files(Box<Rotation>),
+enum RotationKeys {
+    Files(Box<KeyRotation>),
     Variables(Box<SealKey>, Box<SealKey>),
 }
 
-impl Keys {
+impl RotationKeys {
     /// Makes the new key, where keys are in files.
-    fn of(loaded: &Loaded, variable: Option<&str>) -> anyhow::Result<Self> {
+    fn of(loaded: &LoadedConfig, variable: Option<&str>) -> anyhow::Result<Self> {
         let present = &loaded.config.management.key_variable;
         let of_variable = |name| keys::key_of_variable(name).map(Box::new);
         match (present.as_str(), variable) {
             ("", None) => {
-                let rotation = Rotation::begin(&paths::key_file(loaded))?;
+                let rotation = KeyRotation::begin(&paths::key_file(loaded))?;
                 Ok(Self::Files(Box::new(rotation)))
             }
             ("", Some(_)) => bail!(
@@ -168,7 +172,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::Endpoints;
+    use crate::containers::EndpointConnect;
     use crate::daemon;
     use crate::management;
     use std::fs;
@@ -179,18 +183,18 @@ mod tests {
     use twinroute_journal::{DiskJournal, NewEvent, RecoveredJournal};
     use twinroute_management::{ExistingResources, ExportedSecrets};
     use twinroute_model::clock::SystemClock;
-    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::event::{EventLimits, EventParts};
     use twinroute_model::name::{EndpointName, InstanceName};
     use twinroute_router::source::Definitions;
 
     const KEY: &str = "bWFya2VkLWtleQ==";
 
-    fn loaded(folder: &Path) -> Loaded {
+    fn loaded(folder: &Path) -> LoadedConfig {
         let file = folder.join("twinroute.toml");
         let text = "instance = 'plant'\n[table]\nsource = 'store'\n[journal]\npath = 'data'\n\
                     segment_bytes = '1MiB'\n";
         fs::write(&file, text).unwrap();
-        Loaded::read(&file).unwrap()
+        LoadedConfig::read(&file).unwrap()
     }
 
     fn document() -> serde_json::Value {
@@ -204,7 +208,7 @@ mod tests {
         ] })
     }
 
-    async fn fill(loaded: &Loaded) {
+    async fn fill(loaded: &LoadedConfig) {
         let management = management::offline(loaded).unwrap();
         let author = ChangeAuthor::command("command", "tests");
         let imported = management
@@ -214,9 +218,9 @@ mod tests {
     }
 
     /// What a daemon leaves beside its journal.
-    async fn run_once(loaded: &Loaded) {
+    async fn run_once(loaded: &LoadedConfig) {
         let outgoing = loaded.outgoing().unwrap();
-        let endpoints = Arc::new(Endpoints::new(None, &outgoing, 1 << 20).unwrap());
+        let endpoints = Arc::new(EndpointConnect::new(None, &outgoing, 1 << 20).unwrap());
         let definitions = Definitions {
             instances: management::offline(loaded).unwrap().instances(),
             ..Definitions::default()
@@ -226,7 +230,7 @@ mod tests {
         router.stop(Duration::ZERO).await;
     }
 
-    fn secrets(loaded: &Loaded) -> String {
+    fn secrets(loaded: &LoadedConfig) -> String {
         let management = management::offline(loaded).unwrap();
         management.export(ExportedSecrets::Revealed).to_string()
     }
@@ -245,11 +249,11 @@ mod tests {
             assert!(before.contains(KEY));
             let old = fs::read(paths::key_file(&loaded)).unwrap();
             run(&loaded, None, step).unwrap();
-            if step < Step::Done {
+            if step < RotationStep::Done {
                 let error = management::offline(&loaded).err().unwrap();
                 let told = format!("{error:#}");
                 assert!(told.contains("rotate-key"), "{step:?}: {told}");
-                let rotated = run(&loaded, None, Step::Done).unwrap();
+                let rotated = run(&loaded, None, RotationStep::Done).unwrap();
                 let values = rotated.values.unwrap();
                 assert!(values > 2, "{rotated:?}");
             }
@@ -269,7 +273,7 @@ mod tests {
         }
     }
 
-    fn journal(loaded: &Loaded) -> anyhow::Result<(DiskJournal, RecoveredJournal)> {
+    fn journal(loaded: &LoadedConfig) -> anyhow::Result<(DiskJournal, RecoveredJournal)> {
         let folder = loaded.journal_folder().unwrap();
         let sealing = keys::sealing(loaded, &folder)?;
         let storage = Arc::new(FolderStorage::create(&folder)?);
@@ -281,8 +285,8 @@ mod tests {
     fn append(disk: &DiskJournal) -> u64 {
         let endpoint = EndpointName::new("hub").unwrap();
         let lane = disk.bind(&InstanceName::new("plant").unwrap(), &endpoint);
-        let parts = Parts::new("1", "s", "t").json("\"marked\"");
-        let event = parts.build(&Limits::default()).unwrap();
+        let parts = EventParts::new("1", "s", "t").json("\"marked\"");
+        let event = parts.build(&EventLimits::default()).unwrap();
         let (twin, lanes) = (7, vec![lane]);
         let appended = disk.append(vec![NewEvent { event, twin, lanes }]).unwrap();
         appended.durable.wait().unwrap();
@@ -295,18 +299,18 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("twinroute.toml");
             fs::write(&file, "[journal]\npath = 'events'\nseal = true\n").unwrap();
-            let loaded = Loaded::read(&file).unwrap();
+            let loaded = LoadedConfig::read(&file).unwrap();
             let (disk, _) = journal(&loaded).unwrap();
             let sequence = append(&disk);
             // A journal that is open keeps its keys.
             let done = run(&loaded, None, step).is_ok();
-            assert_eq!(done, step < Step::Journal, "{step:?}");
+            assert_eq!(done, step < RotationStep::Journal, "{step:?}");
             drop(disk);
             run(&loaded, None, step).unwrap();
-            if step < Step::Done {
+            if step < RotationStep::Done {
                 let told = format!("{:#}", journal(&loaded).unwrap_err());
                 assert!(told.contains("rotate-key"), "{step:?}: {told}");
-                run(&loaded, None, Step::Done).unwrap();
+                run(&loaded, None, RotationStep::Done).unwrap();
             }
             let (disk, recovered) = journal(&loaded).unwrap();
             assert!(recovered.report.is_whole());
@@ -331,11 +335,11 @@ mod tests {
         let loaded = loaded(folder.path());
         fill(&loaded).await;
         let held = management::offline(&loaded).unwrap();
-        let error = run(&loaded, None, Step::Done).unwrap_err();
+        let error = run(&loaded, None, RotationStep::Done).unwrap_err();
         let told = format!("{error:#}");
         assert!(told.contains("another process has it open"), "{told}");
         drop(held);
-        run(&loaded, None, Step::Done).unwrap();
+        run(&loaded, None, RotationStep::Done).unwrap();
         assert!(secrets(&loaded).contains(KEY));
     }
 
@@ -348,7 +352,7 @@ mod tests {
                 let folder = tempfile::tempdir().unwrap();
                 let file = folder.path().join("twinroute.toml");
                 fs::write(&file, format!("[table]\n{source}{journal}")).unwrap();
-                let loaded = Loaded::read(&file).unwrap();
+                let loaded = LoadedConfig::read(&file).unwrap();
                 let used = keys::use_key(&loaded).unwrap();
                 if source.contains("files") && journal.is_empty() {
                     assert!(used.is_none(), "nothing is sealed there");
@@ -357,7 +361,7 @@ mod tests {
                 keys::key(&loaded).unwrap();
                 let also = keys::use_key(&loaded).unwrap();
                 for held in [used, also] {
-                    let error = run(&loaded, None, Step::Done).unwrap_err();
+                    let error = run(&loaded, None, RotationStep::Done).unwrap_err();
                     let told = format!("{error:#}");
                     assert!(
                         told.contains("a twinroute that runs uses the key; stop it"),
@@ -372,7 +376,7 @@ mod tests {
                     "{error:#}"
                 );
                 drop(changing);
-                run(&loaded, None, Step::Done).unwrap();
+                run(&loaded, None, RotationStep::Done).unwrap();
             }
         }
     }

@@ -7,9 +7,8 @@ pub(crate) use identities::{identity_settings, user_assigned, variables, write_t
 use serde_json::json;
 use std::fmt::Write as _;
 use twinroute_emulator::{
-    AccessRuleSettings, BlobSettings, BrokerSettings, Emulator, EventGridSettings,
-    EventGridTopicSettings, HubSettings, QueueSettings, Settings as EmulatorSettings,
-    TopicSettings,
+    AccessRuleSettings, BlobSettings, BrokerSettings, EventGridSettings, EventGridTopicSettings,
+    HubSettings, QueueSettings, RunningEmulator, Settings as EmulatorSettings, TopicSettings,
 };
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::{self, Endpoint};
@@ -97,7 +96,7 @@ pub(crate) fn emulator_settings() -> EmulatorSettings {
 }
 
 /// The definitions of `config/demo`, at the emulator's addresses.
-pub(crate) fn definitions(emulator: &Emulator) -> Definitions {
+pub(crate) fn definitions(emulator: &RunningEmulator) -> Definitions {
     let endpoint = |(name, body): &(&str, &str)| -> Endpoint {
         let body = body
             .replace("127.0.0.1:5672", &emulator.amqp_address().to_string())
@@ -132,7 +131,7 @@ pub(crate) const fn instance() -> &'static str {
 }
 
 /// What a client needs to read what an emulator holds.
-pub(crate) fn addresses(emulator: &Emulator, settings: &EmulatorSettings) -> String {
+pub(crate) fn addresses(emulator: &RunningEmulator, settings: &EmulatorSettings) -> String {
     let mut text = String::new();
     let http = emulator.http_address();
     let held = |what: &str| format!("what it holds: http://{http}/events?{what}");
@@ -205,7 +204,7 @@ fn rights(rule: &AccessRuleSettings) -> Vec<&'static str> {
 
 /// The same for programs.
 pub(crate) fn addresses_json(
-    emulator: &Emulator,
+    emulator: &RunningEmulator,
     settings: &EmulatorSettings,
 ) -> serde_json::Value {
     let hubs = settings.broker.hubs.iter().map(|hub| {
@@ -288,7 +287,7 @@ mod tests {
     /// The signature in `config/demo` is made with the key that the emulator has by default.
     #[tokio::test]
     async fn the_definitions_name_the_emulators_container() {
-        let emulator = Emulator::start(emulator_settings(), Arc::new(SystemClock)).await;
+        let emulator = RunningEmulator::start(emulator_settings(), Arc::new(SystemClock)).await;
         let emulator = emulator.unwrap();
         let expect = emulator.container_sas_url(CONTAINER, "rwl", SAS_END);
         let definitions = definitions(&emulator);

@@ -1,8 +1,8 @@
 //! Wiring: the one source of definitions, what it says, and when it says something new.
 
 use crate::cli::exit::{self, ExitReason, ReasonedError};
-use crate::config::{Kind, Loaded};
-use crate::containers::Endpoints;
+use crate::config::{LoadedConfig, SourceKind};
+use crate::containers::EndpointConnect;
 use crate::file_permissions;
 use crate::keys;
 use crate::management;
@@ -14,16 +14,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use twinroute_arm::source::{AzureSource, SavedFile};
 use twinroute_credential::key_vault::KeyVault;
-use twinroute_credential::overlay::Overlay;
+use twinroute_credential::overlay::SecretOverlay;
 use twinroute_credential::token::TokenSource;
 use twinroute_files::watch::FileWatch;
-use twinroute_listen::Network;
-use twinroute_management::Management;
+use twinroute_listen::InstanceNetworks;
+use twinroute_management::ManagementServer;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::secret::Secret;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::Router;
-use twinroute_router::source::{Definitions, Faults, Strays};
+use twinroute_router::source::{DefinitionFaults, Definitions, StraySettings};
 use twinroute_router::status::SourceStatus;
 
 /// Where changes are missed, files are checked this often.
@@ -33,45 +33,45 @@ const POLL: Duration = Duration::from_secs(60);
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(30);
 
 /// The source that the configuration names.
-pub(crate) struct Source {
-    loaded: Arc<Loaded>,
-    management: Option<Management>,
+pub(crate) struct ConfiguredSource {
+    loaded: Arc<LoadedConfig>,
+    management: Option<ManagementServer>,
     /// Changes of what is put over the management API, when that is the source.
     stored: Option<watch::Receiver<u64>>,
     azure: Option<Arc<AzureSource>>,
     watch: FileWatch,
     /// From which networks instances are reached; where there is a management API, it keeps this.
-    network: Network,
+    network: InstanceNetworks,
 }
 
-impl Source {
+impl ConfiguredSource {
     /// Opens it. Blocks on the disk.
     pub(crate) fn open(
-        loaded: Arc<Loaded>,
-        endpoints: &Arc<Endpoints>,
-        outgoing: &Outgoing,
+        loaded: Arc<LoadedConfig>,
+        endpoints: &Arc<EndpointConnect>,
+        outgoing: &OutgoingConnections,
     ) -> anyhow::Result<Self> {
         let kind = loaded.config.table.source;
-        if kind == Kind::Files {
+        if kind == SourceKind::Files {
             file_permissions::warn(loaded.folder.root());
         }
         // Watched before anything is read, so that no change falls between the two.
         let trees = match kind {
-            Kind::Files => vec![loaded.folder.root()],
-            Kind::Store | Kind::Azure => Vec::new(),
+            SourceKind::Files => vec![loaded.folder.root()],
+            SourceKind::Store | SourceKind::Azure => Vec::new(),
         };
         let watch = FileWatch::new(&trees, &[&loaded.file], POLL);
         let management = management::open(&loaded, endpoints)?;
-        let stored = management.as_ref().filter(|_| kind == Kind::Store);
+        let stored = management.as_ref().filter(|_| kind == SourceKind::Store);
         let azure = match kind {
-            Kind::Azure => Some(Arc::new(open_azure(&loaded, outgoing)?)),
-            Kind::Files | Kind::Store => None,
+            SourceKind::Azure => Some(Arc::new(open_azure(&loaded, outgoing)?)),
+            SourceKind::Files | SourceKind::Store => None,
         };
         Ok(Self {
-            stored: stored.map(Management::changes),
+            stored: stored.map(ManagementServer::changes),
             network: management
                 .as_ref()
-                .map(Management::network)
+                .map(ManagementServer::network)
                 .unwrap_or_default(),
             loaded,
             management,
@@ -81,12 +81,12 @@ impl Source {
     }
 
     /// From which networks instances are reached, at any moment.
-    pub(crate) fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> InstanceNetworks {
         self.network.clone()
     }
 
     /// The management API, where it is served or is the source.
-    pub(crate) fn management(&self) -> Option<&Management> {
+    pub(crate) fn management(&self) -> Option<&ManagementServer> {
         self.management.as_ref()
     }
 
@@ -131,12 +131,12 @@ impl Source {
     }
 
     /// What the table is to be made of. Blocks on the file system.
-    pub(crate) fn definitions(&self) -> Result<Definitions, Faults> {
+    pub(crate) fn definitions(&self) -> Result<Definitions, DefinitionFaults> {
         let elsewhere = |instances| {
             Ok(Definitions {
                 settings: self.loaded.settings()?,
                 instances,
-                strays: Strays::Warn,
+                strays: StraySettings::Warn,
                 folder: None,
             })
         };
@@ -145,8 +145,8 @@ impl Source {
             &self.management,
             &self.azure,
         ) {
-            (Kind::Store, Some(management), _) => elsewhere(management.instances())?,
-            (Kind::Azure, _, Some(azure)) => {
+            (SourceKind::Store, Some(management), _) => elsewhere(management.instances())?,
+            (SourceKind::Azure, _, Some(azure)) => {
                 let snapshot = azure.definitions();
                 elsewhere(
                     snapshot
@@ -203,7 +203,10 @@ impl Source {
     }
 }
 
-fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSource> {
+fn open_azure(
+    loaded: &LoadedConfig,
+    outgoing: &OutgoingConnections,
+) -> anyhow::Result<AzureSource> {
     let settings = &loaded.azure();
     let clock = Arc::new(SystemClock);
     let variable = |name: &str| std::env::var(name).ok().map(|text| Secret::pasted(&text));
@@ -218,7 +221,7 @@ fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSourc
         let files = files.into_iter().filter_map(Option::as_deref);
         exit::about_files(format!("[azure]: {error}"), files)
     })?;
-    let mut overlay = Overlay::from_environment(settings.secrets_folder.clone());
+    let mut overlay = SecretOverlay::from_environment(settings.secrets_folder.clone());
     if let Some(vault) = open_vault(loaded, outgoing)? {
         overlay = overlay.with_key_vault(vault);
     }
@@ -230,7 +233,10 @@ fn open_azure(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<AzureSourc
 }
 
 /// The key vault of `[secrets]`, which is read as who stands in `[identity]`.
-fn open_vault(loaded: &Loaded, outgoing: &Outgoing) -> anyhow::Result<Option<KeyVault>> {
+fn open_vault(
+    loaded: &LoadedConfig,
+    outgoing: &OutgoingConnections,
+) -> anyhow::Result<Option<KeyVault>> {
     let Some(settings) = loaded.config.secrets.vault() else {
         return Ok(None);
     };

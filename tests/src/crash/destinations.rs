@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use twinroute_emulator::{
-    BlobAccount, BlobSettings, BrokerLimits, BrokerSettings, Emulator, EventGridLimits,
+    AmqpValue, BlobAccount, BlobSettings, BrokerLimits, BrokerSettings, EventGridLimits,
     EventGridService, EventGridSettings, EventGridTopicSettings, GridEvent, HubSettings,
-    MessageBroker, ReceivedMessage, ScriptedFaults, SendAnswer, Settings, StoppedEmulator,
-    StoredBlob, TopicSettings, Value,
+    MessageBroker, ReceivedMessage, RunningEmulator, ScriptedFaults, SendAnswer, Settings,
+    StoppedEmulator, StoredBlob, TopicSettings,
 };
 use twinroute_model::clock::{SystemClock, Timestamp};
 
@@ -36,7 +36,7 @@ const SIGNATURES_END: Timestamp = Timestamp::from_unix_millis(4_070_908_800_000)
 
 /// Served or not.
 enum Servers {
-    Up(Emulator),
+    Up(RunningEmulator),
     Down(StoppedEmulator),
 }
 
@@ -76,7 +76,7 @@ impl Destinations {
             },
             ..Settings::default()
         };
-        let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
+        let emulator = RunningEmulator::start(settings, Arc::new(SystemClock)).await?;
         let (topic, key) = (emulator.topic_endpoint(GRID), emulator.topic_key1(GRID));
         let [hub_letters, topic_letters] = CONTAINERS
             .map(|(_, container, may)| emulator.container_sas_url(container, may, SIGNATURES_END));
@@ -263,8 +263,8 @@ fn of_amqp(endpoint: Endpoint, message: &ReceivedMessage) -> Delivery {
     let told = told.map(|(name, value)| {
         let name = name.strip_prefix(PREFIX).unwrap_or(name);
         let value = match value {
-            Value::String(text) => Attribute::Text(text.clone()),
-            Value::Bool(truth) => Attribute::Truth(*truth),
+            AmqpValue::String(text) => Attribute::Text(text.clone()),
+            AmqpValue::Bool(truth) => Attribute::Truth(*truth),
             other => Attribute::Integer(other.as_i64().unwrap_or(i64::MIN)),
         };
         (name, value)
@@ -272,7 +272,7 @@ fn of_amqp(endpoint: Endpoint, message: &ReceivedMessage) -> Delivery {
     let kind = message.content_type.clone();
     let kind = kind.map(|kind| ("datacontenttype", Attribute::Text(kind)));
     let id = message.application_properties.get("cloudEvents:id");
-    let id = id.and_then(Value::as_str);
+    let id = id.and_then(AmqpValue::as_str);
     Delivery {
         endpoint,
         id: id.unwrap_or_default().to_owned(),

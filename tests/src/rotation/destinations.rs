@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twinroute_emulator::{
-    BrokerLimits, BrokerSettings, Emulator, EventGridLimits, EventGridSettings,
-    EventGridTopicSettings, HubSettings, KeySlot, ReceivedMessage, Settings, TopicSettings,
+    BrokerLimits, BrokerSettings, EventGridLimits, EventGridSettings, EventGridTopicSettings,
+    HubSettings, KeySlot, ReceivedMessage, RunningEmulator, Settings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -40,7 +40,7 @@ format = 'json'
 const ENDPOINT: &str = "queue_bytes_max = '1GiB'\nqueue_events_max = 1000000\n";
 
 pub(super) struct Destinations {
-    emulator: Emulator,
+    emulator: RunningEmulator,
     folder: PathBuf,
     /// Every key there ever was: the log may hold none of them.
     keys: Vec<String>,
@@ -69,7 +69,7 @@ impl Destinations {
             },
             ..Settings::default()
         };
-        let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
+        let emulator = RunningEmulator::start(settings, Arc::new(SystemClock)).await?;
         let keys = vec![emulator.topic_key1(GRID), emulator.topic_key2(GRID)];
         let destinations = Self {
             emulator,

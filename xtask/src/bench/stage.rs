@@ -2,8 +2,8 @@
 
 use super::cases::{AckMoment, CaseLoad, CaseSetup};
 use crate::cores;
-use crate::http::{self, Request};
-use crate::process::Process;
+use crate::http::{self, HttpRequest};
+use crate::process::ChildProgram;
 use crate::router::{MeasuredRouter, RouterSetup, event_grid_topic};
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ impl Measured {
 
 /// A running program that is measured.
 pub(super) enum MeasuredProcess {
-    Plain(Process, SocketAddr),
+    Plain(ChildProgram, SocketAddr),
     Router(MeasuredRouter),
 }
 
@@ -69,7 +69,7 @@ impl MeasuredProcess {
 
 /// What receives: endpoints of ours, or the emulator's event hub.
 pub(super) struct Receivers {
-    _process: Process,
+    _process: ChildProgram,
     pub(super) sockets: Vec<SocketAddr>,
     hub: Option<Value>,
 }
@@ -88,7 +88,7 @@ impl BenchStage {
             for port in ["--amqp-port", "--http-port", "--blob-port"] {
                 command.args([port, "0"]);
             }
-            let mut process = Process::start("emulator", &command, &self.folder)?;
+            let mut process = ChildProgram::start("emulator", &command, &self.folder)?;
             let addresses: Value = process.await_line("its addresses", deadline, |line| {
                 serde_json::from_str(line).ok().filter(Value::is_object)
             })?;
@@ -102,7 +102,7 @@ impl BenchStage {
         command
             .arg("sinks")
             .arg(format!("count={}", setup.endpoints));
-        let mut process = Process::start("sinks", &command, &self.folder)?;
+        let mut process = ChildProgram::start("sinks", &command, &self.folder)?;
         Ok(Receivers {
             sockets: process.listens(deadline)?,
             _process: process,
@@ -143,7 +143,7 @@ impl BenchStage {
         }
         let mut command = cores::pinned(&self.cores[0].to_string(), &self.measure);
         command.args(words);
-        let mut process = Process::start(program.name(), &command, &self.folder)?;
+        let mut process = ChildProgram::start(program.name(), &command, &self.folder)?;
         let addresses: Vec<SocketAddr> = process.listens(Instant::now() + START_MAX)?;
         let address = *addresses.first().context("no address")?;
         Ok(MeasuredProcess::Plain(process, address))
@@ -234,7 +234,7 @@ impl BenchStage {
         ] {
             command.arg(format!("{name}={value}"));
         }
-        let mut load = Process::start("load", &command, &self.folder)?;
+        let mut load = ChildProgram::start("load", &command, &self.folder)?;
         load.await_line("what it posted", Instant::now() + LOAD_MAX, |line| {
             serde_json::from_str(line.strip_prefix("posted ")?).ok()
         })
@@ -249,6 +249,6 @@ impl Receivers {
     /// What an endpoint says: how many events it has, and with `times` how old they were.
     pub(super) fn ask(&self, socket: SocketAddr, times: bool) -> anyhow::Result<Value> {
         let target = if times { "/times" } else { "/" };
-        Ok(http::ask(socket, &Request::get(target))?.body)
+        Ok(http::ask(socket, &HttpRequest::get(target))?.body)
     }
 }

@@ -16,8 +16,8 @@ mod substitutes;
 
 use crate::programs;
 use anyhow::{Context as _, ensure};
-use server::Server;
-use spec::{Api, Example};
+use server::RunningServer;
+use spec::{PublishedApi, SpecExample};
 use std::path::Path;
 
 /// Folders of the published definitions, and the files with their schemas.
@@ -42,7 +42,7 @@ pub(super) fn run(specs: &Path, only: &str) -> anyhow::Result<bool> {
     ensure!(specs.is_dir(), missing());
     let mut apis = Vec::new();
     for (name, file) in APIS {
-        let api = Api::load(specs, name, file)?;
+        let api = PublishedApi::load(specs, name, file)?;
         let mut examples = api.examples()?;
         examples.retain(|example| example.name.contains(only));
         apis.push((api, examples));
@@ -50,7 +50,7 @@ pub(super) fn run(specs: &Path, only: &str) -> anyhow::Result<bool> {
     let programs = programs::folder()?;
     programs::build(&programs, &[])?;
     let folder = programs.with_file_name("conformance");
-    let server = Server::start(&programs, &folder).context("the server does not start")?;
+    let server = RunningServer::start(&programs, &folder).context("the server does not start")?;
     let (mut passed, mut failed) = (0, 0);
     for (api, examples) in &apis {
         for example in examples {
@@ -89,7 +89,7 @@ pub(super) fn list_faults() {
     }
 }
 
-fn judge(server: &Server, api: &Api, example: &Example) -> bool {
+fn judge(server: &RunningServer, api: &PublishedApi, example: &SpecExample) -> bool {
     let name = format!("{}/{}", api.name, example.name);
     let faults = play::play(server, api, example);
     let faults = faults.unwrap_or_else(|error| vec![format!("{error:#}")]);

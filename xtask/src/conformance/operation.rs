@@ -1,7 +1,7 @@
 //! Follows a long-running operation to its end, as clients do.
 
-use super::server::Server;
-use crate::http::{Answer, Request};
+use super::server::RunningServer;
+use crate::http::{HttpRequest, HttpResponse};
 use crate::process;
 use anyhow::{Context as _, ensure};
 use std::time::{Duration, Instant};
@@ -12,17 +12,20 @@ const END_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The URL is relative or of another server.
-pub(super) fn follow(server: &Server, url: &str) -> anyhow::Result<Answer> {
+pub(super) fn follow(server: &RunningServer, url: &str) -> anyhow::Result<HttpResponse> {
     let target = url.strip_prefix(&server.base());
     let target = target.with_context(|| format!("{url} does not begin with {}", server.base()))?;
-    server.ask(&Request::get(target))
+    server.ask(&HttpRequest::get(target))
 }
 
 /// Polls `Azure-AsyncOperation`, if the answer has it, until the operation has ended well.
 ///
 /// # Errors
 /// It fails, or does not end in time.
-pub(super) fn finish(server: &Server, answer: &Answer) -> anyhow::Result<Option<Answer>> {
+pub(super) fn finish(
+    server: &RunningServer,
+    answer: &HttpResponse,
+) -> anyhow::Result<Option<HttpResponse>> {
     let Some(url) = answer.headers.get("azure-asyncoperation") else {
         return Ok(None);
     };
@@ -46,7 +49,7 @@ pub(super) fn finish(server: &Server, answer: &Answer) -> anyhow::Result<Option<
 ///
 /// # Errors
 /// It is refused, or its operation fails.
-pub(super) fn put(server: &Server, request: &Request) -> anyhow::Result<Answer> {
+pub(super) fn put(server: &RunningServer, request: &HttpRequest) -> anyhow::Result<HttpResponse> {
     let answer = server.expect(request)?;
     finish(server, &answer).with_context(|| format!("PUT {}", request.target))?;
     Ok(answer)
@@ -56,19 +59,19 @@ pub(super) fn put(server: &Server, request: &Request) -> anyhow::Result<Answer> 
 ///
 /// # Errors
 /// A group does not go.
-pub(super) fn clear(server: &Server) -> anyhow::Result<()> {
+pub(super) fn clear(server: &RunningServer) -> anyhow::Result<()> {
     const VERSION: &str = "api-version=2022-12-01";
-    let subscriptions = server.expect(&Request::get(format!("/subscriptions?{VERSION}")))?;
+    let subscriptions = server.expect(&HttpRequest::get(format!("/subscriptions?{VERSION}")))?;
     for subscription in subscriptions.body["value"].as_array().into_iter().flatten() {
         let id = subscription["id"].as_str().unwrap_or_default();
-        let list = Request::get(format!("{id}/resourcegroups?{VERSION}"));
+        let list = HttpRequest::get(format!("{id}/resourcegroups?{VERSION}"));
         let groups = server.expect(&list)?;
         for group in groups.body["value"].as_array().into_iter().flatten() {
             let id = group["id"].as_str().unwrap_or_default();
-            let delete = Request {
+            let delete = HttpRequest {
                 method: "DELETE".to_owned(),
                 target: format!("{id}?{VERSION}"),
-                ..Request::default()
+                ..HttpRequest::default()
             };
             finish(server, &server.expect(&delete)?).context(delete.target)?;
         }

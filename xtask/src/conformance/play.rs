@@ -1,20 +1,24 @@
 //! Plays one example: state, request, answer, operation, end.
 
 use super::operation;
-use super::server::Server;
+use super::server::RunningServer;
 use super::shape;
-use super::spec::{Api, Example};
+use super::spec::{PublishedApi, SpecExample};
 use super::state;
-use super::substitutes::{self, Given};
-use crate::http::{Answer, Request};
+use super::substitutes::{self, SubstituteValue};
+use crate::http::{HttpRequest, HttpResponse};
 use anyhow::{Context as _, bail};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 /// What is wrong with one example, after it was played.
-pub(super) fn play(server: &Server, api: &Api, example: &Example) -> anyhow::Result<Vec<String>> {
+pub(super) fn play(
+    server: &RunningServer,
+    api: &PublishedApi,
+    example: &SpecExample,
+) -> anyhow::Result<Vec<String>> {
     operation::clear(server)?;
-    let mut play = Play {
+    let mut play = ExamplePlay {
         server,
         api,
         example,
@@ -30,10 +34,10 @@ pub(super) fn play(server: &Server, api: &Api, example: &Example) -> anyhow::Res
 }
 
 /// An example on its way.
-pub(super) struct Play<'a> {
-    pub(super) server: &'a Server,
-    pub(super) api: &'a Api,
-    pub(super) example: &'a Example,
+pub(super) struct ExamplePlay<'a> {
+    pub(super) server: &'a RunningServer,
+    pub(super) api: &'a PublishedApi,
+    pub(super) example: &'a SpecExample,
     /// What is sent, after substitution.
     pub(super) parameters: Map<String, Value>,
     /// What no answer may hold.
@@ -41,7 +45,7 @@ pub(super) struct Play<'a> {
     faults: Vec<String>,
 }
 
-impl Play<'_> {
+impl ExamplePlay<'_> {
     /// The example's parameters, with those that are at fault replaced.
     fn given(&self) -> anyhow::Result<Map<String, Value>> {
         let given = self.example.parameters.as_object();
@@ -53,10 +57,10 @@ impl Play<'_> {
                 .iter()
                 .find(|known| known.example == self.example.name && known.parameter == name);
             match known.map(|known| known.given) {
-                Some(Given::Text(text)) => value = text.into(),
-                Some(Given::Named(other)) => name = other,
-                Some(Given::Nothing) => continue,
-                Some(Given::FromState) | None => {}
+                Some(SubstituteValue::Text(text)) => value = text.into(),
+                Some(SubstituteValue::Named(other)) => name = other,
+                Some(SubstituteValue::Nothing) => continue,
+                Some(SubstituteValue::FromState) | None => {}
             }
             let operation = &self.example.operation;
             if !operation.parameters.iter().any(|(known, _)| known == name) {
@@ -81,12 +85,12 @@ impl Play<'_> {
     }
 
     /// The example's request.
-    fn request(&self) -> anyhow::Result<Request> {
+    fn request(&self) -> anyhow::Result<HttpRequest> {
         let operation = &self.example.operation;
-        let mut request = Request {
+        let mut request = HttpRequest {
             method: operation.method.clone(),
             target: operation.path.clone(),
-            ..Request::default()
+            ..HttpRequest::default()
         };
         let mut query = Vec::new();
         for (name, place) in &operation.parameters {
@@ -135,7 +139,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    fn is_refused(&mut self, how: &str, request: &Request, with: &[u16]) -> anyhow::Result<()> {
+    fn is_refused(&mut self, how: &str, request: &HttpRequest, with: &[u16]) -> anyhow::Result<()> {
         let answer = self.server.ask(request)?;
         if !with.contains(&answer.status) {
             self.fault(how, format!("answered {}, not {with:?}", answer.status));
@@ -197,11 +201,11 @@ impl Play<'_> {
     }
 
     /// The resource as a client gets it at the end is what the example shows for 200.
-    fn final_get(&mut self, request: &Request) -> anyhow::Result<()> {
+    fn final_get(&mut self, request: &HttpRequest) -> anyhow::Result<()> {
         if request.target.starts_with("/eventroutes/") {
             return self.route_is_there(request);
         }
-        let answer = self.server.ask(&Request::get(&request.target))?;
+        let answer = self.server.ask(&HttpRequest::get(&request.target))?;
         if answer.status != 200 {
             self.fault(
                 "the final GET",
@@ -218,8 +222,8 @@ impl Play<'_> {
         Ok(())
     }
 
-    fn route_is_there(&mut self, request: &Request) -> anyhow::Result<()> {
-        let answer = self.server.ask(&Request::get(&request.target))?;
+    fn route_is_there(&mut self, request: &HttpRequest) -> anyhow::Result<()> {
+        let answer = self.server.ask(&HttpRequest::get(&request.target))?;
         for (member, value) in self
             .body()
             .and_then(Value::as_object)
@@ -234,8 +238,8 @@ impl Play<'_> {
     }
 
     /// After a DELETE nothing is there, and another DELETE says so.
-    fn gone(&mut self, request: &Request) -> anyhow::Result<()> {
-        let answer = self.server.ask(&Request::get(&request.target))?;
+    fn gone(&mut self, request: &HttpRequest) -> anyhow::Result<()> {
+        let answer = self.server.ask(&HttpRequest::get(&request.target))?;
         if answer.status != 404 {
             self.fault(
                 "GET after the end",
@@ -253,7 +257,7 @@ impl Play<'_> {
         self.check_body("DELETE again", &again)
     }
 
-    fn compare(&mut self, how: &str, status: u16, answer: &Answer) {
+    fn compare(&mut self, how: &str, status: u16, answer: &HttpResponse) {
         let expected = self.example.responses.get(&status);
         let Some(wanted) = expected.and_then(|expected| expected.body.as_ref()) else {
             return;
@@ -264,7 +268,7 @@ impl Play<'_> {
         }
     }
 
-    fn check_header(&mut self, how: &str, name: &str, answer: &Answer) {
+    fn check_header(&mut self, how: &str, name: &str, answer: &HttpResponse) {
         let Some(value) = answer.headers.get(name) else {
             self.fault(how, format!("the header {name} is missing"));
             return;
@@ -278,7 +282,7 @@ impl Play<'_> {
         }
     }
 
-    fn check_status(&mut self, how: &str, begun: &Answer, ended: &Answer) {
+    fn check_status(&mut self, how: &str, begun: &HttpResponse, ended: &HttpResponse) {
         // The Device Provisioning Service says nothing but the status.
         if self.api.name.starts_with("microsoft.devices") {
             return;
@@ -298,7 +302,7 @@ impl Play<'_> {
     }
 
     /// The body is as the schema of its status says, and holds no secret.
-    fn check_body(&mut self, how: &str, answer: &Answer) -> anyhow::Result<()> {
+    fn check_body(&mut self, how: &str, answer: &HttpResponse) -> anyhow::Result<()> {
         if self
             .secrets
             .iter()
@@ -328,7 +332,11 @@ impl Play<'_> {
     }
 
     /// ARM's own refusals have its shape at every provider.
-    fn error_validator(&mut self, how: &str, answer: &Answer) -> anyhow::Result<Option<Validator>> {
+    fn error_validator(
+        &mut self,
+        how: &str,
+        answer: &HttpResponse,
+    ) -> anyhow::Result<Option<Validator>> {
         let error = &answer.body["error"];
         if error.is_object() {
             for member in ["code", "message"] {

@@ -1,9 +1,9 @@
 //! What must be there before requests to the Device Provisioning Service.
 
 use super::operation;
-use super::play::Play;
+use super::play::ExamplePlay;
 use super::state::put;
-use crate::http::{Answer, Request};
+use crate::http::{HttpRequest, HttpResponse};
 use anyhow::{Context as _, bail};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 ///
 /// # Errors
 /// It is refused; or the operation is none that is known here.
-pub(super) fn prepare(play: &mut Play<'_>, group: &str, step: &str) -> anyhow::Result<()> {
+pub(super) fn prepare(play: &mut ExamplePlay<'_>, group: &str, step: &str) -> anyhow::Result<()> {
     match (group, step) {
         ("IotDpsResource", "CreateOrUpdate" | "CheckProvisioningServiceNameAvailability") => Ok(()),
         ("IotDpsResource", "ListBySubscription" | "ListByResourceGroup") => services(play),
@@ -33,7 +33,7 @@ pub(super) fn prepare(play: &mut Play<'_>, group: &str, step: &str) -> anyhow::R
         ("IotDpsResource", "GetOperationResult") => {
             let version = play.text("api-version")?;
             let target = format!("{}?api-version={version}", service(play)?);
-            let request = Request::put(target, described(&Value::Null));
+            let request = HttpRequest::put(target, described(&Value::Null));
             let begun = operation::put(play.server, &request)?;
             let url = begun.headers.get("azure-asyncoperation");
             let id = url.and_then(|url| url.split('?').next()?.rsplit('/').next());
@@ -60,20 +60,20 @@ pub(super) fn prepare(play: &mut Play<'_>, group: &str, step: &str) -> anyhow::R
     }
 }
 
-fn shown(play: &Play<'_>) -> Value {
+fn shown(play: &ExamplePlay<'_>) -> Value {
     let response = play.example.responses.get(&200);
     let body = response.and_then(|response| response.body.clone());
     body.unwrap_or_default()
 }
 
-fn service(play: &Play<'_>) -> anyhow::Result<String> {
+fn service(play: &ExamplePlay<'_>) -> anyhow::Result<String> {
     let name = play
         .text("provisioningServiceName")
         .or_else(|_| play.text("resourceName"))?;
     at(play, play.text("resourceGroupName")?, name)
 }
 
-fn at(play: &Play<'_>, group: &str, name: &str) -> anyhow::Result<String> {
+fn at(play: &ExamplePlay<'_>, group: &str, name: &str) -> anyhow::Result<String> {
     let subscription = play.text("subscriptionId")?;
     Ok(format!(
         "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Devices/provisioningServices/{name}"
@@ -91,7 +91,7 @@ fn described(shown: &Value) -> Value {
     Value::Object(body)
 }
 
-fn services(play: &Play<'_>) -> anyhow::Result<()> {
+fn services(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
     for item in shown(play)["value"].as_array().into_iter().flatten() {
         let group = item["resourcegroup"]
             .as_str()
@@ -103,7 +103,7 @@ fn services(play: &Play<'_>) -> anyhow::Result<()> {
 }
 
 /// The private endpoint connection that the request is about, or those of a list.
-fn connections(play: &Play<'_>, shown: &Value) -> anyhow::Result<()> {
+fn connections(play: &ExamplePlay<'_>, shown: &Value) -> anyhow::Result<()> {
     let pending = json!({ "status": "Pending", "description": "Please approve my request!" });
     let make = |name: &str| {
         let body = json!({ "properties": { "privateLinkServiceConnectionState": pending } });
@@ -123,7 +123,7 @@ fn connections(play: &Play<'_>, shown: &Value) -> anyhow::Result<()> {
 }
 
 /// A service with a certificate of a fresh authority; for a proof, also the code and the leaf that it asks for.
-fn certificates(play: &mut Play<'_>, step: &str) -> anyhow::Result<()> {
+fn certificates(play: &mut ExamplePlay<'_>, step: &str) -> anyhow::Result<()> {
     let service = service(play)?;
     put(play, &service, described(&Value::Null))?;
     let authority = authority()?;
@@ -143,13 +143,13 @@ fn certificates(play: &mut Play<'_>, step: &str) -> anyhow::Result<()> {
     };
     let version = play.text("api-version")?;
     let target = format!("{service}/certificates/{name}?api-version={version}");
-    let made = play.server.expect(&Request::put(&target, body))?;
+    let made = play.server.expect(&HttpRequest::put(&target, body))?;
     if matches!(step, "Get" | "List") {
         return Ok(());
     }
     let mut etag = etag(&made)?;
     if step == "VerifyCertificate" {
-        let asks = Request {
+        let asks = HttpRequest {
             method: "POST".to_owned(),
             target: target.replace('?', "/generateVerificationCode?"),
             headers: vec![("If-Match".to_owned(), etag)],
@@ -166,7 +166,7 @@ fn certificates(play: &mut Play<'_>, step: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn etag(answer: &Answer) -> anyhow::Result<String> {
+fn etag(answer: &HttpResponse) -> anyhow::Result<String> {
     let etag = answer.body["etag"].as_str().map(str::to_owned);
     etag.context("a certificate has an etag")
 }

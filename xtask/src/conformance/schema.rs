@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 /// The definitions of one API, converted.
 #[derive(Debug)]
-pub(super) struct Definitions {
+pub(super) struct SchemaDefinitions {
     converted: Map<String, Value>,
 }
 
-impl Definitions {
+impl SchemaDefinitions {
     /// Converts all `definitions` of an API and of the one file that it refers to.
     pub(super) fn new(document: &Value, common: &Value) -> Self {
         let mut all: BTreeMap<String, &Value> = BTreeMap::new();
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn faults(schema: &Value, document: &Value, body: &Value) -> Vec<String> {
-        let validator = Definitions::new(document, &Value::Null).validator(schema);
+        let validator = SchemaDefinitions::new(document, &Value::Null).validator(schema);
         let validator = validator.unwrap();
         let errors = validator.iter_errors(body);
         errors.map(|error| error.to_string()).collect()

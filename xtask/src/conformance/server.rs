@@ -1,7 +1,7 @@
 //! The judged server: `twinroute run` with an empty store, and requests to it.
 
-use crate::http::{self, Answer, Request};
-use crate::process::Process;
+use crate::http::{self, HttpRequest, HttpResponse};
+use crate::process::ChildProgram;
 use anyhow::ensure;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -36,12 +36,12 @@ filter = "info"
 
 /// A running server. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Server {
-    _process: Process,
+pub(super) struct RunningServer {
+    _process: ChildProgram,
     address: SocketAddr,
 }
 
-impl Server {
+impl RunningServer {
     /// Starts the built daemon with its files in an empty `folder`.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Server {
         )?;
         let mut command = Command::new(programs.join("twinroute"));
         command.arg("run").arg("--config").arg(&file);
-        let mut process = Process::start("server", &command, folder)?;
+        let mut process = ChildProgram::start("server", &command, folder)?;
         let deadline = Instant::now() + START_MAX;
         let address = process.await_line("its address", deadline, |line| {
             const MESSAGE: &str = "answers as the management API";
@@ -82,7 +82,7 @@ impl Server {
     ///
     /// # Errors
     /// No whole answer came in time.
-    pub(super) fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+    pub(super) fn ask(&self, request: &HttpRequest) -> anyhow::Result<HttpResponse> {
         http::ask(self.address, request)
     }
 
@@ -90,7 +90,7 @@ impl Server {
     ///
     /// # Errors
     /// It was refused.
-    pub(super) fn expect(&self, request: &Request) -> anyhow::Result<Answer> {
+    pub(super) fn expect(&self, request: &HttpRequest) -> anyhow::Result<HttpResponse> {
         let answer = self.ask(request)?;
         let (status, text) = (answer.status, &answer.text);
         ensure!(

@@ -1,6 +1,6 @@
 //! A published API: its operations, and the example files that belong to them.
 
-use super::schema::Definitions;
+use super::schema::SchemaDefinitions;
 use anyhow::{Context as _, bail, ensure};
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -8,28 +8,28 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One API of the published definitions.
-pub(super) struct Api {
+pub(super) struct PublishedApi {
     /// Folder of the API below the folder of all specs.
     pub(super) name: String,
     document: Value,
-    definitions: Definitions,
+    definitions: SchemaDefinitions,
     folder: PathBuf,
 }
 
 /// An example file with the operation that it is of.
 #[derive(Debug)]
-pub(super) struct Example {
+pub(super) struct SpecExample {
     /// File name without its ending.
     pub(super) name: String,
-    pub(super) operation: Operation,
+    pub(super) operation: SpecOperation,
     pub(super) parameters: Value,
     /// By status.
-    pub(super) responses: BTreeMap<u16, Expected>,
+    pub(super) responses: BTreeMap<u16, ExpectedAnswer>,
 }
 
 /// What the example says is answered with one status.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Expected {
+pub(super) struct ExpectedAnswer {
     /// Names in lower case.
     pub(super) headers: Vec<String>,
     pub(super) body: Option<Value>,
@@ -37,7 +37,7 @@ pub(super) struct Expected {
 
 /// One operation.
 #[derive(Clone, Debug)]
-pub(super) struct Operation {
+pub(super) struct SpecOperation {
     pub(super) id: String,
     /// In upper case.
     pub(super) method: String,
@@ -49,7 +49,7 @@ pub(super) struct Operation {
     schemas: BTreeMap<String, Value>,
 }
 
-impl Api {
+impl PublishedApi {
     /// Reads `DIR/NAME/FILE`.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Api {
         let common = read(&specs.join("common-types/resource-management/v2/types.json"))?;
         Ok(Self {
             name: name.to_owned(),
-            definitions: Definitions::new(&document, &common),
+            definitions: SchemaDefinitions::new(&document, &common),
             document,
             folder,
         })
@@ -70,7 +70,7 @@ impl Api {
     ///
     /// # Errors
     /// A file is no JSON, or no operation names it.
-    pub(super) fn examples(&self) -> anyhow::Result<Vec<Example>> {
+    pub(super) fn examples(&self) -> anyhow::Result<Vec<SpecExample>> {
         let folder = self.folder.join("examples");
         let entries = std::fs::read_dir(&folder).with_context(|| missing(&folder))?;
         let mut files = Vec::new();
@@ -83,7 +83,7 @@ impl Api {
         files.collect()
     }
 
-    fn example(&self, file: &Path) -> anyhow::Result<Example> {
+    fn example(&self, file: &Path) -> anyhow::Result<SpecExample> {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
         let content = read(file)?;
         let name = format!("{stem}.json");
@@ -91,13 +91,13 @@ impl Api {
         let mut responses = BTreeMap::new();
         for (status, response) in content["responses"].as_object().into_iter().flatten() {
             let headers = response["headers"].as_object().into_iter().flatten();
-            let expected = Expected {
+            let expected = ExpectedAnswer {
                 headers: headers.map(|(name, _)| name.to_ascii_lowercase()).collect(),
                 body: response.get("body").cloned(),
             };
             responses.insert(status.parse()?, expected);
         }
-        Ok(Example {
+        Ok(SpecExample {
             name: stem.into_owned(),
             operation,
             parameters: content["parameters"].clone(),
@@ -106,7 +106,7 @@ impl Api {
     }
 
     /// The operation whose `x-ms-examples` name a file.
-    fn operation(&self, file: &str) -> anyhow::Result<Operation> {
+    fn operation(&self, file: &str) -> anyhow::Result<SpecOperation> {
         for (path, item) in self.document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in item.as_object().into_iter().flatten() {
                 let examples = operation["x-ms-examples"].as_object().into_iter().flatten();
@@ -125,7 +125,7 @@ impl Api {
         method: &str,
         operation: &Value,
         shared: &Value,
-    ) -> anyhow::Result<Operation> {
+    ) -> anyhow::Result<SpecOperation> {
         let own = operation["parameters"].as_array().into_iter().flatten();
         let shared = shared.as_array().into_iter().flatten();
         let parameters = own.chain(shared).map(|parameter| {
@@ -140,7 +140,7 @@ impl Api {
             Ok((text("name")?, text("in")?))
         });
         let responses = operation["responses"].as_object().into_iter().flatten();
-        Ok(Operation {
+        Ok(SpecOperation {
             id: operation["operationId"]
                 .as_str()
                 .unwrap_or_default()
@@ -166,7 +166,7 @@ impl Api {
     /// The operation lists no such status, or the schema cannot be used.
     pub(super) fn validator(
         &self,
-        operation: &Operation,
+        operation: &SpecOperation,
         status: &str,
     ) -> anyhow::Result<Option<Validator>> {
         let schema = operation.schemas.get(status);

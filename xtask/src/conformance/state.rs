@@ -1,10 +1,10 @@
 //! What must be there before an example's request: derived from the answer that the example shows.
 
 use super::operation;
-use super::play::Play;
+use super::play::ExamplePlay;
 use super::provisioning;
 use super::server::DEFAULT_INSTANCE;
-use crate::http::Request;
+use crate::http::HttpRequest;
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ const VERSION: &str = "2023-01-31";
 ///
 /// # Errors
 /// It is refused; or the operation is none that is known here.
-pub(super) fn prepare(play: &mut Play<'_>) -> anyhow::Result<()> {
+pub(super) fn prepare(play: &mut ExamplePlay<'_>) -> anyhow::Result<()> {
     play.secrets = vec![KEY.to_owned()];
     let id = play.example.operation.id.clone();
     let (group, step) = id.split_once('_').unwrap_or((&id, ""));
@@ -78,7 +78,7 @@ pub(super) fn prepare(play: &mut Play<'_>) -> anyhow::Result<()> {
 }
 
 /// Puts a resource and waits for it.
-pub(super) fn put(play: &Play<'_>, target: &str, body: Value) -> anyhow::Result<()> {
+pub(super) fn put(play: &ExamplePlay<'_>, target: &str, body: Value) -> anyhow::Result<()> {
     let own = target.starts_with("/eventroutes") || play.api.name.starts_with("microsoft");
     let version = if own {
         play.text("api-version")?
@@ -86,25 +86,25 @@ pub(super) fn put(play: &Play<'_>, target: &str, body: Value) -> anyhow::Result<
         VERSION
     };
     let target = format!("{target}?api-version={version}");
-    operation::put(play.server, &Request::put(target, body)).map(drop)
+    operation::put(play.server, &HttpRequest::put(target, body)).map(drop)
 }
 
 /// The body that the example shows for the answer that is expected: the one of 202 or 200.
-fn shown(play: &Play<'_>) -> Value {
+fn shown(play: &ExamplePlay<'_>) -> Value {
     let mut bodies = [202, 200]
         .iter()
         .filter_map(|status| play.example.responses.get(status)?.body.as_ref());
     bodies.next().cloned().unwrap_or_default()
 }
 
-fn instance(play: &Play<'_>, group: &str, name: &str) -> anyhow::Result<String> {
+fn instance(play: &ExamplePlay<'_>, group: &str, name: &str) -> anyhow::Result<String> {
     let subscription = play.text("subscriptionId")?;
     Ok(format!(
         "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{name}"
     ))
 }
 
-fn own_instance(play: &Play<'_>) -> anyhow::Result<String> {
+fn own_instance(play: &ExamplePlay<'_>) -> anyhow::Result<String> {
     instance(
         play,
         play.text("resourceGroupName")?,
@@ -112,16 +112,16 @@ fn own_instance(play: &Play<'_>) -> anyhow::Result<String> {
     )
 }
 
-fn child(play: &Play<'_>, kind: &str, name: &str) -> anyhow::Result<String> {
+fn child(play: &ExamplePlay<'_>, kind: &str, name: &str) -> anyhow::Result<String> {
     Ok(format!("{}/{kind}/{name}", own_instance(play)?))
 }
 
-fn parent(play: &Play<'_>) -> anyhow::Result<()> {
+fn parent(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
     put(play, &own_instance(play)?, located(json!({})))
 }
 
 /// Every instance of a list, in the group that its id names.
-fn instances(play: &Play<'_>) -> anyhow::Result<()> {
+fn instances(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
     for item in shown(play)["value"].as_array().into_iter().flatten() {
         let id = item["id"].as_str().unwrap_or_default();
         let group = id.split('/').nth(4).context("an id names a group")?;
@@ -167,7 +167,7 @@ fn unlike(body: &mut Value, patch: Option<&Value>) {
 
 /// The children that the example presupposes: one, or those of a list; none for a PUT.
 fn children(
-    play: &Play<'_>,
+    play: &ExamplePlay<'_>,
     step: &str,
     kind: &str,
     name: &str,
@@ -240,7 +240,7 @@ fn time_series(shown: &Value) -> Value {
 }
 
 /// The default instance with endpoints and routes of the example. A list has one more route than a page.
-fn event_routes(play: &mut Play<'_>, step: &str) -> anyhow::Result<()> {
+fn event_routes(play: &mut ExamplePlay<'_>, step: &str) -> anyhow::Result<()> {
     const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
     let instance = format!(
         "/subscriptions/{SUBSCRIPTION}/resourceGroups/twins/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{DEFAULT_INSTANCE}"

@@ -5,16 +5,16 @@
 use serde_json::Value;
 
 /// A parameter of an example that cannot be sent as it is.
-pub(super) struct Substitute {
+pub(super) struct ParameterSubstitute {
     pub(super) example: &'static str,
     pub(super) parameter: &'static str,
-    pub(super) given: Given,
+    pub(super) given: SubstituteValue,
     pub(super) why: &'static str,
 }
 
 /// What is sent in place of a parameter.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Given {
+pub(super) enum SubstituteValue {
     Text(&'static str),
     /// The same under another name.
     Named(&'static str),
@@ -23,71 +23,71 @@ pub(super) enum Given {
     FromState,
 }
 
-pub(super) const PARAMETERS: &[Substitute] = &[
-    Substitute {
+pub(super) const PARAMETERS: &[ParameterSubstitute] = &[
+    ParameterSubstitute {
         example: "PrivateLinkResourcesByGroupId_example",
         parameter: "resourceId",
-        given: Given::Text("API"),
+        given: SubstituteValue::Text("API"),
         why: "real Azure has one resource, and it is called API",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "TimeSeriesDatabaseConnectionsDelete_example",
         parameter: "deleteConnectionArtifacts",
-        given: Given::Named("cleanupConnectionArtifacts"),
+        given: SubstituteValue::Named("cleanupConnectionArtifacts"),
         why: "the operation's parameter has the other name",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSPatch",
         parameter: "location",
-        given: Given::Nothing,
+        given: SubstituteValue::Nothing,
         why: "the operation has no such parameter",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSPatch",
         parameter: "type",
-        given: Given::Nothing,
+        given: SubstituteValue::Nothing,
         why: "the operation has no such parameter",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSCertificateCreateOrUpdate",
         parameter: "certificateDescription",
-        given: Given::FromState,
+        given: SubstituteValue::FromState,
         why: "`MA==` is no certificate",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSDeleteCertificate",
         parameter: "If-Match",
-        given: Given::FromState,
+        given: SubstituteValue::FromState,
         why: "etags are the server's",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSGenerateVerificationCode",
         parameter: "If-Match",
-        given: Given::FromState,
+        given: SubstituteValue::FromState,
         why: "etags are the server's",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSVerifyCertificate",
         parameter: "If-Match",
-        given: Given::FromState,
+        given: SubstituteValue::FromState,
         why: "etags are the server's",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSVerifyCertificate",
         parameter: "request",
-        given: Given::FromState,
+        given: SubstituteValue::FromState,
         why: "the proof depends on the verification code",
     },
-    Substitute {
+    ParameterSubstitute {
         example: "DPSGetOperationResult",
         parameter: "operationId",
-        given: Given::FromState,
+        given: SubstituteValue::FromState,
         why: "operation ids are the server's",
     },
 ];
 
 /// A member of an example's answer that is at fault. It is not compared.
-pub(super) struct Fault {
+pub(super) struct ExampleFault {
     /// What the example's name begins with.
     pub(super) examples: &'static str,
     /// 0 for all.
@@ -97,104 +97,104 @@ pub(super) struct Fault {
     pub(super) why: &'static str,
 }
 
-pub(super) const ANSWERS: &[Fault] = &[
-    Fault {
+pub(super) const ANSWERS: &[ExampleFault] = &[
+    ExampleFault {
         examples: "DPSCreate",
         status: 0,
         path: &["properties", "authorizationPolicies"],
         why: "real Azure shows policies where keys are asked for alone",
     },
-    Fault {
+    ExampleFault {
         examples: "DPSGet",
         status: 200,
         path: &["properties", "authorizationPolicies"],
         why: "real Azure shows policies where keys are asked for alone",
     },
-    Fault {
+    ExampleFault {
         examples: "DPSCreate",
         status: 201,
         path: &["etag"],
         why: "real Azure gives an etag once the service is active",
     },
-    Fault {
+    ExampleFault {
         examples: "DPSCreate",
         status: 201,
         path: &["properties", "idScope"],
         why: "real Azure has none while the service is activating",
     },
-    Fault {
+    ExampleFault {
         examples: "DPSCreate",
         status: 201,
         path: &["properties", "serviceOperationsHostName"],
         why: "real Azure has none while the service is activating",
     },
-    Fault {
+    ExampleFault {
         examples: "DPSCreate",
         status: 201,
         path: &["properties", "deviceProvisioningHostName"],
         why: "real Azure has none while the service is activating",
     },
-    Fault {
+    ExampleFault {
         examples: "DPSCreate",
         status: 201,
         path: &["properties", "portalOperationsHostName"],
         why: "real Azure has none while the service is activating",
     },
-    Fault {
+    ExampleFault {
         examples: "DigitalTwinsEndpointsGet_WithIdentity_example",
         status: 200,
         path: &["value", "*", "name"],
         why: "two endpoints have one name",
     },
-    Fault {
+    ExampleFault {
         examples: "DigitalTwinsPut_",
         status: 200,
         path: &["tags"],
         why: "the request has no tags",
     },
-    Fault {
+    ExampleFault {
         examples: "DigitalTwinsList",
         status: 200,
         path: &["value", "*", "properties", "hostName"],
         why: "the second instance is still provisioning in the example",
     },
-    Fault {
+    ExampleFault {
         examples: "DigitalTwinsOperationsList_example",
         status: 200,
         path: &["value"],
         why: "which operations there are is the provider's to say",
     },
-    Fault {
+    ExampleFault {
         examples: "DPSOperations",
         status: 200,
         path: &["value"],
         why: "which operations there are is the provider's to say",
     },
-    Fault {
+    ExampleFault {
         examples: "DigitalTwinsPatch_example",
         status: 0,
         path: &["properties", "publicNetworkAccess"],
         why: "the state before is not told; it is put as Enabled",
     },
-    Fault {
+    ExampleFault {
         examples: "PrivateEndpointConnectionPut_example",
         status: 202,
         path: &["properties", "privateLinkServiceConnectionState"],
         why: "the example shows the state of before the change",
     },
-    Fault {
+    ExampleFault {
         examples: "PrivateEndpointConnection",
         status: 0,
         path: &["properties", "groupIds"],
         why: "real Azure answers API",
     },
-    Fault {
+    ExampleFault {
         examples: "PrivateEndpointConnectionsList_example",
         status: 200,
         path: &["value", "*", "properties", "groupIds"],
         why: "real Azure answers API",
     },
-    Fault {
+    ExampleFault {
         examples: "DigitalTwinsGet_WithPrivateEndpointConnection_example",
         status: 200,
         path: &[
@@ -206,25 +206,25 @@ pub(super) const ANSWERS: &[Fault] = &[
         ],
         why: "real Azure answers API",
     },
-    Fault {
+    ExampleFault {
         examples: "PrivateLinkResourcesByGroupId_example",
         status: 200,
         path: &["name"],
         why: "real Azure answers API",
     },
-    Fault {
+    ExampleFault {
         examples: "PrivateLinkResourcesByGroupId_example",
         status: 200,
         path: &["properties"],
         why: "real Azure has another group id, members and zones",
     },
-    Fault {
+    ExampleFault {
         examples: "PrivateLinkResourcesList_example",
         status: 200,
         path: &["value", "*", "name"],
         why: "real Azure answers API",
     },
-    Fault {
+    ExampleFault {
         examples: "PrivateLinkResourcesList_example",
         status: 200,
         path: &["value", "*", "properties"],
@@ -233,7 +233,7 @@ pub(super) const ANSWERS: &[Fault] = &[
 ];
 
 /// What the published schema refuses though real Azure answers it.
-pub(super) struct Exception {
+pub(super) struct SchemaException {
     pub(super) api: &'static str,
     /// How the place in the body ends.
     pub(super) place: &'static str,
@@ -242,15 +242,15 @@ pub(super) struct Exception {
     pub(super) why: &'static str,
 }
 
-pub(super) const SCHEMAS: &[Exception] = &[
-    Exception {
+pub(super) const SCHEMAS: &[SchemaException] = &[
+    SchemaException {
         api: "microsoft.digitaltwins-2023-01-31",
         place: "/properties/provisioningState",
         values: &["\"Succeeded\"", "\"Updating\"", "\"Deleting\""],
         why: "the words of a private endpoint connection's state are those of its approval in the schema, and \
               the usual ones in the examples and in real Azure",
     },
-    Exception {
+    SchemaException {
         api: "microsoft.devices-2022-12-12",
         place: "/rights",
         values: &[
@@ -258,13 +258,13 @@ pub(super) const SCHEMAS: &[Exception] = &[
         ],
         why: "real Azure puts several rights into one text",
     },
-    Exception {
+    SchemaException {
         api: "digitaltwins-data-plane/2023-10-31",
         place: "/nextLink",
         values: &["null"],
         why: "real Azure answers null on the last page",
     },
-    Exception {
+    SchemaException {
         api: "digitaltwins-data-plane/2022-05-31",
         place: "/nextLink",
         values: &["null"],

@@ -31,9 +31,9 @@ pub(super) struct SentCounts {
 }
 
 /// All producers at work.
-pub(super) struct Load(Vec<JoinHandle<anyhow::Result<SentCounts>>>);
+pub(super) struct ProducerLoad(Vec<JoinHandle<anyhow::Result<SentCounts>>>);
 
-impl Load {
+impl ProducerLoad {
     /// Starts them; they begin no request after `until`.
     pub(super) fn start(router: SocketAddr, until: Instant) -> Self {
         let next = Arc::new(AtomicUsize::new(0));

@@ -9,7 +9,7 @@ use crate::router::{MeasuredRouter, RouterSetup, StatusSample, event_grid_topic}
 use crate::{cores, programs};
 use anyhow::Context as _;
 use clap::{Args, value_parser};
-use load::Load;
+use load::ProducerLoad;
 use serde_json::json;
 use sinks::CountingSink;
 use std::path::Path;
@@ -65,7 +65,7 @@ fn flood(
     let router = start(program, folder, durable, &ports)?;
     let memory = |name| cores::memory(router.process().id(), name);
     let memory_idle = memory("VmRSS")?;
-    let load = Load::start(router.ingress(), Instant::now() + time);
+    let load = ProducerLoad::start(router.ingress(), Instant::now() + time);
     let mut ages = Vec::new();
     while !load.has_ended() {
         ages.push(router.sample()?.oldest_age);

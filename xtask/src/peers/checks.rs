@@ -5,13 +5,13 @@ use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
 use super::identities;
-use super::install::Peer::{AzureCli, Azurite, Curl, Node, OpenSsl, Proton, Python};
+use super::install::PeerProgram::{AzureCli, Azurite, Curl, Node, OpenSsl, Proton, Python};
 use super::management;
 use super::management_kill;
-use super::scene::{self, Emulator, Router, json_line, route};
+use super::scene::{self, EmulatorProcess, RouterProcess, json_line, route};
 use super::sessions;
-use super::{Check, Stage};
-use crate::process::Process;
+use super::{PeerCheck, PeerStage};
+use crate::process::ChildProgram;
 use anyhow::ensure;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -21,206 +21,206 @@ use std::time::Duration;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Every check, in the order they run.
-pub(super) const ALL: &[Check] = &[
-    Check {
+pub(super) const ALL: &[PeerCheck] = &[
+    PeerCheck {
         name: "emulator-event-hubs-python",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: |stage| emulator(stage, "event_hubs.py"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-service-bus-python",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: |stage| emulator(stage, "service_bus.py"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-event-hubs-python-websocket",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: |stage| emulator_over_websockets(stage, "event_hubs.py"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-service-bus-python-websocket",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: |stage| emulator_over_websockets(stage, "service_bus.py"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-event-grid-python",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(2),
         run: |stage| emulator(stage, "event_grid.py"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-blob-python",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(2),
         run: |stage| emulator(stage, "blob.py"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-event-hubs-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(3),
         run: |stage| emulator(stage, "event_hubs.mjs"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-service-bus-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(3),
         run: |stage| emulator(stage, "service_bus.mjs"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-event-grid-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(2),
         run: |stage| emulator(stage, "event_grid.mjs"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-blob-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(2),
         run: |stage| emulator(stage, "blob.mjs"),
     },
-    Check {
+    PeerCheck {
         name: "emulator-refusals-python",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: sessions::refusals_python,
     },
-    Check {
+    PeerCheck {
         name: "emulator-refusals-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(3),
         run: sessions::refusals_javascript,
     },
-    Check {
+    PeerCheck {
         name: "sessions-to-sdk",
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(3),
         run: sessions::to_sdk,
     },
-    Check {
+    PeerCheck {
         name: "router-to-sdk",
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(3),
         run: router_to_sdk,
     },
-    Check {
+    PeerCheck {
         name: "sink-to-proton",
         needs: &[Python, Proton],
         time_max: MINUTE.saturating_mul(2),
         run: sink_to_proton,
     },
-    Check {
+    PeerCheck {
         name: "sink-to-proton-websocket",
         needs: &[Python, Proton],
         time_max: MINUTE.saturating_mul(2),
         run: sink_to_proton_over_websockets,
     },
-    Check {
+    PeerCheck {
         name: "publishers-to-ingress",
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(2),
         run: publishers_to_ingress,
     },
-    Check {
+    PeerCheck {
         name: "dead-letters-to-azurite",
         needs: &[Azurite],
         time_max: MINUTE.saturating_mul(2),
         run: dead_letters::azurite,
     },
-    Check {
+    PeerCheck {
         name: "dead-letters-through-the-daemon",
         needs: &[Azurite],
         time_max: MINUTE,
         run: daemon_dead_letters::through_the_daemon,
     },
-    Check {
+    PeerCheck {
         name: "identities-python",
         needs: &[Python],
         time_max: MINUTE,
         run: identities::azure_identity,
     },
-    Check {
+    PeerCheck {
         name: "tokens-at-the-ingress",
         needs: &[Python],
         time_max: MINUTE,
         run: identities::gate,
     },
-    Check {
+    PeerCheck {
         name: "client-certificates-at-the-ingress",
         needs: &[Python, Curl, OpenSsl],
         time_max: MINUTE,
         run: identities::mutual_tls,
     },
-    Check {
+    PeerCheck {
         name: "dead-letter-to-azurite-with-a-token",
         needs: &[Azurite, Curl],
         time_max: MINUTE,
         run: identities::dead_letter,
     },
-    Check {
+    PeerCheck {
         name: "kill-emulator",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: flow::kill_emulator,
     },
-    Check {
+    PeerCheck {
         name: "table-edit",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(3),
         run: flow::table_edit,
     },
-    Check {
+    PeerCheck {
         name: "management-python",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(2),
         run: management::python,
     },
-    Check {
+    PeerCheck {
         name: "management-python-over-http",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(2),
         run: management::python_over_http,
     },
-    Check {
+    PeerCheck {
         name: "management-javascript",
         needs: &[Node],
         time_max: MINUTE.saturating_mul(2),
         run: management::javascript,
     },
-    Check {
+    PeerCheck {
         name: "management-provisioning-service",
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(3),
         run: management::provisioning,
     },
-    Check {
+    PeerCheck {
         name: "management-provisioning-service-newest",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(2),
         run: az::newest,
     },
-    Check {
+    PeerCheck {
         name: "management-azure-cli",
         needs: &[AzureCli],
         time_max: MINUTE.saturating_mul(8),
         run: az::cli,
     },
-    Check {
+    PeerCheck {
         name: "management-curl",
         needs: &[Curl],
         time_max: MINUTE,
         run: management::curl,
     },
-    Check {
+    PeerCheck {
         name: "management-to-delivery",
         needs: &[Python],
         time_max: MINUTE.saturating_mul(2),
         run: management::to_delivery,
     },
-    Check {
+    PeerCheck {
         name: "management-kill",
         needs: &[],
         time_max: MINUTE.saturating_mul(3),
@@ -229,27 +229,27 @@ pub(super) const ALL: &[Check] = &[
 ];
 
 /// A script against the emulator alone.
-pub(super) fn emulator(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
+pub(super) fn emulator(stage: &PeerStage<'_>, script: &str) -> anyhow::Result<()> {
     let serve = Command::new(stage.program("examples/serve"));
-    let mut serve = Process::start("emulator", &serve, &stage.folder)?;
+    let mut serve = ChildProgram::start("emulator", &serve, &stage.folder)?;
     let addresses = serve.await_line("its addresses", stage.deadline, json_line)?;
     stage.play(script, &addresses)
 }
 
 /// The same with a client that speaks AMQP within WebSockets.
-fn emulator_over_websockets(stage: &Stage<'_>, script: &str) -> anyhow::Result<()> {
+fn emulator_over_websockets(stage: &PeerStage<'_>, script: &str) -> anyhow::Result<()> {
     let serve = Command::new(stage.program("examples/serve"));
-    let mut serve = Process::start("emulator", &serve, &stage.folder)?;
+    let mut serve = ChildProgram::start("emulator", &serve, &stage.folder)?;
     let mut addresses = serve.await_line("its addresses", stage.deadline, json_line)?;
     addresses["websocket"] = addresses["amqp"].clone();
     stage.play(script, &addresses)
 }
 
 /// Real readers take from the emulator what the router sent it.
-fn router_to_sdk(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let emulator = Emulator::start(stage)?;
+fn router_to_sdk(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let emulator = EmulatorProcess::start(stage)?;
     let routes = ["hub", "topic", "grid"].map(|endpoint| (endpoint, route(endpoint, "true")));
-    let router = Router::start(stage, &emulator.endpoints(), &routes, "", "")?;
+    let router = RouterProcess::start(stage, &emulator.endpoints(), &routes, "", "")?;
     let mut scene = emulator.addresses.clone();
     scene["ingress"] = json!(router.ingress);
     scene["expectations"] = json!(stage.folder.join("expectations.json"));
@@ -267,17 +267,17 @@ fn router_to_sdk(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// Another AMQP 1.0 broker, which knows neither tokens nor batches.
-fn sink_to_proton(stage: &Stage<'_>) -> anyhow::Result<()> {
+fn sink_to_proton(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let (_broker, address) = scene::broker(stage)?;
     to_proton(stage, address, &address.to_string(), "")
 }
 
 /// The same through WebSockets that are not ours.
-fn sink_to_proton_over_websockets(stage: &Stage<'_>) -> anyhow::Result<()> {
+fn sink_to_proton_over_websockets(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let (_broker, address) = scene::broker(stage)?;
     let scene = json!({ "broker": address.to_string() });
     let relay = stage.script("websocket_relay.py", &scene);
-    let mut relay = Process::start("relay", &relay, &stage.folder)?;
+    let mut relay = ChildProgram::start("relay", &relay, &stage.folder)?;
     let told = relay.await_line("its address", stage.deadline, json_line)?;
     let at = scene::text(&told["relay"])?;
     to_proton(stage, address, at, "amqp_transport = \"websocket\"\n")
@@ -285,7 +285,7 @@ fn sink_to_proton_over_websockets(stage: &Stage<'_>) -> anyhow::Result<()> {
 
 /// Sends to the broker by way of another address, and reads there.
 fn to_proton(
-    stage: &Stage<'_>,
+    stage: &PeerStage<'_>,
     address: SocketAddr,
     by_way_of: &str,
     setting: &str,
@@ -296,7 +296,7 @@ fn to_proton(
     )));
     let settings = format!("[endpoints.hub]\namqp_auth = \"anonymous\"\nbatch = false\n{setting}");
     let routes = [("all", route("hub", "true"))];
-    let router = Router::start(stage, &[("hub", hub)], &routes, "", &settings)?;
+    let router = RouterProcess::start(stage, &[("hub", hub)], &routes, "", &settings)?;
     let scene = json!({
         "ingress": router.ingress,
         "broker": address.to_string(),
@@ -308,12 +308,12 @@ fn to_proton(
 }
 
 /// Real publishers of Event Grid events, pointed at the router.
-fn publishers_to_ingress(stage: &Stage<'_>) -> anyhow::Result<()> {
+fn publishers_to_ingress(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     const KEY: &str = "a2V5LW9mLXRoZS1pbmdyZXNz";
-    let emulator = Emulator::start(stage)?;
+    let emulator = EmulatorProcess::start(stage)?;
     let routes = [("all", route("grid", "true"))];
     let keys = format!("access_keys = [\"{KEY}\"]");
-    let router = Router::start(stage, &emulator.endpoints(), &routes, &keys, "")?;
+    let router = RouterProcess::start(stage, &emulator.endpoints(), &routes, &keys, "")?;
     let mut scene = emulator.addresses.clone();
     scene["ingress"] = json!(router.ingress);
     scene["accessKey"] = json!(KEY);

@@ -3,17 +3,18 @@
 //! Every event goes to every endpoint. All but one topic refuse, and each of the refused endpoints has a
 //! container with a trouble of its own, which is fixed while the router runs.
 
-use super::Stage;
+use super::PeerStage;
 use super::dead_letters::{self, ACCOUNT, KEY};
-use super::scene::{self, Router, json_line, route, text};
-use crate::process::{self, Process};
+use super::scene::{self, RouterProcess, json_line, route, text};
+use crate::process::{self, ChildProgram};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use twinroute_emulator::{
-    Emulator, EventGridSettings, EventGridTopicSettings, PostAnswer, ScriptedFaults, Settings,
+    EventGridSettings, EventGridTopicSettings, PostAnswer, RunningEmulator, ScriptedFaults,
+    Settings,
 };
 use twinroute_model::clock::{Clock as _, SystemClock};
 
@@ -51,18 +52,18 @@ const EVENTS: [(&str, &str); 4] = [
 ];
 
 /// The check.
-pub(super) fn through_the_daemon(stage: &Stage<'_>) -> anyhow::Result<()> {
+pub(super) fn through_the_daemon(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let (azurite, address) = dead_letters::start(stage)?;
     let account = format!("http://{address}/{ACCOUNT}");
     let from = SystemClock.now().unix_millis();
     let play = |step: &str| {
         let scene = scene_of(step, &account, from);
         let command = dead_letters::script(stage, &scene);
-        Process::start(step, &command, &stage.folder)
+        ChildProgram::start(step, &command, &stage.folder)
     };
     let mut prepare = play("prepare")?;
     let uris = prepare.await_line("SAS URIs", stage.deadline, json_line)?;
-    let grid = Grid::start()?;
+    let grid = ScriptedTopics::start()?;
     let endpoints = [
         (STORED, grid.endpoint(STORED, &uris["createWrite"])),
         (WRONG, grid.endpoint(WRONG, &uris["wrong"])),
@@ -73,8 +74,8 @@ pub(super) fn through_the_daemon(stage: &Stage<'_>) -> anyhow::Result<()> {
     let routes = endpoints
         .each_ref()
         .map(|(name, _)| (*name, route(name, "true")));
-    let router = Router::start(stage, &endpoints, &routes, "", &settings())?;
-    let course = Course {
+    let router = RouterProcess::start(stage, &endpoints, &routes, "", &settings())?;
+    let course = DeadLetterCourse {
         stage,
         router,
         grid,
@@ -116,13 +117,13 @@ fn settings() -> String {
 }
 
 /// Event Grid topics in this process, since their faults are scripted.
-struct Grid {
-    emulator: Emulator,
+struct ScriptedTopics {
+    emulator: RunningEmulator,
     /// Dropped after the emulator; its thread ends with it.
     _stop: oneshot::Sender<()>,
 }
 
-impl Grid {
+impl ScriptedTopics {
     /// One topic for each endpoint; all but one refuse.
     fn start() -> anyhow::Result<Self> {
         let names = REFUSED.into_iter().chain([SPARE]);
@@ -136,7 +137,7 @@ impl Grid {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let emulator = runtime.block_on(Emulator::start(settings, Arc::new(SystemClock)))?;
+        let emulator = runtime.block_on(RunningEmulator::start(settings, Arc::new(SystemClock)))?;
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new()
             .name("emulator".to_owned())
@@ -177,15 +178,15 @@ impl Grid {
 }
 
 /// Everything that runs.
-struct Course<'a> {
-    stage: &'a Stage<'a>,
-    router: Router,
-    grid: Grid,
+struct DeadLetterCourse<'a> {
+    stage: &'a PeerStage<'a>,
+    router: RouterProcess,
+    grid: ScriptedTopics,
     uris: Value,
-    azurite: Process,
+    azurite: ChildProgram,
 }
 
-impl Course<'_> {
+impl DeadLetterCourse<'_> {
     /// A right SAS stores; each trouble has its state, loses nothing and disturbs no other endpoint.
     fn troubles(&self) -> anyhow::Result<()> {
         self.stored("its SAS may create and write", &[STORED])?;
@@ -290,7 +291,8 @@ impl Course<'_> {
             "stored/",
         ];
         let command = self.router.command(self.stage, &arguments);
-        Process::start("replay", &command, &self.stage.folder)?.succeed(self.stage.deadline)?;
+        ChildProgram::start("replay", &command, &self.stage.folder)?
+            .succeed(self.stage.deadline)?;
         let mut posted = EVENTS.map(|(_, content)| content.to_owned()).to_vec();
         posted.sort_unstable();
         for (name, due) in [

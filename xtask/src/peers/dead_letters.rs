@@ -1,8 +1,8 @@
 //! Dead letters in Azurite, through SAS URIs that Microsoft's own client made, judged by that client.
 
-use super::Stage;
+use super::PeerStage;
 use super::scene::{json_line, text};
-use crate::process::{self, Process};
+use crate::process::{self, ChildProgram};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
-use twinroute_model::endpoint::location::Location;
-use twinroute_model::event::{Event, Limits, Parts};
+use twinroute_model::endpoint::location::ContainerLocation;
+use twinroute_model::event::{Event, EventLimits, EventParts};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer, PutOutcome};
@@ -31,21 +31,21 @@ const SCRIPT: &str = "container.mjs";
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// The check.
-pub(super) fn azurite(stage: &Stage<'_>) -> anyhow::Result<()> {
+pub(super) fn azurite(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let (_azurite, address) = start(stage)?;
     let account = format!("http://{address}/{ACCOUNT}");
     let scene = |step: &str, blobs: &[Value]| json!({ "step": step, "account": account, "key": KEY, "blobs": blobs });
     let command = script(stage, &scene("prepare", &[]));
-    let mut prepare = Process::start("prepare", &command, &stage.folder)?;
+    let mut prepare = ChildProgram::start("prepare", &command, &stage.folder)?;
     let uris = prepare.await_line("SAS URIs", stage.deadline, json_line)?;
     prepare.succeed(stage.deadline)?;
-    let store = Store::new(uris)?;
+    let store = LibraryStore::new(uris)?;
     let mut blobs = store.permissions()?;
     blobs.extend(store.same_ids()?);
     store.faults()?;
     let play = |step: &str, blobs: &[Value]| {
         let command = script(stage, &scene(step, blobs));
-        Process::start(step, &command, &stage.folder)?.succeed(stage.deadline)
+        ChildProgram::start(step, &command, &stage.folder)?.succeed(stage.deadline)
     };
     store.refused("missing", StoreFaultKind::ContainerMissing)?;
     play("create", &[])?;
@@ -55,7 +55,7 @@ pub(super) fn azurite(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// Azurite on a free port.
-pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> {
+pub(super) fn start(stage: &PeerStage<'_>) -> anyhow::Result<(ChildProgram, SocketAddr)> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new("node");
     let program = "node_modules/azurite/dist/src/blob/main.js";
@@ -66,7 +66,7 @@ pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> 
         .args(["--inMemoryPersistence", "--disableTelemetry"])
         // It knows no service version as new as ours.
         .arg("--skipApiVersionCheck");
-    let process = Process::start("azurite", &command, &stage.folder)?;
+    let process = ChildProgram::start("azurite", &command, &stage.folder)?;
     process::until("Azurite listens", stage.deadline, || {
         Ok(TcpStream::connect(address).ok())
     })?;
@@ -74,7 +74,7 @@ pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> 
 }
 
 /// One step of the script.
-pub(super) fn script(stage: &Stage<'_>, scene: &Value) -> Command {
+pub(super) fn script(stage: &PeerStage<'_>, scene: &Value) -> Command {
     let mut command = Command::new("node");
     command
         .arg(stage.places.azurite().join(SCRIPT))
@@ -92,14 +92,14 @@ pub(super) fn signature(uri: &str) -> anyhow::Result<&str> {
 }
 
 /// The library with everything that a check puts into it.
-struct Store {
+struct LibraryStore {
     uris: Value,
     client: ContainerClient,
     runtime: tokio::runtime::Runtime,
     died_at: Timestamp,
 }
 
-impl Store {
+impl LibraryStore {
     fn new(uris: Value) -> anyhow::Result<Self> {
         // Plain HTTP to this machine: no server's certificate is trusted, and none is shown.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -125,7 +125,7 @@ impl Store {
 
     fn container(&self, uri: &str) -> anyhow::Result<LetterContainer> {
         let uri = Secret::new(text(&self.uris[uri])?);
-        let location = Location::from_secret(&uri)?;
+        let location = ContainerLocation::from_secret(&uri)?;
         Ok(LetterContainer::with_sas(&self.client, location)?)
     }
 
@@ -258,7 +258,7 @@ impl Store {
             );
             ensure!(listed.metadata == blob.metadata, "{:?}", listed.metadata);
             ensure!(listed.bytes == blob.content.len() as u64 && listed.modified_at.is_some());
-            let back = read::parse(&blob.content, &blob.metadata, &Limits::default())?;
+            let back = read::parse(&blob.content, &blob.metadata, &EventLimits::default())?;
             let known = &back[0].as_ref().map_err(Clone::clone)?.known;
             ensure!(
                 known.reason == Some(DeadLetterReason::Exhausted),
@@ -276,6 +276,6 @@ impl Store {
 
 fn event(id: &str, data: &str) -> anyhow::Result<Event> {
     let source = "contoso.api.weu.digitaltwins.azure.net";
-    let parts = Parts::new(id, source, "Microsoft.DigitalTwins.Twin.Delete");
-    Ok(parts.json(data).build(&Limits::default())?)
+    let parts = EventParts::new(id, source, "Microsoft.DigitalTwins.Twin.Delete");
+    Ok(parts.json(data).build(&EventLimits::default())?)
 }

@@ -1,8 +1,8 @@
 //! Checks in which something happens while events flow: the emulator dies, definitions change.
 
-use super::Stage;
-use super::scene::{self, Emulator, Router, route};
-use crate::process::{self, Process};
+use super::PeerStage;
+use super::scene::{self, EmulatorProcess, RouterProcess, route};
+use crate::process::{self, ChildProgram};
 use anyhow::ensure;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -16,19 +16,19 @@ const STRETCH: u64 = 150;
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// A producer that posts until it is stopped.
-struct Flow {
-    producer: Process,
+struct PostingFlow {
+    producer: ChildProgram,
     accepted: PathBuf,
     stop: PathBuf,
 }
 
-impl Flow {
-    fn start(stage: &Stage<'_>, router: &Router) -> anyhow::Result<Self> {
+impl PostingFlow {
+    fn start(stage: &PeerStage<'_>, router: &RouterProcess) -> anyhow::Result<Self> {
         let accepted = stage.folder.join("accepted");
         let stop = stage.folder.join("stop");
         let scene = json!({ "ingress": router.ingress, "accepted": accepted, "stop": stop });
         let command = stage.script("flow.py", &scene);
-        let producer = Process::start("flow.py", &command, &stage.folder)?;
+        let producer = ChildProgram::start("flow.py", &command, &stage.folder)?;
         Ok(Self {
             producer,
             accepted,
@@ -44,7 +44,7 @@ impl Flow {
     }
 
     /// Waits until the router has accepted some more.
-    fn go_on(&self, stage: &Stage<'_>) -> anyhow::Result<()> {
+    fn go_on(&self, stage: &PeerStage<'_>) -> anyhow::Result<()> {
         let wanted = self.accepted().len() as u64 + STRETCH;
         process::until("events are accepted", stage.deadline, || {
             Ok((self.accepted().len() as u64 >= wanted).then_some(()))
@@ -52,7 +52,11 @@ impl Flow {
     }
 
     /// Stops the producer and waits until all is delivered; gives all ids and the last status.
-    fn end(mut self, stage: &Stage<'_>, router: &Router) -> anyhow::Result<(Vec<String>, Value)> {
+    fn end(
+        mut self,
+        stage: &PeerStage<'_>,
+        router: &RouterProcess,
+    ) -> anyhow::Result<(Vec<String>, Value)> {
         std::fs::write(&self.stop, "")?;
         self.producer.succeed(stage.deadline)?;
         let status = router.settled(stage.deadline)?;
@@ -68,7 +72,7 @@ impl Flow {
 }
 
 /// What an emulator holds, by endpoint.
-fn collect(stage: &Stage<'_>, emulator: &Emulator, name: &str) -> anyhow::Result<Value> {
+fn collect(stage: &PeerStage<'_>, emulator: &EmulatorProcess, name: &str) -> anyhow::Result<Value> {
     let file = stage.folder.join(name);
     let mut scene = emulator.addresses.clone();
     scene["arrived"] = json!(file);
@@ -86,11 +90,11 @@ fn ids<'a>(arrived: &'a Value, endpoint: &str) -> Vec<&'a str> {
 /// The first death comes at any moment, so what the emulator stored last cannot be known; what is
 /// accepted from then on is looked for. Before the second death the router is held still, so that the
 /// emulator's content can be read while deliveries are still open in the router.
-pub(super) fn kill_emulator(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let mut first = Emulator::start(stage)?;
+pub(super) fn kill_emulator(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let mut first = EmulatorProcess::start(stage)?;
     let routes = ["hub", "topic", "grid"].map(|endpoint| (endpoint, route(endpoint, "true")));
-    let router = Router::start(stage, &first.endpoints(), &routes, "", "")?;
-    let flow = Flow::start(stage, &router)?;
+    let router = RouterProcess::start(stage, &first.endpoints(), &routes, "", "")?;
+    let flow = PostingFlow::start(stage, &router)?;
     flow.go_on(stage)?;
     first.process.kill()?;
     let before_death = flow.accepted().len();
@@ -146,12 +150,12 @@ pub(super) fn kill_emulator(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// Route files change while events flow: broken ones keep the table, good ones replace it.
-pub(super) fn table_edit(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let emulator = Emulator::start(stage)?;
+pub(super) fn table_edit(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let emulator = EmulatorProcess::start(stage)?;
     let routes = [("hub", "hub"), ("topic", "topic"), (EDITED, "grid")];
     let routes = routes.map(|(id, endpoint)| (id, route(endpoint, "true")));
-    let router = Router::start(stage, &emulator.endpoints(), &routes, "", "")?;
-    let flow = Flow::start(stage, &router)?;
+    let router = RouterProcess::start(stage, &emulator.endpoints(), &routes, "", "")?;
+    let flow = PostingFlow::start(stage, &router)?;
     broken_edits(stage, &router, &flow)?;
     good_edits(stage, &router, &flow)?;
     let (accepted, status) = flow.end(stage, &router)?;
@@ -182,7 +186,11 @@ pub(super) fn table_edit(stage: &Stage<'_>) -> anyhow::Result<()> {
 const EDITED: &str = "edited";
 
 /// Each is refused with file, line and reason, while the old table goes on.
-fn broken_edits(stage: &Stage<'_>, router: &Router, flow: &Flow) -> anyhow::Result<()> {
+fn broken_edits(
+    stage: &PeerStage<'_>,
+    router: &RouterProcess,
+    flow: &PostingFlow,
+) -> anyhow::Result<()> {
     let first = generation(&router.status()?);
     for (broken, reasons) in [
         (
@@ -222,7 +230,11 @@ fn broken_edits(stage: &Stage<'_>, router: &Router, flow: &Flow) -> anyhow::Resu
 }
 
 /// A filter that matches nothing, then one that matches half.
-fn good_edits(stage: &Stage<'_>, router: &Router, flow: &Flow) -> anyhow::Result<()> {
+fn good_edits(
+    stage: &PeerStage<'_>,
+    router: &RouterProcess,
+    flow: &PostingFlow,
+) -> anyhow::Result<()> {
     let first = generation(&router.status()?);
     let edit = |filter: &str, generation: u64| -> anyhow::Result<u64> {
         let text = route("grid", filter).to_string();

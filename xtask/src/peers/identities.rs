@@ -1,10 +1,10 @@
 //! Checks of identities: Azure's clients at the emulator's Entra, signed tokens and client certificates at our
 //! ingress, and a dead letter that goes to Azurite with a token.
 
-use super::Stage;
+use super::PeerStage;
 use super::dead_letters::ACCOUNT;
-use super::scene::{self, Router, json_line, route, text};
-use crate::process::{self, Process};
+use super::scene::{self, RouterProcess, json_line, route, text};
+use crate::process::{self, ChildProgram};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,8 +14,8 @@ use std::process::Command;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use twinroute_emulator::{
-    BrokerSettings, Emulator, HubSettings, IdentitySettings, ScriptedFaults, SendAnswer, Settings,
-    TlsPorts,
+    BrokerSettings, HubSettings, IdentitySettings, RunningEmulator, ScriptedFaults, SendAnswer,
+    Settings, TlsPorts,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -26,7 +26,7 @@ const EVENT: &str =
     r#"{"specversion":"1.0","id":"identity-1","source":"contoso","type":"t","data":{"n":1.10}}"#;
 
 /// azure-identity in all its ways, azure-keyvault-secrets, and PyJWT with the published keys.
-pub(super) fn azure_identity(stage: &Stage<'_>) -> anyhow::Result<()> {
+pub(super) fn azure_identity(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let certificate = application(stage)?;
     let mut command = Command::new(stage.program("twinroute"));
     command
@@ -52,7 +52,7 @@ pub(super) fn azure_identity(stage: &Stage<'_>) -> anyhow::Result<()> {
     for number in 0..30 {
         command.arg("--secret").arg(format!("more-{number}=x"));
     }
-    let mut emulator = Process::start("emulator", &command, &stage.folder)?;
+    let mut emulator = ChildProgram::start("emulator", &command, &stage.folder)?;
     let addresses = emulator.await_line("its addresses", stage.deadline, json_line)?;
     let mut scene = addresses["identity"].clone();
     scene["userAssigned"] = json!(USER_ASSIGNED);
@@ -61,7 +61,7 @@ pub(super) fn azure_identity(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// The key and certificate of the tests' application, as a file that only the owner may read.
-fn application(stage: &Stage<'_>) -> anyhow::Result<PathBuf> {
+fn application(stage: &PeerStage<'_>) -> anyhow::Result<PathBuf> {
     let pair = "../crates/credential/src/testdata/application.pem";
     let copy = stage.folder.join("application.pem");
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(pair), &copy)?;
@@ -70,17 +70,17 @@ fn application(stage: &Stage<'_>) -> anyhow::Result<PathBuf> {
 }
 
 /// Tokens of PyJWT at the ingress.
-pub(super) fn gate(stage: &Stage<'_>) -> anyhow::Result<()> {
+pub(super) fn gate(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let told = stage.folder.join("ingress");
     let scene = json!({ "ingress": told });
     let command = stage.script("gate.py", &scene);
-    let mut script = Process::start("gate.py", &command, &stage.folder)?;
+    let mut script = ChildProgram::start("gate.py", &command, &stage.folder)?;
     let keys = script.await_line("where its keys are", stage.deadline, json_line)?;
     let access = format!(
         "[ingress.access.jwt]\nissuer = {}\naudience = [{}]\njwks_uri = {}\nwrite = [\"Events.Write\"]\n",
         keys["issuer"], keys["audience"], keys["jwks"]
     );
-    let router = Router::start(stage, &[], &[], &access, "")?;
+    let router = RouterProcess::start(stage, &[], &[], &access, "")?;
     let draft = stage.folder.join("ingress.new");
     std::fs::write(&draft, &router.ingress)?;
     std::fs::rename(&draft, &told)?;
@@ -88,14 +88,14 @@ pub(super) fn gate(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// OpenSSL, curl and Python with client certificates at a listener that asks for them.
-pub(super) fn mutual_tls(stage: &Stage<'_>) -> anyhow::Result<()> {
+pub(super) fn mutual_tls(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let folder = &stage.folder;
     stage.play(
         "mutual_tls.py",
         &json!({ "step": "make", "folder": folder }),
     )?;
     let tls = "listen_tls = [\"127.0.0.1:0\"]\n[ingress.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca.pem\"\n";
-    let router = Router::start(stage, &[], &[], tls, "")?;
+    let router = RouterProcess::start(stage, &[], &[], tls, "")?;
     // Plain first, then TLS, each with a line of its own.
     let output = router.process.output();
     let lines = output.lines().filter_map(json_line);
@@ -166,8 +166,8 @@ fn run_with_input(command: &mut Command, input: &str) -> anyhow::Result<String> 
 }
 
 /// A dead letter of an endpoint with an identity goes to Azurite, which asks for tokens over TLS.
-pub(super) fn dead_letter(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let namespace = Namespace::start(stage)?;
+pub(super) fn dead_letter(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let namespace = RefusingNamespace::start(stage)?;
     let ca = namespace
         .emulator
         .ca_file()
@@ -180,7 +180,7 @@ pub(super) fn dead_letter(stage: &Stage<'_>) -> anyhow::Result<()> {
         .identity_address()
         .context("no identity service")?;
     let door = format!("http://{machine}/msi/token");
-    let curl = Curl {
+    let curl = TrustingCurl {
         stage,
         ca: ca.clone(),
     };
@@ -222,7 +222,11 @@ pub(super) fn dead_letter(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// A router with an endpoint at the hub that refuses, which the machine's identity opens.
-fn router(stage: &Stage<'_>, emulator: &Emulator, container: &str) -> anyhow::Result<Router> {
+fn router(
+    stage: &PeerStage<'_>,
+    emulator: &RunningEmulator,
+    container: &str,
+) -> anyhow::Result<RouterProcess> {
     let machine = emulator.identity_address().context("no identity service")?;
     let port = emulator.amqp_tls_port().context("no TLS")?;
     let endpoint = json!({ "properties": {
@@ -241,7 +245,7 @@ fn router(stage: &Stage<'_>, emulator: &Emulator, container: &str) -> anyhow::Re
             IdentitySettings::default().header.expose().to_owned(),
         ),
     ];
-    Router::start_with(
+    RouterProcess::start_with(
         stage,
         &variables,
         &[("hub", endpoint)],
@@ -252,12 +256,12 @@ fn router(stage: &Stage<'_>, emulator: &Emulator, container: &str) -> anyhow::Re
 }
 
 /// curl that trusts the emulator's authority.
-struct Curl<'a> {
-    stage: &'a Stage<'a>,
+struct TrustingCurl<'a> {
+    stage: &'a PeerStage<'a>,
     ca: PathBuf,
 }
 
-impl Curl<'_> {
+impl TrustingCurl<'_> {
     fn ask(&self, method: &str, url: &str, headers: &[&str]) -> anyhow::Result<String> {
         let mut curl = Command::new("curl");
         curl.args([
@@ -273,7 +277,7 @@ impl Curl<'_> {
             curl.args(["--header", header]);
         }
         curl.arg(url);
-        let mut process = Process::start("curl", &curl, &self.stage.folder)?;
+        let mut process = ChildProgram::start("curl", &curl, &self.stage.folder)?;
         let ended = process.succeed(self.stage.deadline);
         ended.with_context(|| format!("{method} {url}: {}", process.output()))?;
         Ok(process.output())
@@ -281,7 +285,7 @@ impl Curl<'_> {
 }
 
 /// Azurite over TLS, with the emulator's certificate, where tokens are asked for.
-fn azurite(stage: &Stage<'_>, ca: &Path) -> anyhow::Result<(Process, SocketAddr)> {
+fn azurite(stage: &PeerStage<'_>, ca: &Path) -> anyhow::Result<(ChildProgram, SocketAddr)> {
     let folder = ca.parent().context("the authority is in a folder")?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new("node");
@@ -299,7 +303,7 @@ fn azurite(stage: &Stage<'_>, ca: &Path) -> anyhow::Result<(Process, SocketAddr)
         .arg(folder.join("server.pem"))
         .arg("--key")
         .arg(folder.join("server.key"));
-    let process = Process::start("azurite", &command, &stage.folder)?;
+    let process = ChildProgram::start("azurite", &command, &stage.folder)?;
     process::until("Azurite listens", stage.deadline, || {
         Ok(TcpStream::connect(address).ok())
     })?;
@@ -307,14 +311,14 @@ fn azurite(stage: &Stage<'_>, ca: &Path) -> anyhow::Result<(Process, SocketAddr)
 }
 
 /// A namespace whose hub refuses everything, in this process, since its faults are scripted.
-struct Namespace {
-    emulator: Emulator,
+struct RefusingNamespace {
+    emulator: RunningEmulator,
     /// Dropped after the emulator; its thread ends with it.
     _stop: oneshot::Sender<()>,
 }
 
-impl Namespace {
-    fn start(stage: &Stage<'_>) -> anyhow::Result<Self> {
+impl RefusingNamespace {
+    fn start(stage: &PeerStage<'_>) -> anyhow::Result<Self> {
         let settings = Settings {
             broker: BrokerSettings {
                 hubs: vec![HubSettings::new("refused")],
@@ -327,7 +331,7 @@ impl Namespace {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let emulator = runtime.block_on(Emulator::start(settings, Arc::new(SystemClock)))?;
+        let emulator = runtime.block_on(RunningEmulator::start(settings, Arc::new(SystemClock)))?;
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new()
             .name("emulator".to_owned())

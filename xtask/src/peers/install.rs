@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What a check needs to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(super) enum PeerProgram {
     /// The Azure clients for Python and the client of Qpid Proton.
     Python,
     /// The Azure clients for JavaScript.
@@ -28,7 +28,7 @@ pub(super) enum Peer {
 
 /// Where peers are installed and where their scripts stand.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct PeerPlaces {
     /// `target/peers`.
     pub(super) home: PathBuf,
     /// `xtask/peers` of the sources.
@@ -47,7 +47,7 @@ const PROTON_SOURCE: &str = "/usr/share/proton/examples/c/broker.c";
 const DOWNLOAD_MAX: Duration = Duration::from_secs(900);
 const STEP_MAX: Duration = Duration::from_secs(90);
 
-impl Peer {
+impl PeerProgram {
     pub(super) const ALL: [Self; 7] = [
         Self::Python,
         Self::Node,
@@ -71,7 +71,7 @@ impl Peer {
     }
 
     /// Installs what is not there yet.
-    pub(super) fn install(self, places: &Places) -> anyhow::Result<()> {
+    pub(super) fn install(self, places: &PeerPlaces) -> anyhow::Result<()> {
         match self {
             Self::Python => python(places),
             Self::Node => node(&places.scripts, &places.node(), NODE_PINS, places),
@@ -89,7 +89,7 @@ impl Peer {
     }
 }
 
-impl Places {
+impl PeerPlaces {
     pub(super) fn python(&self) -> PathBuf {
         self.home.join("python/bin/python")
     }
@@ -109,7 +109,7 @@ impl Places {
     }
 }
 
-fn python(places: &Places) -> anyhow::Result<()> {
+fn python(places: &PeerPlaces) -> anyhow::Result<()> {
     let requirements = places.scripts.join("requirements.txt");
     let folder = places.home.join("python");
     venv(&folder, &requirements, PYTHON_PINS, &places.home)
@@ -152,7 +152,7 @@ pub(crate) fn venv(
 }
 
 /// Installs the packages of `scripts` into `folder` and copies the scripts beside them.
-fn node(scripts: &Path, folder: &Path, pins: &str, places: &Places) -> anyhow::Result<()> {
+fn node(scripts: &Path, folder: &Path, pins: &str, places: &PeerPlaces) -> anyhow::Result<()> {
     if !works(Command::new("node").arg("--version")) || !works(Command::new("npm").arg("--version"))
     {
         apt(&places.home, &["nodejs", "npm"])?;
@@ -183,7 +183,7 @@ fn node(scripts: &Path, folder: &Path, pins: &str, places: &Places) -> anyhow::R
     Ok(())
 }
 
-fn proton(places: &Places) -> anyhow::Result<()> {
+fn proton(places: &PeerPlaces) -> anyhow::Result<()> {
     let folder = places.home.join("proton");
     if !works(Command::new("cc").arg("--version")) {
         apt(&places.home, &["gcc", "libc6-dev"])?;

@@ -1,9 +1,9 @@
 //! A router whose table is what is put over its management API.
 
-use super::Stage;
+use super::PeerStage;
 use super::scene::json_line;
-use crate::http::{self, Answer, Request};
-use crate::process::{self, Process};
+use crate::http::{self, HttpRequest, HttpResponse};
+use crate::process::{self, ChildProgram};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ pub(super) const TOKEN: &str = "cGVlcnMtbWF5LXJlYWQtYW5kLXdyaXRlLWhlcmUtMDAwMQ";
 
 /// Whether destinations are asked before an endpoint is in use.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Checks {
+pub(super) enum DestinationChecks {
     Definitions,
     Destinations,
 }
 
 /// `twinroute run` with its store in the check's folder.
-pub(super) struct Managed {
-    pub(super) process: Process,
+pub(super) struct ManagedRouter {
+    pub(super) process: ChildProgram,
     /// Where to post events, without a path.
     pub(super) ingress: String,
     plain: SocketAddr,
@@ -34,24 +34,24 @@ pub(super) struct Managed {
     folder: PathBuf,
 }
 
-impl Managed {
+impl ManagedRouter {
     /// Writes a configuration without certificates, so that those for development are made, and starts it on
     /// free ports.
-    pub(super) fn start(stage: &Stage<'_>, checks: Checks) -> anyhow::Result<Self> {
+    pub(super) fn start(stage: &PeerStage<'_>, checks: DestinationChecks) -> anyhow::Result<Self> {
         Self::start_with(stage, checks, TOKEN)
     }
 
     /// As [`Self::start`], with a token of the check's own.
     pub(super) fn start_with(
-        stage: &Stage<'_>,
-        checks: Checks,
+        stage: &PeerStage<'_>,
+        checks: DestinationChecks,
         token: &str,
     ) -> anyhow::Result<Self> {
         let folder = stage.folder.join("router");
         std::fs::create_dir_all(&folder)?;
         let checks = match checks {
-            Checks::Definitions => "definitions",
-            Checks::Destinations => "destinations",
+            DestinationChecks::Definitions => "definitions",
+            DestinationChecks::Destinations => "destinations",
         };
         let text = format!(
             "instance = \"{INSTANCE}\"\n\n[table]\nsource = \"store\"\n\n\
@@ -66,15 +66,15 @@ impl Managed {
     }
 
     /// Starts it once more with the store it had; call it after its end.
-    pub(super) fn restart(&self, stage: &Stage<'_>, name: &str) -> anyhow::Result<Self> {
+    pub(super) fn restart(&self, stage: &PeerStage<'_>, name: &str) -> anyhow::Result<Self> {
         Self::again(stage, self.folder.clone(), name)
     }
 
-    fn again(stage: &Stage<'_>, folder: PathBuf, name: &str) -> anyhow::Result<Self> {
+    fn again(stage: &PeerStage<'_>, folder: PathBuf, name: &str) -> anyhow::Result<Self> {
         let mut command = Command::new(stage.program("twinroute"));
         command.arg("run").arg("--config");
         command.arg(folder.join("twinroute.toml"));
-        let mut process = Process::start(name, &command, &stage.folder)?;
+        let mut process = ChildProgram::start(name, &command, &stage.folder)?;
         let ingress = process.await_line("where it takes events", stage.deadline, |line| {
             address(line, "accepts events")
         })?;
@@ -123,17 +123,17 @@ impl Managed {
     /// Runs a script for Node, which finds the certificate authority in its environment.
     pub(super) fn play_node(
         &self,
-        stage: &Stage<'_>,
+        stage: &PeerStage<'_>,
         file: &str,
         scene: &Value,
     ) -> anyhow::Result<()> {
         let mut command = stage.script(file, scene);
         command.env("NODE_EXTRA_CA_CERTS", &self.ca);
-        Process::start(file, &command, &stage.folder)?.succeed(stage.deadline)
+        ChildProgram::start(file, &command, &stage.folder)?.succeed(stage.deadline)
     }
 
     /// One request over plain HTTP.
-    pub(super) fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+    pub(super) fn ask(&self, request: &HttpRequest) -> anyhow::Result<HttpResponse> {
         http::ask(self.plain, &with_token(request.clone()))
     }
 
@@ -144,7 +144,7 @@ impl Managed {
 }
 
 /// A request of a client that may write.
-pub(super) fn with_token(mut request: Request) -> Request {
+pub(super) fn with_token(mut request: HttpRequest) -> HttpRequest {
     let token = ("authorization".to_owned(), format!("Bearer {TOKEN}"));
     request.headers.push(token);
     request

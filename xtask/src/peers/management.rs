@@ -1,36 +1,36 @@
 //! Checks of the management API: real clients lead whole lives of its resources, what they put delivers, and a
 //! killed router comes back with what it answered for.
 
-use super::Stage;
-use super::managed::{Checks, Managed};
-use super::scene::Emulator;
-use crate::http::{Answer, Request};
-use crate::process::Process;
+use super::PeerStage;
+use super::managed::{DestinationChecks, ManagedRouter};
+use super::scene::EmulatorProcess;
+use crate::http::{HttpRequest, HttpResponse};
+use crate::process::ChildProgram;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::process::Command;
 
 /// The clients for Python, over HTTPS as they are shipped.
-pub(super) fn python(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let router = Managed::start(stage, Checks::Definitions)?;
+pub(super) fn python(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let router = ManagedRouter::start(stage, DestinationChecks::Definitions)?;
     stage.play("management.py", &router.over_tls())
 }
 
 /// The same over plain HTTP, with a policy that sends the token there too.
-pub(super) fn python_over_http(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let router = Managed::start(stage, Checks::Definitions)?;
+pub(super) fn python_over_http(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let router = ManagedRouter::start(stage, DestinationChecks::Definitions)?;
     stage.play("management.py", &router.over_http())
 }
 
 /// The clients for JavaScript, over HTTPS.
-pub(super) fn javascript(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let router = Managed::start(stage, Checks::Definitions)?;
+pub(super) fn javascript(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let router = ManagedRouter::start(stage, DestinationChecks::Definitions)?;
     router.play_node(stage, "management.mjs", &router.over_tls())
 }
 
 /// The clients of the Device Provisioning Service.
-pub(super) fn provisioning(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let router = Managed::start(stage, Checks::Definitions)?;
+pub(super) fn provisioning(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let router = ManagedRouter::start(stage, DestinationChecks::Definitions)?;
     let mut scene = router.over_tls();
     scene["deviceCa"] = json!(stage.folder.join("device-ca.pem"));
     stage.play("provisioning.py", &scene)?;
@@ -38,10 +38,10 @@ pub(super) fn provisioning(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// As `az rest` asks: curl over both, with the headers of ARM.
-pub(super) fn curl(stage: &Stage<'_>) -> anyhow::Result<()> {
+pub(super) fn curl(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     const TARGET: &str = "/subscriptions/7c1d1f1e-0f6c-4f5e-9d9b-7c3c2d1a0b9e/resourceGroups/rg/providers/\
                           Microsoft.DigitalTwins/digitalTwinsInstances/by-curl?api-version=2023-01-31";
-    let router = Managed::start(stage, Checks::Definitions)?;
+    let router = ManagedRouter::start(stage, DestinationChecks::Definitions)?;
     for (scene, name) in [(router.over_tls(), "tls"), (router.over_http(), "http")] {
         let text = |member: &str| scene[member].as_str().unwrap_or_default().to_owned();
         let url = text("base") + TARGET;
@@ -68,7 +68,7 @@ pub(super) fn curl(stage: &Stage<'_>) -> anyhow::Result<()> {
             }
             command.arg(&url);
             let mut curl =
-                Process::start(&format!("curl-{name}-{method}"), &command, &stage.folder)?;
+                ChildProgram::start(&format!("curl-{name}-{method}"), &command, &stage.folder)?;
             curl.succeed(stage.deadline)?;
             let output = curl.output();
             ensure!(
@@ -80,17 +80,17 @@ pub(super) fn curl(stage: &Stage<'_>) -> anyhow::Result<()> {
                 await_state(&router, TARGET)?;
             }
         }
-        let gone = || Ok((router.ask(&Request::get(TARGET))?.status == 404).then_some(()));
+        let gone = || Ok((router.ask(&HttpRequest::get(TARGET))?.status == 404).then_some(()));
         crate::process::until("the instance is gone", stage.deadline, gone)?;
     }
     Ok(())
 }
 
 /// The state at the end of an operation.
-pub(super) fn await_state(router: &Managed, target: &str) -> anyhow::Result<Answer> {
+pub(super) fn await_state(router: &ManagedRouter, target: &str) -> anyhow::Result<HttpResponse> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     crate::process::until("the resource is provisioned", deadline, || {
-        let answer = router.ask(&Request::get(target))?;
+        let answer = router.ask(&HttpRequest::get(target))?;
         ensure!(
             answer.status == 200,
             "{target}: {} {}",
@@ -107,14 +107,14 @@ pub(super) fn await_state(router: &Managed, target: &str) -> anyhow::Result<Answ
 }
 
 /// What is put is asked whether it answers, is in the table at once, and delivers.
-pub(super) fn to_delivery(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let emulator = Emulator::start(stage)?;
-    let router = Managed::start(stage, Checks::Destinations)?;
+pub(super) fn to_delivery(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let emulator = EmulatorProcess::start(stage)?;
+    let router = ManagedRouter::start(stage, DestinationChecks::Destinations)?;
     let mut scene = emulator.addresses.clone();
     for (name, value) in router.over_tls().as_object().into_iter().flatten() {
         scene[name] = value.clone();
     }
-    let mut script = Process::start(
+    let mut script = ChildProgram::start(
         "management_to_delivery.py",
         &stage.script("management_to_delivery.py", &scene),
         &stage.folder,

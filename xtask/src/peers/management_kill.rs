@@ -1,10 +1,10 @@
 //! A router is killed over and over while resources are put. Afterwards each is as it was before a request or as
 //! after it, never something between, and whatever was answered for is there.
 
-use super::Stage;
-use super::managed::{Checks, INSTANCE, Managed, with_token};
+use super::PeerStage;
+use super::managed::{DestinationChecks, INSTANCE, ManagedRouter, with_token};
 use super::management::{await_state, is_whole};
-use crate::http::{self, Request};
+use crate::http::{self, HttpRequest};
 use crate::process;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
@@ -26,36 +26,36 @@ const GROUP: &str = "/subscriptions/5b8f0b1e-6a53-4c51-8f0e-2f0d5d9f3a11/resourc
 const VERSION: &str = "api-version=2023-01-31";
 
 /// Nothing there, or the number that its last change wrote.
-type State = Option<u64>;
+type ResourceState = Option<u64>;
 
 /// What may be found of a resource.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    answered: State,
+struct KnownStates {
+    answered: ResourceState,
     /// Sent, and cut off before an answer came.
-    open: Option<State>,
+    open: Option<ResourceState>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Resource {
+enum KilledResource {
     Instance,
     Endpoint(u64),
     Route(u64),
 }
 
 /// One client with resources of its own.
-struct Writer {
+struct ResourceWriter {
     instance: String,
     /// Counts changes; each writes its number twice.
     number: u64,
     answers: u64,
-    known: BTreeMap<Resource, Known>,
+    known: BTreeMap<KilledResource, KnownStates>,
 }
 
 /// The check.
-pub(super) fn kill(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let mut router = Managed::start(stage, Checks::Definitions)?;
-    let mut writers: Vec<Writer> = (0..WRITERS).map(Writer::new).collect();
+pub(super) fn kill(stage: &PeerStage<'_>) -> anyhow::Result<()> {
+    let mut router = ManagedRouter::start(stage, DestinationChecks::Definitions)?;
+    let mut writers: Vec<ResourceWriter> = (0..WRITERS).map(ResourceWriter::new).collect();
     for writer in &mut writers {
         writer.begin(&router)?;
     }
@@ -89,7 +89,7 @@ pub(super) fn kill(stage: &Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Writer {
+impl ResourceWriter {
     fn new(number: u64) -> Self {
         Self {
             instance: if number == 0 {
@@ -104,14 +104,14 @@ impl Writer {
     }
 
     /// The instance, and an endpoint that never changes, for the routes.
-    fn begin(&mut self, router: &Managed) -> anyhow::Result<()> {
-        let instance = self.target(Resource::Instance);
+    fn begin(&mut self, router: &ManagedRouter) -> anyhow::Result<()> {
+        let instance = self.target(KilledResource::Instance);
         let settled = format!("{GROUP}/{}/endpoints/settled?{VERSION}", self.instance);
         for (target, body) in [
             (instance, json!({ "location": "westus2", "tags": tags(0) })),
             (settled, endpoint(0)),
         ] {
-            let answer = router.ask(&Request::put(&target, body))?;
+            let answer = router.ask(&HttpRequest::put(&target, body))?;
             ensure!(
                 answer.status == 201,
                 "{target}: {} {}",
@@ -122,8 +122,8 @@ impl Writer {
         }
         let answered = Some(0);
         self.known.insert(
-            Resource::Instance,
-            Known {
+            KilledResource::Instance,
+            KnownStates {
                 answered,
                 open: None,
             },
@@ -131,12 +131,12 @@ impl Writer {
         Ok(())
     }
 
-    fn target(&self, resource: Resource) -> String {
+    fn target(&self, resource: KilledResource) -> String {
         let name = &self.instance;
         match resource {
-            Resource::Instance => format!("{GROUP}/{name}?{VERSION}"),
-            Resource::Endpoint(of) => format!("{GROUP}/{name}/endpoints/hub-{of}?{VERSION}"),
-            Resource::Route(of) => {
+            KilledResource::Instance => format!("{GROUP}/{name}?{VERSION}"),
+            KilledResource::Endpoint(of) => format!("{GROUP}/{name}/endpoints/hub-{of}?{VERSION}"),
+            KilledResource::Route(of) => {
                 format!("/instances/{name}/eventroutes/route-{of}?api-version=2023-10-31")
             }
         }
@@ -148,29 +148,32 @@ impl Writer {
             self.number += 1;
             let number = self.number;
             let (resource, deletes) = match number % 5 {
-                0 => (Resource::Instance, false),
+                0 => (KilledResource::Instance, false),
                 1 | 2 => (
-                    Resource::Endpoint(number % ENDPOINTS),
+                    KilledResource::Endpoint(number % ENDPOINTS),
                     number.is_multiple_of(4),
                 ),
-                _ => (Resource::Route(number % ROUTES), number.is_multiple_of(3)),
+                _ => (
+                    KilledResource::Route(number % ROUTES),
+                    number.is_multiple_of(3),
+                ),
             };
             let target = self.target(resource);
             let state = (!deletes).then_some(number);
             let request = match (resource, deletes) {
-                (_, true) => Request {
+                (_, true) => HttpRequest {
                     method: "DELETE".to_owned(),
                     target,
-                    ..Request::default()
+                    ..HttpRequest::default()
                 },
-                (Resource::Instance, _) => Request {
+                (KilledResource::Instance, _) => HttpRequest {
                     method: "PATCH".to_owned(),
                     target,
                     body: Some(json!({ "tags": tags(number) })),
-                    ..Request::default()
+                    ..HttpRequest::default()
                 },
-                (Resource::Endpoint(_), _) => Request::put(target, endpoint(number)),
-                (Resource::Route(_), _) => Request::put(target, route(number)),
+                (KilledResource::Endpoint(_), _) => HttpRequest::put(target, endpoint(number)),
+                (KilledResource::Route(_), _) => HttpRequest::put(target, route(number)),
             };
             let known = self.known.entry(resource).or_default();
             known.open = Some(state);
@@ -197,8 +200,8 @@ impl Writer {
     }
 
     /// Each resource must be as answered for, or as the request that was cut off would have it.
-    fn judge(&mut self, router: &Managed) -> anyhow::Result<()> {
-        let resources: Vec<Resource> = self.known.keys().copied().collect();
+    fn judge(&mut self, router: &ManagedRouter) -> anyhow::Result<()> {
+        let resources: Vec<KilledResource> = self.known.keys().copied().collect();
         for resource in resources {
             let target = self.target(resource);
             let found = settled(router, resource, &target)?;
@@ -207,18 +210,18 @@ impl Writer {
                 found == known.answered || Some(found) == known.open,
                 "{target} is {found:?}, known is {known:?}"
             );
-            let known = Known {
+            let known = KnownStates {
                 answered: found,
                 open: None,
             };
             self.known.insert(resource, known);
         }
         let present = self.known.iter().filter(|(resource, known)| {
-            matches!(resource, Resource::Endpoint(_)) && known.answered.is_some()
+            matches!(resource, KilledResource::Endpoint(_)) && known.answered.is_some()
         });
         let wanted = 1 + present.count();
         let list = format!("{GROUP}/{}/endpoints?{VERSION}", self.instance);
-        let list = router.ask(&Request::get(list))?;
+        let list = router.ask(&HttpRequest::get(list))?;
         let listed = list.body["value"].as_array().map_or(0, Vec::len);
         ensure!(
             listed == wanted,
@@ -230,10 +233,14 @@ impl Writer {
 }
 
 /// The state of a resource once no operation runs on it any more.
-fn settled(router: &Managed, resource: Resource, target: &str) -> anyhow::Result<State> {
+fn settled(
+    router: &ManagedRouter,
+    resource: KilledResource,
+    target: &str,
+) -> anyhow::Result<ResourceState> {
     let deadline = std::time::Instant::now() + SETTLE_MAX;
     let body = process::until("its operation ends", deadline, || {
-        let answer = router.ask(&Request::get(target))?;
+        let answer = router.ask(&HttpRequest::get(target))?;
         match answer.status {
             200 => {}
             404 => return Ok(Some(Value::Null)),
@@ -251,19 +258,19 @@ fn settled(router: &Managed, resource: Resource, target: &str) -> anyhow::Result
 }
 
 /// The number that was written, which must stand in both places.
-fn number(resource: Resource, body: &Value) -> anyhow::Result<u64> {
+fn number(resource: KilledResource, body: &Value) -> anyhow::Result<u64> {
     let text = match resource {
-        Resource::Instance => body["tags"]["number"].as_str(),
-        Resource::Endpoint(_) => body["properties"]["entityPath"].as_str(),
-        Resource::Route(_) => body["filter"].as_str(),
+        KilledResource::Instance => body["tags"]["number"].as_str(),
+        KilledResource::Endpoint(_) => body["properties"]["entityPath"].as_str(),
+        KilledResource::Route(_) => body["filter"].as_str(),
     };
     let digits = text.unwrap_or_default().rsplit(['-', ' ']).next();
     let number = digits.unwrap_or_default().parse();
     let number: u64 = number.with_context(|| format!("no number in {body}"))?;
     let wanted: Vec<(&str, String)> = match resource {
-        Resource::Instance => vec![("/tags/again", number.to_string())],
-        Resource::Endpoint(_) => vec![("/properties/deadLetterUri", letters(number))],
-        Resource::Route(_) => vec![("/filter", filter(number))],
+        KilledResource::Instance => vec![("/tags/again", number.to_string())],
+        KilledResource::Endpoint(_) => vec![("/properties/deadLetterUri", letters(number))],
+        KilledResource::Route(_) => vec![("/filter", filter(number))],
     };
     is_whole(body, &wanted)?;
     Ok(number)

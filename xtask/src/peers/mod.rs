@@ -16,10 +16,10 @@ mod management_kill;
 mod scene;
 mod sessions;
 
-use crate::process::{self, Process};
+use crate::process::{self, ChildProgram};
 use crate::programs;
 use anyhow::{bail, ensure};
-use install::{Peer, Places};
+use install::{PeerPlaces, PeerProgram};
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -27,17 +27,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// One named check.
-struct Check {
+struct PeerCheck {
     name: &'static str,
     /// Peers without which it cannot run.
-    needs: &'static [Peer],
+    needs: &'static [PeerProgram],
     time_max: Duration,
-    run: fn(&Stage<'_>) -> anyhow::Result<()>,
+    run: fn(&PeerStage<'_>) -> anyhow::Result<()>,
 }
 
 /// What a check may use.
-struct Stage<'a> {
-    places: &'a Places,
+struct PeerStage<'a> {
+    places: &'a PeerPlaces,
     /// The folder of built programs.
     programs: &'a Path,
     /// An empty folder for its files and logs.
@@ -45,7 +45,7 @@ struct Stage<'a> {
     deadline: Instant,
 }
 
-impl Stage<'_> {
+impl PeerStage<'_> {
     fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
@@ -70,7 +70,7 @@ impl Stage<'_> {
 
     /// Runs a script to its good end.
     fn play(&self, file: &str, scene: &Value) -> anyhow::Result<()> {
-        let mut process = Process::start(file, &self.script(file, scene), &self.folder)?;
+        let mut process = ChildProgram::start(file, &self.script(file, scene), &self.folder)?;
         process.succeed(self.deadline)
     }
 }
@@ -84,22 +84,22 @@ pub(super) fn list() {
 
 /// Runs the checks whose name contains `only`; true when all passed.
 pub(super) fn run(only: &str) -> anyhow::Result<bool> {
-    let wanted: Vec<&Check> = checks::ALL
+    let wanted: Vec<&PeerCheck> = checks::ALL
         .iter()
         .filter(|check| check.name.contains(only))
         .collect();
     ensure!(!wanted.is_empty(), "no check's name contains {only:?}");
     let programs = programs::folder()?;
     let programs = programs.as_path();
-    let places = Places {
+    let places = PeerPlaces {
         home: programs.with_file_name("peers"),
         scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("peers"),
     };
     std::fs::create_dir_all(&places.home)?;
-    let mut tally = Tally::default();
+    let mut tally = CheckTally::default();
     tally.step("build", || programs::build(programs, &["serve"]));
     let mut missing = Vec::new();
-    for peer in Peer::ALL {
+    for peer in PeerProgram::ALL {
         let needed = wanted.iter().any(|check| check.needs.contains(&peer));
         if needed && !tally.step(peer.name(), || peer.install(&places)) {
             missing.push(peer);
@@ -115,7 +115,7 @@ pub(super) fn run(only: &str) -> anyhow::Result<bool> {
                 bail!("{} failed", peer.name());
             }
             std::fs::create_dir_all(&folder)?;
-            let stage = Stage {
+            let stage = PeerStage {
                 places: &places,
                 programs,
                 folder: folder.clone(),
@@ -132,12 +132,12 @@ pub(super) fn run(only: &str) -> anyhow::Result<bool> {
 }
 
 #[derive(Default)]
-struct Tally {
+struct CheckTally {
     passed: u32,
     failed: u32,
 }
 
-impl Tally {
+impl CheckTally {
     /// Runs one step, tells how it went; a panic is a failure.
     fn step(&mut self, name: &str, run: impl FnOnce() -> anyhow::Result<()>) -> bool {
         let started = Instant::now();

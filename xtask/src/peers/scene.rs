@@ -1,7 +1,7 @@
 //! What checks put on: our emulator, a router with a configuration made for it, Proton's broker.
 
-use super::Stage;
-use crate::process::{self, Process};
+use super::PeerStage;
+use crate::process::{self, ChildProgram};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -17,25 +17,25 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const RELOAD_MAX: Duration = Duration::from_secs(10);
 
 /// `twinroute emulator` with one hub, one topic, one Event Grid topic.
-pub(super) struct Emulator {
-    pub(super) process: Process,
+pub(super) struct EmulatorProcess {
+    pub(super) process: ChildProgram,
     /// What it printed: addresses and connection strings.
     pub(super) addresses: Value,
 }
 
-impl Emulator {
+impl EmulatorProcess {
     /// Starts it on free ports.
-    pub(super) fn start(stage: &Stage<'_>) -> anyhow::Result<Self> {
+    pub(super) fn start(stage: &PeerStage<'_>) -> anyhow::Result<Self> {
         Self::start_with(stage, &[])
     }
 
     /// The same with more options.
-    pub(super) fn start_with(stage: &Stage<'_>, options: &[&str]) -> anyhow::Result<Self> {
+    pub(super) fn start_with(stage: &PeerStage<'_>, options: &[&str]) -> anyhow::Result<Self> {
         Self::start_at(stage, "emulator", [0, 0, 0], options)
     }
 
     /// Starts it again, empty, on the ports it had; call it after its end.
-    pub(super) fn again(&self, stage: &Stage<'_>) -> anyhow::Result<Self> {
+    pub(super) fn again(&self, stage: &PeerStage<'_>) -> anyhow::Result<Self> {
         let port = |name: &str| -> anyhow::Result<u16> {
             let address = text(&self.addresses[name])?.trim_start_matches("http://");
             Ok(address.parse::<SocketAddr>()?.port())
@@ -45,7 +45,7 @@ impl Emulator {
     }
 
     fn start_at(
-        stage: &Stage<'_>,
+        stage: &PeerStage<'_>,
         name: &str,
         [amqp_port, http_port, blob_port]: [u16; 3],
         options: &[&str],
@@ -65,7 +65,7 @@ impl Emulator {
             .args(["--http-port", &http_port.to_string()])
             .args(["--blob-port", &blob_port.to_string()])
             .args(options);
-        let mut process = Process::start(name, &command, &stage.folder)?;
+        let mut process = ChildProgram::start(name, &command, &stage.folder)?;
         let addresses = process.await_line("its addresses", stage.deadline, json_line)?;
         Ok(Self { process, addresses })
     }
@@ -112,18 +112,18 @@ pub(super) fn route(endpoint: &str, filter: &str) -> Value {
 }
 
 /// `twinroute run` with a configuration of its own.
-pub(super) struct Router {
-    pub(super) process: Process,
+pub(super) struct RouterProcess {
+    pub(super) process: ChildProgram,
     /// Where to post events, without a path.
     pub(super) ingress: String,
     admin: SocketAddr,
     definitions: PathBuf,
 }
 
-impl Router {
+impl RouterProcess {
     /// Starts it on free ports. `ingress` are lines of `[ingress]`, `endpoint_settings` whole tables.
     pub(super) fn start(
-        stage: &Stage<'_>,
+        stage: &PeerStage<'_>,
         endpoints: &[(&str, Value)],
         routes: &[(&str, Value)],
         ingress: &str,
@@ -134,7 +134,7 @@ impl Router {
 
     /// The same with variables of the environment.
     pub(super) fn start_with(
-        stage: &Stage<'_>,
+        stage: &PeerStage<'_>,
         variables: &[(&str, String)],
         endpoints: &[(&str, Value)],
         routes: &[(&str, Value)],
@@ -166,7 +166,7 @@ impl Router {
         let mut command = Command::new(stage.program("twinroute"));
         command.arg("run").arg("--config").arg(&config);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
-        let mut process = Process::start("router", &command, &stage.folder)?;
+        let mut process = ChildProgram::start("router", &command, &stage.folder)?;
         let mut address = |message: &'static str| {
             process.await_line(message, stage.deadline, |line| {
                 let line = json_line(line)?;
@@ -210,7 +210,7 @@ impl Router {
     }
 
     /// A command of ours that asks this router.
-    pub(super) fn command(&self, stage: &Stage<'_>, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, stage: &PeerStage<'_>, arguments: &[&str]) -> Command {
         let mut command = Command::new(stage.program("twinroute"));
         command.args(arguments).arg("--admin");
         command.arg(self.admin.to_string());
@@ -287,12 +287,12 @@ pub(super) fn endpoints(status: &Value) -> &[Value] {
 }
 
 /// Qpid Proton's broker; gives its address.
-pub(super) fn broker(stage: &Stage<'_>) -> anyhow::Result<(Process, SocketAddr)> {
+pub(super) fn broker(stage: &PeerStage<'_>) -> anyhow::Result<(ChildProgram, SocketAddr)> {
     // The broker cannot tell a port that the system chose, so one is chosen and freed for it.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new(stage.places.broker());
     command.arg("127.0.0.1").arg(address.port().to_string());
-    let process = Process::start("broker", &command, &stage.folder)?;
+    let process = ChildProgram::start("broker", &command, &stage.folder)?;
     process::until("the broker listens", stage.deadline, || {
         Ok(TcpStream::connect(address).ok())
     })?;

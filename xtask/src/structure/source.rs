@@ -39,13 +39,13 @@ struct SourceModule {
     children: BTreeMap<String, ModuleId>,
     definitions: BTreeSet<String>,
     types: Vec<(String, bool)>,
-    imports: Vec<Import>,
+    imports: Vec<ImportedName>,
     /// Paths in the code, each as its segments.
     paths: BTreeSet<Vec<String>>,
 }
 
 /// One name that a `use` brings.
-struct Import {
+struct ImportedName {
     path: Vec<String>,
     /// None for a glob.
     name: Option<String>,
@@ -317,7 +317,7 @@ impl SourceModule {
 
     fn bring(&mut self, tree: &UseTree, before: &mut Vec<String>, hands_on: bool) {
         let mut push = |path: Vec<String>, name: Option<String>| {
-            self.imports.push(Import {
+            self.imports.push(ImportedName {
                 path,
                 name,
                 hands_on,

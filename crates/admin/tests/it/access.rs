@@ -1,6 +1,6 @@
 //! Who may look and who may change, where tokens are asked for; and HTTPS.
 
-use crate::harness::{PATIENCE, Server, Told, builder, error, json};
+use crate::harness::{PATIENCE, ScriptedSink, TestServer, builder, error, json};
 use expect_test::expect;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -9,12 +9,12 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
 use twinroute_admin::client::{AdminAnswer, AdminClient};
-use twinroute_admin::{Admin, Metrics, Settings};
-use twinroute_listen::access::Gate;
-use twinroute_listen::{Address, Listener, SocketSettings, Tls, development};
+use twinroute_admin::{AdminServer, MetricsRecorder, Settings};
+use twinroute_listen::access::AccessGate;
+use twinroute_listen::{ListenAddress, ListeningSocket, ServerTls, SocketSettings, development};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::secret::Secret;
-use twinroute_router::sink::Outcome;
+use twinroute_router::sink::DeliveryOutcome;
 
 const READER: &str = "reader-0123456789";
 const WRITER: &str = "writer-0123456789";
@@ -38,17 +38,17 @@ fn trust(ca: Option<&Path>) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn listener(address: &str) -> Listener {
-    Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap()
+fn listener(address: &str) -> ListeningSocket {
+    ListeningSocket::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap()
 }
 
-fn start(listener: Listener) -> Server {
+fn start(listener: ListeningSocket) -> TestServer {
     let settings: Settings = toml::from_str(ACCESS).unwrap();
     settings.check().unwrap();
-    let gate = Gate::new(&settings.access, Arc::new(SystemClock), &trust(None)).unwrap();
-    let sink = Told::new(Outcome::Delivered);
-    Server::start_on(listener, builder(&sink), |router| {
-        Admin::new(router, Metrics::none()).gate(gate)
+    let gate = AccessGate::new(&settings.access, Arc::new(SystemClock), &trust(None)).unwrap();
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    TestServer::start_on(listener, builder(&sink), |router| {
+        AdminServer::new(router, MetricsRecorder::none()).gate(gate)
     })
 }
 
@@ -137,7 +137,7 @@ async fn probes_need_no_token_and_learn_no_reason() {
 #[tokio::test]
 async fn a_token_changes_things_where_other_machines_reach() {
     let mut server = start(listener("0.0.0.0:0"));
-    let Address::Tcp(address) = &mut server.address else {
+    let ListenAddress::Tcp(address) = &mut server.address else {
         panic!("a TCP server");
     };
     address.set_ip([127, 0, 0, 1].into());
@@ -160,9 +160,9 @@ async fn a_unix_socket_asks_for_no_token() {
 async fn over_https() {
     let folder = tempfile::tempdir().unwrap();
     let made = development::certificates(folder.path(), &[]).unwrap();
-    let listener = listener("127.0.0.1:0").with_tls(&Tls::load(&made.tls).unwrap());
+    let listener = listener("127.0.0.1:0").with_tls(&ServerTls::load(&made.tls).unwrap());
     let server = start(listener);
-    let Address::Tcp(address) = &server.address else {
+    let ListenAddress::Tcp(address) = &server.address else {
         panic!("a TCP server");
     };
     let trust_it = || trust(Some(&made.ca));

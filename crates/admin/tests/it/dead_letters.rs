@@ -1,15 +1,16 @@
 //! Dead letters: listed, shown, exported.
 
 use crate::harness::{
-    PATIENCE, Server, Told, builder, builder_on_disk, error, event, events, rejects, typed,
+    PATIENCE, ScriptedSink, TestServer, builder, builder_on_disk, error, event, events, rejects,
+    typed,
 };
 use bytes::Bytes;
 use expect_test::expect;
 use serde_json::{Value, json};
 use twinroute_model::cloudevents::json as cloudevents;
-use twinroute_model::event::Limits;
+use twinroute_model::event::EventLimits;
 
-async fn exported(server: &Server, query: &str) -> Vec<Value> {
+async fn exported(server: &TestServer, query: &str) -> Vec<Value> {
     let mut out = Vec::new();
     let path = format!("/dead-letters/export{query}");
     let answer = server.client().download(&path, PATIENCE, &mut out).await;
@@ -28,8 +29,8 @@ fn sequences(page: &Value) -> Vec<u64> {
 
 #[tokio::test]
 async fn they_are_listed_by_page_and_by_what_is_asked() {
-    let sink = Told::new(rejects());
-    let server = Server::start(builder(&sink).sink("hub-1", sink.clone()));
+    let sink = ScriptedSink::new(rejects());
+    let server = TestServer::start(builder(&sink).sink("hub-1", sink.clone()));
     server
         .accept(vec![event(1), typed(2, "other"), event(3)])
         .await;
@@ -83,11 +84,11 @@ async fn they_are_listed_by_page_and_by_what_is_asked() {
 
 #[tokio::test]
 async fn one_is_shown_with_its_event_as_it_was_accepted() {
-    let sink = Told::new(rejects());
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(rejects());
+    let server = TestServer::start(builder(&sink));
     let accepted = "{\"specversion\":\"1.0\",\r\n  \"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\n\
                     \"data\":{\"text\":\"a\\nb\",\"big\":12345678901234567890123}}";
-    let parsed = cloudevents::parse(Bytes::from(accepted), &Limits::default()).unwrap();
+    let parsed = cloudevents::parse(Bytes::from(accepted), &EventLimits::default()).unwrap();
     server.accept(vec![parsed]).await;
     let shown = server.get("/dead-letters/demo/grid-1/1").await;
     let (view, event) = shown.body.split_once(",\"event\":").unwrap();
@@ -123,8 +124,8 @@ async fn one_is_shown_with_its_event_as_it_was_accepted() {
 async fn an_export_has_all_of_them_from_disk_too_and_comes_in_pieces() {
     const COUNT: usize = 1_234;
     let folder = tempfile::tempdir().unwrap();
-    let sink = Told::new(rejects());
-    let server = Server::start(builder_on_disk(&sink, folder.path()));
+    let sink = ScriptedSink::new(rejects());
+    let server = TestServer::start(builder_on_disk(&sink, folder.path()));
     server.accept(events(COUNT)).await;
     let lines = exported(&server, "").await;
     let ids: Vec<&str> = lines

@@ -1,16 +1,21 @@
 //! Who may change something.
 
-use crate::harness::{Server, Told, builder, error};
+use crate::harness::{ScriptedSink, TestServer, builder, error};
 use expect_test::expect;
 use serde_json::json;
-use twinroute_admin::{Changes, Metrics};
-use twinroute_listen::Address;
-use twinroute_router::sink::Outcome;
+use twinroute_admin::{ChangeListeners, MetricsRecorder};
+use twinroute_listen::ListenAddress;
+use twinroute_router::sink::DeliveryOutcome;
 
-fn open(changes: Changes) -> Server {
-    let sink = Told::new(Outcome::Delivered);
-    let mut server = Server::start_at("0.0.0.0:0", builder(&sink), Metrics::none(), changes);
-    let Address::Tcp(address) = &mut server.address else {
+fn open(changes: ChangeListeners) -> TestServer {
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let mut server = TestServer::start_at(
+        "0.0.0.0:0",
+        builder(&sink),
+        MetricsRecorder::none(),
+        changes,
+    );
+    let ListenAddress::Tcp(address) = &mut server.address else {
         panic!("a TCP server");
     };
     address.set_ip([127, 0, 0, 1].into());
@@ -19,7 +24,7 @@ fn open(changes: Changes) -> Server {
 
 #[tokio::test]
 async fn a_listener_for_other_machines_takes_no_changes_unless_told() {
-    let server = open(Changes::Local);
+    let server = open(ChangeListeners::Local);
     for path in ["/endpoints/demo/grid-1/pause", "/replays"] {
         let answer = server.post(path, json!({})).await;
         expect![[r#"403 ChangesNotAllowed: this listener can be reached from other machines, and accepts no changes; use a listener on loopback or a unix socket, set [admin.access], or set allow_changes = true in [admin]"#]]
@@ -29,7 +34,7 @@ async fn a_listener_for_other_machines_takes_no_changes_unless_told() {
     assert_eq!(server.get("/replays").await.status, 200);
     assert_eq!(server.endpoint().await["state"], "healthy");
     server.stop().await;
-    let server = open(Changes::Everywhere);
+    let server = open(ChangeListeners::Everywhere);
     let answer = server.post("/endpoints/demo/grid-1/pause", json!({})).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(server.endpoint().await["state"], "paused");
@@ -38,8 +43,8 @@ async fn a_listener_for_other_machines_takes_no_changes_unless_told() {
 
 #[tokio::test]
 async fn a_page_in_a_browser_changes_nothing() {
-    let sink = Told::new(Outcome::Delivered);
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let server = TestServer::start(builder(&sink));
     let send = |headers: &str| {
         let request = format!(
             "POST /endpoints/demo/grid-1/pause HTTP/1.1\r\nconnection: close\r\n\

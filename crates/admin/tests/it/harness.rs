@@ -9,31 +9,31 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use twinroute_admin::client::{AdminAnswer, AdminClient};
-use twinroute_admin::{Admin, Changes, Metrics};
+use twinroute_admin::{AdminServer, ChangeListeners, MetricsRecorder};
 use twinroute_journal::DiskJournal;
 use twinroute_journal::storage::FolderStorage;
-use twinroute_listen::{Address, HttpLimits, Listener, SocketSettings};
+use twinroute_listen::{HttpLimits, ListenAddress, ListeningSocket, SocketSettings};
 use twinroute_model::clock::SystemClock;
-use twinroute_model::event::{self, Event, Parts};
+use twinroute_model::event::{self, Event, EventParts};
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::{
-    BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink,
+    BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
 };
-use twinroute_router::{Builder, Router};
+use twinroute_router::{Router, RouterBuilder};
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers as it was told last, and keeps the ids of what it took.
 #[derive(Clone)]
-pub(crate) struct Told(Arc<Mutex<(Outcome, Vec<String>)>>);
+pub(crate) struct ScriptedSink(Arc<Mutex<(DeliveryOutcome, Vec<String>)>>);
 
-impl Told {
-    pub(crate) fn new(outcome: Outcome) -> Self {
+impl ScriptedSink {
+    pub(crate) fn new(outcome: DeliveryOutcome) -> Self {
         Self(Arc::new(Mutex::new((outcome, Vec::new()))))
     }
 
-    pub(crate) fn tell(&self, outcome: Outcome) {
+    pub(crate) fn tell(&self, outcome: DeliveryOutcome) {
         self.0.lock().unwrap().0 = outcome;
     }
 
@@ -45,20 +45,20 @@ impl Told {
     }
 }
 
-pub(crate) fn rejects() -> Outcome {
-    Outcome::Reject(FailureReason::new("too-large", "as the test says"))
+pub(crate) fn rejects() -> DeliveryOutcome {
+    DeliveryOutcome::Reject(FailureReason::new("too-large", "as the test says"))
 }
 
 /// For so long, as it says itself.
-pub(crate) fn away(after: Option<Duration>) -> Outcome {
-    Outcome::Unavailable(EndpointFault {
+pub(crate) fn away(after: Option<Duration>) -> DeliveryOutcome {
+    DeliveryOutcome::Unavailable(EndpointFault {
         kind: FaultKind::Unreachable,
         after,
         reason: FailureReason::new("away", "as the test says"),
     })
 }
 
-impl Sink for Told {
+impl Sink for ScriptedSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 10,
@@ -67,11 +67,11 @@ impl Sink for Told {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             let mut told = self.0.lock().unwrap();
             let outcome = told.0.clone();
-            if outcome == Outcome::Delivered {
+            if outcome == DeliveryOutcome::Delivered {
                 let ids = batch.iter().map(|one| one.event.id().to_owned());
                 told.1.extend(ids);
             }
@@ -82,7 +82,7 @@ impl Sink for Told {
 }
 
 /// A router with one sink, `grid-1`, in the instance `demo`, which gets everything.
-pub(crate) fn builder(sink: &Told) -> Builder {
+pub(crate) fn builder(sink: &ScriptedSink) -> RouterBuilder {
     Router::builder()
         .default_instance("demo")
         .sink("grid-1", sink.clone())
@@ -90,7 +90,7 @@ pub(crate) fn builder(sink: &Told) -> Builder {
 }
 
 /// The same with its journal in a folder.
-pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
+pub(crate) fn builder_on_disk(sink: &ScriptedSink, folder: &Path) -> RouterBuilder {
     let storage = FolderStorage::create(&folder.join("journal")).unwrap();
     let settings = twinroute_journal::JournalSettings {
         segment_bytes: 1 << 20,
@@ -103,35 +103,40 @@ pub(crate) fn builder_on_disk(sink: &Told, folder: &Path) -> Builder {
         .replay_notes(folder.join("replays"))
 }
 
-pub(crate) struct Server {
+pub(crate) struct TestServer {
     pub(crate) router: Router,
-    pub(crate) address: Address,
+    pub(crate) address: ListenAddress,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Server {
-    pub(crate) fn start(builder: Builder) -> Self {
-        Self::start_at("127.0.0.1:0", builder, Metrics::none(), Changes::Local)
+impl TestServer {
+    pub(crate) fn start(builder: RouterBuilder) -> Self {
+        Self::start_at(
+            "127.0.0.1:0",
+            builder,
+            MetricsRecorder::none(),
+            ChangeListeners::Local,
+        )
     }
 
     pub(crate) fn start_at(
         address: &str,
-        builder: Builder,
-        metrics: Metrics,
-        changes: Changes,
+        builder: RouterBuilder,
+        metrics: MetricsRecorder,
+        changes: ChangeListeners,
     ) -> Self {
         let listener =
-            Listener::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
+            ListeningSocket::bind(&address.parse().unwrap(), &SocketSettings::default()).unwrap();
         Self::start_on(listener, builder, |router| {
-            Admin::new(router, metrics).changes(changes)
+            AdminServer::new(router, metrics).changes(changes)
         })
     }
 
     pub(crate) fn start_on(
-        listener: Listener,
-        builder: Builder,
-        admin: impl FnOnce(Router) -> Admin,
+        listener: ListeningSocket,
+        builder: RouterBuilder,
+        admin: impl FnOnce(Router) -> AdminServer,
     ) -> Self {
         let router = builder.build().unwrap();
         let address = listener.address().clone();
@@ -193,7 +198,7 @@ impl Server {
 
     /// Sends a request as it is.
     pub(crate) async fn raw(&self, request: &str) -> String {
-        let Address::Tcp(address) = &self.address else {
+        let ListenAddress::Tcp(address) = &self.address else {
             panic!("a TCP server");
         };
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -230,12 +235,12 @@ pub(crate) fn event(id: usize) -> Event {
 }
 
 pub(crate) fn typed(id: usize, event_type: &str) -> Event {
-    let parts = Parts::new(
+    let parts = EventParts::new(
         &id.to_string(),
         &format!("host/digitaltwins/t{id}"),
         event_type,
     );
-    parts.build(&event::Limits::default()).unwrap()
+    parts.build(&event::EventLimits::default()).unwrap()
 }
 
 pub(crate) fn events(count: usize) -> Vec<Event> {

@@ -1,14 +1,15 @@
 //! Replays: begun, looked at, ended.
 
 use crate::harness::{
-    PATIENCE, Server, Told, away, builder, builder_on_disk, error, events, json, rejects,
+    PATIENCE, ScriptedSink, TestServer, away, builder, builder_on_disk, error, events, json,
+    rejects,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use twinroute_router::sink::Outcome;
+use twinroute_router::sink::DeliveryOutcome;
 
 /// Looks until the replay is in `state`.
-async fn until(server: &Server, number: u64, state: &str) -> Value {
+async fn until(server: &TestServer, number: u64, state: &str) -> Value {
     let latest = Instant::now() + PATIENCE;
     loop {
         let replay = server.json(&format!("/replays/{number}")).await;
@@ -23,13 +24,13 @@ async fn until(server: &Server, number: u64, state: &str) -> Value {
 #[tokio::test]
 async fn what_was_rejected_is_replayed_once_the_endpoint_is_fixed() {
     let folder = tempfile::tempdir().unwrap();
-    let memory = |sink: &Told| builder(sink);
-    let disk = |sink: &Told| builder_on_disk(sink, folder.path());
-    for make in [&memory as &dyn Fn(&Told) -> _, &disk] {
-        let sink = Told::new(rejects());
-        let server = Server::start(make(&sink));
+    let memory = |sink: &ScriptedSink| builder(sink);
+    let disk = |sink: &ScriptedSink| builder_on_disk(sink, folder.path());
+    for make in [&memory as &dyn Fn(&ScriptedSink) -> _, &disk] {
+        let sink = ScriptedSink::new(rejects());
+        let server = TestServer::start(make(&sink));
         server.accept(events(5)).await;
-        sink.tell(Outcome::Delivered);
+        sink.tell(DeliveryOutcome::Delivered);
         let begun = server
             .post(
                 "/replays",
@@ -61,8 +62,8 @@ async fn what_was_rejected_is_replayed_once_the_endpoint_is_fixed() {
 
 #[tokio::test]
 async fn one_that_waits_is_ended() {
-    let sink = Told::new(rejects());
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(rejects());
+    let server = TestServer::start(builder(&sink));
     server.accept(events(2)).await;
     sink.tell(away(None));
     server.queue(events(1)).await;
@@ -86,8 +87,8 @@ async fn one_that_waits_is_ended() {
 
 #[tokio::test]
 async fn what_cannot_be_replayed_is_refused() {
-    let sink = Told::new(Outcome::Delivered);
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let server = TestServer::start(builder(&sink));
     for (body, expect) in [
         (
             json!({ "query": { "endpoint": "grid-2" } }),

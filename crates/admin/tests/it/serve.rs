@@ -1,31 +1,31 @@
 //! Health, status, metrics and the ledger.
 
-use crate::harness::{PATIENCE, Server, Told, builder, events, rejects};
+use crate::harness::{PATIENCE, ScriptedSink, TestServer, builder, events, rejects};
 use expect_test::expect;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
 use twinroute_admin::client::{AdminAnswer, AdminClient};
 use twinroute_admin::ledger::LedgerReport;
-use twinroute_admin::{Changes, Metrics};
-use twinroute_listen::Address;
+use twinroute_admin::{ChangeListeners, MetricsRecorder};
+use twinroute_listen::ListenAddress;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_router::Router;
 use twinroute_router::expiry::Expiry;
 use twinroute_router::sink::{
-    BatchLimits, CredentialState, DeadLetterDocument, DeadLetterStore, Delivery, EndpointFault,
-    Outcome, Sink, Slot,
+    BatchLimits, CredentialSlot, CredentialState, DeadLetterDocument, DeadLetterStore, Delivery,
+    DeliveryOutcome, EndpointFault, Sink,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn start(address: &str, metrics: Metrics) -> Server {
-    let sink = Told::new(Outcome::Delivered);
-    Server::start_at(address, builder(&sink), metrics, Changes::Local)
+fn start(address: &str, metrics: MetricsRecorder) -> TestServer {
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    TestServer::start_at(address, builder(&sink), metrics, ChangeListeners::Local)
 }
 
 #[tokio::test]
 async fn health_follows_the_router() {
-    let server = start("127.0.0.1:0", Metrics::none());
+    let server = start("127.0.0.1:0", MetricsRecorder::none());
     let answer = |status, body: &str| AdminAnswer {
         status,
         body: body.to_owned(),
@@ -45,7 +45,7 @@ async fn health_follows_the_router() {
 
 #[tokio::test]
 async fn the_status_is_the_routers() {
-    let server = start("127.0.0.1:0", Metrics::none());
+    let server = start("127.0.0.1:0", MetricsRecorder::none());
     let status = server.get("/status").await;
     let json: serde_json::Value = serde_json::from_str(&status.body).unwrap();
     assert_eq!(json["instances"][0]["endpoints"][0]["name"], "grid-1");
@@ -61,21 +61,21 @@ async fn the_status_is_the_routers() {
 
 #[tokio::test]
 async fn metrics_are_prometheus_text() {
-    let server = start("127.0.0.1:0", Metrics::install().unwrap());
+    let server = start("127.0.0.1:0", MetricsRecorder::install().unwrap());
     metrics::counter!("twinroute_test_total", "kind" => "a").increment(3);
     let text = server.get("/metrics").await.body;
     assert!(
         text.contains("twinroute_test_total{kind=\"a\"} 3\n"),
         "{text}"
     );
-    let again = Metrics::install().err().unwrap();
+    let again = MetricsRecorder::install().err().unwrap();
     assert_eq!(again.to_string(), "cannot install the metrics recorder");
     server.stop().await;
 }
 
 #[tokio::test]
 async fn what_there_is_and_what_there_is_not() {
-    let server = start("127.0.0.1:0", Metrics::none());
+    let server = start("127.0.0.1:0", MetricsRecorder::none());
     expect![[r#"
         twinroute, operational API
 
@@ -120,7 +120,7 @@ async fn unix_sockets_serve_too() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(
         &format!("unix:{}", folder.path().join("a.sock").display()),
-        Metrics::none(),
+        MetricsRecorder::none(),
     );
     assert_eq!(server.get("/livez").await.body, "ok\n");
     server.stop().await;
@@ -129,7 +129,7 @@ async fn unix_sockets_serve_too() {
 #[tokio::test]
 async fn the_client_says_why_there_is_no_answer() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = Address::Tcp(silent.local_addr().unwrap());
+    let address = ListenAddress::Tcp(silent.local_addr().unwrap());
     let error = AdminClient::plain(address.clone())
         .get("/", Duration::from_millis(20))
         .await
@@ -148,8 +148,8 @@ async fn the_client_says_why_there_is_no_answer() {
 
 #[tokio::test]
 async fn the_ledger_adds_up_in_every_state() {
-    let sink = Told::new(Outcome::Delivered);
-    let server = Server::start(builder(&sink).route("some", "grid-1", "false"));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let server = TestServer::start(builder(&sink).route("some", "grid-1", "false"));
     server.accept(events(3)).await;
     sink.tell(rejects());
     server.accept(events(2)).await;
@@ -211,8 +211,8 @@ async fn the_ledger_adds_up_in_every_state() {
 
 #[tokio::test]
 async fn one_endpoints_surplus_does_not_hide_what_another_lacks() {
-    let sink = Told::new(Outcome::Delivered);
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let server = TestServer::start(builder(&sink));
     server.accept(events(2)).await;
     let mut status = server.router.status();
     let endpoints = &mut status.instances[0].endpoints;
@@ -233,8 +233,8 @@ async fn one_endpoints_surplus_does_not_hide_what_another_lacks() {
 
 #[tokio::test]
 async fn gauges_tell_how_endpoints_stand() {
-    let sink = Told::new(rejects());
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(rejects());
+    let server = TestServer::start(builder(&sink));
     server.accept(events(2)).await;
     let text = server.get("/metrics").await.body;
     let of = "adt_instance=\"demo\",endpoint=\"grid-1\"";
@@ -267,7 +267,7 @@ async fn gauges_tell_how_endpoints_stand() {
 #[tokio::test]
 async fn what_answers_something_else_is_said() {
     let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = Address::Tcp(other.local_addr().unwrap());
+    let address = ListenAddress::Tcp(other.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut stream, _) = other.accept().await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-x\r\n")
@@ -285,9 +285,9 @@ async fn what_answers_something_else_is_said() {
 }
 
 /// A store whose credential ends at this time.
-struct Ends(Timestamp);
+struct ExpiringStore(Timestamp);
 
-impl DeadLetterStore for Ends {
+impl DeadLetterStore for ExpiringStore {
     fn put<'a>(
         &'a self,
         _letter: DeadLetterDocument<'a>,
@@ -304,10 +304,10 @@ impl DeadLetterStore for Ends {
 async fn a_credential_that_ends_within_a_week_is_warned_about() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-11-01T00:00:00Z").unwrap());
-    let sink = Told::new(Outcome::Delivered);
-    let store = Ends(clock.now().after(8 * DAY));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let store = ExpiringStore(clock.now().after(8 * DAY));
     let router = builder(&sink).dead_letters(store).clock(clock.clone());
-    let server = Server::start(router);
+    let server = TestServer::start(router);
     let told = async || server.json("/status").await["warnings"].clone();
     assert_eq!(told().await, serde_json::json!([]));
     clock.advance(DAY);
@@ -332,9 +332,9 @@ async fn a_credential_that_ends_within_a_week_is_warned_about() {
 }
 
 /// A sink with a signature that ends, and a key.
-struct Signed(Timestamp);
+struct SignedSink(Timestamp);
 
-impl Sink for Signed {
+impl Sink for SignedSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 1,
@@ -343,8 +343,8 @@ impl Sink for Signed {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        ready(vec![Outcome::Delivered; batch.len()]).boxed()
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        ready(vec![DeliveryOutcome::Delivered; batch.len()]).boxed()
     }
 
     fn credentials(&self) -> Vec<CredentialState> {
@@ -354,8 +354,8 @@ impl Sink for Signed {
             expires_at,
         };
         vec![
-            state(Slot::Primary, false, Some(self.0)),
-            state(Slot::Secondary, true, None),
+            state(CredentialSlot::Primary, false, Some(self.0)),
+            state(CredentialSlot::Secondary, true, None),
         ]
     }
 }
@@ -366,9 +366,9 @@ async fn credentials_are_shown_with_their_ends() {
     let end = clock.now().after(Duration::from_secs(90));
     let router = Router::builder()
         .default_instance("demo")
-        .sink("hub-1", Signed(end))
+        .sink("hub-1", SignedSink(end))
         .clock(clock);
-    let server = Server::start(router);
+    let server = TestServer::start(router);
     server.router.show_expiries(move || {
         let (server, what, path) = ("admin".into(), "client_ca".into(), "ca.pem".into());
         vec![Expiry {

@@ -1,17 +1,18 @@
 //! Pausing, resuming, trying again and purging.
 
 use crate::harness::{
-    PATIENCE, Server, Told, away, builder, builder_on_disk, error, events, json, rejects,
+    PATIENCE, ScriptedSink, TestServer, away, builder, builder_on_disk, error, events, json,
+    rejects,
 };
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
-use twinroute_router::sink::Outcome;
+use twinroute_router::sink::DeliveryOutcome;
 
 #[tokio::test]
 async fn a_paused_endpoint_takes_nothing_until_it_is_resumed() {
-    let sink = Told::new(Outcome::Delivered);
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let server = TestServer::start(builder(&sink));
     let paused = server.post("/endpoints/demo/grid-1/pause", json!({})).await;
     assert_eq!(
         (paused.status, &json(&paused)["state"]),
@@ -36,14 +37,14 @@ async fn a_paused_endpoint_takes_nothing_until_it_is_resumed() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_back_is_tried_at_once() {
-    let sink = Told::new(away(Some(Duration::from_secs(3_600))));
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(away(Some(Duration::from_secs(3_600))));
+    let server = TestServer::start(builder(&sink));
     server.queue(events(1)).await;
     let latest = Instant::now() + PATIENCE;
     while server.endpoint().await["backing_off_ms"].as_u64().unwrap() < 2_000 * PATIENCE.as_secs() {
         assert!(Instant::now() < latest, "{}", server.endpoint().await);
     }
-    sink.tell(Outcome::Delivered);
+    sink.tell(DeliveryOutcome::Delivered);
     let answer = server
         .post("/endpoints/demo/grid-1/retry-now", json!({}))
         .await;
@@ -55,8 +56,8 @@ async fn an_endpoint_that_is_back_is_tried_at_once() {
 
 #[tokio::test]
 async fn a_purge_needs_the_endpoints_name_and_keeps_dead_letters_unless_told() {
-    let sink = Told::new(rejects());
-    let server = Server::start(builder(&sink));
+    let sink = ScriptedSink::new(rejects());
+    let server = TestServer::start(builder(&sink));
     server.accept(events(2)).await;
     server.router.endpoint(None, "grid-1").unwrap().pause();
     server.queue(events(3)).await;
@@ -92,8 +93,8 @@ async fn a_purge_needs_the_endpoints_name_and_keeps_dead_letters_unless_told() {
 
 #[tokio::test]
 async fn an_unknown_endpoint_is_answered_with_the_known_ones() {
-    let sink = Told::new(Outcome::Delivered);
-    let server = Server::start(builder(&sink).sink("hub-1", sink.clone()));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let server = TestServer::start(builder(&sink).sink("hub-1", sink.clone()));
     for name in ["demo/grid-2", "plant/grid-1", "x/y"] {
         let answer = server
             .post(&format!("/endpoints/{name}/pause"), json!({}))
@@ -112,13 +113,13 @@ async fn an_unknown_endpoint_is_answered_with_the_known_ones() {
 #[tokio::test]
 async fn a_pause_outlives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let sink = Told::new(Outcome::Delivered);
-    let server = Server::start(builder_on_disk(&sink, folder.path()));
+    let sink = ScriptedSink::new(DeliveryOutcome::Delivered);
+    let server = TestServer::start(builder_on_disk(&sink, folder.path()));
     server.post("/endpoints/demo/grid-1/pause", json!({})).await;
     server.queue(events(2)).await;
     server.router.stop(Duration::ZERO).await;
     server.stop().await;
-    let server = Server::start(builder_on_disk(&sink, folder.path()));
+    let server = TestServer::start(builder_on_disk(&sink, folder.path()));
     let endpoint = server.endpoint().await;
     assert_eq!(
         (&endpoint["state"], &endpoint["queued"]),

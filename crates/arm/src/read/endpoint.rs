@@ -3,11 +3,12 @@
 use super::super::error::bounded;
 use super::members::text;
 use serde_json::{Map, Value};
-use twinroute_credential::overlay::Secrets;
+use twinroute_credential::overlay::FoundSecrets;
 use twinroute_credential::secret_field::SecretField;
-use twinroute_model::body::Spelling;
+use twinroute_model::body::MemberSpelling;
 use twinroute_model::endpoint::{
-    Destination, Endpoint, EndpointBody, EndpointType, ProvisioningState, StateWord, Waiting,
+    Endpoint, EndpointBody, EndpointDestination, EndpointType, ProvisioningState, StateWord,
+    WaitingDestination,
 };
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
@@ -32,12 +33,12 @@ pub(super) fn name(resource: &Map<String, Value>) -> Result<EndpointName, String
 pub(super) fn read(
     resource: &Map<String, Value>,
     instance: &InstanceName,
-    secrets: &Secrets,
+    secrets: &FoundSecrets,
     notes: &mut Vec<String>,
 ) -> Result<Endpoint, String> {
     let name = name(resource)?;
-    let mut body = EndpointBody::read(resource, Spelling::AnyCase);
-    let place = Place {
+    let mut body = EndpointBody::read(resource, MemberSpelling::AnyCase);
+    let place = EndpointPlace {
         instance,
         name: &name,
         secrets,
@@ -46,7 +47,7 @@ pub(super) fn read(
     let read = place.read(&mut body, notes);
     let mut endpoint = read.unwrap_or_else(|(endpoint_type, missing)| Endpoint {
         name: name.clone(),
-        destination: Destination::Waiting(Waiting {
+        destination: EndpointDestination::Waiting(WaitingDestination {
             endpoint_type,
             missing,
         }),
@@ -77,7 +78,7 @@ fn state(body: &EndpointBody<'_>, notes: &mut Vec<String>) -> Option<Provisionin
 /// Whether the state that it says is one that passes by itself.
 pub(super) fn is_changing(object: &Map<String, Value>) -> bool {
     use ProvisioningState as State;
-    let body = EndpointBody::read(object, Spelling::AnyCase);
+    let body = EndpointBody::read(object, MemberSpelling::AnyCase);
     match state(&body, &mut Vec::new()) {
         Some(
             State::Provisioning
@@ -114,17 +115,21 @@ fn fields(endpoint_type: EndpointType) -> [SecretField; 2] {
     }
 }
 
-struct Place<'a> {
+struct EndpointPlace<'a> {
     instance: &'a InstanceName,
     name: &'a EndpointName,
-    secrets: &'a Secrets,
+    secrets: &'a FoundSecrets,
 }
 
 /// Why an endpoint waits, and what it is.
-type Wait = (EndpointType, String);
+type EndpointWait = (EndpointType, String);
 
-impl Place<'_> {
-    fn read(&self, body: &mut EndpointBody<'_>, notes: &mut Vec<String>) -> Result<Endpoint, Wait> {
+impl EndpointPlace<'_> {
+    fn read(
+        &self,
+        body: &mut EndpointBody<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Endpoint, EndpointWait> {
         let endpoint_type = kind(body)?;
         let waits = |missing: String| (endpoint_type, missing);
         let [primary, secondary] = fields(endpoint_type);
@@ -190,7 +195,7 @@ impl Place<'_> {
     }
 }
 
-fn kind(body: &EndpointBody<'_>) -> Result<EndpointType, Wait> {
+fn kind(body: &EndpointBody<'_>) -> Result<EndpointType, EndpointWait> {
     body.endpoint_type().ok_or_else(|| {
         let text = match body.word("endpointType") {
             Some(word) => format!("its `endpointType` {:?} is not known here", bounded(word)),

@@ -14,16 +14,16 @@ use members::{object, object_name};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
-use twinroute_credential::overlay::Secrets;
-use twinroute_model::endpoint::{Destination, Endpoint, ProvisioningState};
+use twinroute_credential::overlay::FoundSecrets;
+use twinroute_model::endpoint::{Endpoint, EndpointDestination, ProvisioningState};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::network::NetworkAccess;
-use twinroute_router::source::Fault;
+use twinroute_router::source::DefinitionFault;
 
 /// An instance as it was answered, its lists complete.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Listing {
+pub struct InstanceListing {
     /// The instance's own resource.
     pub instance: Box<RawValue>,
     /// Every endpoint resource.
@@ -33,7 +33,7 @@ pub struct Listing {
 }
 
 /// A server that masks nothing would put secrets here.
-impl std::fmt::Debug for Listing {
+impl std::fmt::Debug for InstanceListing {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Listing")
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Listing {
     }
 }
 
-impl Listing {
+impl InstanceListing {
     /// The endpoints' names, as far as they are names.
     #[must_use]
     pub fn endpoint_names(&self) -> Vec<EndpointName> {
@@ -62,19 +62,19 @@ impl Listing {
 
 /// What a listing came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ListingResult {
     /// The definitions, sorted by name and id.
     pub instance: Instance,
     /// What was skipped or replaces something else; a person should know each.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<DefinitionFault>,
 }
 
-impl Reading {
+impl ListingResult {
     /// The endpoints that wait, and for what.
     #[must_use]
-    pub fn waiting(&self) -> Vec<Fault> {
+    pub fn waiting(&self) -> Vec<DefinitionFault> {
         let waits = |endpoint: &Endpoint| match &endpoint.destination {
-            Destination::Waiting(waiting) => Some(Fault::new(
+            EndpointDestination::Waiting(waiting) => Some(DefinitionFault::new(
                 object_name("endpoint", &self.instance.name, endpoint.name.as_str()),
                 waiting.missing.clone(),
             )),
@@ -86,7 +86,11 @@ impl Reading {
 
 /// Reads a listing as the definitions of `instance`, with the secrets of the overlay.
 #[must_use]
-pub fn read(instance: &InstanceName, listing: &Listing, secrets: &Secrets) -> Reading {
+pub fn read(
+    instance: &InstanceName,
+    listing: &InstanceListing,
+    secrets: &FoundSecrets,
+) -> ListingResult {
     let mut warnings = Vec::new();
     let mut endpoints: BTreeMap<EndpointName, Endpoint> = BTreeMap::new();
     for item in &listing.endpoints {
@@ -98,16 +102,21 @@ pub fn read(instance: &InstanceName, listing: &Listing, secrets: &Secrets) -> Re
         match read {
             Ok(endpoint) => {
                 let object = object_name("endpoint", instance, endpoint.name.as_str());
-                let notes = notes.into_iter().map(|note| Fault::new(&*object, note));
+                let notes = notes
+                    .into_iter()
+                    .map(|note| DefinitionFault::new(&*object, note));
                 warnings.extend(notes);
                 if endpoints.contains_key(&endpoint.name) {
                     let reason = "is listed twice; the first is used";
-                    warnings.push(Fault::new(object, reason));
+                    warnings.push(DefinitionFault::new(object, reason));
                 } else {
                     endpoints.insert(endpoint.name.clone(), endpoint);
                 }
             }
-            Err(reason) => warnings.push(Fault::new(format!("endpoints of {instance}"), reason)),
+            Err(reason) => warnings.push(DefinitionFault::new(
+                format!("endpoints of {instance}"),
+                reason,
+            )),
         }
     }
     // A route to one that is being deleted would keep the table from being made.
@@ -119,12 +128,15 @@ pub fn read(instance: &InstanceName, listing: &Listing, secrets: &Secrets) -> Re
     for item in &listing.routes {
         let read = object(item).ok_or_else(|| {
             let object = format!("routes of {instance}");
-            Fault::new(object, "one of the list is no object and is left out")
+            DefinitionFault::new(object, "one of the list is no object and is left out")
         });
         match read.and_then(|object| route::read(&object, instance, &targets)) {
             Ok(route) if routes.contains_key(&route.id) => {
                 let object = object_name("route", instance, route.id.as_str());
-                warnings.push(Fault::new(object, "is listed twice; the first is used"));
+                warnings.push(DefinitionFault::new(
+                    object,
+                    "is listed twice; the first is used",
+                ));
             }
             Ok(route) => drop(routes.insert(route.id.clone(), route)),
             Err(fault) => warnings.push(fault),
@@ -136,9 +148,9 @@ pub fn read(instance: &InstanceName, listing: &Listing, secrets: &Secrets) -> Re
     warnings.extend(
         wrong
             .iter()
-            .map(|error| Fault::new(&*object, error.to_string())),
+            .map(|error| DefinitionFault::new(&*object, error.to_string())),
     );
-    Reading {
+    ListingResult {
         instance: Instance {
             name: instance.clone(),
             endpoints: endpoints.into_values().collect(),

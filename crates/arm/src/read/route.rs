@@ -4,10 +4,10 @@ use super::super::error::bounded;
 use super::members::{object_name, text};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
-use twinroute_router::source::Fault;
+use twinroute_router::source::DefinitionFault;
 
 /// Reads a route to one of `targets`.
 ///
@@ -17,13 +17,13 @@ pub(super) fn read(
     route: &Map<String, Value>,
     instance: &InstanceName,
     targets: &HashSet<&EndpointName>,
-) -> Result<Route, Fault> {
+) -> Result<Route, DefinitionFault> {
     let shown = text(route, "id").map_or_else(|| "(no id)".to_owned(), bounded);
     let object = object_name("route", instance, &shown);
     let left_out = |reason: String| {
         let text =
             format!("{reason}; the route is left out, and what only it matches goes nowhere");
-        Fault::new(object.clone(), text)
+        DefinitionFault::new(object.clone(), text)
     };
     let id = text(route, "id").ok_or_else(|| left_out("has no `id`".to_owned()))?;
     let id = RouteId::new(id).map_err(|error| left_out(error.to_string()))?;
@@ -35,7 +35,7 @@ pub(super) fn read(
     }
     let filter = text(route, "filter");
     let filter = filter.ok_or_else(|| left_out("has no `filter`".to_owned()))?;
-    if let Err(error) = Filter::parse(filter, &Options::default()) {
+    if let Err(error) = RouteFilter::parse(filter, &FilterOptions::default()) {
         let error = error.render();
         let line = error.lines().next().unwrap_or_default();
         return Err(left_out(format!("its filter is not understood: {line}")));

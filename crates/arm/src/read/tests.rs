@@ -1,9 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value;
-use twinroute_credential::overlay::{Overlay, PREFIX};
+use twinroute_credential::overlay::{PREFIX, SecretOverlay};
 use twinroute_credential::secret_field::SecretField;
-use twinroute_model::endpoint::{Access, DeadLetter, Identity};
+use twinroute_model::endpoint::{DeadLetter, EndpointIdentity, NamespaceAccess};
 
 const SAS: &str = "https://acc.blob.core.windows.net/dead?sv=2024-11-04&ss=b&srt=sco&sp=rwdlac\
                    &se=2099-01-01T00:00:00Z&spr=https&sig=c2VjcmV0";
@@ -12,25 +12,25 @@ fn main_instance() -> InstanceName {
     InstanceName::new("main").unwrap()
 }
 
-fn listing(endpoints: &[&str], routes: &[&str]) -> Listing {
+fn listing(endpoints: &[&str], routes: &[&str]) -> InstanceListing {
     let raw = |text: &&str| RawValue::from_string((*text).to_owned()).unwrap();
-    Listing {
+    InstanceListing {
         instance: raw(&"{}"),
         endpoints: endpoints.iter().map(raw).collect(),
         routes: routes.iter().map(raw).collect(),
     }
 }
 
-fn reading(listing: &Listing, variables: &[(&str, &str)]) -> Reading {
+fn reading(listing: &InstanceListing, variables: &[(&str, &str)]) -> ListingResult {
     let own = |(name, value): &(&str, &str)| (format!("{PREFIX}{name}"), (*value).to_owned());
-    let overlay = Overlay::new(None, variables.iter().map(own));
+    let overlay = SecretOverlay::new(None, variables.iter().map(own));
     let main = main_instance();
     let names = listing.endpoint_names();
     let secrets = overlay.secrets(names.iter().map(|name| (&main, name)));
     read(&main, listing, &secrets)
 }
 
-fn lines(faults: &[Fault]) -> Vec<String> {
+fn lines(faults: &[DefinitionFault]) -> Vec<String> {
     faults.iter().map(ToString::to_string).collect()
 }
 
@@ -46,7 +46,7 @@ fn one(properties: &str, variables: &[(&str, &str)]) -> (Endpoint, Vec<String>) 
 
 fn waits_for(endpoint: &Endpoint) -> &str {
     match &endpoint.destination {
-        Destination::Waiting(waiting) => &waiting.missing,
+        EndpointDestination::Waiting(waiting) => &waiting.missing,
         other => panic!("does not wait: {other:?}"),
     }
 }
@@ -84,7 +84,9 @@ fn masks_of_every_generation_wait_for_the_overlay() {
         assert_eq!(warnings, [] as [&str; 0]);
         let secret = [("HUB_1__CONNECTION_STRING_PRIMARY_KEY", HUB)];
         let (endpoint, _) = one(&properties, &secret);
-        let Destination::EventHub(Access::Keys { primary, .. }) = &endpoint.destination else {
+        let EndpointDestination::EventHub(NamespaceAccess::Keys { primary, .. }) =
+            &endpoint.destination
+        else {
             panic!("{endpoint:?}");
         };
         assert_eq!(primary.host(), "h");
@@ -103,7 +105,9 @@ fn an_event_grid_topic_keeps_its_url_and_needs_its_key() {
     assert!(waits_for(&endpoint).contains("TWINROUTE_SECRET_HUB_1__ACCESS_KEY1"));
     let key = [("HUB_1__ACCESS_KEY1", "k1")];
     let (endpoint, _) = one(&properties(url), &key);
-    assert!(matches!(endpoint.destination, Destination::EventGrid(topic) if topic.endpoint == url));
+    assert!(
+        matches!(endpoint.destination, EndpointDestination::EventGrid(topic) if topic.endpoint == url)
+    );
     let (endpoint, _) = one(&properties("https://###"), &key);
     let rule = "`properties.TopicEndpoint`: must be the topic's URL";
     assert!(waits_for(&endpoint).contains(rule), "{endpoint:?}");
@@ -118,7 +122,7 @@ fn an_identity_needs_no_secret_and_words_no_case() {
             "deadLetterUri":"https://acc.blob.core.windows.net/dead","more":[1]}"#,
         &[],
     );
-    let Destination::ServiceBus(Access::Identity {
+    let EndpointDestination::ServiceBus(NamespaceAccess::Identity {
         entity_path,
         identity,
         ..
@@ -129,7 +133,7 @@ fn an_identity_needs_no_secret_and_words_no_case() {
     assert_eq!(entity_path, "t");
     assert_eq!(
         identity,
-        &Identity::UserAssigned("/subscriptions/x".to_owned())
+        &EndpointIdentity::UserAssigned("/subscriptions/x".to_owned())
     );
     assert!(matches!(
         endpoint.dead_letter,
@@ -144,7 +148,10 @@ fn a_hidden_dead_letter_secret_keeps_dead_letters_here_and_says_what_is_missing(
         r#"{{"endpointType":"EventHub","connectionStringPrimaryKey":"{HUB}","deadLetterSecret":"***"}}"#
     );
     let (endpoint, warnings) = one(&properties, &[]);
-    assert!(matches!(endpoint.destination, Destination::EventHub(_)));
+    assert!(matches!(
+        endpoint.destination,
+        EndpointDestination::EventHub(_)
+    ));
     assert_eq!(endpoint.dead_letter, None);
     let head = "endpoint main/hub-1: its dead letters stay here: the definition hides its \
                 `deadLetterSecret`; put it into the environment variable \
@@ -162,7 +169,10 @@ fn a_hidden_dead_letter_secret_keeps_dead_letters_here_and_says_what_is_missing(
     let expired =
         "https://acc.blob.core.windows.net/dead?sv=2024-11-04&sr=c&sp=w&se=2020-01-01&sig=c2ln";
     let (endpoint, warnings) = one(&properties, &[("HUB_1__DEAD_LETTER_SECRET", expired)]);
-    assert!(matches!(endpoint.destination, Destination::EventHub(_)));
+    assert!(matches!(
+        endpoint.destination,
+        EndpointDestination::EventHub(_)
+    ));
     assert!(
         matches!(endpoint.dead_letter, Some(DeadLetter::Sas(_))),
         "{warnings:?}"
@@ -314,7 +324,7 @@ fn ten_thousand_of_each_are_read() {
         .collect();
     let refer = |all: &[String]| all.iter().map(String::as_str).collect::<Vec<_>>().join(",");
     let raw = |text: String| serde_json::from_str(&format!("[{text}]")).unwrap();
-    let listing = Listing {
+    let listing = InstanceListing {
         instance: RawValue::from_string("{}".to_owned()).unwrap(),
         endpoints: raw(refer(&endpoints)),
         routes: raw(refer(&routes)),
@@ -397,7 +407,7 @@ proptest! {
     fn any_json_is_read_without_a_panic(items in prop::collection::vec(any_json(), 0..6)) {
         let raw = |item: &Value| RawValue::from_string(item.to_string()).unwrap();
         let endpoints: Vec<_> = items.iter().map(raw).collect();
-        let listing = Listing { instance: raw(&Value::Null), routes: endpoints.clone(), endpoints };
+        let listing = InstanceListing { instance: raw(&Value::Null), routes: endpoints.clone(), endpoints };
         let reading = reading(&listing, &[("HUB_1__ACCESS_KEY1", "s3cret")]);
         for route in &reading.instance.routes {
             prop_assert!(reading.instance.endpoints.iter().any(|e| e.name == route.endpoint_name));

@@ -15,24 +15,24 @@ pub use settings::{AzureSettings, CLIENT_SECRET_VARIABLE, TOKEN_VARIABLE};
 pub use snapshot::DefinitionsSnapshot;
 pub use status::AzureStatus;
 
-use super::api::Api;
+use super::api::ArmApi;
 use super::error::Error;
 use super::http;
-use super::read::{self, Listing, Reading};
+use super::read::{self, InstanceListing, ListingResult};
 use arc_swap::ArcSwapOption;
 use poll::{InstanceApi, digest, pause};
-use status::Progress;
+use status::PollProgress;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use twinroute_credential::overlay::Overlay;
+use twinroute_credential::overlay::SecretOverlay;
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
-use twinroute_outgoing::Outgoing;
-use twinroute_router::source::Fault;
+use twinroute_outgoing::OutgoingConnections;
+use twinroute_router::source::DefinitionFault;
 
 /// The longest between two looks while an endpoint is on its way to another state, such as `Provisioning`: its
 /// events wait for the end of that.
@@ -53,8 +53,8 @@ pub enum SourceError {
 }
 
 /// A listing that differs from the one before.
-struct Fresh {
-    listing: Arc<Listing>,
+struct ChangedListing {
+    listing: Arc<InstanceListing>,
     digest: String,
     /// Told when it is made into definitions and saved.
     done: oneshot::Sender<()>,
@@ -65,13 +65,13 @@ pub struct AzureSource {
     instance: InstanceName,
     poll: Duration,
     api: InstanceApi,
-    overlay: Arc<Overlay>,
+    overlay: Arc<SecretOverlay>,
     saved: Option<SavedFile>,
     clock: Arc<dyn Clock>,
     /// The last good listing, and its digest.
-    listing: Mutex<Option<(Arc<Listing>, String)>>,
+    listing: Mutex<Option<(Arc<InstanceListing>, String)>>,
     current: ArcSwapOption<DefinitionsSnapshot>,
-    progress: Mutex<Progress>,
+    progress: Mutex<PollProgress>,
     news: Notify,
     /// Somebody wants a look before its turn: at the API, and at the secrets.
     hurry: [Notify; 2],
@@ -102,16 +102,16 @@ impl AzureSource {
     pub fn open(
         settings: &AzureSettings,
         tokens: TokenSource,
-        overlay: Overlay,
+        overlay: SecretOverlay,
         saved: Option<SavedFile>,
         clock: Arc<dyn Clock>,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingConnections,
     ) -> Result<Self, SourceError> {
         settings.check().map_err(SourceError::Settings)?;
         let instance = settings.instance_name().map_err(SourceError::Settings)?;
         let api = |url: &str, scope: &str| {
             let client = http::client(outgoing, settings.ca_file.as_deref())?;
-            Api::new(url, scope, tokens.clone(), client, Arc::clone(&clock))
+            ArmApi::new(url, scope, tokens.clone(), client, Arc::clone(&clock))
                 .map_err(SourceError::Address)
         };
         let management = api(&settings.management_url, &settings.management_scope)?;
@@ -187,7 +187,7 @@ impl AzureSource {
         }
     }
 
-    async fn look_in_turns(&self, listings: mpsc::Sender<Fresh>) {
+    async fn look_in_turns(&self, listings: mpsc::Sender<ChangedListing>) {
         let mut last = self.listing().as_ref().map(|(_, digest)| digest.clone());
         let mut poll = self.poll;
         loop {
@@ -203,7 +203,7 @@ impl AzureSource {
                         last = Some(digest.clone());
                         let (done, taken) = oneshot::channel();
                         let listing = Arc::new(listing);
-                        let fresh = Fresh {
+                        let fresh = ChangedListing {
                             listing,
                             digest,
                             done,
@@ -232,7 +232,7 @@ impl AzureSource {
     }
 
     /// Makes definitions of each new listing, and again when secrets change.
-    async fn make(&self, mut listings: mpsc::Receiver<Fresh>) {
+    async fn make(&self, mut listings: mpsc::Receiver<ChangedListing>) {
         let mut secrets = self.overlay.watch();
         loop {
             let fresh = tokio::select! {
@@ -273,10 +273,10 @@ impl AzureSource {
         }
     }
 
-    fn take(&self, reading: Reading, problems: Vec<String>, hash: String) {
+    fn take(&self, reading: ListingResult, problems: Vec<String>, hash: String) {
         let before = self.definitions();
         let mut warnings = reading.warnings.clone();
-        let problem = |problem| Fault::new("secret overlay", problem);
+        let problem = |problem| DefinitionFault::new("secret overlay", problem);
         warnings.extend(problems.into_iter().map(problem));
         let snapshot = DefinitionsSnapshot {
             generation: before.as_ref().map_or(1, |before| before.generation + 1),
@@ -292,8 +292,8 @@ impl AzureSource {
             return;
         }
         let known = before.iter().flat_map(|before| before.warnings.iter());
-        let known: HashSet<String> = known.map(Fault::to_string).collect();
-        for warning in snapshot.warnings.iter().map(Fault::to_string) {
+        let known: HashSet<String> = known.map(DefinitionFault::to_string).collect();
+        for warning in snapshot.warnings.iter().map(DefinitionFault::to_string) {
             if !known.contains(&warning) {
                 tracing::warn!(warning, "warning about definitions from Azure");
             }
@@ -337,7 +337,7 @@ impl AzureSource {
         }
     }
 
-    async fn save(&self, listing: Arc<Listing>) {
+    async fn save(&self, listing: Arc<InstanceListing>) {
         let Some(saved) = self.saved.clone() else {
             return;
         };
@@ -363,18 +363,18 @@ impl AzureSource {
         self.progress().saved_problem = problem;
     }
 
-    fn listing(&self) -> MutexGuard<'_, Option<(Arc<Listing>, String)>> {
+    fn listing(&self) -> MutexGuard<'_, Option<(Arc<InstanceListing>, String)>> {
         self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    fn progress(&self) -> MutexGuard<'_, PollProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
     fn hurried(mut self) -> Self {
         self.api.management = self.api.management.hurried();
-        self.api.routes = self.api.routes.map(Api::hurried);
+        self.api.routes = self.api.routes.map(ArmApi::hurried);
         self
     }
 }
@@ -382,9 +382,9 @@ impl AzureSource {
 /// Blocks on the file system, for the secrets.
 fn reading(
     instance: &InstanceName,
-    listing: &Listing,
-    overlay: &Overlay,
-) -> (Reading, Vec<String>) {
+    listing: &InstanceListing,
+    overlay: &SecretOverlay,
+) -> (ListingResult, Vec<String>) {
     let names = listing.endpoint_names();
     let secrets = overlay.secrets(names.iter().map(|name| (instance, name)));
     let reading = read::read(instance, listing, &secrets);

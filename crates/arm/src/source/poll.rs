@@ -1,8 +1,8 @@
 //! One poll of the API: a complete listing, or nothing.
 
-use super::super::api::Api;
+use super::super::api::ArmApi;
 use super::super::error::Error;
-use super::super::read::Listing;
+use super::super::read::InstanceListing;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -29,15 +29,15 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// One instance, as the management API and the data plane have it.
 pub(super) struct InstanceApi {
     pub(super) path: String,
-    pub(super) management: Api,
+    pub(super) management: ArmApi,
     /// A configured address; else the instance's `hostName` is asked.
-    pub(super) routes: Option<Api>,
+    pub(super) routes: Option<ArmApi>,
     pub(super) routes_scope: String,
 }
 
 impl InstanceApi {
     /// A complete listing. Dropping the future loses nothing.
-    pub(super) async fn read(&self) -> Result<Listing, Error> {
+    pub(super) async fn read(&self) -> Result<InstanceListing, Error> {
         let read = timeout(POLL_MAX, self.read_all()).await;
         read.unwrap_or_else(|_| {
             Err(Error::Transport {
@@ -47,7 +47,7 @@ impl InstanceApi {
         })
     }
 
-    async fn read_all(&self) -> Result<Listing, Error> {
+    async fn read_all(&self) -> Result<InstanceListing, Error> {
         let api = &self.management;
         let instance = api.get(&self.path, MANAGEMENT_VERSION).await?;
         let instance: Box<RawValue> = instance.json()?;
@@ -67,7 +67,7 @@ impl InstanceApi {
         let routes = routes.list("/eventroutes", ROUTES_VERSION).await?;
         let path = format!("{}/endpoints", self.path);
         let endpoints = api.list(&path, MANAGEMENT_VERSION).await?;
-        Ok(Listing {
+        Ok(InstanceListing {
             instance,
             endpoints,
             routes,
@@ -90,7 +90,7 @@ impl InstanceApi {
 
     /// The data plane at the instance's `hostName`: null while the instance is provisioned, bare in live
     /// answers, with `https://` in the examples of the specification.
-    fn at_host(&self, instance: &RawValue) -> Result<Api, Error> {
+    fn at_host(&self, instance: &RawValue) -> Result<ArmApi, Error> {
         let host = property(instance, "hostName").unwrap_or_default();
         let host = host
             .strip_prefix("https://")
@@ -111,16 +111,16 @@ impl InstanceApi {
 /// A text among the properties of a resource, whose other members are not kept.
 fn property(resource: &RawValue, name: &str) -> Option<String> {
     #[derive(Deserialize)]
-    struct Resource<'a> {
+    struct PolledId<'a> {
         #[serde(borrow)]
         properties: BTreeMap<Cow<'a, str>, &'a RawValue>,
     }
-    let resource: Resource<'_> = serde_json::from_str(resource.get()).ok()?;
+    let resource: PolledId<'_> = serde_json::from_str(resource.get()).ok()?;
     serde_json::from_str(resource.properties.get(name)?.get()).ok()
 }
 
 /// SHA-256 of a listing, by its bytes as they were answered.
-pub(super) fn digest(listing: &Listing) -> String {
+pub(super) fn digest(listing: &InstanceListing) -> String {
     let mut hash = Sha256::new();
     let lists = [&listing.endpoints, &listing.routes];
     let parts = std::iter::once(&listing.instance).chain(lists.into_iter().flatten());

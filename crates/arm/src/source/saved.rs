@@ -6,7 +6,7 @@
 //! the instance. Inside is JSON: `{"at": <RFC 3339>, "listing": <Listing>}`.
 
 use super::super::api::base_url;
-use super::super::read::Listing;
+use super::super::read::InstanceListing;
 use super::settings::AzureSettings;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -48,9 +48,9 @@ impl From<SealedFileError> for Error {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct SavedContent {
     at: String,
-    listing: Listing,
+    listing: InstanceListing,
 }
 
 /// What the listing of the instance at `path` is sealed for.
@@ -63,14 +63,15 @@ impl SavedFile {
     pub(super) fn load(
         &self,
         context: &str,
-    ) -> Result<Option<(Listing, Option<Timestamp>)>, Error> {
+    ) -> Result<Option<(InstanceListing, Option<Timestamp>)>, Error> {
         let Some(plain) = self.file(context).read()? else {
             return Ok(None);
         };
-        let content: Content = serde_json::from_slice(&plain).map_err(|error| Error::Content {
-            line: error.line(),
-            column: error.column(),
-        })?;
+        let content: SavedContent =
+            serde_json::from_slice(&plain).map_err(|error| Error::Content {
+                line: error.line(),
+                column: error.column(),
+            })?;
         Ok(Some((
             content.listing,
             Timestamp::parse_rfc3339(&content.at),
@@ -101,8 +102,13 @@ impl SavedFile {
     }
 
     /// Saves `listing` for `context`; it is on disk when this returns. Blocks on the file system.
-    pub(super) fn store(&self, context: &str, listing: &Listing, at: Timestamp) -> io::Result<()> {
-        let content = Content {
+    pub(super) fn store(
+        &self,
+        context: &str,
+        listing: &InstanceListing,
+        at: Timestamp,
+    ) -> io::Result<()> {
+        let content = SavedContent {
             at: at.rfc3339(),
             listing: listing.clone(),
         };
@@ -134,7 +140,7 @@ mod tests {
         assert!(!saved.reseal(&settings, &key(2)).unwrap());
         let base = base_url(&settings.management_url).unwrap();
         let context = context(&base, &settings.path());
-        let listing = Listing {
+        let listing = InstanceListing {
             instance: RawValue::from_string("{}".to_owned()).unwrap(),
             endpoints: Vec::new(),
             routes: Vec::new(),
@@ -168,7 +174,7 @@ mod tests {
             key: key(1),
         };
         assert!(file.load("a").unwrap().is_none());
-        let listing = Listing {
+        let listing = InstanceListing {
             instance: RawValue::from_string(r#"{"name":"main","x":1.10}"#.to_owned()).unwrap(),
             endpoints: vec![RawValue::from_string(r#"{"name":"hub-1"}"#.to_owned()).unwrap()],
             routes: Vec::new(),

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_credential::login::LoginMethod;
-use twinroute_credential::settings::{CredentialSettings, LoginSettings, Variables};
+use twinroute_credential::settings::{CredentialSettings, LoginSettings, SecretVariables};
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 
 /// The variable that an application's secret comes from, where no file is named.
 pub const CLIENT_SECRET_VARIABLE: &str = "TWINROUTE_AZURE_CLIENT_SECRET";
@@ -25,7 +25,7 @@ const MANAGEMENT_URL: &str = "https://management.azure.com";
 const MANAGEMENT_SCOPE: &str = "https://management.azure.com/.default";
 const ROUTES_SCOPE: &str = "https://digitaltwins.azure.net/.default";
 
-const VARIABLES: Variables = Variables {
+const VARIABLES: SecretVariables = SecretVariables {
     client_secret: CLIENT_SECRET_VARIABLE,
     token: TOKEN_VARIABLE,
 };
@@ -230,7 +230,7 @@ impl AzureSettings {
         &self,
         variable: impl Fn(&str) -> Option<Secret>,
         clock: Arc<dyn Clock>,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingConnections,
     ) -> Result<TokenSource, String> {
         let login = self.login(variable)?;
         let http = http::client(outgoing, self.ca_file.as_deref());

@@ -1,7 +1,7 @@
 //! What a source gives: definitions as of one listing.
 
 use twinroute_model::instance::Instance;
-use twinroute_router::source::Fault;
+use twinroute_router::source::DefinitionFault;
 
 /// Definitions as they are now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct DefinitionsSnapshot {
     /// The one instance; ready for `Definitions`.
     pub instances: Vec<Instance>,
     /// What was skipped, left out or cannot be used.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<DefinitionFault>,
     /// Endpoints that wait, and for what.
-    pub waiting: Vec<Fault>,
+    pub waiting: Vec<DefinitionFault>,
 }

@@ -39,7 +39,7 @@ pub struct AzureStatus {
 
 /// What is counted and remembered of looks.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct PollProgress {
     last_success: Option<Timestamp>,
     last_error: Option<String>,
     failures: u32,
@@ -47,7 +47,7 @@ pub(super) struct Progress {
     pub(super) saved_problem: Option<String>,
 }
 
-impl Progress {
+impl PollProgress {
     pub(super) fn loaded(&mut self, at: Option<Timestamp>) {
         self.last_success = at;
         self.from_saved_file = true;
@@ -97,7 +97,7 @@ impl Progress {
         current: Option<&DefinitionsSnapshot>,
         now: Timestamp,
     ) -> AzureStatus {
-        let shown = |faults: &[twinroute_router::source::Fault]| {
+        let shown = |faults: &[twinroute_router::source::DefinitionFault]| {
             let faults = faults.iter().take(SHOWN_MAX);
             faults.map(ToString::to_string).collect::<Vec<_>>()
         };

@@ -1,4 +1,4 @@
-use super::super::fake::{Arrived, Fake, Reply};
+use super::super::fake::{ArrivedRequest, FakeArm, FakeReply};
 use super::*;
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use twinroute_credential::overlay::PREFIX;
 use twinroute_credential::settings::CredentialSettings;
 use twinroute_model::clock::{ManualClock, Timestamp};
-use twinroute_model::endpoint::{Destination, ProvisioningState};
+use twinroute_model::endpoint::{EndpointDestination, ProvisioningState};
 use twinroute_model::seal::{KEY_BYTES, SealKey};
 
 const HUB: &str = "Endpoint=sb://h/;SharedAccessKeyName=r;SharedAccessKey=s3cret;EntityPath=e";
@@ -16,15 +16,15 @@ const INSTANCE: &str = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/reso
 
 /// What the API shows; tests change it.
 #[derive(Clone, Default)]
-struct World {
+struct AzureModel {
     endpoints: Vec<&'static str>,
     routes: Vec<&'static str>,
     /// Answers whose target holds the text.
-    instead: Option<(&'static str, Reply)>,
+    instead: Option<(&'static str, FakeReply)>,
 }
 
-impl World {
-    fn answer(&self, request: &Arrived) -> Reply {
+impl AzureModel {
+    fn answer(&self, request: &ArrivedRequest) -> FakeReply {
         if let Some((part, reply)) = &self.instead
             && request.target.contains(part)
         {
@@ -42,17 +42,17 @@ impl World {
                 true => format!("\"{path}?api-version=x&skip={}\"", at + 1),
                 false => "null".to_owned(),
             };
-            Reply::new(200, format!(r#"{{"value":[{item}],"nextLink":{next}}}"#))
+            FakeReply::new(200, format!(r#"{{"value":[{item}],"nextLink":{next}}}"#))
         };
         if path == INSTANCE {
             let text =
                 r#"{"name":"main","properties":{"hostName":null,"provisioningState":"Succeeded"}}"#;
-            return Reply::new(200, text);
+            return FakeReply::new(200, text);
         }
         match path.rsplit('/').next() {
             Some("endpoints") => page(&self.endpoints),
             Some("eventroutes") => page(&self.routes),
-            _ => Reply::new(
+            _ => FakeReply::new(
                 404,
                 r#"{"error":{"code":"ResourceNotFound","message":"no"}}"#,
             ),
@@ -66,25 +66,25 @@ const HUB_2: &str = r#"{"name":"hub-2","properties":{"endpointType":"EventHub","
 const ROUTE_1: &str = r#"{"id":"r1","endpointName":"hub-1","filter":"true"}"#;
 const ROUTE_2: &str = r#"{"id":"r2","endpointName":"hub-2","filter":"true"}"#;
 
-struct Azure {
-    fake: Fake,
-    world: Arc<Mutex<World>>,
+struct FakeAzure {
+    fake: FakeArm,
+    world: Arc<Mutex<AzureModel>>,
 }
 
-impl Azure {
+impl FakeAzure {
     async fn new() -> Self {
-        let world = World {
+        let world = AzureModel {
             endpoints: vec![HUB_1, HUB_2],
             routes: vec![ROUTE_1, ROUTE_2],
             instead: None,
         };
         let world = Arc::new(Mutex::new(world));
         let shown = Arc::clone(&world);
-        let fake = Fake::serve(move |request| shown.lock().unwrap().answer(request)).await;
+        let fake = FakeArm::serve(move |request| shown.lock().unwrap().answer(request)).await;
         Self { fake, world }
     }
 
-    fn change(&self, change: impl FnOnce(&mut World)) {
+    fn change(&self, change: impl FnOnce(&mut AzureModel)) {
         change(&mut self.world.lock().unwrap());
     }
 }
@@ -103,17 +103,17 @@ fn settings(url: &str) -> AzureSettings {
 }
 
 /// A source that runs; it stops when this is dropped.
-struct Running {
+struct RunningSource {
     source: Arc<AzureSource>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-fn outgoing() -> twinroute_outgoing::Outgoing {
-    twinroute_outgoing::Outgoing::of_environment().unwrap()
+fn outgoing() -> twinroute_outgoing::OutgoingConnections {
+    twinroute_outgoing::OutgoingConnections::of_environment().unwrap()
 }
 
-fn open(url: &str, overlay: Overlay, saved: Option<SavedFile>) -> AzureSource {
+fn open(url: &str, overlay: SecretOverlay, saved: Option<SavedFile>) -> AzureSource {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(
         1_774_000_000_000,
     )));
@@ -122,12 +122,12 @@ fn open(url: &str, overlay: Overlay, saved: Option<SavedFile>) -> AzureSource {
     source.unwrap().hurried()
 }
 
-fn start(source: AzureSource) -> Running {
+fn start(source: AzureSource) -> RunningSource {
     let source = Arc::new(source);
     let (stop, stopped) = oneshot::channel::<()>();
     let running = Arc::clone(&source);
     let task = tokio::spawn(async move { running.run(async { drop(stopped.await) }).await });
-    Running {
+    RunningSource {
         source,
         stop: Some(stop),
         task,
@@ -137,7 +137,7 @@ fn start(source: AzureSource) -> Running {
 /// Ends a test that would wait for ever; nothing waits for its end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-impl Running {
+impl RunningSource {
     async fn changed(&self) -> Arc<DefinitionsSnapshot> {
         tokio::time::timeout(LIMIT, self.source.changed())
             .await
@@ -162,8 +162,8 @@ impl Running {
     }
 }
 
-fn nothing() -> Overlay {
-    Overlay::new(None, [])
+fn nothing() -> SecretOverlay {
+    SecretOverlay::new(None, [])
 }
 
 fn key(byte: u8) -> SealKey {
@@ -181,7 +181,7 @@ fn names(snapshot: &DefinitionsSnapshot) -> String {
 }
 
 /// A source whose turn comes in an hour.
-fn polled_hourly(azure: &Azure) -> AzureSource {
+fn polled_hourly(azure: &FakeAzure) -> AzureSource {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
     let tokens = TokenSource::fixed("t0ken".into(), clock.clone());
     let settings = AzureSettings {
@@ -194,7 +194,7 @@ fn polled_hourly(azure: &Azure) -> AzureSource {
 /// Its turn would come in an hour.
 #[tokio::test]
 async fn a_check_that_is_asked_for_comes_before_its_turn() {
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     let running = start(polled_hourly(&azure));
     let first = running.changed().await;
     assert_eq!(names(&first), "hub-1 hub-2 r1 r2");
@@ -210,7 +210,7 @@ async fn a_check_that_is_asked_for_comes_before_its_turn() {
 /// Its turn would come in an hour, but its endpoint is on its way.
 #[tokio::test]
 async fn what_is_being_provisioned_is_checked_soon() {
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     azure.change(|world| world.endpoints = vec![HUB_1_MADE, HUB_2]);
     let running = start(polled_hourly(&azure).hurried());
     let state =
@@ -226,7 +226,7 @@ async fn what_is_being_provisioned_is_checked_soon() {
 
 #[tokio::test]
 async fn definitions_follow_the_api_and_unchanged_answers_make_none() {
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     let running = start(open(&azure.fake.url, nothing(), None));
     tokio::time::timeout(LIMIT, running.source.looked())
         .await
@@ -267,12 +267,12 @@ async fn definitions_follow_the_api_and_unchanged_answers_make_none() {
 
 #[tokio::test]
 async fn whatever_fails_the_last_definitions_stand_and_the_reason_is_shown() {
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     let running = start(open(&azure.fake.url, nothing(), None));
     let good = running.changed().await;
     let refusal = |status, code: &str| {
         let body = format!(r#"{{"error":{{"code":"{code}","message":"no"}}}}"#);
-        Reply::new(status, body)
+        FakeReply::new(status, body)
     };
     for (part, reply, expect) in [
         (
@@ -298,18 +298,18 @@ async fn whatever_fails_the_last_definitions_stand_and_the_reason_is_shown() {
         ),
         (
             "endpoints?api-version=2023",
-            Reply::new(200, "{}"),
+            FakeReply::new(200, "{}"),
             "is no list",
         ),
         (
             "main?",
-            Reply::new(200, r#"{"properties":{"provisioningState":"deleting"}}"#),
+            FakeReply::new(200, r#"{"properties":{"provisioningState":"deleting"}}"#),
             "the instance is being deleted",
         ),
-        ("main?", Reply::new(404, "gone"), "/main: 404"),
+        ("main?", FakeReply::new(404, "gone"), "/main: 404"),
         (
             "endpoints?api-version=2023",
-            Reply::new(200, r#"{"value":[],"nextLink":"https://evil.example/x"}"#),
+            FakeReply::new(200, r#"{"value":[],"nextLink":"https://evil.example/x"}"#),
             "leads to evil.example",
         ),
     ] {
@@ -337,7 +337,7 @@ async fn a_start_without_azure_goes_on_with_what_was_saved() {
         path: folder.path().join("azure.saved"),
         key: key(1),
     };
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     let url = azure.fake.url.clone();
     let running = start(open(&url, nothing(), Some(saved.clone())));
     let good = running.changed().await;
@@ -389,7 +389,7 @@ async fn a_listing_that_cannot_be_saved_is_used_and_the_reason_shown() {
     // A folder stands where the file would.
     let path = folder.path().to_owned();
     let saved = SavedFile { path, key: key(1) };
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     let running = start(open(&azure.fake.url, nothing(), Some(saved)));
     running.changed().await;
     running.looks().await;
@@ -407,21 +407,21 @@ async fn a_listing_that_cannot_be_saved_is_used_and_the_reason_shown() {
 #[tokio::test]
 async fn a_secret_that_appears_makes_definitions_without_asking_azure() {
     let folder = tempfile::tempdir().unwrap();
-    let azure = Azure::new().await;
-    let overlay = Overlay::new(Some(folder.path().to_owned()), []);
+    let azure = FakeAzure::new().await;
+    let overlay = SecretOverlay::new(Some(folder.path().to_owned()), []);
     let running = start(open(&azure.fake.url, overlay, None));
     let first = running.changed().await;
     assert!(matches!(
         first.instances[0].endpoints[0].destination,
-        Destination::Waiting(_)
+        EndpointDestination::Waiting(_)
     ));
     // From here on Azure answers nothing.
-    azure.change(|world| world.instead = Some(("", Reply::new(403, ""))));
+    azure.change(|world| world.instead = Some(("", FakeReply::new(403, ""))));
     place(folder.path(), HUB);
     let second = running.changed().await;
     assert!(matches!(
         second.instances[0].endpoints[0].destination,
-        Destination::EventHub(_)
+        EndpointDestination::EventHub(_)
     ));
     assert_eq!((second.waiting.len(), second.generation), (0, 2));
     let shown = format!(
@@ -449,9 +449,13 @@ fn place(folder: &Path, secret: &str) {
 
 #[tokio::test]
 async fn problems_of_the_overlay_are_warnings() {
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     let variable = (format!("{PREFIX}HUB_9__ACCESS_KEY1"), "k".to_owned());
-    let running = start(open(&azure.fake.url, Overlay::new(None, [variable]), None));
+    let running = start(open(
+        &azure.fake.url,
+        SecretOverlay::new(None, [variable]),
+        None,
+    ));
     let snapshot = running.changed().await;
     let expect = "secret overlay: environment variable TWINROUTE_SECRET_HUB_9__ACCESS_KEY1: no such \
                   endpoint";
@@ -461,13 +465,13 @@ async fn problems_of_the_overlay_are_warnings() {
 
 #[tokio::test]
 async fn without_a_host_name_nothing_is_known_of_the_routes() {
-    let azure = Azure::new().await;
+    let azure = FakeAzure::new().await;
     let mut source = open(&azure.fake.url, nothing(), None);
     source.api.routes = None;
     let error = source.api.read().await.unwrap_err().to_string();
     assert!(error.contains("has no `hostName` yet"), "{error}");
     let body = r#"{"properties":{"hostName":"main.api.weu.digitaltwins.azure.net/../x"}}"#;
-    azure.change(|world| world.instead = Some(("main?", Reply::new(200, body))));
+    azure.change(|world| world.instead = Some(("main?", FakeReply::new(200, body))));
     let error = source.api.read().await.unwrap_err().to_string();
     assert!(error.contains("a `hostName` that is no host"), "{error}");
     // Live it has no scheme, in the specification's examples it has one; both are asked over TLS, which
@@ -475,7 +479,7 @@ async fn without_a_host_name_nothing_is_known_of_the_routes() {
     for scheme in ["", "https://"] {
         let host = azure.fake.url.strip_prefix("http://").unwrap();
         let body = format!(r#"{{"properties":{{"hostName":"{scheme}{host}"}}}}"#);
-        azure.change(|world| world.instead = Some(("main?", Reply::new(200, body))));
+        azure.change(|world| world.instead = Some(("main?", FakeReply::new(200, body))));
         let error = source.api.read().await.unwrap_err().to_string();
         assert!(error.starts_with("GET 127.0.0.1/eventroutes: "), "{error}");
     }

@@ -6,7 +6,7 @@
 use super::settings::KeyVaultSettings;
 use crate::reason::chain;
 use crate::secret_field::SECRET_BYTES_MAX;
-use crate::token::{Token, TokenError, TokenSource};
+use crate::token::{CachedToken, TokenError, TokenSource};
 use azure_core::http::headers::HeaderName;
 use azure_core::http::{HttpClient, Method, Request, StatusCode, Url};
 use serde::Deserialize;
@@ -76,12 +76,12 @@ impl VaultError {
 }
 
 /// A secret that can be read.
-pub(super) struct Listed {
+pub(super) struct ListedSecret {
     pub(super) name: String,
     pub(super) updated: Timestamp,
 }
 
-pub(super) struct Client {
+pub(super) struct VaultClient {
     vault: String,
     base: Option<Url>,
     scope: String,
@@ -92,19 +92,19 @@ pub(super) struct Client {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
-    value: Vec<Item>,
+struct VaultPage {
+    value: Vec<VaultItem>,
     next_link: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct VaultItem {
     id: String,
-    attributes: Attributes,
+    attributes: VaultAttributes,
 }
 
 #[derive(Deserialize)]
-struct Attributes {
+struct VaultAttributes {
     #[serde(default = "enabled")]
     enabled: bool,
     #[serde(default)]
@@ -116,17 +116,17 @@ fn enabled() -> bool {
 }
 
 #[derive(Deserialize)]
-struct Bundle {
+struct SecretBundle {
     value: Secret,
 }
 
 /// What came back.
-enum Answer<T> {
+enum VaultResponse<T> {
     Good(T),
     Missing,
 }
 
-impl Client {
+impl VaultClient {
     pub(super) fn new(
         settings: &KeyVaultSettings,
         tokens: TokenSource,
@@ -145,14 +145,14 @@ impl Client {
     }
 
     /// All secrets that are enabled, by name.
-    pub(super) async fn list(&self) -> Result<Vec<Listed>, VaultError> {
+    pub(super) async fn list(&self) -> Result<Vec<ListedSecret>, VaultError> {
         let mut listed = Vec::new();
         let mut next = Some(self.url(&["secrets"])?);
         for _ in 0..PAGES_MAX {
             let Some(url) = next.take() else {
                 return Ok(listed);
             };
-            let Answer::Good(page) = self.ask::<Page>(&url).await? else {
+            let VaultResponse::Good(page) = self.ask::<VaultPage>(&url).await? else {
                 return Err(self.malformed("there is no vault at this URL"));
             };
             for item in page.value {
@@ -170,7 +170,7 @@ impl Client {
                     return Err(self.malformed(format!("holds more than {NAMES_MAX} secrets")));
                 }
                 let updated = item.attributes.updated.saturating_mul(1_000);
-                listed.push(Listed {
+                listed.push(ListedSecret {
                     name: name.to_owned(),
                     updated: Timestamp::from_unix_millis(updated),
                 });
@@ -187,7 +187,7 @@ impl Client {
     /// The present value; `None` when it was deleted meanwhile.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Secret>, VaultError> {
         let url = self.url(&["secrets", name])?;
-        let Answer::Good(bundle) = self.ask::<Bundle>(&url).await? else {
+        let VaultResponse::Good(bundle) = self.ask::<SecretBundle>(&url).await? else {
             return Ok(None);
         };
         let text = bundle.value.expose();
@@ -221,7 +221,7 @@ impl Client {
             .ok_or_else(|| self.malformed("its next page is not its own"))
     }
 
-    async fn ask<T: DeserializeOwned>(&self, url: &Url) -> Result<Answer<T>, VaultError> {
+    async fn ask<T: DeserializeOwned>(&self, url: &Url) -> Result<VaultResponse<T>, VaultError> {
         let token = self.token().await?;
         match self.send(url, &token).await {
             Err(VaultError::Status { status: 401, .. })
@@ -234,7 +234,7 @@ impl Client {
         }
     }
 
-    async fn token(&self) -> Result<Token, VaultError> {
+    async fn token(&self) -> Result<CachedToken, VaultError> {
         let token = self.tokens.token(&self.scope).await;
         token.map_err(|source| VaultError::Token {
             vault: self.vault.clone(),
@@ -245,8 +245,8 @@ impl Client {
     async fn send<T: DeserializeOwned>(
         &self,
         url: &Url,
-        token: &Token,
-    ) -> Result<Answer<T>, VaultError> {
+        token: &CachedToken,
+    ) -> Result<VaultResponse<T>, VaultError> {
         let unanswered = |reason: String| VaultError::Unanswered {
             vault: self.vault.clone(),
             reason,
@@ -281,9 +281,9 @@ impl Client {
                 // Not serde's words: the answer holds the secret.
                 let good = serde_json::from_slice(&body).ok();
                 let good = good.ok_or_else(|| self.malformed("gave an answer that is no secret's"));
-                good.map(Answer::Good)
+                good.map(VaultResponse::Good)
             }
-            StatusCode::NotFound => Ok(Answer::Missing),
+            StatusCode::NotFound => Ok(VaultResponse::Missing),
             status => Err(VaultError::Status {
                 vault: self.vault.clone(),
                 status: status.into(),

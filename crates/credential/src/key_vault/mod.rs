@@ -21,7 +21,7 @@ pub use settings::{KeyVaultSettings, SecretsSettings};
 use crate::secret_field::SecretField;
 use crate::token::TokenSource;
 use azure_core::http::HttpClient;
-use client::{Client, Listed, VaultError};
+use client::{ListedSecret, VaultClient, VaultError};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -65,13 +65,13 @@ pub enum RefreshError {
 
 /// One vault. Clones share what was read.
 #[derive(Clone)]
-pub struct KeyVault(Arc<Inner>);
+pub struct KeyVault(Arc<VaultState>);
 
-struct Inner {
-    client: Client,
+struct VaultState {
+    client: VaultClient,
     settings: KeyVaultSettings,
     clock: Arc<dyn Clock>,
-    known: Mutex<Known>,
+    known: Mutex<KnownSecrets>,
     /// Counts looks that are asked for.
     asked: watch::Sender<u64>,
     /// The last look that was asked for and is over, and how it ended.
@@ -81,23 +81,23 @@ struct Inner {
 }
 
 #[derive(Default)]
-struct Known {
-    secrets: Secrets,
+struct KnownSecrets {
+    secrets: SecretsByName,
     error: Option<String>,
     failures: u32,
     looked_at: Option<Timestamp>,
 }
 
 /// By name without prefix and field, in lower case, and field.
-type Secrets = HashMap<(String, SecretField), Held>;
+type SecretsByName = HashMap<(String, SecretField), HeldSecret>;
 
 #[derive(Clone)]
-struct Held {
+struct HeldSecret {
     secret: Secret,
     updated: Timestamp,
 }
 
-impl Held {
+impl HeldSecret {
     fn bytes(&self) -> usize {
         self.secret.expose().len()
     }
@@ -120,8 +120,8 @@ impl KeyVault {
         http: Arc<dyn HttpClient>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let client = Client::new(&settings, tokens, http, Arc::clone(&clock));
-        Self(Arc::new(Inner {
+        let client = VaultClient::new(&settings, tokens, http, Arc::clone(&clock));
+        Self(Arc::new(VaultState {
             client,
             settings,
             clock,
@@ -207,14 +207,14 @@ impl KeyVault {
     }
 }
 
-impl Inner {
-    fn known(&self) -> MutexGuard<'_, Known> {
+impl VaultState {
+    fn known(&self) -> MutexGuard<'_, KnownSecrets> {
         // What panicked while it held the lock changed a field at most.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what is new; gives all that is to be known.
-    async fn look(&self) -> Result<(Secrets, Timestamp), VaultError> {
+    async fn look(&self) -> Result<(SecretsByName, Timestamp), VaultError> {
         let began = self.clock.now();
         let listed = self.client.list().await?;
         let (before, looked_at) = {
@@ -223,7 +223,7 @@ impl Inner {
         };
         let mut now = HashMap::new();
         let mut changed = Vec::new();
-        for Listed { name, updated } in listed {
+        for ListedSecret { name, updated } in listed {
             let Some((key, field)) = self.settings.meaning(&name) else {
                 continue;
             };
@@ -234,11 +234,11 @@ impl Inner {
                 None => changed.push((name, key, field, updated)),
             }
         }
-        let bytes = &AtomicUsize::new(now.values().map(|held: &Held| held.bytes()).sum());
+        let bytes = &AtomicUsize::new(now.values().map(|held: &HeldSecret| held.bytes()).sum());
         let reading = stream::iter(changed).map(|(name, key, field, updated)| async move {
             let secret = self.client.get(&name).await?;
-            let held = secret.map(|secret| Held { secret, updated });
-            let more = held.as_ref().map_or(0, Held::bytes);
+            let held = secret.map(|secret| HeldSecret { secret, updated });
+            let more = held.as_ref().map_or(0, HeldSecret::bytes);
             if bytes.fetch_add(more, Ordering::Relaxed) + more > SECRETS_BYTES_MAX {
                 return Err(self.client.too_much(SECRETS_BYTES_MAX));
             }
@@ -253,7 +253,7 @@ impl Inner {
     }
 
     /// Takes what came of a look; says how long to wait for the next.
-    fn land(&self, outcome: Result<(Secrets, Timestamp), VaultError>) -> Duration {
+    fn land(&self, outcome: Result<(SecretsByName, Timestamp), VaultError>) -> Duration {
         let every = self.settings.refresh;
         let mut known = self.known();
         let before = known.error.clone();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::overlay::Overlay;
+use crate::overlay::SecretOverlay;
 use async_trait::async_trait;
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, Request, StatusCode};
@@ -16,7 +16,7 @@ const FIELD: SecretField = SecretField::AccessKey1;
 
 /// A vault with two secrets a page, whose answers wait for permits.
 #[derive(Debug)]
-struct Vault {
+struct FakeVault {
     /// Value and when it was changed, by name.
     secrets: Mutex<BTreeMap<String, (String, i64)>>,
     scripted: Mutex<VecDeque<(u16, Option<u64>)>>,
@@ -27,7 +27,7 @@ struct Vault {
 }
 
 #[async_trait]
-impl HttpClient for Vault {
+impl HttpClient for FakeVault {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let url = request.url();
         assert_eq!(url.origin().ascii_serialization(), VAULT);
@@ -88,18 +88,18 @@ impl HttpClient for Vault {
     }
 }
 
-struct Desk {
-    vault: Arc<Vault>,
+struct VaultTokens {
+    vault: Arc<FakeVault>,
     clock: ManualClock,
     key_vault: KeyVault,
 }
 
-fn desk(secrets: &[(&str, &str)], permits: usize) -> Desk {
+fn desk(secrets: &[(&str, &str)], permits: usize) -> VaultTokens {
     let all = secrets.iter().map(|(name, value)| {
         let changed = START - 3_600;
         ((*name).to_owned(), ((*value).to_owned(), changed))
     });
-    let vault = Arc::new(Vault {
+    let vault = Arc::new(FakeVault {
         secrets: Mutex::new(all.collect()),
         scripted: Mutex::default(),
         asked: Mutex::default(),
@@ -112,14 +112,14 @@ fn desk(secrets: &[(&str, &str)], permits: usize) -> Desk {
     let http: Arc<dyn HttpClient> = Arc::clone(&vault) as _;
     let settings = KeyVaultSettings::new(VAULT);
     let key_vault = KeyVault::new(settings, tokens, http, Arc::new(clock.clone()));
-    Desk {
+    VaultTokens {
         vault,
         clock,
         key_vault,
     }
 }
 
-impl Desk {
+impl VaultTokens {
     fn start(&self) -> tokio::task::JoinHandle<Infallible> {
         let key_vault = self.key_vault.clone();
         tokio::spawn(async move { key_vault.run().await })
@@ -300,7 +300,7 @@ async fn the_overlay_takes_from_the_vault_what_it_finds_nowhere_else() {
         "TWINROUTE_SECRET_HUB_2__ACCESSKEY1".to_owned(),
         "variable".to_owned(),
     )];
-    let overlay = Overlay::new(None, variables).with_key_vault(desk.key_vault.clone());
+    let overlay = SecretOverlay::new(None, variables).with_key_vault(desk.key_vault.clone());
     desk.set("hub-2--accessKey1", "vault", 0);
     let overlay = Arc::new(overlay);
     let mut watch = overlay.watch();

@@ -12,13 +12,13 @@ use twinroute_model::secret::Secret;
 const ENTRIES_MAX: usize = 200_000;
 
 /// By the folder's part of the name in lower case (`hub-1`, `main/hub-1`), and field.
-type Found = HashMap<(String, SecretField), Secret>;
+type FoundFiles = HashMap<(String, SecretField), Secret>;
 
 /// Reads `<endpoint>/<field>` and `<instance>/<endpoint>/<field>` under `root`.
 ///
 /// A folder that is not there holds nothing: it may be mounted later.
-pub(super) fn read(root: &Path, problems: &mut Vec<String>) -> Found {
-    let mut reader = Reader {
+pub(super) fn read(root: &Path, problems: &mut Vec<String>) -> FoundFiles {
+    let mut reader = FolderReader {
         found: HashMap::new(),
         paths: HashMap::new(),
         left: ENTRIES_MAX,
@@ -28,14 +28,14 @@ pub(super) fn read(root: &Path, problems: &mut Vec<String>) -> Found {
     reader.found
 }
 
-struct Reader<'a> {
-    found: Found,
+struct FolderReader<'a> {
+    found: FoundFiles,
     paths: HashMap<(String, SecretField), PathBuf>,
     left: usize,
     problems: &'a mut Vec<String>,
 }
 
-impl Reader<'_> {
+impl FolderReader<'_> {
     fn level(&mut self, folder: &Path, name: &str, depth: usize) {
         let entries = match sorted(folder, &mut self.left) {
             Ok(entries) => entries,

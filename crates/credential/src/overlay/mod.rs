@@ -26,7 +26,7 @@ use crate::secret_field::{SecretField, check_secret};
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::path::{Path, PathBuf};
-use stored::Stored;
+use stored::StoredSecrets;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 
@@ -34,20 +34,20 @@ use twinroute_model::secret::Secret;
 pub const PREFIX: &str = "TWINROUTE_SECRET_";
 
 /// Where secrets are looked for.
-pub struct Overlay {
+pub struct SecretOverlay {
     /// By names (`HUB_1`, `MAIN__HUB_1`) and field.
-    variables: HashMap<(String, SecretField), Variable>,
+    variables: HashMap<(String, SecretField), SecretVariable>,
     folder: Option<PathBuf>,
     vault: Option<KeyVault>,
     problems: Vec<String>,
 }
 
-struct Variable {
+struct SecretVariable {
     name: String,
     secret: Secret,
 }
 
-impl std::fmt::Debug for Overlay {
+impl std::fmt::Debug for SecretOverlay {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Overlay")
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Overlay {
     }
 }
 
-impl Overlay {
+impl SecretOverlay {
     /// An overlay of this process's environment and, where there is one, a folder. The folder need not
     /// exist yet.
     #[must_use]
@@ -108,7 +108,7 @@ impl Overlay {
         if let Some(other) = self.variables.get(&key) {
             return Err(format!("means the same as {}, which is used", other.name));
         }
-        self.variables.insert(key, Variable { name, secret });
+        self.variables.insert(key, SecretVariable { name, secret });
         Ok(())
     }
 
@@ -162,8 +162,8 @@ impl Overlay {
     pub fn secrets<'a>(
         &self,
         endpoints: impl IntoIterator<Item = (&'a InstanceName, &'a EndpointName)>,
-    ) -> Secrets {
-        let mut secrets = Secrets {
+    ) -> FoundSecrets {
+        let mut secrets = FoundSecrets {
             found: HashMap::new(),
             problems: self.problems.clone(),
             folder: self.folder.clone(),
@@ -176,7 +176,8 @@ impl Overlay {
         let endpoints: Vec<_> = endpoints.into_iter().collect();
         let ambiguous = self.ambiguous(&endpoints, &mut secrets.problems);
         let stored = self.vault.as_ref();
-        let stored = stored.map(|vault| Stored::new(vault, &endpoints, &mut secrets.problems));
+        let stored =
+            stored.map(|vault| StoredSecrets::new(vault, &endpoints, &mut secrets.problems));
         let mut used = HashSet::new();
         for (instance, endpoint) in endpoints {
             let [narrow, wide] = keys(instance, endpoint);
@@ -257,14 +258,14 @@ fn keys(instance: &InstanceName, endpoint: &EndpointName) -> [String; 2] {
 
 /// The secrets that were found.
 #[derive(Clone, Default)]
-pub struct Secrets {
+pub struct FoundSecrets {
     found: HashMap<(InstanceName, EndpointName, SecretField), Secret>,
     problems: Vec<String>,
     folder: Option<PathBuf>,
     vault: Option<KeyVault>,
 }
 
-impl std::fmt::Debug for Secrets {
+impl std::fmt::Debug for FoundSecrets {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Secrets")
@@ -274,7 +275,7 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-impl Secrets {
+impl FoundSecrets {
     /// The secret of one field.
     #[must_use]
     pub fn get(

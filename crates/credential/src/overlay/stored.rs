@@ -7,13 +7,13 @@ use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 
 /// What a vault holds for certain endpoints.
-pub(super) struct Stored<'a> {
+pub(super) struct StoredSecrets<'a> {
     vault: &'a KeyVault,
     /// Names that more than one endpoint could mean.
     ambiguous: HashSet<String>,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredSecrets<'a> {
     pub(super) fn new(
         vault: &'a KeyVault,
         endpoints: &[(&InstanceName, &EndpointName)],

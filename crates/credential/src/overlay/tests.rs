@@ -24,7 +24,7 @@ fn write(root: &Path, file: &str, text: &[u8], mode: u32) {
 }
 
 /// What is found for `names` (`instance/endpoint`), as `instance/endpoint.field=secret`, and problems.
-fn check(overlay: &Overlay, names: &[&str]) -> (Vec<String>, Vec<String>) {
+fn check(overlay: &SecretOverlay, names: &[&str]) -> (Vec<String>, Vec<String>) {
     let names: Vec<_> = names
         .iter()
         .map(|name| name.split_once('/').unwrap())
@@ -45,7 +45,7 @@ fn check(overlay: &Overlay, names: &[&str]) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn variables_name_an_endpoint_with_or_without_its_instance() {
-    let overlay = Overlay::new(
+    let overlay = SecretOverlay::new(
         None,
         variables(&[
             ("HUB_1__ACCESS_KEY1", "wide\n"),
@@ -70,7 +70,7 @@ fn a_variable_that_means_two_endpoints_serves_neither() {
         ("ABC__DEF__ACCESSKEY1", "key"),
         ("ABC__ACCESSKEY1", "other"),
     ]);
-    let overlay = Overlay::new(None, given);
+    let overlay = SecretOverlay::new(None, given);
     let (found, problems) = check(&overlay, &["abc/def", "main/abc--def", "main/abc"]);
     assert_eq!(found, ["main/abc.accessKey1=other"]);
     let expect = "environment variable TWINROUTE_SECRET_ABC__DEF__…: may mean endpoint abc/def or \
@@ -80,7 +80,7 @@ fn a_variable_that_means_two_endpoints_serves_neither() {
 
 #[test]
 fn what_cannot_be_used_is_named_without_its_value() {
-    let overlay = Overlay::new(
+    let overlay = SecretOverlay::new(
         None,
         variables(&[
             ("HUB_1__ACCESS_KEY1", "(PLACEHOLDER)"),
@@ -124,7 +124,7 @@ fn files_are_found_through_the_links_that_kubernetes_makes() {
     symlink("..2026_11", root.path().join("..data")).unwrap();
     symlink("..data/hub-1", root.path().join("hub-1")).unwrap();
     symlink("..data/main", root.path().join("main")).unwrap();
-    let overlay = Overlay::new(Some(root.path().to_owned()), []);
+    let overlay = SecretOverlay::new(Some(root.path().to_owned()), []);
     let (found, problems) = check(&overlay, &["main/hub-1"]);
     assert_eq!(found, ["main/hub-1.accessKey1=old"]);
     let main = root.path().join("main");
@@ -157,7 +157,7 @@ fn strange_files_are_named_and_the_others_used() {
         0o600,
     );
     write(root.path(), "a/b/c/accessKey1", b"k", 0o600);
-    let overlay = Overlay::new(Some(root.path().to_owned()), []);
+    let overlay = SecretOverlay::new(Some(root.path().to_owned()), []);
     let (found, problems) = check(&overlay, &["main/hub-1"]);
     assert_eq!(found, ["main/hub-1.accessKey1=k2"]);
     let head = format!("{}/", root.path().display());
@@ -180,7 +180,7 @@ fn strange_files_are_named_and_the_others_used() {
 
 #[test]
 fn a_folder_that_is_not_there_holds_nothing_and_ways_name_it() {
-    let overlay = Overlay::new(Some("/nowhere/secrets".into()), []);
+    let overlay = SecretOverlay::new(Some("/nowhere/secrets".into()), []);
     let secrets = overlay.secrets([]);
     assert_eq!(secrets.problems(), [] as [&str; 0]);
     let ways = secrets.ways(

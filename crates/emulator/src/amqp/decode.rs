@@ -1,6 +1,6 @@
 //! Bytes to values. Any input is safe: depth, number of values and lengths are bounded.
 
-use super::value::Value;
+use super::value::AmqpValue;
 use bytes::Bytes;
 
 /// How deep values may nest.
@@ -32,14 +32,14 @@ pub(crate) enum DecodeError {
 }
 
 /// Reads values from front to back. Binaries are slices of the source.
-pub(crate) struct Decoder<'a> {
+pub(crate) struct AmqpDecoder<'a> {
     source: &'a Bytes,
     at: usize,
     end: usize,
     values_left: usize,
 }
 
-impl<'a> Decoder<'a> {
+impl<'a> AmqpDecoder<'a> {
     pub(crate) fn new(source: &'a Bytes) -> Self {
         Self {
             source,
@@ -54,11 +54,11 @@ impl<'a> Decoder<'a> {
         self.at
     }
 
-    pub(crate) fn value(&mut self) -> Result<Value, DecodeError> {
+    pub(crate) fn value(&mut self) -> Result<AmqpValue, DecodeError> {
         self.nested(0)
     }
 
-    fn nested(&mut self, depth: usize) -> Result<Value, DecodeError> {
+    fn nested(&mut self, depth: usize) -> Result<AmqpValue, DecodeError> {
         if depth > DEPTH_MAX {
             return Err(DecodeError::TooDeep);
         }
@@ -66,62 +66,62 @@ impl<'a> Decoder<'a> {
             0x00 => {
                 let descriptor = self.nested(depth + 1)?;
                 let value = self.nested(depth + 1)?;
-                Ok(Value::Described(Box::new((descriptor, value))))
+                Ok(AmqpValue::Described(Box::new((descriptor, value))))
             }
             code => self.body(code, depth),
         }
     }
 
     // AMQP 1.0 part 1 §1.6: the constructor of each primitive type.
-    fn body(&mut self, code: u8, depth: usize) -> Result<Value, DecodeError> {
+    fn body(&mut self, code: u8, depth: usize) -> Result<AmqpValue, DecodeError> {
         self.values_left = self
             .values_left
             .checked_sub(1)
             .ok_or(DecodeError::TooMany)?;
         Ok(match code {
-            0x40 => Value::Null,
-            0x41 => Value::Bool(true),
-            0x42 => Value::Bool(false),
-            0x43 => Value::Uint(0),
-            0x44 => Value::Ulong(0),
-            0x45 => Value::List(Vec::new()),
-            0x50 => Value::Ubyte(self.byte()?),
-            0x51 => Value::Byte(i8::from_be_bytes(self.fixed()?)),
-            0x52 => Value::Uint(self.byte()?.into()),
-            0x53 => Value::Ulong(self.byte()?.into()),
-            0x54 => Value::Int(i8::from_be_bytes(self.fixed()?).into()),
-            0x55 => Value::Long(i8::from_be_bytes(self.fixed()?).into()),
+            0x40 => AmqpValue::Null,
+            0x41 => AmqpValue::Bool(true),
+            0x42 => AmqpValue::Bool(false),
+            0x43 => AmqpValue::Uint(0),
+            0x44 => AmqpValue::Ulong(0),
+            0x45 => AmqpValue::List(Vec::new()),
+            0x50 => AmqpValue::Ubyte(self.byte()?),
+            0x51 => AmqpValue::Byte(i8::from_be_bytes(self.fixed()?)),
+            0x52 => AmqpValue::Uint(self.byte()?.into()),
+            0x53 => AmqpValue::Ulong(self.byte()?.into()),
+            0x54 => AmqpValue::Int(i8::from_be_bytes(self.fixed()?).into()),
+            0x55 => AmqpValue::Long(i8::from_be_bytes(self.fixed()?).into()),
             0x56 => match self.byte()? {
-                0 => Value::Bool(false),
-                1 => Value::Bool(true),
+                0 => AmqpValue::Bool(false),
+                1 => AmqpValue::Bool(true),
                 _ => return Err(DecodeError::Range),
             },
-            0x60 => Value::Ushort(u16::from_be_bytes(self.fixed()?)),
-            0x61 => Value::Short(i16::from_be_bytes(self.fixed()?)),
-            0x70 => Value::Uint(u32::from_be_bytes(self.fixed()?)),
-            0x71 => Value::Int(i32::from_be_bytes(self.fixed()?)),
-            0x72 => Value::Float(f32::from_be_bytes(self.fixed()?)),
+            0x60 => AmqpValue::Ushort(u16::from_be_bytes(self.fixed()?)),
+            0x61 => AmqpValue::Short(i16::from_be_bytes(self.fixed()?)),
+            0x70 => AmqpValue::Uint(u32::from_be_bytes(self.fixed()?)),
+            0x71 => AmqpValue::Int(i32::from_be_bytes(self.fixed()?)),
+            0x72 => AmqpValue::Float(f32::from_be_bytes(self.fixed()?)),
             0x73 => {
                 let point = u32::from_be_bytes(self.fixed()?);
-                Value::Char(char::from_u32(point).ok_or(DecodeError::Range)?)
+                AmqpValue::Char(char::from_u32(point).ok_or(DecodeError::Range)?)
             }
-            0x74 => Value::Decimal32(self.fixed()?),
-            0x80 => Value::Ulong(u64::from_be_bytes(self.fixed()?)),
-            0x81 => Value::Long(i64::from_be_bytes(self.fixed()?)),
-            0x82 => Value::Double(f64::from_be_bytes(self.fixed()?)),
-            0x83 => Value::Timestamp(i64::from_be_bytes(self.fixed()?)),
-            0x84 => Value::Decimal64(self.fixed()?),
-            0x94 => Value::Decimal128(self.fixed()?),
-            0x98 => Value::Uuid(self.fixed()?),
-            0xa0 | 0xb0 => Value::Binary(self.variable(code)?),
-            0xa1 | 0xb1 => Value::String(self.text(code)?),
-            0xa3 | 0xb3 => Value::Symbol(self.text(code)?),
+            0x74 => AmqpValue::Decimal32(self.fixed()?),
+            0x80 => AmqpValue::Ulong(u64::from_be_bytes(self.fixed()?)),
+            0x81 => AmqpValue::Long(i64::from_be_bytes(self.fixed()?)),
+            0x82 => AmqpValue::Double(f64::from_be_bytes(self.fixed()?)),
+            0x83 => AmqpValue::Timestamp(i64::from_be_bytes(self.fixed()?)),
+            0x84 => AmqpValue::Decimal64(self.fixed()?),
+            0x94 => AmqpValue::Decimal128(self.fixed()?),
+            0x98 => AmqpValue::Uuid(self.fixed()?),
+            0xa0 | 0xb0 => AmqpValue::Binary(self.variable(code)?),
+            0xa1 | 0xb1 => AmqpValue::String(self.text(code)?),
+            0xa3 | 0xb3 => AmqpValue::Symbol(self.text(code)?),
             0xc0 | 0xd0 | 0xc1 | 0xd1 | 0xe0 | 0xf0 => self.compound(code, depth)?,
             other => return Err(DecodeError::Constructor(other)),
         })
     }
 
-    fn compound(&mut self, code: u8, depth: usize) -> Result<Value, DecodeError> {
+    fn compound(&mut self, code: u8, depth: usize) -> Result<AmqpValue, DecodeError> {
         let narrow = matches!(code, 0xc0 | 0xc1 | 0xe0);
         let size = self.length(narrow)?;
         let end = self.at.checked_add(size).filter(|end| *end <= self.end);
@@ -134,15 +134,15 @@ impl<'a> Decoder<'a> {
         let value = match code {
             0xc0 | 0xd0 => {
                 let items = (0..count).map(|_| self.nested(depth + 1));
-                Value::List(items.collect::<Result<_, _>>()?)
+                AmqpValue::List(items.collect::<Result<_, _>>()?)
             }
             0xc1 | 0xd1 if count.is_multiple_of(2) => {
                 let pairs =
                     (0..count / 2).map(|_| Ok((self.nested(depth + 1)?, self.nested(depth + 1)?)));
-                Value::Map(pairs.collect::<Result<_, DecodeError>>()?)
+                AmqpValue::Map(pairs.collect::<Result<_, DecodeError>>()?)
             }
             0xc1 | 0xd1 => return Err(DecodeError::Length),
-            _ => Value::Array(self.array(count, depth)?),
+            _ => AmqpValue::Array(self.array(count, depth)?),
         };
         if self.at != end {
             return Err(DecodeError::Length);
@@ -151,7 +151,7 @@ impl<'a> Decoder<'a> {
         Ok(value)
     }
 
-    fn array(&mut self, count: usize, depth: usize) -> Result<Vec<Value>, DecodeError> {
+    fn array(&mut self, count: usize, depth: usize) -> Result<Vec<AmqpValue>, DecodeError> {
         if depth >= DEPTH_MAX {
             return Err(DecodeError::TooDeep);
         }
@@ -160,8 +160,8 @@ impl<'a> Decoder<'a> {
         if code == 0x00 {
             let value = self.nested(depth + 1)?;
             match &value {
-                Value::Ulong(_) => {}
-                Value::Symbol(text) if text.len() <= ARRAY_DESCRIPTOR_BYTES_MAX => {}
+                AmqpValue::Ulong(_) => {}
+                AmqpValue::Symbol(text) if text.len() <= ARRAY_DESCRIPTOR_BYTES_MAX => {}
                 _ => return Err(DecodeError::Descriptor),
             }
             descriptor = Some(value);
@@ -171,7 +171,7 @@ impl<'a> Decoder<'a> {
             .map(|_| {
                 let item = self.body(code, depth + 1)?;
                 Ok(match &descriptor {
-                    Some(known) => Value::Described(Box::new((known.clone(), item))),
+                    Some(known) => AmqpValue::Described(Box::new((known.clone(), item))),
                     None => item,
                 })
             })
@@ -220,8 +220,8 @@ impl<'a> Decoder<'a> {
 
 /// The one value that `bytes` hold, and nothing after it.
 #[cfg(test)]
-pub(crate) fn whole(bytes: &Bytes) -> Result<Value, DecodeError> {
-    let mut decoder = Decoder::new(bytes);
+pub(crate) fn whole(bytes: &Bytes) -> Result<AmqpValue, DecodeError> {
+    let mut decoder = AmqpDecoder::new(bytes);
     let value = decoder.value()?;
     if decoder.position() == bytes.len() {
         Ok(value)

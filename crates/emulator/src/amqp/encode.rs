@@ -1,27 +1,27 @@
 //! Values to bytes, each in its shortest form, except that an empty list is written as `list8`: the
 //! Python clients do not read `list0` in every place.
 
-use super::value::Value;
+use super::value::AmqpValue;
 use bytes::{BufMut, BytesMut};
 
 /// Appends `value`.
-pub(crate) fn value(value: &Value, out: &mut BytesMut) {
+pub(crate) fn value(value: &AmqpValue, out: &mut BytesMut) {
     match value {
-        Value::Bool(true) => out.put_u8(0x41),
-        Value::Bool(false) => out.put_u8(0x42),
-        Value::Uint(0) => out.put_u8(0x43),
-        Value::Uint(number @ 1..=255) => out.put_slice(&[0x52, *number as u8]),
-        Value::Ulong(0) => out.put_u8(0x44),
-        Value::Ulong(number @ 1..=255) => out.put_slice(&[0x53, *number as u8]),
-        Value::Int(number @ -128..=127) => out.put_slice(&[0x54, *number as u8]),
-        Value::Long(number @ -128..=127) => out.put_slice(&[0x55, *number as u8]),
-        Value::Binary(bytes) => variable(0xa0, bytes, out),
-        Value::String(text) => variable(0xa1, text.as_bytes(), out),
-        Value::Symbol(text) => variable(0xa3, text.as_bytes(), out),
-        Value::List(items) => list(items, out),
-        Value::Map(pairs) => map(pairs, out),
-        Value::Array(items) => array(items, out),
-        Value::Described(both) => {
+        AmqpValue::Bool(true) => out.put_u8(0x41),
+        AmqpValue::Bool(false) => out.put_u8(0x42),
+        AmqpValue::Uint(0) => out.put_u8(0x43),
+        AmqpValue::Uint(number @ 1..=255) => out.put_slice(&[0x52, *number as u8]),
+        AmqpValue::Ulong(0) => out.put_u8(0x44),
+        AmqpValue::Ulong(number @ 1..=255) => out.put_slice(&[0x53, *number as u8]),
+        AmqpValue::Int(number @ -128..=127) => out.put_slice(&[0x54, *number as u8]),
+        AmqpValue::Long(number @ -128..=127) => out.put_slice(&[0x55, *number as u8]),
+        AmqpValue::Binary(bytes) => variable(0xa0, bytes, out),
+        AmqpValue::String(text) => variable(0xa1, text.as_bytes(), out),
+        AmqpValue::Symbol(text) => variable(0xa3, text.as_bytes(), out),
+        AmqpValue::List(items) => list(items, out),
+        AmqpValue::Map(pairs) => map(pairs, out),
+        AmqpValue::Array(items) => array(items, out),
+        AmqpValue::Described(both) => {
             out.put_u8(0x00);
             self::value(&both.0, out);
             self::value(&both.1, out);
@@ -34,14 +34,14 @@ pub(crate) fn value(value: &Value, out: &mut BytesMut) {
 }
 
 /// Appends a list.
-pub(crate) fn list(items: &[Value], out: &mut BytesMut) {
+pub(crate) fn list(items: &[AmqpValue], out: &mut BytesMut) {
     compound(0xc0, items.len(), out, |out| {
         items.iter().for_each(|item| value(item, out))
     });
 }
 
 /// Appends a map.
-pub(crate) fn map(pairs: &[(Value, Value)], out: &mut BytesMut) {
+pub(crate) fn map(pairs: &[(AmqpValue, AmqpValue)], out: &mut BytesMut) {
     compound(0xc1, pairs.len() * 2, out, |out| {
         for (key, item) in pairs {
             value(key, out);
@@ -51,7 +51,7 @@ pub(crate) fn map(pairs: &[(Value, Value)], out: &mut BytesMut) {
 }
 
 /// Appends `00 53 code` and a value: a performative or a section.
-pub(crate) fn described(code: u8, content: &Value, out: &mut BytesMut) {
+pub(crate) fn described(code: u8, content: &AmqpValue, out: &mut BytesMut) {
     out.put_slice(&[0x00, 0x53, code]);
     value(content, out);
 }
@@ -68,11 +68,11 @@ pub(crate) fn variable(narrow_code: u8, bytes: &[u8], out: &mut BytesMut) {
     out.put_slice(bytes);
 }
 
-fn array(items: &[Value], out: &mut BytesMut) {
+fn array(items: &[AmqpValue], out: &mut BytesMut) {
     compound(0xe0, items.len(), out, |out| {
         match items.first() {
             None => out.put_u8(0x40),
-            Some(Value::Described(both)) => {
+            Some(AmqpValue::Described(both)) => {
                 out.put_u8(0x00);
                 value(&both.0, out);
                 out.put_u8(wide_code(&both.1));
@@ -111,58 +111,58 @@ fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("messages are bounded far below 4 GiB")
 }
 
-fn wide_code(value: &Value) -> u8 {
+fn wide_code(value: &AmqpValue) -> u8 {
     match value {
-        Value::Null => 0x40,
-        Value::Bool(_) => 0x56,
-        Value::Ubyte(_) => 0x50,
-        Value::Ushort(_) => 0x60,
-        Value::Uint(_) => 0x70,
-        Value::Ulong(_) => 0x80,
-        Value::Byte(_) => 0x51,
-        Value::Short(_) => 0x61,
-        Value::Int(_) => 0x71,
-        Value::Long(_) => 0x81,
-        Value::Float(_) => 0x72,
-        Value::Double(_) => 0x82,
-        Value::Decimal32(_) => 0x74,
-        Value::Decimal64(_) => 0x84,
-        Value::Decimal128(_) => 0x94,
-        Value::Char(_) => 0x73,
-        Value::Timestamp(_) => 0x83,
-        Value::Uuid(_) => 0x98,
-        Value::Binary(_) => 0xb0,
-        Value::String(_) => 0xb1,
-        Value::Symbol(_) => 0xb3,
-        Value::List(_) => 0xd0,
-        Value::Map(_) => 0xd1,
-        Value::Array(_) => 0xf0,
-        Value::Described(_) => 0x00,
+        AmqpValue::Null => 0x40,
+        AmqpValue::Bool(_) => 0x56,
+        AmqpValue::Ubyte(_) => 0x50,
+        AmqpValue::Ushort(_) => 0x60,
+        AmqpValue::Uint(_) => 0x70,
+        AmqpValue::Ulong(_) => 0x80,
+        AmqpValue::Byte(_) => 0x51,
+        AmqpValue::Short(_) => 0x61,
+        AmqpValue::Int(_) => 0x71,
+        AmqpValue::Long(_) => 0x81,
+        AmqpValue::Float(_) => 0x72,
+        AmqpValue::Double(_) => 0x82,
+        AmqpValue::Decimal32(_) => 0x74,
+        AmqpValue::Decimal64(_) => 0x84,
+        AmqpValue::Decimal128(_) => 0x94,
+        AmqpValue::Char(_) => 0x73,
+        AmqpValue::Timestamp(_) => 0x83,
+        AmqpValue::Uuid(_) => 0x98,
+        AmqpValue::Binary(_) => 0xb0,
+        AmqpValue::String(_) => 0xb1,
+        AmqpValue::Symbol(_) => 0xb3,
+        AmqpValue::List(_) => 0xd0,
+        AmqpValue::Map(_) => 0xd1,
+        AmqpValue::Array(_) => 0xf0,
+        AmqpValue::Described(_) => 0x00,
     }
 }
 
-fn wide_body(value: &Value, out: &mut BytesMut) {
+fn wide_body(value: &AmqpValue, out: &mut BytesMut) {
     match value {
-        Value::Null => {}
-        Value::Bool(truth) => out.put_u8((*truth).into()),
-        Value::Ubyte(number) => out.put_u8(*number),
-        Value::Ushort(number) => out.put_u16(*number),
-        Value::Uint(number) => out.put_u32(*number),
-        Value::Ulong(number) => out.put_u64(*number),
-        Value::Byte(number) => out.put_i8(*number),
-        Value::Short(number) => out.put_i16(*number),
-        Value::Int(number) => out.put_i32(*number),
-        Value::Long(number) | Value::Timestamp(number) => out.put_i64(*number),
-        Value::Float(number) => out.put_f32(*number),
-        Value::Double(number) => out.put_f64(*number),
-        Value::Decimal32(bytes) => out.put_slice(bytes),
-        Value::Decimal64(bytes) => out.put_slice(bytes),
-        Value::Decimal128(bytes) | Value::Uuid(bytes) => out.put_slice(bytes),
-        Value::Char(letter) => out.put_u32((*letter).into()),
-        Value::Binary(bytes) => wide_bytes(bytes, out),
-        Value::String(text) | Value::Symbol(text) => wide_bytes(text.as_bytes(), out),
-        Value::List(_) | Value::Map(_) | Value::Array(_) => wide_compound(value, out),
-        Value::Described(_) => unreachable!("array items carry at most one descriptor"),
+        AmqpValue::Null => {}
+        AmqpValue::Bool(truth) => out.put_u8((*truth).into()),
+        AmqpValue::Ubyte(number) => out.put_u8(*number),
+        AmqpValue::Ushort(number) => out.put_u16(*number),
+        AmqpValue::Uint(number) => out.put_u32(*number),
+        AmqpValue::Ulong(number) => out.put_u64(*number),
+        AmqpValue::Byte(number) => out.put_i8(*number),
+        AmqpValue::Short(number) => out.put_i16(*number),
+        AmqpValue::Int(number) => out.put_i32(*number),
+        AmqpValue::Long(number) | AmqpValue::Timestamp(number) => out.put_i64(*number),
+        AmqpValue::Float(number) => out.put_f32(*number),
+        AmqpValue::Double(number) => out.put_f64(*number),
+        AmqpValue::Decimal32(bytes) => out.put_slice(bytes),
+        AmqpValue::Decimal64(bytes) => out.put_slice(bytes),
+        AmqpValue::Decimal128(bytes) | AmqpValue::Uuid(bytes) => out.put_slice(bytes),
+        AmqpValue::Char(letter) => out.put_u32((*letter).into()),
+        AmqpValue::Binary(bytes) => wide_bytes(bytes, out),
+        AmqpValue::String(text) | AmqpValue::Symbol(text) => wide_bytes(text.as_bytes(), out),
+        AmqpValue::List(_) | AmqpValue::Map(_) | AmqpValue::Array(_) => wide_compound(value, out),
+        AmqpValue::Described(_) => unreachable!("array items carry at most one descriptor"),
     }
 }
 
@@ -172,7 +172,7 @@ fn wide_bytes(bytes: &[u8], out: &mut BytesMut) {
 }
 
 /// Compound items of an array share one wide constructor, so their narrow forms are widened.
-fn wide_compound(value: &Value, out: &mut BytesMut) {
+fn wide_compound(value: &AmqpValue, out: &mut BytesMut) {
     let mut one = BytesMut::new();
     self::value(value, &mut one);
     if matches!(one[0], 0xc0 | 0xc1 | 0xe0) {

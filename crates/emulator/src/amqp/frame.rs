@@ -22,7 +22,7 @@ pub(crate) enum FrameKind {
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Frame {
+pub(crate) struct AmqpFrame {
     pub(crate) kind: FrameKind,
     pub(crate) channel: u16,
     /// Empty for a keep-alive.
@@ -39,7 +39,7 @@ pub(crate) enum FrameError {
 }
 
 /// Takes the next whole frame off the front of `input`.
-pub(crate) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Frame>, FrameError> {
+pub(crate) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<AmqpFrame>, FrameError> {
     if input.len() < FRAME_HEADER_BYTES {
         return Ok(None);
     }
@@ -63,7 +63,7 @@ pub(crate) fn take(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Frame>
     }
     let mut body = input.split_to(size).freeze();
     body.advance(body_start);
-    Ok(Some(Frame {
+    Ok(Some(AmqpFrame {
         kind,
         channel,
         body,

@@ -1,8 +1,8 @@
 //! Messages as sections (AMQP 1.0 part 3 §3.2), cut where a broker may change them.
 
-use super::decode::{DecodeError, Decoder, skip};
+use super::decode::{AmqpDecoder, DecodeError, skip};
 use super::encode;
-use super::value::{Value, find};
+use super::value::{AmqpValue, find};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
@@ -23,9 +23,9 @@ const FOOTER: u8 = 0x78;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct AmqpMessage {
     /// Fields of the header section.
-    pub(crate) header: Vec<Value>,
+    pub(crate) header: Vec<AmqpValue>,
     /// Message annotations.
-    pub(crate) annotations: Vec<(Value, Value)>,
+    pub(crate) annotations: Vec<(AmqpValue, AmqpValue)>,
     /// Property `message-id` as text.
     pub(crate) message_id: Option<String>,
     /// Property `group-id`: the session.
@@ -36,9 +36,9 @@ pub(crate) struct AmqpMessage {
 
 /// The readable content of a bare message.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Content {
-    pub(crate) properties: Vec<Value>,
-    pub(crate) application: Vec<(Value, Value)>,
+pub(crate) struct MessageContent {
+    pub(crate) properties: Vec<AmqpValue>,
+    pub(crate) application: Vec<(AmqpValue, AmqpValue)>,
     pub(crate) body: MessageBody,
 }
 
@@ -47,11 +47,11 @@ pub(crate) enum MessageBody {
     #[default]
     Empty,
     Data(Vec<Bytes>),
-    Value(Value),
+    Value(AmqpValue),
     Sequence,
 }
 
-struct Section {
+struct MessageSection {
     code: u8,
     whole: Range<usize>,
     content: Range<usize>,
@@ -91,7 +91,7 @@ pub(crate) fn batch(bytes: &Bytes) -> Result<(AmqpMessage, Vec<Bytes>), DecodeEr
     for section in sections(bytes)? {
         match (section.code, decode(bytes, &section.content)?) {
             (MESSAGE_ANNOTATIONS, annotations) => envelope.annotations = annotations.into_pairs(),
-            (DATA, Value::Binary(member)) => members.push(member),
+            (DATA, AmqpValue::Binary(member)) => members.push(member),
             (DATA, _) => return Err(DecodeError::Descriptor),
             _ => {}
         }
@@ -100,15 +100,15 @@ pub(crate) fn batch(bytes: &Bytes) -> Result<(AmqpMessage, Vec<Bytes>), DecodeEr
 }
 
 /// Decodes a bare message.
-pub(crate) fn content(bytes: &Bytes) -> Result<Content, DecodeError> {
-    let mut content = Content::default();
+pub(crate) fn content(bytes: &Bytes) -> Result<MessageContent, DecodeError> {
+    let mut content = MessageContent::default();
     for section in sections(bytes)? {
         let value = || decode(bytes, &section.content);
         match section.code {
             PROPERTIES => content.properties = value()?.into_items(),
             APPLICATION_PROPERTIES => content.application = value()?.into_pairs(),
             DATA => {
-                let Value::Binary(data) = value()? else {
+                let AmqpValue::Binary(data) = value()? else {
                     return Err(DecodeError::Descriptor);
                 };
                 match &mut content.body {
@@ -132,7 +132,7 @@ pub(crate) fn head_bytes(bytes: &Bytes) -> Result<usize, DecodeError> {
 }
 
 /// Bytes of a value on the wire.
-pub(crate) fn encoded_bytes(value: &Value) -> usize {
+pub(crate) fn encoded_bytes(value: &AmqpValue) -> usize {
     let mut out = BytesMut::new();
     encode::value(value, &mut out);
     out.len()
@@ -142,7 +142,7 @@ pub(crate) fn encoded_bytes(value: &Value) -> usize {
 pub(crate) fn rewrite(
     bare: &Bytes,
     code: u8,
-    change: impl FnOnce(Value) -> Value,
+    change: impl FnOnce(AmqpValue) -> AmqpValue,
 ) -> Result<Bytes, DecodeError> {
     let all = sections(bare)?;
     let known = all.iter().find(|section| section.code == code);
@@ -158,7 +158,7 @@ pub(crate) fn rewrite(
         ),
         None => {
             let at = before.max().unwrap_or(0);
-            (at, at, Value::Null)
+            (at, at, AmqpValue::Null)
         }
     };
     let mut out = BytesMut::with_capacity(bare.len() + 128);
@@ -170,7 +170,7 @@ pub(crate) fn rewrite(
 
 impl AmqpMessage {
     /// The annotation of that name.
-    pub(crate) fn annotation(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn annotation(&self, name: &str) -> Option<&AmqpValue> {
         find(&self.annotations, name)
     }
 
@@ -180,10 +180,10 @@ impl AmqpMessage {
     }
 
     /// The message on the wire, with `extra` put over its own annotations.
-    pub(crate) fn encode(&self, header: &[Value], extra: Vec<(Value, Value)>) -> Bytes {
+    pub(crate) fn encode(&self, header: &[AmqpValue], extra: Vec<(AmqpValue, AmqpValue)>) -> Bytes {
         let mut out = BytesMut::with_capacity(self.bare.len() + 256);
         if !header.is_empty() {
-            encode::described(HEADER, &Value::List(header.to_vec()), &mut out);
+            encode::described(HEADER, &AmqpValue::List(header.to_vec()), &mut out);
         }
         let mut annotations = extra;
         for (name, value) in &self.annotations {
@@ -193,7 +193,7 @@ impl AmqpMessage {
             }
         }
         if !annotations.is_empty() {
-            encode::described(MESSAGE_ANNOTATIONS, &Value::Map(annotations), &mut out);
+            encode::described(MESSAGE_ANNOTATIONS, &AmqpValue::Map(annotations), &mut out);
         }
         out.extend_from_slice(&self.bare);
         out.freeze()
@@ -201,7 +201,10 @@ impl AmqpMessage {
 }
 
 /// `message` with delivery annotations, which stand after its header.
-pub(crate) fn with_delivery_annotations(pairs: Vec<(Value, Value)>, message: &Bytes) -> Bytes {
+pub(crate) fn with_delivery_annotations(
+    pairs: Vec<(AmqpValue, AmqpValue)>,
+    message: &Bytes,
+) -> Bytes {
     let header = sections(message).ok().and_then(|all| {
         all.first()
             .filter(|first| first.code == HEADER)
@@ -210,16 +213,16 @@ pub(crate) fn with_delivery_annotations(pairs: Vec<(Value, Value)>, message: &By
     let at = header.unwrap_or(0);
     let mut out = BytesMut::with_capacity(message.len() + 256);
     out.extend_from_slice(&message[..at]);
-    encode::described(DELIVERY_ANNOTATIONS, &Value::Map(pairs), &mut out);
+    encode::described(DELIVERY_ANNOTATIONS, &AmqpValue::Map(pairs), &mut out);
     out.extend_from_slice(&message[at..]);
     out.freeze()
 }
 
 /// A property as text: numbers and identifiers too.
-pub(crate) fn text(value: &Value) -> Option<String> {
+pub(crate) fn text(value: &AmqpValue) -> Option<String> {
     match value {
-        Value::Uuid(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
-        Value::Binary(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        AmqpValue::Uuid(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        AmqpValue::Binary(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         other => {
             let number = || other.as_i64().map(|number| number.to_string());
             other.as_str().map(str::to_owned).or_else(number)
@@ -228,22 +231,30 @@ pub(crate) fn text(value: &Value) -> Option<String> {
 }
 
 /// A message with a value body, as `$cbs` and `$management` answer.
-pub(crate) fn reply(correlation: Value, application: Vec<(Value, Value)>, body: Value) -> Bytes {
-    let mut properties = vec![Value::Null; 5];
+pub(crate) fn reply(
+    correlation: AmqpValue,
+    application: Vec<(AmqpValue, AmqpValue)>,
+    body: AmqpValue,
+) -> Bytes {
+    let mut properties = vec![AmqpValue::Null; 5];
     properties.push(correlation);
-    properties.resize(13, Value::Null);
+    properties.resize(13, AmqpValue::Null);
     let mut out = BytesMut::new();
-    encode::described(PROPERTIES, &Value::List(properties), &mut out);
-    encode::described(APPLICATION_PROPERTIES, &Value::Map(application), &mut out);
+    encode::described(PROPERTIES, &AmqpValue::List(properties), &mut out);
+    encode::described(
+        APPLICATION_PROPERTIES,
+        &AmqpValue::Map(application),
+        &mut out,
+    );
     encode::described(VALUE, &body, &mut out);
     out.freeze()
 }
 
-fn decode(bytes: &Bytes, content: &Range<usize>) -> Result<Value, DecodeError> {
-    Decoder::new(&bytes.slice(content.clone())).value()
+fn decode(bytes: &Bytes, content: &Range<usize>) -> Result<AmqpValue, DecodeError> {
+    AmqpDecoder::new(&bytes.slice(content.clone())).value()
 }
 
-fn sections(bytes: &Bytes) -> Result<Vec<Section>, DecodeError> {
+fn sections(bytes: &Bytes) -> Result<Vec<MessageSection>, DecodeError> {
     let mut all = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
@@ -260,7 +271,7 @@ fn sections(bytes: &Bytes) -> Result<Vec<Section>, DecodeError> {
             Some(0x00) => end_of_described(bytes, content)?,
             _ => skip(bytes, content)?,
         };
-        all.push(Section {
+        all.push(MessageSection {
             code,
             whole: at..end,
             content: content..end,
@@ -272,7 +283,7 @@ fn sections(bytes: &Bytes) -> Result<Vec<Section>, DecodeError> {
 
 fn end_of_described(bytes: &Bytes, at: usize) -> Result<usize, DecodeError> {
     let rest = bytes.slice(at..);
-    let mut decoder = Decoder::new(&rest);
+    let mut decoder = AmqpDecoder::new(&rest);
     decoder.value()?;
     Ok(at + decoder.position())
 }

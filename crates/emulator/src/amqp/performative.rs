@@ -3,28 +3,28 @@
 //! azure-eventhub 5.15.1 indexes `open` (10 fields), `begin` (8), `attach` (14) and `transfer` (11)
 //! by position; a list with its trailing nulls cut off breaks it.
 
-use super::decode::{DecodeError, Decoder};
+use super::decode::{AmqpDecoder, DecodeError};
 use super::encode;
 use super::frame::{self, FrameKind};
-use super::state::{Problem, problem_or_null};
-use super::value::Value;
+use super::state::{AmqpError, problem_or_null};
+use super::value::AmqpValue;
 use bytes::{Bytes, BytesMut};
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Performative {
-    Open(Open),
-    Begin(Begin),
-    Attach(Box<Attach>),
-    Flow(Flow),
-    Transfer(Transfer),
-    Disposition(Disposition),
-    Detach(Detach),
-    End(Option<Problem>),
-    Close(Option<Problem>),
+pub(crate) enum AmqpPerformative {
+    Open(OpenFrame),
+    Begin(BeginFrame),
+    Attach(Box<AttachFrame>),
+    Flow(FlowFrame),
+    Transfer(TransferFrame),
+    Disposition(DispositionFrame),
+    Detach(DetachFrame),
+    End(Option<AmqpError>),
+    Close(Option<AmqpError>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Open {
+pub(crate) struct OpenFrame {
     pub(crate) container_id: String,
     pub(crate) max_frame_bytes: Option<u32>,
     pub(crate) channel_max: Option<u16>,
@@ -32,7 +32,7 @@ pub(crate) struct Open {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Begin {
+pub(crate) struct BeginFrame {
     pub(crate) remote_channel: Option<u16>,
     pub(crate) next_outgoing_id: u32,
     pub(crate) incoming_window: u32,
@@ -41,23 +41,23 @@ pub(crate) struct Begin {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Attach {
+pub(crate) struct AttachFrame {
     pub(crate) name: String,
     pub(crate) handle: u32,
     /// Whether the one who sends this performative receives on the link.
     pub(crate) receiver: bool,
     pub(crate) snd_settle_mode: Option<u8>,
     pub(crate) rcv_settle_mode: Option<u8>,
-    pub(crate) source: Value,
-    pub(crate) target: Value,
+    pub(crate) source: AmqpValue,
+    pub(crate) target: AmqpValue,
     pub(crate) initial_delivery_count: Option<u32>,
     pub(crate) message_bytes_max: Option<u64>,
-    pub(crate) desired_capabilities: Value,
-    pub(crate) properties: Value,
+    pub(crate) desired_capabilities: AmqpValue,
+    pub(crate) properties: AmqpValue,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Flow {
+pub(crate) struct FlowFrame {
     pub(crate) next_incoming_id: Option<u32>,
     pub(crate) incoming_window: u32,
     pub(crate) next_outgoing_id: u32,
@@ -71,7 +71,7 @@ pub(crate) struct Flow {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Transfer {
+pub(crate) struct TransferFrame {
     pub(crate) handle: u32,
     pub(crate) delivery_id: Option<u32>,
     pub(crate) delivery_tag: Option<Bytes>,
@@ -82,27 +82,27 @@ pub(crate) struct Transfer {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Disposition {
+pub(crate) struct DispositionFrame {
     pub(crate) receiver: bool,
     pub(crate) first: u32,
     pub(crate) last: Option<u32>,
     pub(crate) settled: bool,
-    pub(crate) state: Value,
+    pub(crate) state: AmqpValue,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Detach {
+pub(crate) struct DetachFrame {
     pub(crate) handle: u32,
     pub(crate) closed: bool,
-    pub(crate) error: Option<Problem>,
+    pub(crate) error: Option<AmqpError>,
 }
 
 /// Fields of a list by position; a field that is not there reads as null.
-struct Fields(std::vec::IntoIter<Value>);
+struct FieldList(std::vec::IntoIter<AmqpValue>);
 
-impl Fields {
-    fn any(&mut self) -> Value {
-        self.0.next().unwrap_or(Value::Null)
+impl FieldList {
+    fn any(&mut self) -> AmqpValue {
+        self.0.next().unwrap_or(AmqpValue::Null)
     }
 
     fn skip(&mut self, count: usize) {
@@ -127,36 +127,36 @@ impl Fields {
 
     fn text(&mut self) -> String {
         match self.any() {
-            Value::String(text) | Value::Symbol(text) => text,
+            AmqpValue::String(text) | AmqpValue::Symbol(text) => text,
             _ => String::new(),
         }
     }
 }
 
 /// Reads the performative at the front of a frame's body; the rest is payload.
-pub(crate) fn read(body: &Bytes) -> Result<(Performative, Bytes), DecodeError> {
-    let mut decoder = Decoder::new(body);
+pub(crate) fn read(body: &Bytes) -> Result<(AmqpPerformative, Bytes), DecodeError> {
+    let mut decoder = AmqpDecoder::new(body);
     let (code, mut fields) = code_and_fields(&mut decoder)?;
     let performative = match code {
-        0x10 => Performative::Open(open(&mut fields)),
-        0x11 => Performative::Begin(begin(&mut fields)?),
-        0x12 => Performative::Attach(Box::new(attach(&mut fields)?)),
-        0x13 => Performative::Flow(flow(&mut fields)?),
-        0x14 => Performative::Transfer(transfer(&mut fields)?),
-        0x15 => Performative::Disposition(Disposition {
+        0x10 => AmqpPerformative::Open(open(&mut fields)),
+        0x11 => AmqpPerformative::Begin(begin(&mut fields)?),
+        0x12 => AmqpPerformative::Attach(Box::new(attach(&mut fields)?)),
+        0x13 => AmqpPerformative::Flow(flow(&mut fields)?),
+        0x14 => AmqpPerformative::Transfer(transfer(&mut fields)?),
+        0x15 => AmqpPerformative::Disposition(DispositionFrame {
             receiver: fields.flag(),
             first: fields.need()?,
             last: fields.number(),
             settled: fields.flag(),
             state: fields.any(),
         }),
-        0x16 => Performative::Detach(Detach {
+        0x16 => AmqpPerformative::Detach(DetachFrame {
             handle: fields.need()?,
             closed: fields.flag(),
             error: problem(&fields.any()),
         }),
-        0x17 => Performative::End(problem(&fields.any())),
-        0x18 => Performative::Close(problem(&fields.any())),
+        0x17 => AmqpPerformative::End(problem(&fields.any())),
+        0x18 => AmqpPerformative::Close(problem(&fields.any())),
         _ => return Err(DecodeError::Descriptor),
     };
     Ok((performative, body.slice(decoder.position()..)))
@@ -164,41 +164,46 @@ pub(crate) fn read(body: &Bytes) -> Result<(Performative, Bytes), DecodeError> {
 
 /// The mechanism and initial response of a `sasl-init`.
 pub(crate) fn read_sasl_init(body: &Bytes) -> Result<(String, Bytes), DecodeError> {
-    let (code, mut fields) = code_and_fields(&mut Decoder::new(body))?;
+    let (code, mut fields) = code_and_fields(&mut AmqpDecoder::new(body))?;
     if code != 0x41 {
         return Err(DecodeError::Descriptor);
     }
     let mechanism = fields.text();
     match fields.any() {
-        Value::Binary(response) => Ok((mechanism, response)),
+        AmqpValue::Binary(response) => Ok((mechanism, response)),
         _ => Ok((mechanism, Bytes::new())),
     }
 }
 
-fn code_and_fields(decoder: &mut Decoder<'_>) -> Result<(i64, Fields), DecodeError> {
-    let Value::Described(both) = decoder.value()? else {
+fn code_and_fields(decoder: &mut AmqpDecoder<'_>) -> Result<(i64, FieldList), DecodeError> {
+    let AmqpValue::Described(both) = decoder.value()? else {
         return Err(DecodeError::Descriptor);
     };
     let (descriptor, content) = *both;
-    let Value::List(items) = content else {
+    let AmqpValue::List(items) = content else {
         return Err(DecodeError::Descriptor);
     };
     Ok((
         descriptor.as_i64().ok_or(DecodeError::Descriptor)?,
-        Fields(items.into_iter()),
+        FieldList(items.into_iter()),
     ))
 }
 
-fn problem(value: &Value) -> Option<Problem> {
+fn problem(value: &AmqpValue) -> Option<AmqpError> {
     let items = value.items();
-    let text = |at: usize| items.get(at).and_then(Value::as_str).unwrap_or_default();
-    (!items.is_empty()).then(|| Problem::new(text(0), text(1)))
+    let text = |at: usize| {
+        items
+            .get(at)
+            .and_then(AmqpValue::as_str)
+            .unwrap_or_default()
+    };
+    (!items.is_empty()).then(|| AmqpError::new(text(0), text(1)))
 }
 
-fn open(fields: &mut Fields) -> Open {
+fn open(fields: &mut FieldList) -> OpenFrame {
     let container_id = fields.text();
     fields.skip(1);
-    Open {
+    OpenFrame {
         container_id,
         max_frame_bytes: fields.number(),
         channel_max: fields.number(),
@@ -206,8 +211,8 @@ fn open(fields: &mut Fields) -> Open {
     }
 }
 
-fn begin(fields: &mut Fields) -> Result<Begin, DecodeError> {
-    Ok(Begin {
+fn begin(fields: &mut FieldList) -> Result<BeginFrame, DecodeError> {
+    Ok(BeginFrame {
         remote_channel: fields.number(),
         next_outgoing_id: fields.need()?,
         incoming_window: fields.need()?,
@@ -216,7 +221,7 @@ fn begin(fields: &mut Fields) -> Result<Begin, DecodeError> {
     })
 }
 
-fn attach(fields: &mut Fields) -> Result<Attach, DecodeError> {
+fn attach(fields: &mut FieldList) -> Result<AttachFrame, DecodeError> {
     let name = fields.text();
     let handle = fields.need()?;
     let receiver = fields.flag();
@@ -226,11 +231,11 @@ fn attach(fields: &mut Fields) -> Result<Attach, DecodeError> {
     fields.skip(2);
     let initial_delivery_count = fields.number();
     let message_bytes_max = match fields.any() {
-        Value::Ulong(bytes) => Some(bytes),
+        AmqpValue::Ulong(bytes) => Some(bytes),
         _ => None,
     };
     fields.skip(1);
-    Ok(Attach {
+    Ok(AttachFrame {
         name,
         handle,
         receiver,
@@ -245,8 +250,8 @@ fn attach(fields: &mut Fields) -> Result<Attach, DecodeError> {
     })
 }
 
-fn flow(fields: &mut Fields) -> Result<Flow, DecodeError> {
-    Ok(Flow {
+fn flow(fields: &mut FieldList) -> Result<FlowFrame, DecodeError> {
+    Ok(FlowFrame {
         next_incoming_id: fields.number(),
         incoming_window: fields.need()?,
         next_outgoing_id: fields.need()?,
@@ -260,18 +265,18 @@ fn flow(fields: &mut Fields) -> Result<Flow, DecodeError> {
     })
 }
 
-fn transfer(fields: &mut Fields) -> Result<Transfer, DecodeError> {
+fn transfer(fields: &mut FieldList) -> Result<TransferFrame, DecodeError> {
     let handle = fields.need()?;
     let delivery_id = fields.number();
     let delivery_tag = match fields.any() {
-        Value::Binary(tag) => Some(tag),
+        AmqpValue::Binary(tag) => Some(tag),
         _ => None,
     };
     let message_format = fields.number();
     let settled = fields.any().as_bool();
     let more = fields.flag();
     fields.skip(3);
-    Ok(Transfer {
+    Ok(TransferFrame {
         handle,
         delivery_id,
         delivery_tag,
@@ -282,17 +287,17 @@ fn transfer(fields: &mut Fields) -> Result<Transfer, DecodeError> {
     })
 }
 
-impl Performative {
+impl AmqpPerformative {
     /// Appends a frame with this performative and `payload`.
     pub(crate) fn put(&self, channel: u16, payload: &[u8], out: &mut BytesMut) {
         let (code, fields) = self.fields();
         frame::put(FrameKind::Amqp, channel, out, |out| {
-            encode::described(code, &Value::List(fields), out);
+            encode::described(code, &AmqpValue::List(fields), out);
             out.extend_from_slice(payload);
         });
     }
 
-    fn fields(&self) -> (u8, Vec<Value>) {
+    fn fields(&self) -> (u8, Vec<AmqpValue>) {
         match self {
             Self::Open(open) => (0x10, open_fields(open)),
             Self::Begin(begin) => (0x11, begin_fields(begin)),
@@ -302,19 +307,19 @@ impl Performative {
             Self::Disposition(disposition) => (
                 0x15,
                 vec![
-                    Value::Bool(disposition.receiver),
-                    Value::Uint(disposition.first),
+                    AmqpValue::Bool(disposition.receiver),
+                    AmqpValue::Uint(disposition.first),
                     uint(disposition.last),
-                    Value::Bool(disposition.settled),
+                    AmqpValue::Bool(disposition.settled),
                     disposition.state.clone(),
-                    Value::Bool(false),
+                    AmqpValue::Bool(false),
                 ],
             ),
             Self::Detach(detach) => (
                 0x16,
                 vec![
-                    Value::Uint(detach.handle),
-                    Value::Bool(detach.closed),
+                    AmqpValue::Uint(detach.handle),
+                    AmqpValue::Bool(detach.closed),
                     problem_or_null(detach.error.as_ref()),
                 ],
             ),
@@ -324,84 +329,92 @@ impl Performative {
     }
 }
 
-fn uint(number: Option<u32>) -> Value {
-    number.map_or(Value::Null, Value::Uint)
+fn uint(number: Option<u32>) -> AmqpValue {
+    number.map_or(AmqpValue::Null, AmqpValue::Uint)
 }
 
-fn open_fields(open: &Open) -> Vec<Value> {
+fn open_fields(open: &OpenFrame) -> Vec<AmqpValue> {
     let mut fields = vec![
-        Value::string(&open.container_id),
-        Value::Null,
+        AmqpValue::string(&open.container_id),
+        AmqpValue::Null,
         uint(open.max_frame_bytes),
-        open.channel_max.map_or(Value::Null, Value::Ushort),
+        open.channel_max.map_or(AmqpValue::Null, AmqpValue::Ushort),
         uint(open.idle_timeout_ms),
     ];
-    fields.resize(10, Value::Null);
+    fields.resize(10, AmqpValue::Null);
     fields
 }
 
-fn begin_fields(begin: &Begin) -> Vec<Value> {
+fn begin_fields(begin: &BeginFrame) -> Vec<AmqpValue> {
     let mut fields = vec![
-        begin.remote_channel.map_or(Value::Null, Value::Ushort),
-        Value::Uint(begin.next_outgoing_id),
-        Value::Uint(begin.incoming_window),
-        Value::Uint(begin.outgoing_window),
-        Value::Uint(begin.handle_max),
+        begin
+            .remote_channel
+            .map_or(AmqpValue::Null, AmqpValue::Ushort),
+        AmqpValue::Uint(begin.next_outgoing_id),
+        AmqpValue::Uint(begin.incoming_window),
+        AmqpValue::Uint(begin.outgoing_window),
+        AmqpValue::Uint(begin.handle_max),
     ];
-    fields.resize(8, Value::Null);
+    fields.resize(8, AmqpValue::Null);
     fields
 }
 
-fn attach_fields(attach: &Attach) -> Vec<Value> {
+fn attach_fields(attach: &AttachFrame) -> Vec<AmqpValue> {
     vec![
-        Value::string(&attach.name),
-        Value::Uint(attach.handle),
-        Value::Bool(attach.receiver),
-        attach.snd_settle_mode.map_or(Value::Null, Value::Ubyte),
-        attach.rcv_settle_mode.map_or(Value::Null, Value::Ubyte),
+        AmqpValue::string(&attach.name),
+        AmqpValue::Uint(attach.handle),
+        AmqpValue::Bool(attach.receiver),
+        attach
+            .snd_settle_mode
+            .map_or(AmqpValue::Null, AmqpValue::Ubyte),
+        attach
+            .rcv_settle_mode
+            .map_or(AmqpValue::Null, AmqpValue::Ubyte),
         attach.source.clone(),
         attach.target.clone(),
-        Value::Null,
-        Value::Null,
+        AmqpValue::Null,
+        AmqpValue::Null,
         uint(attach.initial_delivery_count),
-        attach.message_bytes_max.map_or(Value::Null, Value::Ulong),
-        Value::Null,
+        attach
+            .message_bytes_max
+            .map_or(AmqpValue::Null, AmqpValue::Ulong),
+        AmqpValue::Null,
         attach.desired_capabilities.clone(),
         attach.properties.clone(),
     ]
 }
 
-fn flow_fields(flow: &Flow) -> Vec<Value> {
+fn flow_fields(flow: &FlowFrame) -> Vec<AmqpValue> {
     vec![
         uint(flow.next_incoming_id),
-        Value::Uint(flow.incoming_window),
-        Value::Uint(flow.next_outgoing_id),
-        Value::Uint(flow.outgoing_window),
+        AmqpValue::Uint(flow.incoming_window),
+        AmqpValue::Uint(flow.next_outgoing_id),
+        AmqpValue::Uint(flow.outgoing_window),
         uint(flow.handle),
         uint(flow.delivery_count),
         uint(flow.link_credit),
         uint(flow.available),
-        Value::Bool(flow.drain),
-        Value::Bool(flow.echo),
-        Value::Null,
+        AmqpValue::Bool(flow.drain),
+        AmqpValue::Bool(flow.echo),
+        AmqpValue::Null,
     ]
 }
 
-fn transfer_fields(transfer: &Transfer) -> Vec<Value> {
+fn transfer_fields(transfer: &TransferFrame) -> Vec<AmqpValue> {
     vec![
-        Value::Uint(transfer.handle),
+        AmqpValue::Uint(transfer.handle),
         uint(transfer.delivery_id),
         transfer
             .delivery_tag
             .clone()
-            .map_or(Value::Null, Value::Binary),
+            .map_or(AmqpValue::Null, AmqpValue::Binary),
         uint(transfer.message_format),
-        transfer.settled.map_or(Value::Null, Value::Bool),
-        Value::Bool(transfer.more),
-        Value::Null,
-        Value::Null,
-        Value::Null,
-        Value::Bool(transfer.aborted),
-        Value::Null,
+        transfer.settled.map_or(AmqpValue::Null, AmqpValue::Bool),
+        AmqpValue::Bool(transfer.more),
+        AmqpValue::Null,
+        AmqpValue::Null,
+        AmqpValue::Null,
+        AmqpValue::Bool(transfer.aborted),
+        AmqpValue::Null,
     ]
 }

@@ -1,69 +1,69 @@
 //! The codec against itself, against random bytes and against frames of real clients.
 
 use super::decode::{DecodeError, whole};
-use super::frame::{self, Frame, FrameKind};
-use super::performative::{self, Attach, Open, Performative, Transfer};
-use super::value::Value;
+use super::frame::{self, AmqpFrame, FrameKind};
+use super::performative::{self, AmqpPerformative, AttachFrame, OpenFrame, TransferFrame};
+use super::value::AmqpValue;
 use super::{encode, message};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-fn scalar() -> impl Strategy<Value = Value> {
+fn scalar() -> impl Strategy<Value = AmqpValue> {
     prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::Bool),
-        any::<u8>().prop_map(Value::Ubyte),
-        any::<u16>().prop_map(Value::Ushort),
-        any::<u32>().prop_map(Value::Uint),
-        (0u64..300).prop_map(Value::Ulong),
-        any::<u64>().prop_map(Value::Ulong),
-        any::<i8>().prop_map(Value::Byte),
-        any::<i16>().prop_map(Value::Short),
-        any::<i32>().prop_map(Value::Int),
-        any::<i64>().prop_map(Value::Long),
-        (-1e30f32..1e30).prop_map(Value::Float),
-        (-1e300f64..1e300).prop_map(Value::Double),
-        any::<[u8; 4]>().prop_map(Value::Decimal32),
-        any::<[u8; 8]>().prop_map(Value::Decimal64),
-        any::<[u8; 16]>().prop_map(Value::Decimal128),
-        any::<char>().prop_map(Value::Char),
-        any::<i64>().prop_map(Value::Timestamp),
-        any::<[u8; 16]>().prop_map(Value::Uuid),
-        prop::collection::vec(any::<u8>(), 0..300).prop_map(|b| Value::Binary(Bytes::from(b))),
-        ".{0,200}".prop_map(Value::String),
-        "[a-z:.-]{0,40}".prop_map(Value::Symbol),
+        Just(AmqpValue::Null),
+        any::<bool>().prop_map(AmqpValue::Bool),
+        any::<u8>().prop_map(AmqpValue::Ubyte),
+        any::<u16>().prop_map(AmqpValue::Ushort),
+        any::<u32>().prop_map(AmqpValue::Uint),
+        (0u64..300).prop_map(AmqpValue::Ulong),
+        any::<u64>().prop_map(AmqpValue::Ulong),
+        any::<i8>().prop_map(AmqpValue::Byte),
+        any::<i16>().prop_map(AmqpValue::Short),
+        any::<i32>().prop_map(AmqpValue::Int),
+        any::<i64>().prop_map(AmqpValue::Long),
+        (-1e30f32..1e30).prop_map(AmqpValue::Float),
+        (-1e300f64..1e300).prop_map(AmqpValue::Double),
+        any::<[u8; 4]>().prop_map(AmqpValue::Decimal32),
+        any::<[u8; 8]>().prop_map(AmqpValue::Decimal64),
+        any::<[u8; 16]>().prop_map(AmqpValue::Decimal128),
+        any::<char>().prop_map(AmqpValue::Char),
+        any::<i64>().prop_map(AmqpValue::Timestamp),
+        any::<[u8; 16]>().prop_map(AmqpValue::Uuid),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(|b| AmqpValue::Binary(Bytes::from(b))),
+        ".{0,200}".prop_map(AmqpValue::String),
+        "[a-z:.-]{0,40}".prop_map(AmqpValue::Symbol),
     ]
 }
 
-fn array() -> impl Strategy<Value = Value> {
+fn array() -> impl Strategy<Value = AmqpValue> {
     prop_oneof![
-        prop::collection::vec(".{0,30}".prop_map(Value::String), 0..20),
-        prop::collection::vec(any::<[u8; 16]>().prop_map(Value::Uuid), 0..20),
-        prop::collection::vec(any::<bool>().prop_map(Value::Bool), 0..20),
-        prop::collection::vec(Just(Value::Null), 0..20),
+        prop::collection::vec(".{0,30}".prop_map(AmqpValue::String), 0..20),
+        prop::collection::vec(any::<[u8; 16]>().prop_map(AmqpValue::Uuid), 0..20),
+        prop::collection::vec(any::<bool>().prop_map(AmqpValue::Bool), 0..20),
+        prop::collection::vec(Just(AmqpValue::Null), 0..20),
         prop::collection::vec(
-            any::<i64>().prop_map(|n| Value::described(7, Value::Long(n))),
+            any::<i64>().prop_map(|n| AmqpValue::described(7, AmqpValue::Long(n))),
             0..9
         ),
         prop::collection::vec(
-            prop::collection::vec(scalar(), 0..4).prop_map(Value::List),
+            prop::collection::vec(scalar(), 0..4).prop_map(AmqpValue::List),
             0..4
         ),
     ]
-    .prop_map(Value::Array)
+    .prop_map(AmqpValue::Array)
 }
 
-fn value() -> impl Strategy<Value = Value> {
+fn value() -> impl Strategy<Value = AmqpValue> {
     prop_oneof![scalar(), array()].prop_recursive(4, 64, 8, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::List),
-            prop::collection::vec((inner.clone(), inner.clone()), 0..8).prop_map(Value::Map),
-            (inner.clone(), inner).prop_map(|pair| Value::Described(Box::new(pair))),
+            prop::collection::vec(inner.clone(), 0..8).prop_map(AmqpValue::List),
+            prop::collection::vec((inner.clone(), inner.clone()), 0..8).prop_map(AmqpValue::Map),
+            (inner.clone(), inner).prop_map(|pair| AmqpValue::Described(Box::new(pair))),
         ]
     })
 }
 
-fn encoded(value: &Value) -> Bytes {
+fn encoded(value: &AmqpValue) -> Bytes {
     let mut out = BytesMut::new();
     encode::value(value, &mut out);
     out.freeze()
@@ -95,7 +95,7 @@ proptest! {
         value in value(),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let body = message::reply(value.clone(), vec![(Value::string("k"), value.clone())], value);
+        let body = message::reply(value.clone(), vec![(AmqpValue::string("k"), value.clone())], value);
         let mut bytes = BytesMut::from(&body[..]);
         for (at, to) in flips {
             let at = at.index(bytes.len());
@@ -127,25 +127,37 @@ fn nesting_and_zero_width_arrays_are_bounded() {
 /// The number of fields that azure-eventhub 5.15.1 indexes by position.
 #[test]
 fn performatives_have_their_full_length() {
-    let attach = Attach {
+    let attach = AttachFrame {
         name: "l".into(),
         handle: 0,
         receiver: true,
         snd_settle_mode: None,
         rcv_settle_mode: None,
-        source: Value::Null,
-        target: Value::Null,
+        source: AmqpValue::Null,
+        target: AmqpValue::Null,
         initial_delivery_count: None,
         message_bytes_max: None,
-        desired_capabilities: Value::Null,
-        properties: Value::Null,
+        desired_capabilities: AmqpValue::Null,
+        properties: AmqpValue::Null,
     };
     for (performative, code, fields) in [
-        (Performative::Open(Open::default()), 0x10, 10),
-        (Performative::Begin(performative::Begin::default()), 0x11, 8),
-        (Performative::Attach(Box::new(attach)), 0x12, 14),
-        (Performative::Flow(performative::Flow::default()), 0x13, 11),
-        (Performative::Transfer(Transfer::default()), 0x14, 11),
+        (AmqpPerformative::Open(OpenFrame::default()), 0x10, 10),
+        (
+            AmqpPerformative::Begin(performative::BeginFrame::default()),
+            0x11,
+            8,
+        ),
+        (AmqpPerformative::Attach(Box::new(attach)), 0x12, 14),
+        (
+            AmqpPerformative::Flow(performative::FlowFrame::default()),
+            0x13,
+            11,
+        ),
+        (
+            AmqpPerformative::Transfer(TransferFrame::default()),
+            0x14,
+            11,
+        ),
     ] {
         let mut out = BytesMut::new();
         performative.put(3, b"payload", &mut out);
@@ -171,7 +183,7 @@ fn frames_come_out_only_when_whole() {
         );
     }
     let body = Bytes::from_static(b"body");
-    let expected = Frame {
+    let expected = AmqpFrame {
         kind: FrameKind::Sasl,
         channel: 0,
         body,
@@ -184,23 +196,41 @@ fn frames_come_out_only_when_whole() {
 #[test]
 fn the_bare_message_is_kept_byte_for_byte() {
     let mut bytes = BytesMut::new();
-    encode::described(0x70, &Value::List(vec![Value::Bool(true)]), &mut bytes);
-    let key = (Value::symbol("x-opt-partition-key"), Value::string("p"));
-    encode::described(0x72, &Value::Map(vec![key]), &mut bytes);
+    encode::described(
+        0x70,
+        &AmqpValue::List(vec![AmqpValue::Bool(true)]),
+        &mut bytes,
+    );
+    let key = (
+        AmqpValue::symbol("x-opt-partition-key"),
+        AmqpValue::string("p"),
+    );
+    encode::described(0x72, &AmqpValue::Map(vec![key]), &mut bytes);
     let bare_start = bytes.len();
-    encode::described(0x73, &Value::List(vec![Value::string("id")]), &mut bytes);
-    encode::described(0x75, &Value::Binary(Bytes::from_static(b"{}")), &mut bytes);
+    encode::described(
+        0x73,
+        &AmqpValue::List(vec![AmqpValue::string("id")]),
+        &mut bytes,
+    );
+    encode::described(
+        0x75,
+        &AmqpValue::Binary(Bytes::from_static(b"{}")),
+        &mut bytes,
+    );
     let bytes = bytes.freeze();
     let message = message::cut(&bytes).unwrap();
     assert_eq!(message.bare, bytes.slice(bare_start..));
     assert_eq!(message.annotation("x-opt-partition-key").unwrap(), &"p");
     let added = message::rewrite(&message.bare, 0x74, |old| {
-        assert_eq!(old, Value::Null);
-        Value::Map(vec![(Value::string("k"), Value::Int(1))])
+        assert_eq!(old, AmqpValue::Null);
+        AmqpValue::Map(vec![(AmqpValue::string("k"), AmqpValue::Int(1))])
     });
     let content = message::content(&added.unwrap()).unwrap();
-    assert_eq!(content.properties, [Value::string("id")]);
-    assert_eq!(content.application, [(Value::string("k"), Value::Int(1))]);
+    assert_eq!(content.properties, [AmqpValue::string("id")]);
+    assert_eq!(
+        content.application,
+        [(AmqpValue::string("k"), AmqpValue::Int(1))]
+    );
     assert_eq!(
         content.body,
         message::MessageBody::Data(vec![Bytes::from_static(b"{}")])

@@ -9,7 +9,7 @@ use twinroute_model::clock::Timestamp;
     missing_docs,
     reason = "the variants carry the names of the specification"
 )]
-pub enum Value {
+pub enum AmqpValue {
     Null,
     Bool(bool),
     Ubyte(u8),
@@ -33,16 +33,16 @@ pub enum Value {
     Binary(Bytes),
     String(String),
     Symbol(String),
-    List(Vec<Value>),
+    List(Vec<AmqpValue>),
     /// Pairs in their order on the wire.
-    Map(Vec<(Value, Value)>),
+    Map(Vec<(AmqpValue, AmqpValue)>),
     /// All items are of one type.
-    Array(Vec<Value>),
+    Array(Vec<AmqpValue>),
     /// Descriptor and value.
-    Described(Box<(Value, Value)>),
+    Described(Box<(AmqpValue, AmqpValue)>),
 }
 
-impl Value {
+impl AmqpValue {
     /// The text of a string or symbol.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
@@ -79,7 +79,7 @@ impl Value {
 
     /// What a map has under a string or symbol key.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get(&self, key: &str) -> Option<&AmqpValue> {
         match self {
             Self::Map(pairs) => find(pairs, key),
             _ => None,
@@ -103,12 +103,12 @@ impl Value {
         Self::Map(texts(pairs))
     }
 
-    pub(crate) fn described(code: u64, value: Value) -> Self {
+    pub(crate) fn described(code: u64, value: AmqpValue) -> Self {
         Self::Described(Box::new((Self::Ulong(code), value)))
     }
 
     /// The value without its descriptor.
-    pub(crate) fn plain(&self) -> &Value {
+    pub(crate) fn plain(&self) -> &AmqpValue {
         match self {
             Self::Described(both) => &both.1,
             other => other,
@@ -116,14 +116,14 @@ impl Value {
     }
 
     /// Items of a list or array, described or not.
-    pub(crate) fn items(&self) -> &[Value] {
+    pub(crate) fn items(&self) -> &[AmqpValue] {
         match self.plain() {
             Self::List(items) | Self::Array(items) => items,
             _ => &[],
         }
     }
 
-    pub(crate) fn into_items(self) -> Vec<Value> {
+    pub(crate) fn into_items(self) -> Vec<AmqpValue> {
         match self {
             Self::List(items) | Self::Array(items) => items,
             Self::Described(both) => both.1.into_items(),
@@ -131,7 +131,7 @@ impl Value {
         }
     }
 
-    pub(crate) fn into_pairs(self) -> Vec<(Value, Value)> {
+    pub(crate) fn into_pairs(self) -> Vec<(AmqpValue, AmqpValue)> {
         match self {
             Self::Map(pairs) => pairs,
             _ => Vec::new(),
@@ -140,34 +140,36 @@ impl Value {
 }
 
 /// Pairs with texts for keys, as application properties are.
-pub(crate) fn texts<const N: usize>(pairs: [(&str, Value); N]) -> Vec<(Value, Value)> {
+pub(crate) fn texts<const N: usize>(pairs: [(&str, AmqpValue); N]) -> Vec<(AmqpValue, AmqpValue)> {
     pairs
-        .map(|(name, value)| (Value::string(name), value))
+        .map(|(name, value)| (AmqpValue::string(name), value))
         .into()
 }
 
 /// Pairs with symbols for keys, as annotations are.
-pub(crate) fn symbols<const N: usize>(pairs: [(&str, Value); N]) -> Vec<(Value, Value)> {
+pub(crate) fn symbols<const N: usize>(
+    pairs: [(&str, AmqpValue); N],
+) -> Vec<(AmqpValue, AmqpValue)> {
     pairs
-        .map(|(name, value)| (Value::symbol(name), value))
+        .map(|(name, value)| (AmqpValue::symbol(name), value))
         .into()
 }
 
 /// What `pairs` has under a string or symbol key.
-pub(crate) fn find<'a>(pairs: &'a [(Value, Value)], key: &str) -> Option<&'a Value> {
+pub(crate) fn find<'a>(pairs: &'a [(AmqpValue, AmqpValue)], key: &str) -> Option<&'a AmqpValue> {
     pairs
         .iter()
         .find(|(name, _)| name.as_str() == Some(key))
         .map(|(_, value)| value)
 }
 
-impl PartialEq<str> for Value {
+impl PartialEq<str> for AmqpValue {
     fn eq(&self, other: &str) -> bool {
         self.as_str() == Some(other)
     }
 }
 
-impl PartialEq<&str> for Value {
+impl PartialEq<&str> for AmqpValue {
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == Some(*other)
     }

@@ -5,7 +5,7 @@ use super::container::BlockBlob;
 use super::containers::{AccountContainers, NewBlob};
 use super::refusal::BlobRefusal;
 use super::settings::{BlobLimits, BlobSettings};
-use crate::identity::Issuer;
+use crate::identity::TokenIssuer;
 use crate::intake::{IntakeCounts, IntakeTally, TimedOut};
 use crate::lock::lock;
 use crate::service_context::ServiceContext;
@@ -49,7 +49,7 @@ pub struct StoredBlob {
 pub struct BlobAccount {
     pub(crate) name: String,
     pub(super) context: ServiceContext,
-    pub(super) issuer: Option<Arc<Issuer>>,
+    pub(super) issuer: Option<Arc<TokenIssuer>>,
     key: Mutex<Secret>,
     containers: Mutex<AccountContainers>,
     pub(super) limits: BlobLimits,
@@ -63,7 +63,7 @@ impl BlobAccount {
     pub(crate) fn new(
         settings: BlobSettings,
         context: ServiceContext,
-        issuer: Option<Arc<Issuer>>,
+        issuer: Option<Arc<TokenIssuer>>,
     ) -> Result<Self, SettingsError> {
         let limits = settings.limits;
         let permits = limits.body_bytes_max / PERMIT_BYTES + 1;

@@ -6,7 +6,7 @@ use super::refusal::BlobRefusal;
 use super::reply::{BlobReply, http_date};
 use super::{access, operations};
 use crate::faults::BlobAnswer;
-use crate::http_server::{self, Answer, ConnectionDropped};
+use crate::http_server::{self, ConnectionDropped, HttpAnswer};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
@@ -23,7 +23,7 @@ const VERSION: &str = "2021-08-06";
 const CLIENT_ID_BYTES_MAX: usize = 1_024;
 
 /// Answers a request to an account.
-pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>) -> HttpAnswer {
     let account = &*account;
     let (parts, incoming) = request.into_parts();
     let container = container_of(&account.name, parts.uri.path());

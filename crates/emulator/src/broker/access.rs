@@ -2,8 +2,8 @@
 
 use super::settings::{AccessRights, BrokerSettings};
 use crate::access_key::KeySlot;
-use crate::amqp::state::Problem;
-use crate::identity::{self, Issuer};
+use crate::amqp::state::AmqpError;
+use crate::identity::{self, TokenIssuer};
 use crate::lock::lock;
 use std::sync::Mutex;
 use twinroute_model::clock::Timestamp;
@@ -136,7 +136,7 @@ impl AccessRules {
         &self,
         token: &str,
         audience: &str,
-        issuer: Option<&Issuer>,
+        issuer: Option<&TokenIssuer>,
         now: Timestamp,
     ) -> Result<AccessGrant, String> {
         let path = normal_path(audience);
@@ -271,7 +271,7 @@ impl AccessGrants {
         claim: AccessClaim,
         now: Timestamp,
         live: &LiveKeys,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), AmqpError> {
         if self.everything {
             return Ok(());
         }
@@ -293,7 +293,7 @@ impl AccessGrants {
             let text = "the rule that signed its token lacks the claim";
             format!("/{path}: {text} {claim:?}, which this needs")
         };
-        Err(Problem::new("amqp:unauthorized-access", text))
+        Err(AmqpError::new("amqp:unauthorized-access", text))
     }
 }
 

@@ -5,8 +5,8 @@ use super::received::{MessagePlace, ReceivedMessage};
 use super::settings::{BrokerLimits, HubSettings};
 use super::waiters::MessageWaiters;
 use crate::amqp::message::AmqpMessage;
-use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, symbols};
+use crate::amqp::state::AmqpError;
+use crate::amqp::value::{AmqpValue, symbols};
 use crate::intake::IntakeTally;
 use crate::lock::lock;
 use std::collections::VecDeque;
@@ -85,7 +85,7 @@ pub(crate) struct PartitionState {
 
 /// What every append needs beside the messages.
 #[derive(Clone, Copy)]
-pub(crate) struct Arrival<'a> {
+pub(crate) struct AppendContext<'a> {
     pub(crate) counter: &'a AtomicU64,
     pub(crate) now: Timestamp,
     pub(crate) limits: &'a BrokerLimits,
@@ -126,12 +126,12 @@ impl EventHub {
         messages: Vec<AmqpMessage>,
         envelope_key: Option<&str>,
         fixed: Option<u16>,
-        arrival: Arrival<'_>,
+        arrival: AppendContext<'_>,
     ) {
         let first_key = messages
             .first()
             .and_then(|first| first.annotation(PARTITION_KEY));
-        let key = envelope_key.or_else(|| first_key.and_then(Value::as_str));
+        let key = envelope_key.or_else(|| first_key.and_then(AmqpValue::as_str));
         let count = self.partitions.len();
         let index = match (fixed, key) {
             (Some(index), _) => usize::from(index),
@@ -194,13 +194,13 @@ impl EventHub {
 }
 
 impl HubPartition {
-    fn append(&self, messages: Vec<AmqpMessage>, key: Option<&str>, arrival: Arrival<'_>) {
+    fn append(&self, messages: Vec<AmqpMessage>, key: Option<&str>, arrival: AppendContext<'_>) {
         let mut log = lock(&self.log);
         for mut message in messages {
             if let Some(key) = key.filter(|_| message.annotation(PARTITION_KEY).is_none()) {
                 message
                     .annotations
-                    .push((Value::symbol(PARTITION_KEY), Value::string(key)));
+                    .push((AmqpValue::symbol(PARTITION_KEY), AmqpValue::string(key)));
             }
             let bytes = message.bytes();
             let event = HubEvent {
@@ -273,7 +273,7 @@ impl HubPartition {
         group: &str,
         epoch: Option<i64>,
         wake: &Arc<Notify>,
-    ) -> Result<Arc<AtomicBool>, Problem> {
+    ) -> Result<Arc<AtomicBool>, AmqpError> {
         let mut readers = lock(&self.readers);
         readers.retain(|reader| reader.stolen.strong_count() > 0);
         let same = |reader: &&ReaderEntry| reader.group.eq_ignore_ascii_case(group);
@@ -289,12 +289,12 @@ impl HubPartition {
                 "consumer group {group} has {READERS_MAX} receivers of this partition already; \
                  close one, or use another consumer group"
             );
-            return Err(Problem::new("amqp:resource-limit-exceeded", text));
+            return Err(AmqpError::new("amqp:resource-limit-exceeded", text));
         }
         let highest = others().filter_map(|one| one.epoch).max();
         if highest > epoch {
             let text = format!("a reader with the higher epoch {highest:?} is connected");
-            return Err(Problem::new("amqp:link:stolen", text));
+            return Err(AmqpError::new("amqp:link:stolen", text));
         }
         if epoch.is_some() {
             for reader in readers.iter().filter(same) {
@@ -329,9 +329,9 @@ impl HubEvent {
     /// The event on the wire.
     pub(crate) fn encode(&self) -> bytes::Bytes {
         let annotations = symbols([
-            ("x-opt-sequence-number", Value::Long(self.sequence)),
-            ("x-opt-offset", Value::string(self.offset.to_string())),
-            ("x-opt-enqueued-time", Value::time(self.enqueued_at)),
+            ("x-opt-sequence-number", AmqpValue::Long(self.sequence)),
+            ("x-opt-offset", AmqpValue::string(self.offset.to_string())),
+            ("x-opt-enqueued-time", AmqpValue::time(self.enqueued_at)),
         ]);
         self.message.encode(&self.message.header, annotations)
     }

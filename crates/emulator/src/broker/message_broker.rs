@@ -1,14 +1,14 @@
 //! The namespace of Event Hubs and Service Bus: its entities with their messages, its rules and keys.
 
 use super::access::AccessRules;
-use super::hub::{Arrival, EventHub};
+use super::hub::{AppendContext, EventHub};
 use super::queue::MessageQueue;
 use super::received::ReceivedMessage;
 use super::settings::BrokerSettings;
 use super::stored::LockTokens;
 use super::topic::MessageTopic;
 use crate::access_key::KeySlot;
-use crate::identity::Issuer;
+use crate::identity::TokenIssuer;
 use crate::intake::{IntakeCounts, IntakeTally, TimedOut};
 use crate::service_context::ServiceContext;
 use crate::settings_error::SettingsError;
@@ -28,7 +28,7 @@ pub struct MessageBroker {
     pub(crate) settings: BrokerSettings,
     pub(crate) rules: AccessRules,
     pub(crate) context: ServiceContext,
-    pub(crate) issuer: Option<Arc<Issuer>>,
+    pub(crate) issuer: Option<Arc<TokenIssuer>>,
     connections: AtomicU64,
     entities: HashMap<String, BrokerEntity>,
     arrivals: AtomicU64,
@@ -57,7 +57,7 @@ impl MessageBroker {
     pub(crate) fn new(
         settings: BrokerSettings,
         context: ServiceContext,
-        issuer: Option<Arc<Issuer>>,
+        issuer: Option<Arc<TokenIssuer>>,
     ) -> Result<Self, SettingsError> {
         settings.check()?;
         let tokens = Arc::new(LockTokens::default());
@@ -174,8 +174,8 @@ impl MessageBroker {
         self.context.now()
     }
 
-    pub(crate) fn arrival(&self) -> Arrival<'_> {
-        Arrival {
+    pub(crate) fn arrival(&self) -> AppendContext<'_> {
+        AppendContext {
             counter: &self.arrivals,
             now: self.now(),
             limits: &self.settings.limits,

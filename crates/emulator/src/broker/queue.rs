@@ -4,10 +4,10 @@ use super::queue_state::{LockedMessage, QueueState};
 use super::received::{ReceivedMessage, time_to_live_ms};
 use super::session::SessionHold;
 use super::settings::{BrokerLimits, QueueSettings};
-use super::stored::{LockToken, LockTokens, Stored, bury, with_message_id};
+use super::stored::{LockToken, LockTokens, StoredMessage, bury, with_message_id};
 use super::waiters::MessageWaiters;
 use crate::amqp::message::AmqpMessage;
-use crate::amqp::state::Problem;
+use crate::amqp::state::AmqpError;
 use crate::intake::IntakeTally;
 use crate::lock::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,14 +39,14 @@ pub(crate) enum ReceiveMode {
 /// A message handed out.
 #[derive(Debug)]
 pub(crate) struct TakenMessage {
-    pub(crate) stored: Stored,
+    pub(crate) stored: StoredMessage,
     pub(crate) token: LockToken,
     pub(crate) locked_until: Timestamp,
 }
 
 /// What a receiver does with a message it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Settlement {
+pub(crate) enum ReceiverSettlement {
     Complete,
     Abandon,
     /// Back, as if it had not been handed out.
@@ -111,7 +111,7 @@ impl MessageQueue {
     ///
     /// # Errors
     /// When there is no room, or a message has no session where one is needed.
-    pub(crate) fn admit(&self, messages: &[AmqpMessage]) -> Result<(), Problem> {
+    pub(crate) fn admit(&self, messages: &[AmqpMessage]) -> Result<(), AmqpError> {
         self.admit_copies(messages)?;
         let sessions_missing = || messages.iter().any(|message| message.group_id.is_none());
         if self.settings.requires_session && sessions_missing() {
@@ -119,13 +119,13 @@ impl MessageQueue {
                 "a message has no session-id, and {} accepts none without",
                 self.path
             );
-            return Err(Problem::new("amqp:not-allowed", text));
+            return Err(AmqpError::new("amqp:not-allowed", text));
         }
         Ok(())
     }
 
     /// Whether a subscription has room for copies of its topic's messages.
-    pub(crate) fn admit_copies(&self, messages: &[AmqpMessage]) -> Result<(), Problem> {
+    pub(crate) fn admit_copies(&self, messages: &[AmqpMessage]) -> Result<(), AmqpError> {
         let state = self.state();
         let bytes: usize = messages.iter().map(AmqpMessage::bytes).sum();
         let many = state.held() + messages.len() > self.messages_max;
@@ -139,9 +139,9 @@ impl MessageQueue {
         state.bytes + bytes <= self.bytes_max
     }
 
-    pub(super) fn full(&self) -> Problem {
+    pub(super) fn full(&self) -> AmqpError {
         let text = format!("{} is full", self.path);
-        Problem::new("amqp:resource-limit-exceeded", text)
+        AmqpError::new("amqp:resource-limit-exceeded", text)
     }
 
     /// Adds messages that were admitted; the first has the arrival number `first`.
@@ -177,7 +177,7 @@ impl MessageQueue {
         mut message: AmqpMessage,
         arrival: u64,
         now: Timestamp,
-    ) -> Option<Stored> {
+    ) -> Option<StoredMessage> {
         let id = message.message_id.clone();
         if let Some(window) = self.settings.duplicate_window {
             state.forget_ids_before(now, window);
@@ -198,7 +198,7 @@ impl MessageQueue {
         let ttl = time_to_live_ms(&message)
             .map(u64::from)
             .map(Duration::from_millis);
-        let stored = Stored {
+        let stored = StoredMessage {
             arrival,
             sequence: state.next_sequence,
             enqueued_at: now,
@@ -267,7 +267,7 @@ impl MessageQueue {
     fn hand_out(
         &self,
         state: &mut QueueState,
-        stored: Stored,
+        stored: StoredMessage,
         mode: ReceiveMode,
         now: Timestamp,
     ) -> TakenMessage {
@@ -297,28 +297,28 @@ impl MessageQueue {
     pub(crate) fn settle(
         &self,
         token: LockToken,
-        settlement: Settlement,
+        settlement: ReceiverSettlement,
         now: Timestamp,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), AmqpError> {
         self.sweep(now);
         let mut state = self.state();
         let locked = state.unlock(token).ok_or_else(|| self.lock_lost())?;
         let stored = locked.stored;
         let dead = match settlement {
-            Settlement::Complete => {
+            ReceiverSettlement::Complete => {
                 state.bytes -= stored.message.bytes();
                 None
             }
-            Settlement::Release => {
+            ReceiverSettlement::Release => {
                 state.put_ready(stored);
                 None
             }
-            Settlement::Defer => {
+            ReceiverSettlement::Defer => {
                 state.deferred.insert(stored.sequence, stored);
                 None
             }
-            Settlement::Abandon => self.give_back(&mut state, stored),
-            Settlement::DeadLetter {
+            ReceiverSettlement::Abandon => self.give_back(&mut state, stored),
+            ReceiverSettlement::DeadLetter {
                 reason,
                 description,
             } => {
@@ -333,7 +333,11 @@ impl MessageQueue {
     }
 
     /// A failed delivery: ready again, or `Some` when it was the last one allowed.
-    fn give_back(&self, state: &mut QueueState, mut stored: Stored) -> Option<Stored> {
+    fn give_back(
+        &self,
+        state: &mut QueueState,
+        mut stored: StoredMessage,
+    ) -> Option<StoredMessage> {
         stored.delivery_count += 1;
         if stored.delivery_count < self.settings.deliveries_max || self.dead_letters.is_none() {
             state.put_ready(stored);
@@ -373,7 +377,7 @@ impl MessageQueue {
         }
     }
 
-    fn bury_all(&self, dead: impl IntoIterator<Item = Stored>, now: Timestamp) {
+    fn bury_all(&self, dead: impl IntoIterator<Item = StoredMessage>, now: Timestamp) {
         let Some(dead_letters) = &self.dead_letters else {
             return;
         };
@@ -383,7 +387,7 @@ impl MessageQueue {
     }
 
     /// Extends a lock.
-    pub(crate) fn renew(&self, token: LockToken, now: Timestamp) -> Result<Timestamp, Problem> {
+    pub(crate) fn renew(&self, token: LockToken, now: Timestamp) -> Result<Timestamp, AmqpError> {
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
         let mut state = self.state();
@@ -391,7 +395,7 @@ impl MessageQueue {
         let locked = locked.ok_or_else(|| self.lock_lost())?;
         if locked.stored.session.is_some() {
             let text = "the lock of the session holds its messages: renew that";
-            return Err(Problem::new("amqp:not-allowed", text));
+            return Err(AmqpError::new("amqp:not-allowed", text));
         }
         if let Some(old) = locked.until.replace(until) {
             state.expiries.remove(&(old, token));
@@ -401,12 +405,18 @@ impl MessageQueue {
     }
 
     /// Up to `count` messages from a sequence number on, whatever their state; of one session if named.
-    pub(crate) fn peek(&self, from: i64, count: usize, session: Option<&str>) -> Vec<Stored> {
+    pub(crate) fn peek(
+        &self,
+        from: i64,
+        count: usize,
+        session: Option<&str>,
+    ) -> Vec<StoredMessage> {
         let state = self.state();
-        let named = |stored: &&Stored| session.is_none() || stored.session.as_deref() == session;
+        let named =
+            |stored: &&StoredMessage| session.is_none() || stored.session.as_deref() == session;
         let locked = state.locked.values().map(|locked| &locked.stored);
         let locked = locked.filter(|stored| stored.sequence >= from);
-        let mut all: Vec<&Stored> = locked.filter(named).collect();
+        let mut all: Vec<&StoredMessage> = locked.filter(named).collect();
         for waiting in [&state.ready, &state.deferred] {
             let later = waiting.range(from..).map(|(_, stored)| stored);
             all.extend(later.filter(named).take(count));
@@ -418,7 +428,7 @@ impl MessageQueue {
     /// Every message it holds.
     pub(crate) fn messages(&self) -> Vec<ReceivedMessage> {
         let all = self.peek(i64::MIN, usize::MAX, None);
-        all.iter().map(Stored::received).collect()
+        all.iter().map(StoredMessage::received).collect()
     }
 
     pub(crate) fn message_count(&self) -> usize {
@@ -428,11 +438,11 @@ impl MessageQueue {
     /// Up to `count` of its messages with a sequence number above `after`.
     pub(crate) fn messages_after(&self, after: i64, count: usize) -> Vec<ReceivedMessage> {
         let later = self.peek(after.saturating_add(1), count, None);
-        later.iter().map(Stored::received).collect()
+        later.iter().map(StoredMessage::received).collect()
     }
 
     /// The lock that has ended: the session's, where there are sessions.
-    fn lock_lost(&self) -> Problem {
+    fn lock_lost(&self) -> AmqpError {
         let (condition, text) = if self.settings.requires_session {
             (
                 "com.microsoft:session-lock-lost",
@@ -444,7 +454,7 @@ impl MessageQueue {
                 "the lock of the message has ended, or it was settled",
             )
         };
-        Problem::new(condition, text)
+        AmqpError::new(condition, text)
     }
 }
 

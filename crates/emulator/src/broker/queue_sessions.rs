@@ -2,8 +2,8 @@
 
 use super::queue::MessageQueue;
 use super::session::{QueueSession, SessionHold, SessionLock, SessionState, state_bytes};
-use crate::amqp::state::Problem;
-use crate::amqp::value::Value;
+use crate::amqp::state::AmqpError;
+use crate::amqp::value::AmqpValue;
 use twinroute_model::clock::Timestamp;
 
 /// Sessions that one answer of `get-message-sessions` names.
@@ -18,7 +18,7 @@ impl MessageQueue {
         &self,
         wanted: Option<&str>,
         now: Timestamp,
-    ) -> Result<Option<(SessionHold, Timestamp)>, Problem> {
+    ) -> Result<Option<(SessionHold, Timestamp)>, AmqpError> {
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
         let sessions = &mut self.state().sessions;
@@ -31,7 +31,10 @@ impl MessageQueue {
         let session = sessions.all.entry(name.clone()).or_default();
         if session.lock.is_some() {
             let text = format!("the session {name} is locked by another receiver");
-            return Err(Problem::new("com.microsoft:session-cannot-be-locked", text));
+            return Err(AmqpError::new(
+                "com.microsoft:session-cannot-be-locked",
+                text,
+            ));
         }
         session.lock = Some(SessionLock { number, until });
         let hold = SessionHold { name, lock: number };
@@ -49,7 +52,7 @@ impl MessageQueue {
         &self,
         session: &str,
         now: Timestamp,
-    ) -> Result<Timestamp, Problem> {
+    ) -> Result<Timestamp, AmqpError> {
         self.needs_sessions()?;
         self.sweep(now);
         let until = now.after(self.settings.lock_duration);
@@ -82,7 +85,7 @@ impl MessageQueue {
         &self,
         session: &str,
         now: Timestamp,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<AmqpValue>, AmqpError> {
         self.needs_sessions()?;
         self.sweep(now);
         let sessions = &mut self.state().sessions;
@@ -96,14 +99,14 @@ impl MessageQueue {
     pub(crate) fn set_session_state(
         &self,
         session: &str,
-        value: Value,
+        value: AmqpValue,
         now: Timestamp,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), AmqpError> {
         self.needs_sessions()?;
         self.sweep(now);
         let mut state = self.state();
         state.sessions.lock_of(session)?;
-        let kept = (value != Value::Null).then_some(value);
+        let kept = (value != AmqpValue::Null).then_some(value);
         let bytes = kept.as_ref().map_or(0, state_bytes);
         let before = state.sessions.state_bytes_of(session);
         if !self.has_room_for(&state, bytes.saturating_sub(before)) {
@@ -124,7 +127,7 @@ impl MessageQueue {
         changed_after: Option<Timestamp>,
         skip: usize,
         top: usize,
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Vec<String>, AmqpError> {
         self.needs_sessions()?;
         let state = self.state();
         let wanted = |session: &QueueSession| match changed_after {
@@ -140,11 +143,11 @@ impl MessageQueue {
         Ok(names.map(|(name, _)| name.clone()).collect())
     }
 
-    fn needs_sessions(&self) -> Result<(), Problem> {
+    fn needs_sessions(&self) -> Result<(), AmqpError> {
         if self.settings.requires_session {
             return Ok(());
         }
         let text = format!("{} has no sessions", self.path);
-        Err(Problem::new("amqp:not-allowed", text))
+        Err(AmqpError::new("amqp:not-allowed", text))
     }
 }

@@ -1,7 +1,7 @@
 //! What a queue holds: messages that are ready, handed out or deferred, and what it has seen.
 
 use super::session::QueueSessions;
-use super::stored::{LockToken, Stored};
+use super::stored::{LockToken, StoredMessage};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -13,10 +13,10 @@ const IDS_MAX: usize = 1_000_000;
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     pub(super) next_sequence: i64,
-    pub(super) ready: BTreeMap<i64, Stored>,
+    pub(super) ready: BTreeMap<i64, StoredMessage>,
     pub(super) locked: HashMap<LockToken, LockedMessage>,
     pub(super) expiries: BTreeSet<(Timestamp, LockToken)>,
-    pub(super) deferred: BTreeMap<i64, Stored>,
+    pub(super) deferred: BTreeMap<i64, StoredMessage>,
     pub(super) bytes: usize,
     pub(super) seen: HashSet<String>,
     pub(super) seen_in_order: VecDeque<(Timestamp, String)>,
@@ -26,7 +26,7 @@ pub(super) struct QueueState {
 /// A message that was handed out and is not settled.
 #[derive(Debug)]
 pub(super) struct LockedMessage {
-    pub(super) stored: Stored,
+    pub(super) stored: StoredMessage,
     /// `None` under a session: the session's lock holds.
     pub(super) until: Option<Timestamp>,
 }
@@ -36,14 +36,14 @@ impl QueueState {
         self.ready.len() + self.locked.len() + self.deferred.len()
     }
 
-    pub(super) fn put_ready(&mut self, stored: Stored) {
+    pub(super) fn put_ready(&mut self, stored: StoredMessage) {
         if let Some(session) = &stored.session {
             self.sessions.add_ready(session, stored.sequence);
         }
         self.ready.insert(stored.sequence, stored);
     }
 
-    pub(super) fn take_ready(&mut self, sequence: i64) -> Option<Stored> {
+    pub(super) fn take_ready(&mut self, sequence: i64) -> Option<StoredMessage> {
         let stored = self.ready.remove(&sequence)?;
         if let Some(session) = &stored.session {
             self.sessions.remove_ready(session, sequence);
@@ -60,7 +60,7 @@ impl QueueState {
     }
 
     /// Takes what was handed out under a session and is not settled, in order.
-    pub(super) fn take_locked_of(&mut self, session: &str) -> Vec<Stored> {
+    pub(super) fn take_locked_of(&mut self, session: &str) -> Vec<StoredMessage> {
         let held = |locked: &LockedMessage| locked.stored.session.as_deref() == Some(session);
         let all = self.locked.iter();
         let tokens: Vec<LockToken> = all
@@ -68,7 +68,7 @@ impl QueueState {
             .map(|(token, _)| *token)
             .collect();
         let locked = tokens.into_iter().filter_map(|token| self.unlock(token));
-        let mut taken: Vec<Stored> = locked.map(|locked| locked.stored).collect();
+        let mut taken: Vec<StoredMessage> = locked.map(|locked| locked.stored).collect();
         taken.sort_by_key(|stored| stored.sequence);
         taken
     }

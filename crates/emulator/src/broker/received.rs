@@ -1,7 +1,7 @@
 //! Messages as tests and people want to read them.
 
 use crate::amqp::message::{self, AmqpMessage, MessageBody, text};
-use crate::amqp::value::Value;
+use crate::amqp::value::AmqpValue;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
@@ -34,7 +34,7 @@ pub struct ReceivedMessage {
     /// Time to live in the header.
     pub time_to_live_ms: Option<u32>,
     /// Application properties.
-    pub application_properties: BTreeMap<String, Value>,
+    pub application_properties: BTreeMap<String, AmqpValue>,
     /// The data sections joined, or the bytes of a binary or string value.
     pub body: Bytes,
 }
@@ -77,7 +77,7 @@ impl ReceivedMessage {
 }
 
 pub(crate) fn time_to_live_ms(message: &AmqpMessage) -> Option<u32> {
-    let ttl = message.header.get(2).and_then(Value::as_i64);
+    let ttl = message.header.get(2).and_then(AmqpValue::as_i64);
     ttl.and_then(|ttl| u32::try_from(ttl).ok())
 }
 
@@ -89,8 +89,8 @@ fn body_bytes(body: MessageBody) -> Bytes {
             all.extend(sections);
             all.freeze()
         }
-        MessageBody::Value(Value::Binary(bytes)) => bytes,
-        MessageBody::Value(Value::String(text)) => Bytes::from(text),
+        MessageBody::Value(AmqpValue::Binary(bytes)) => bytes,
+        MessageBody::Value(AmqpValue::String(text)) => Bytes::from(text),
         MessageBody::Empty | MessageBody::Value(_) | MessageBody::Sequence => Bytes::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions of a queue: who holds which, what is ready in each, and the state kept with it.
 
-use crate::amqp::state::Problem;
-use crate::amqp::value::Value;
+use crate::amqp::state::AmqpError;
+use crate::amqp::value::AmqpValue;
 use std::collections::{BTreeMap, BTreeSet};
 use twinroute_model::clock::Timestamp;
 
@@ -20,7 +20,7 @@ pub(super) struct QueueSession {
 
 #[derive(Debug)]
 pub(super) struct SessionState {
-    pub(super) value: Value,
+    pub(super) value: AmqpValue,
     pub(super) changed_at: Timestamp,
 }
 
@@ -88,10 +88,10 @@ impl QueueSessions {
         state.map_or(0, |state| state_bytes(&state.value))
     }
 
-    pub(super) fn lock_of(&mut self, session: &str) -> Result<&mut SessionLock, Problem> {
+    pub(super) fn lock_of(&mut self, session: &str) -> Result<&mut SessionLock, AmqpError> {
         let lost = || {
             let text = format!("the session {session} is not locked: accept it again");
-            Problem::new("com.microsoft:session-lock-lost", text)
+            AmqpError::new("com.microsoft:session-lock-lost", text)
         };
         let known = self.all.get_mut(session);
         known.and_then(|known| known.lock.as_mut()).ok_or_else(lost)
@@ -107,10 +107,10 @@ impl QueueSessions {
 }
 
 /// What a session's state is counted with: clients keep binaries and strings.
-pub(super) fn state_bytes(value: &Value) -> usize {
+pub(super) fn state_bytes(value: &AmqpValue) -> usize {
     match value {
-        Value::Binary(bytes) => bytes.len(),
-        Value::String(text) => text.len(),
+        AmqpValue::Binary(bytes) => bytes.len(),
+        AmqpValue::String(text) => text.len(),
         _ => 16,
     }
 }

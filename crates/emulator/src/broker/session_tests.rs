@@ -1,11 +1,11 @@
 //! Sessions of a queue without a network.
 
-use super::queue::{MessageQueue, ReceiveMode, Settlement};
+use super::queue::{MessageQueue, ReceiveMode, ReceiverSettlement};
 use super::session::SessionHold;
 use super::settings::{BrokerLimits, QueueSettings, TopicSettings};
 use super::tests::{NOW, ids, message, queue};
 use super::topic::MessageTopic;
-use crate::amqp::value::Value;
+use crate::amqp::value::AmqpValue;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -25,7 +25,7 @@ fn arrival(queue: &MessageQueue, hold: &SessionHold, now: Timestamp) -> Option<u
     taken.map(|taken| taken.stored.arrival)
 }
 
-fn condition<T: std::fmt::Debug>(result: Result<T, crate::amqp::state::Problem>) -> String {
+fn condition<T: std::fmt::Debug>(result: Result<T, crate::amqp::state::AmqpError>) -> String {
     result.unwrap_err().condition
 }
 
@@ -81,7 +81,7 @@ fn a_subscription_with_sessions_dead_letters_what_has_none() {
     let topic = MessageTopic::new(&settings, &BrokerLimits::default(), &Arc::default());
     let counter = AtomicU64::new(0);
     let limits = BrokerLimits::default();
-    let arrival = super::hub::Arrival {
+    let arrival = super::hub::AppendContext {
         counter: &counter,
         now: NOW,
         limits: &limits,
@@ -113,7 +113,7 @@ fn the_end_of_a_lock_counts_the_delivery_and_takes_the_session_away() {
         .unwrap();
     let later = NOW.after(Duration::from_secs(31));
     assert_eq!(arrival(&queue, &first, later), None, "the lock has ended");
-    let lost = queue.settle(taken.token, Settlement::Complete, later);
+    let lost = queue.settle(taken.token, ReceiverSettlement::Complete, later);
     assert_eq!(condition(lost), "com.microsoft:session-lock-lost");
     assert!(!queue.holds_session(&first));
     let second = hold(&queue, None, later);
@@ -146,7 +146,7 @@ fn a_lock_is_renewed_and_its_messages_with_it() {
     let later = NOW.after(Duration::from_secs(45));
     queue.sweep(later);
     queue
-        .settle(taken.token, Settlement::Complete, later)
+        .settle(taken.token, ReceiverSettlement::Complete, later)
         .unwrap();
     let after_it = queue.renew_session("s", NOW.after(Duration::from_secs(51)));
     assert_eq!(condition(after_it), "com.microsoft:session-lock-lost");
@@ -155,7 +155,7 @@ fn a_lock_is_renewed_and_its_messages_with_it() {
 #[test]
 fn a_state_is_kept_with_a_session_that_is_locked() {
     let queue = with_sessions();
-    let value = Value::Binary(Bytes::from_static(b"half"));
+    let value = AmqpValue::Binary(Bytes::from_static(b"half"));
     let unlocked = queue.set_session_state("s", value.clone(), NOW);
     assert_eq!(condition(unlocked), "com.microsoft:session-lock-lost");
     assert_eq!(
@@ -171,13 +171,15 @@ fn a_state_is_kept_with_a_session_that_is_locked() {
     let later = NOW.after(Duration::from_secs(1));
     assert_eq!(queue.session_names(Some(NOW), 0, 10), Ok(Vec::new()));
     queue
-        .set_session_state("s", Value::string("all"), later)
+        .set_session_state("s", AmqpValue::string("all"), later)
         .unwrap();
     assert_eq!(
         queue.session_names(Some(NOW), 0, 10),
         Ok(vec!["s".to_owned()])
     );
-    queue.set_session_state("s", Value::Null, later).unwrap();
+    queue
+        .set_session_state("s", AmqpValue::Null, later)
+        .unwrap();
     assert_eq!(queue.session_state("s", NOW), Ok(None));
 }
 
@@ -190,7 +192,7 @@ fn states_count_towards_what_a_queue_may_hold() {
     let mut settings = QueueSettings::new("q");
     settings.requires_session = true;
     let queue = MessageQueue::new("q".to_owned(), &settings, &limits, &Arc::default());
-    let state = |length: usize| Value::Binary(Bytes::from(vec![0; length]));
+    let state = |length: usize| AmqpValue::Binary(Bytes::from(vec![0; length]));
     hold(&queue, Some("s"), NOW);
     hold(&queue, Some("t"), NOW);
     queue.set_session_state("s", state(90), NOW).unwrap();
@@ -205,7 +207,7 @@ fn an_entity_without_sessions_answers_nothing_about_them() {
     let queue = queue(|_| ());
     assert_eq!(condition(queue.renew_session("s", NOW)), "amqp:not-allowed");
     assert_eq!(condition(queue.session_state("s", NOW)), "amqp:not-allowed");
-    let set = queue.set_session_state("s", Value::Null, NOW);
+    let set = queue.set_session_state("s", AmqpValue::Null, NOW);
     assert_eq!(condition(set), "amqp:not-allowed");
     assert_eq!(
         condition(queue.session_names(None, 0, 1)),
@@ -226,7 +228,9 @@ fn sessions_are_named_peeked_and_deferred_apart() {
     assert_eq!(numbers, [0, 2]);
     let held = hold(&queue, Some("one"), NOW);
     let taken = queue.take(Some(&held), ReceiveMode::PeekLock, NOW).unwrap();
-    queue.settle(taken.token, Settlement::Defer, NOW).unwrap();
+    queue
+        .settle(taken.token, ReceiverSettlement::Defer, NOW)
+        .unwrap();
     let sequence = [taken.stored.sequence];
     let deferred = |session| {
         queue

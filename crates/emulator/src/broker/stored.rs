@@ -2,7 +2,7 @@
 
 use super::received::{MessagePlace, ReceivedMessage};
 use crate::amqp::message::{self, APPLICATION_PROPERTIES, AmqpMessage, PROPERTIES};
-use crate::amqp::value::{Value, symbols};
+use crate::amqp::value::{AmqpValue, symbols};
 use std::sync::atomic::{AtomicU64, Ordering};
 use twinroute_model::clock::Timestamp;
 
@@ -15,7 +15,7 @@ pub(crate) struct LockTokens(AtomicU64);
 
 /// A message of a queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredMessage {
     pub(crate) arrival: u64,
     pub(crate) sequence: i64,
     pub(crate) enqueued_at: Timestamp,
@@ -25,7 +25,7 @@ pub(crate) struct Stored {
     pub(super) expires_at: Option<Timestamp>,
 }
 
-impl Stored {
+impl StoredMessage {
     pub(super) fn received(&self) -> ReceivedMessage {
         let place = MessagePlace {
             arrival: self.arrival,
@@ -40,15 +40,15 @@ impl Stored {
     /// The message on the wire.
     pub(crate) fn encode(&self, locked_until: Option<Timestamp>) -> bytes::Bytes {
         let mut header = self.message.header.clone();
-        header.resize(5, Value::Null);
-        header[4] = Value::Uint(self.delivery_count);
+        header.resize(5, AmqpValue::Null);
+        header[4] = AmqpValue::Uint(self.delivery_count);
         let mut annotations = symbols([
-            ("x-opt-sequence-number", Value::Long(self.sequence)),
-            ("x-opt-enqueued-time", Value::time(self.enqueued_at)),
-            ("x-opt-message-state", Value::Int(0)),
+            ("x-opt-sequence-number", AmqpValue::Long(self.sequence)),
+            ("x-opt-enqueued-time", AmqpValue::time(self.enqueued_at)),
+            ("x-opt-message-state", AmqpValue::Int(0)),
         ]);
         if let Some(until) = locked_until {
-            annotations.extend(symbols([("x-opt-locked-until", Value::time(until))]));
+            annotations.extend(symbols([("x-opt-locked-until", AmqpValue::time(until))]));
         }
         self.message.encode(&header, annotations)
     }
@@ -73,15 +73,19 @@ impl LockTokens {
 pub(super) fn with_message_id(bare: &bytes::Bytes, id: &str) -> bytes::Bytes {
     let changed = message::rewrite(bare, PROPERTIES, |old| {
         let mut properties = old.into_items();
-        properties.resize(properties.len().max(1), Value::Null);
-        properties[0] = Value::string(id);
-        Value::List(properties)
+        properties.resize(properties.len().max(1), AmqpValue::Null);
+        properties[0] = AmqpValue::string(id);
+        AmqpValue::List(properties)
     });
     changed.unwrap_or_else(|_| bare.clone())
 }
 
 /// A dead letter says why it is one in its application properties.
-pub(super) fn bury(mut stored: Stored, reason: Option<&str>, description: Option<&str>) -> Stored {
+pub(super) fn bury(
+    mut stored: StoredMessage,
+    reason: Option<&str>,
+    description: Option<&str>,
+) -> StoredMessage {
     let changed = message::rewrite(&stored.message.bare, APPLICATION_PROPERTIES, |old| {
         let mut pairs = old.into_pairs();
         for (name, text) in [
@@ -90,10 +94,10 @@ pub(super) fn bury(mut stored: Stored, reason: Option<&str>, description: Option
         ] {
             if let Some(text) = text {
                 pairs.retain(|(known, _)| *known != name);
-                pairs.push((Value::string(name), Value::string(text)));
+                pairs.push((AmqpValue::string(name), AmqpValue::string(text)));
             }
         }
-        Value::Map(pairs)
+        AmqpValue::Map(pairs)
     });
     if let Ok(changed) = changed {
         stored.message.bare = changed;

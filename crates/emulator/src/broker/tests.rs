@@ -1,12 +1,12 @@
 //! Hubs and queues without a network.
 
-use super::hub::{Arrival, EventHub, ReadStart};
-use super::queue::{MessageQueue, ReceiveMode, Settlement};
+use super::hub::{AppendContext, EventHub, ReadStart};
+use super::queue::{MessageQueue, ReceiveMode, ReceiverSettlement};
 use super::settings::{BrokerLimits, HubSettings, QueueSettings};
 use super::stored::LockTokens;
 use crate::amqp::encode;
 use crate::amqp::message::{self, AmqpMessage};
-use crate::amqp::value::Value;
+use crate::amqp::value::AmqpValue;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +17,14 @@ use twinroute_model::clock::Timestamp;
 pub(super) const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
 pub(super) fn message(id: &str, session: &str) -> AmqpMessage {
-    let mut properties = vec![Value::Null; 13];
-    properties[0] = Value::string(id);
-    properties[10] = Value::string(session);
+    let mut properties = vec![AmqpValue::Null; 13];
+    properties[0] = AmqpValue::string(id);
+    properties[10] = AmqpValue::string(session);
     let mut out = BytesMut::new();
-    encode::described(0x73, &Value::List(properties), &mut out);
+    encode::described(0x73, &AmqpValue::List(properties), &mut out);
     encode::described(
         0x75,
-        &Value::Binary(Bytes::copy_from_slice(id.as_bytes())),
+        &AmqpValue::Binary(Bytes::copy_from_slice(id.as_bytes())),
         &mut out,
     );
     message::cut(&out.freeze()).unwrap()
@@ -58,13 +58,13 @@ fn a_lock_ends_and_the_last_delivery_goes_to_the_dead_letters() {
     let later = NOW.after(Duration::from_secs(31));
     queue.sweep(later);
     let lost = queue
-        .settle(first.token, Settlement::Complete, later)
+        .settle(first.token, ReceiverSettlement::Complete, later)
         .unwrap_err();
     assert_eq!(lost.condition, "com.microsoft:message-lock-lost");
     let second = queue.take(None, ReceiveMode::PeekLock, later).unwrap();
     assert_eq!(second.stored.delivery_count, 1);
     queue
-        .settle(second.token, Settlement::Abandon, later)
+        .settle(second.token, ReceiverSettlement::Abandon, later)
         .unwrap();
     assert!(queue.messages().is_empty());
     let dead = queue.dead_letters.as_ref().unwrap().messages();
@@ -81,23 +81,27 @@ fn settlements_do_what_they_say() {
     let all = ["a", "b", "c", "d"].map(|id| message(id, "s"));
     queue.push(all.to_vec(), 0, NOW);
     let token = || queue.take(None, ReceiveMode::PeekLock, NOW).unwrap().token;
-    queue.settle(token(), Settlement::Complete, NOW).unwrap();
+    queue
+        .settle(token(), ReceiverSettlement::Complete, NOW)
+        .unwrap();
     let deferred = queue.take(None, ReceiveMode::PeekLock, NOW).unwrap();
     queue
-        .settle(deferred.token, Settlement::Defer, NOW)
+        .settle(deferred.token, ReceiverSettlement::Defer, NOW)
         .unwrap();
     let reason = Some("why".to_owned());
     queue
         .settle(
             token(),
-            Settlement::DeadLetter {
+            ReceiverSettlement::DeadLetter {
                 reason,
                 description: None,
             },
             NOW,
         )
         .unwrap();
-    queue.settle(token(), Settlement::Release, NOW).unwrap();
+    queue
+        .settle(token(), ReceiverSettlement::Release, NOW)
+        .unwrap();
     assert_eq!(ids(&queue), ["b", "d"]);
     assert_eq!(ids(queue.dead_letters.as_ref().unwrap()), ["c"]);
     let again = queue
@@ -157,7 +161,7 @@ fn a_hub_keeps_keys_together_and_drops_the_oldest() {
         events_per_partition_max: 2,
         ..BrokerLimits::default()
     };
-    let arrival = Arrival {
+    let arrival = AppendContext {
         counter: &counter,
         now: NOW,
         limits: &limits,

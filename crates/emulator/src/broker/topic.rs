@@ -1,12 +1,12 @@
 //! A Service Bus topic: every subscription gets a copy of every message.
 
-use super::hub::Arrival;
+use super::hub::AppendContext;
 use super::queue;
 use super::queue::MessageQueue;
 use super::settings::{BrokerLimits, TopicSettings};
 use super::stored::LockTokens;
 use crate::amqp::message::AmqpMessage;
-use crate::amqp::state::Problem;
+use crate::amqp::state::AmqpError;
 use crate::intake::IntakeTally;
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ impl MessageTopic {
     pub(crate) fn push(
         &self,
         messages: &[AmqpMessage],
-        arrival: Arrival<'_>,
-    ) -> Result<(), Problem> {
+        arrival: AppendContext<'_>,
+    ) -> Result<(), AmqpError> {
         for subscription in &self.subscriptions {
             subscription.admit_copies(messages)?;
         }

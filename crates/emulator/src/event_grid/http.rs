@@ -5,7 +5,7 @@ use super::refusal::GridRefusal;
 use super::service::EventGridService;
 use super::topic::GridTopic;
 use crate::faults::PostAnswer;
-use crate::http_server::{self, Answer, ConnectionDropped};
+use crate::http_server::{self, ConnectionDropped, HttpAnswer};
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
@@ -16,7 +16,10 @@ use std::sync::Arc;
 const API_VERSION: &str = "api-version=2018-01-01";
 
 /// Answers a request to a topic.
-pub(crate) async fn answer(service: Arc<EventGridService>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(
+    service: Arc<EventGridService>,
+    request: Request<Incoming>,
+) -> HttpAnswer {
     let refusal = match service.topic_at(request.uri().path()) {
         Some(topic) if request.method() == Method::POST => {
             return publish(&service, topic, request).await;
@@ -37,7 +40,7 @@ async fn publish(
     service: &EventGridService,
     topic: &GridTopic,
     request: Request<Incoming>,
-) -> Answer {
+) -> HttpAnswer {
     let post = topic.intake.add_request();
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().unwrap_or_default();

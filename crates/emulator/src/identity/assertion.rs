@@ -4,7 +4,7 @@
 //! `x5t#S256`, algorithm PS256; `x5t` and RS256 of older clients), "Workload identity federation" (issuer,
 //! subject and audience must match; audience `api://AzureADTokenExchange`).
 
-use super::issuer::Issuer;
+use super::issuer::TokenIssuer;
 use super::settings::ApplicationSettings;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,7 +25,7 @@ pub(super) const EXCHANGE: &str = "api://AzureADTokenExchange";
 const SKEW_SECONDS: f64 = 300.0;
 
 /// Why an assertion is refused: Entra's number, and words.
-pub(super) type Refused = (u32, String);
+pub(super) type AssertionRefusal = (u32, String);
 
 #[derive(Deserialize)]
 struct AssertionHeader {
@@ -37,12 +37,12 @@ struct AssertionHeader {
 
 /// Checks the assertion of `application`; `audience` is the path of the token endpoint.
 pub(super) fn check(
-    issuer: &Issuer,
+    issuer: &TokenIssuer,
     application: &ApplicationSettings,
     assertion: &str,
     audience: &str,
     now: Timestamp,
-) -> Result<(), Refused> {
+) -> Result<(), AssertionRefusal> {
     // Clients send the file of a service account with the line break at its end.
     let assertion = assertion.trim();
     let malformed = || {
@@ -81,11 +81,11 @@ fn decode(part: &str) -> Option<Vec<u8>> {
 }
 
 fn federated(
-    issuer: &Issuer,
+    issuer: &TokenIssuer,
     application: &ApplicationSettings,
     assertion: &str,
     claims: &Map<String, Value>,
-) -> Result<(), Refused> {
+) -> Result<(), AssertionRefusal> {
     let claim = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let no_record = "no matching federated identity record found for the presented assertion";
     if claim("iss") != CLUSTER {
@@ -111,7 +111,7 @@ fn federated(
     Ok(())
 }
 
-fn in_time(claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refused> {
+fn in_time(claims: &Map<String, Value>, now: Timestamp) -> Result<(), AssertionRefusal> {
     // RFC 7519 §2: a NumericDate need not be whole.
     let moment = |name: &str| claims.get(name).and_then(Value::as_f64);
     let away = |seconds: f64| seconds - now.unix_seconds() as f64;
@@ -128,7 +128,7 @@ fn signed_by_certificate(
     application: &ApplicationSettings,
     header: &AssertionHeader,
     assertion: &str,
-) -> Result<(), Refused> {
+) -> Result<(), AssertionRefusal> {
     let wrong = |text: &str| (700_027, text.to_owned());
     let algorithm: &dyn signature::VerificationAlgorithm = match header.alg.as_str() {
         "PS256" => &signature::RSA_PSS_2048_8192_SHA256,

@@ -3,9 +3,9 @@
 use super::entra::{self, ClientProof, EntraRefusal, TokenVersion};
 use super::issuer::MintedToken;
 use super::managed::{self, TokenQuestion};
-use super::service::{Door, IdentityService, TokenRequest};
+use super::service::{IdentityService, TokenEndpoint, TokenRequest};
 use crate::faults::TokenAnswer;
-use crate::http_server::{self, Answer, ConnectionDropped, FormPairs, private_json};
+use crate::http_server::{self, ConnectionDropped, FormPairs, HttpAnswer, private_json};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -17,7 +17,10 @@ use std::time::Duration;
 const FORM_BYTES_MAX: usize = 256 << 10;
 
 /// Answers a request to the service.
-pub(crate) async fn answer(service: Arc<IdentityService>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(
+    service: Arc<IdentityService>,
+    request: Request<Incoming>,
+) -> HttpAnswer {
     let service = &*service;
     let path = request.uri().path().trim_end_matches('/').to_owned();
     let query = FormPairs::parse(request.uri().query().unwrap_or_default());
@@ -25,10 +28,10 @@ pub(crate) async fn answer(service: Arc<IdentityService>, request: Request<Incom
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match (request.method().clone(), parts.as_slice()) {
         (Method::GET, ["metadata", "identity", "oauth2", "token"]) => {
-            machine(service, Door::Imds, &request, &query, &base).await
+            machine(service, TokenEndpoint::Imds, &request, &query, &base).await
         }
         (Method::GET, ["msi", "token"]) => {
-            machine(service, Door::AppService, &request, &query, &base).await
+            machine(service, TokenEndpoint::AppService, &request, &query, &base).await
         }
         (Method::POST, [tenant, "oauth2", "v2.0", "token"]) => {
             application(service, tenant, request, &base).await
@@ -68,11 +71,11 @@ fn document(service: &IdentityService, path: &[&str], base: &str) -> Response<Fu
 
 async fn machine(
     service: &IdentityService,
-    door: Door,
+    door: TokenEndpoint,
     request: &Request<Incoming>,
     query: &FormPairs,
     base: &str,
-) -> Answer {
+) -> HttpAnswer {
     let asked = managed::read(service, door, request.headers(), query);
     let asked = match asked {
         Ok(asked) => asked,
@@ -116,7 +119,7 @@ async fn application(
     tenant: &str,
     request: Request<Incoming>,
     base: &str,
-) -> Answer {
+) -> HttpAnswer {
     let Some(form) = http_server::body(request.into_body(), FORM_BYTES_MAX).await? else {
         return Ok(not_found());
     };
@@ -128,7 +131,7 @@ async fn application(
     };
     let named = form.get("client_id").unwrap_or_default();
     let named = format!("client_id={named}");
-    let record_answer = |status| record(service, Door::Entra, &resource, &named, status);
+    let record_answer = |status| record(service, TokenEndpoint::Entra, &resource, &named, status);
     scripted(service, &resource, record_answer, |fault| {
         match (fault, entra::application(service, tenant, &form, now)) {
             (Some(TokenAnswer::Status(status, _)), _) => {
@@ -166,7 +169,7 @@ async fn scripted(
     resource: &str,
     record_answer: impl FnOnce(Option<u16>),
     answer: impl FnOnce(Option<&TokenAnswer>) -> Response<Full<Bytes>>,
-) -> Answer {
+) -> HttpAnswer {
     let fault = service.context.faults.next_token(resource);
     match &fault {
         Some(TokenAnswer::Stall) => {
@@ -188,7 +191,13 @@ async fn scripted(
     Ok(response)
 }
 
-fn record(service: &IdentityService, door: Door, resource: &str, named: &str, status: Option<u16>) {
+fn record(
+    service: &IdentityService,
+    door: TokenEndpoint,
+    resource: &str,
+    named: &str,
+    status: Option<u16>,
+) {
     service.record(TokenRequest {
         door,
         resource: resource.to_owned(),

@@ -13,13 +13,13 @@ use serde_json::{Map, Value, json};
 use twinroute_model::clock::Timestamp;
 
 /// Signs, and knows again what it signed. Its key is made at its start and never leaves it.
-pub(crate) struct Issuer {
+pub(crate) struct TokenIssuer {
     key: EcdsaKeyPair,
     id: String,
     random: SystemRandom,
 }
 
-impl std::fmt::Debug for Issuer {
+impl std::fmt::Debug for TokenIssuer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Issuer({})", self.id)
     }
@@ -40,7 +40,7 @@ struct TokenHeader {
     kid: Option<String>,
 }
 
-impl Issuer {
+impl TokenIssuer {
     pub(super) fn new() -> Option<Self> {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -124,7 +124,7 @@ impl Issuer {
 /// When a token of Microsoft Entra for one of `audiences` ends. Without an issuer at hand its signature is
 /// not checked.
 pub(crate) fn check_bearer(
-    issuer: Option<&Issuer>,
+    issuer: Option<&TokenIssuer>,
     token: &str,
     audiences: &[&str],
     now: Timestamp,
@@ -141,7 +141,7 @@ pub(crate) fn check_bearer(
 
 fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
     #[derive(serde::Deserialize)]
-    struct Claims {
+    struct IssuedClaims {
         aud: String,
         exp: i64,
     }
@@ -150,7 +150,7 @@ fn jwt_expiry(token: &str, audiences: &[&str]) -> Result<Timestamp, String> {
     let payload = URL_SAFE_NO_PAD
         .decode(payload.trim_end_matches('='))
         .map_err(|_| malformed())?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| malformed())?;
+    let claims: IssuedClaims = serde_json::from_slice(&payload).map_err(|_| malformed())?;
     if !audiences.contains(&claims.aud.trim_end_matches('/')) {
         return Err(format!("the audience {} is not served here", claims.aud));
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn it_knows_its_own_tokens_and_nobody_elses() {
-        let issuer = Issuer::new().unwrap();
+        let issuer = TokenIssuer::new().unwrap();
         let claims = json!({ "aud": "https://x/", "exp": 1_774_000_060, "nbf": 1_774_000_000 });
         let token = issuer.sign(&claims);
         let ends = Timestamp::from_unix_millis(1_774_000_060_000);
@@ -185,7 +185,7 @@ mod tests {
             refused(&token, "https://x", before),
             "the token is not valid yet"
         );
-        let other = Issuer::new().unwrap().sign(&claims);
+        let other = TokenIssuer::new().unwrap().sign(&claims);
         let unknown = "the token is signed with a key that is not known here";
         assert_eq!(refused(&other, "https://x", NOW), unknown);
         let (head, _) = token.rsplit_once('.').unwrap();

@@ -5,7 +5,7 @@
 //! differently: `msi_res_id` there, `mi_res_id` here.
 
 use super::issuer::MintedToken;
-use super::service::{Door, IdentityService};
+use super::service::{IdentityService, TokenEndpoint};
 use super::settings::ManagedIdentitySettings;
 use crate::http_server::{FormPairs, private_json};
 use http::{HeaderMap, Response, StatusCode};
@@ -21,7 +21,7 @@ const APP_SERVICE_VERSION: &str = "2019-08-01";
 /// Who asks for what.
 #[derive(Debug)]
 pub(super) struct TokenQuestion<'a> {
-    pub(super) door: Door,
+    pub(super) door: TokenEndpoint,
     pub(super) resource: String,
     pub(super) named: String,
     pub(super) identity: Result<&'a ManagedIdentitySettings, String>,
@@ -30,7 +30,7 @@ pub(super) struct TokenQuestion<'a> {
 /// Reads a request; what it is answered with otherwise.
 pub(super) fn read<'a>(
     service: &'a IdentityService,
-    door: Door,
+    door: TokenEndpoint,
     headers: &HeaderMap,
     query: &FormPairs,
 ) -> Result<TokenQuestion<'a>, Box<Response<Full<Bytes>>>> {
@@ -41,7 +41,7 @@ pub(super) fn read<'a>(
     };
     let version = query.get("api-version").unwrap_or_default();
     match door {
-        Door::Imds => {
+        TokenEndpoint::Imds => {
             if header("metadata").is_none_or(|value| !value.eq_ignore_ascii_case("true")) {
                 return Err(bad("Required metadata header not specified"));
             }
@@ -52,7 +52,7 @@ pub(super) fn read<'a>(
                 return Err(bad("api-version is missing or not known"));
             }
         }
-        Door::AppService | Door::Entra => {
+        TokenEndpoint::AppService | TokenEndpoint::Entra => {
             if header("x-identity-header") != Some(service.settings.header.expose()) {
                 let text = "the header X-IDENTITY-HEADER is missing or wrong";
                 let refusal = refuse(door, StatusCode::UNAUTHORIZED, "", text);
@@ -78,12 +78,12 @@ pub(super) fn read<'a>(
 /// Whom the request names.
 fn named<'a>(
     service: &'a IdentityService,
-    door: Door,
+    door: TokenEndpoint,
     query: &FormPairs,
 ) -> (String, Result<&'a ManagedIdentitySettings, String>) {
     let (resource_id, other_door) = match door {
-        Door::Imds => ("msi_res_id", "mi_res_id"),
-        Door::AppService | Door::Entra => ("mi_res_id", "msi_res_id"),
+        TokenEndpoint::Imds => ("msi_res_id", "mi_res_id"),
+        TokenEndpoint::AppService | TokenEndpoint::Entra => ("mi_res_id", "msi_res_id"),
     };
     let given: Vec<(&str, &str)> = [
         "client_id",
@@ -135,7 +135,7 @@ pub(super) fn answer(
         "resource": asked.resource,
         "token_type": "Bearer",
     });
-    if asked.door == Door::Imds {
+    if asked.door == TokenEndpoint::Imds {
         body["expires_in"] = token.seconds.to_string().into();
         body["ext_expires_in"] = token.seconds.to_string().into();
         body["not_before"] = token.begins.to_string().into();
@@ -145,14 +145,14 @@ pub(super) fn answer(
 
 /// An error, in the words of the door.
 pub(super) fn refuse(
-    door: Door,
+    door: TokenEndpoint,
     status: StatusCode,
     code: &str,
     text: &str,
 ) -> Response<Full<Bytes>> {
     let body = match door {
-        Door::Imds => serde_json::json!({ "error": code, "error_description": text }),
-        Door::AppService | Door::Entra => {
+        TokenEndpoint::Imds => serde_json::json!({ "error": code, "error_description": text }),
+        TokenEndpoint::AppService | TokenEndpoint::Entra => {
             serde_json::json!({ "statusCode": status.as_u16(), "message": text })
         }
     };

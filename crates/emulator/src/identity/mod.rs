@@ -17,6 +17,6 @@ mod service;
 mod settings;
 
 pub(crate) use http::answer;
-pub(crate) use issuer::{Issuer, check_bearer};
-pub use service::{Door, IdentityService, TokenRequest};
+pub(crate) use issuer::{TokenIssuer, check_bearer};
+pub use service::{IdentityService, TokenEndpoint, TokenRequest};
 pub use settings::{ApplicationSettings, IdentitySettings, ManagedIdentitySettings};

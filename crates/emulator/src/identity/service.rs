@@ -1,7 +1,7 @@
 //! The identity service: what it signs with, whom it knows, what it was asked.
 
 use super::assertion;
-use super::issuer::Issuer;
+use super::issuer::TokenIssuer;
 use super::settings::IdentitySettings;
 use crate::lock::lock;
 use crate::service_context::ServiceContext;
@@ -17,7 +17,7 @@ const ASKED_MAX: usize = 1_000;
 
 /// Where a token was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum TokenEndpoint {
     /// The machine's metadata service.
     Imds,
     /// The service of App Service, Functions and Container Apps.
@@ -30,7 +30,7 @@ pub enum Door {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRequest {
     /// Where.
-    pub door: Door,
+    pub door: TokenEndpoint,
     /// For what, without `/.default`.
     pub resource: String,
     /// Whom it named, as it did: `client_id=…`, `mi_res_id=…`; empty for the system-assigned identity.
@@ -43,7 +43,7 @@ pub struct TokenRequest {
 #[derive(Debug)]
 pub struct IdentityService {
     pub(crate) settings: IdentitySettings,
-    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) context: ServiceContext,
     /// The port where TLS is spoken; 0 while there is none.
     tls_port: AtomicU16,
@@ -57,7 +57,7 @@ impl IdentityService {
     ) -> Result<Self, SettingsError> {
         Ok(Self {
             settings,
-            issuer: Arc::new(Issuer::new().ok_or(SettingsError::NoKey)?),
+            issuer: Arc::new(TokenIssuer::new().ok_or(SettingsError::NoKey)?),
             context,
             tls_port: AtomicU16::new(0),
             asked: Mutex::default(),

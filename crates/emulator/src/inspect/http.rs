@@ -4,13 +4,13 @@ use super::listing::{self, HeldEntities};
 use super::query::{self, LookError, LookQuestion};
 use super::reading;
 use crate::event_grid::{self, GridRefusal};
-use crate::http_server::{self, Answer};
+use crate::http_server::{self, HttpAnswer};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
 
 /// Answers a look, and lets Event Grid answer everything else.
-pub(crate) async fn answer(held: HeldEntities, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(held: HeldEntities, request: Request<Incoming>) -> HttpAnswer {
     let path = request.uri().path().trim_end_matches('/');
     let query = request.uri().query().unwrap_or_default();
     if request.method() == Method::GET

@@ -2,7 +2,7 @@
 
 use super::listing::{self, HeldEntities};
 use super::query::{KINDS, LookError, LookQuestion};
-use crate::amqp::value::Value as AmqpValue;
+use crate::amqp::value::AmqpValue;
 use crate::blob::StoredBlob;
 use crate::broker::message_broker::BrokerEntity;
 use crate::broker::queue::MessageQueue;

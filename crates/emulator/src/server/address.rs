@@ -1,6 +1,6 @@
 //! Addresses of links and what they name.
 
-use crate::amqp::state::Problem;
+use crate::amqp::state::AmqpError;
 use crate::broker::access::{AccessClaim, path};
 use crate::broker::hub::EventHub;
 use crate::broker::message_broker::{BrokerEntity, MessageBroker};
@@ -60,41 +60,41 @@ impl LinkNode {
     }
 
     /// Whether clients send to it; `not-found` where the address is none that is sent to.
-    pub(super) fn check_sending(&self, address: &str) -> Result<(), Problem> {
+    pub(super) fn check_sending(&self, address: &str) -> Result<(), AmqpError> {
         match self {
             Self::HubReader { .. } => Err(not_found(address)),
             Self::Queue(queue) if queue.path.contains('/') => {
                 let text = "messages are sent to queues and topics, not to subscriptions or";
                 let text = format!("{}: {text} dead-letter queues", queue.path);
-                Err(Problem::new("amqp:not-allowed", text))
+                Err(AmqpError::new("amqp:not-allowed", text))
             }
             _ => Ok(()),
         }
     }
 
     /// Whether clients receive from it.
-    pub(super) fn check_receiving(&self) -> Result<(), Problem> {
+    pub(super) fn check_receiving(&self) -> Result<(), AmqpError> {
         let (what, instead) = match self {
             Self::Hub(hub, _) => (&hub.name, "ConsumerGroups/<group>/Partitions/<number>"),
             Self::Topic(topic) => (&topic.name, "Subscriptions/<name>"),
             _ => return Ok(()),
         };
         let text = format!("nothing is received from {what} itself: receive from {what}/{instead}");
-        Err(Problem::new("amqp:not-allowed", text))
+        Err(AmqpError::new("amqp:not-allowed", text))
     }
 }
 
-fn not_found(address: &str) -> Problem {
+fn not_found(address: &str) -> AmqpError {
     let path = path(address);
     let text = format!("the messaging entity '{path}' could not be found");
-    Problem::new("amqp:not-found", text)
+    AmqpError::new("amqp:not-found", text)
 }
 
 /// Finds what `address` names; case does not matter.
 ///
 /// # Errors
 /// `amqp:not-found`, or for a partition that the hub does not have `com.microsoft:argument-out-of-range`.
-pub(super) fn resolve(broker: &MessageBroker, address: &str) -> Result<LinkNode, Problem> {
+pub(super) fn resolve(broker: &MessageBroker, address: &str) -> Result<LinkNode, AmqpError> {
     let node = find(broker, address).ok_or_else(|| not_found(address))?;
     let (LinkNode::Hub(hub, Some(partition)) | LinkNode::HubReader { hub, partition, .. }) = &node
     else {
@@ -106,7 +106,7 @@ pub(super) fn resolve(broker: &MessageBroker, address: &str) -> Result<LinkNode,
             "hub {} has no partition {partition}: it has 0 to {last}",
             hub.name
         );
-        return Err(Problem::new("com.microsoft:argument-out-of-range", text));
+        return Err(AmqpError::new("com.microsoft:argument-out-of-range", text));
     }
     Ok(node)
 }

@@ -6,9 +6,9 @@ use super::reader::{self, PartitionReader};
 use super::session::{
     HANDLE_MAX, InboundLink, LinkSession, LinkSource, OutboundLink, SessionLink, WaitingAttach,
 };
-use crate::amqp::performative::{Attach, Detach, Performative};
-use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, find, symbols};
+use crate::amqp::performative::{AmqpPerformative, AttachFrame, DetachFrame};
+use crate::amqp::state::AmqpError;
+use crate::amqp::value::{AmqpValue, find, symbols};
 use crate::broker::queue::{MessageQueue, ReceiveMode};
 use crate::broker::session::SessionHold;
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ const SESSION_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Answers an attach: with a link, or with a null terminus and a detach. A receiver of the next free
 /// session is answered later when there is none.
-pub(super) fn attach(context: &mut PeerContext, session: &mut LinkSession, asked: Attach) {
+pub(super) fn attach(context: &mut PeerContext, session: &mut LinkSession, asked: AttachFrame) {
     let until = Instant::now() + session_wait(&asked);
     let waiting = WaitingAttach {
         asked,
@@ -54,9 +54,9 @@ fn try_attach(context: &mut PeerContext, session: &mut LinkSession, waiting: Wai
             let inbound = matches!(link, SessionLink::Inbound(_));
             session.closing.remove(&handle);
             session.links.insert(handle, link);
-            context.send(session.channel, &Performative::Attach(Box::new(answer)));
+            context.send(session.channel, &AmqpPerformative::Attach(Box::new(answer)));
             if inbound && let Some(flow) = session.link_flow(handle) {
-                context.send(session.channel, &Performative::Flow(flow));
+                context.send(session.channel, &AmqpPerformative::Flow(flow));
             }
             if let Some(flow) = waiting.flow {
                 session.credit(handle, &flow);
@@ -69,7 +69,7 @@ fn try_attach(context: &mut PeerContext, session: &mut LinkSession, waiting: Wai
         }
         Ok(None) => {
             let text = "no session with messages became free in time";
-            Problem::new("com.microsoft:timeout", text)
+            AmqpError::new("com.microsoft:timeout", text)
         }
         Err(problem) => problem,
     };
@@ -80,8 +80,8 @@ fn try_attach(context: &mut PeerContext, session: &mut LinkSession, waiting: Wai
 pub(super) fn refuse(
     context: &mut PeerContext,
     session: &mut LinkSession,
-    asked: &Attach,
-    problem: Option<Problem>,
+    asked: &AttachFrame,
+    problem: Option<AmqpError>,
 ) {
     let mut answer = answer_to(context, asked);
     // A null terminus is how a link is refused (AMQP 1.0 part 2 §2.6.3); azure-servicebus tells
@@ -90,24 +90,24 @@ pub(super) fn refuse(
         &mut answer.source
     } else {
         &mut answer.target
-    }) = Value::Null;
-    context.send(session.channel, &Performative::Attach(Box::new(answer)));
+    }) = AmqpValue::Null;
+    context.send(session.channel, &AmqpPerformative::Attach(Box::new(answer)));
     match problem {
         Some(problem) => detach(context, session, asked.handle, problem),
         None => {
-            let detach = Detach {
+            let detach = DetachFrame {
                 handle: asked.handle,
                 closed: true,
                 error: None,
             };
-            context.send(session.channel, &Performative::Detach(detach));
+            context.send(session.channel, &AmqpPerformative::Detach(detach));
         }
     }
 }
 
 /// How long a receiver waits for a free session: property `com.microsoft:timeout`, in milliseconds.
-fn session_wait(asked: &Attach) -> Duration {
-    let said = asked.properties.get(TIMEOUT).and_then(Value::as_i64);
+fn session_wait(asked: &AttachFrame) -> Duration {
+    let said = asked.properties.get(TIMEOUT).and_then(AmqpValue::as_i64);
     let said = said.and_then(|millis| u64::try_from(millis).ok());
     said.map_or(SESSION_WAIT, Duration::from_millis)
         .min(SESSION_WAIT_MAX)
@@ -118,18 +118,18 @@ pub(super) fn detach(
     context: &mut PeerContext,
     session: &mut LinkSession,
     handle: u32,
-    problem: Problem,
+    problem: AmqpError,
 ) {
     if let Some(link) = session.links.remove(&handle) {
         link.close();
     }
     session.closing.insert(handle);
-    let detach = Detach {
+    let detach = DetachFrame {
         handle,
         closed: true,
         error: Some(problem),
     };
-    context.send(session.channel, &Performative::Detach(detach));
+    context.send(session.channel, &AmqpPerformative::Detach(detach));
 }
 
 /// Detaches links that lost their right, and gives back messages whose lock has ended.
@@ -150,7 +150,7 @@ pub(super) fn review(context: &mut PeerContext, session: &mut LinkSession) {
         match &link.source {
             LinkSource::Partition(reader) if reader.is_stolen() => {
                 let text = "a reader with a higher or equal epoch has connected";
-                lost.push((*handle, Problem::new("amqp:link:stolen", text)));
+                lost.push((*handle, AmqpError::new("amqp:link:stolen", text)));
             }
             LinkSource::Queue { queue, session, .. } => {
                 queue.sweep(now);
@@ -160,7 +160,7 @@ pub(super) fn review(context: &mut PeerContext, session: &mut LinkSession) {
                 {
                     let text = "the lock of the session has ended";
                     let condition = "com.microsoft:session-lock-lost";
-                    lost.push((*handle, Problem::new(condition, text)));
+                    lost.push((*handle, AmqpError::new(condition, text)));
                 }
             }
             _ => {}
@@ -171,8 +171,8 @@ pub(super) fn review(context: &mut PeerContext, session: &mut LinkSession) {
     }
 }
 
-fn answer_to(context: &PeerContext, asked: &Attach) -> Attach {
-    Attach {
+fn answer_to(context: &PeerContext, asked: &AttachFrame) -> AttachFrame {
+    AttachFrame {
         name: asked.name.clone(),
         handle: asked.handle,
         receiver: !asked.receiver,
@@ -187,15 +187,15 @@ fn answer_to(context: &PeerContext, asked: &Attach) -> Attach {
         target: terminus(&asked.target, 0x29),
         initial_delivery_count: asked.receiver.then_some(0),
         message_bytes_max: Some(context.broker.settings.limits.message_bytes_max),
-        desired_capabilities: Value::Null,
-        properties: Value::Null,
+        desired_capabilities: AmqpValue::Null,
+        properties: AmqpValue::Null,
     }
 }
 
 /// A null terminus in an answer would mean a refusal.
-fn terminus(asked: &Value, code: u64) -> Value {
+fn terminus(asked: &AmqpValue, code: u64) -> AmqpValue {
     match asked {
-        Value::Null => Value::described(code, Value::List(Vec::new())),
+        AmqpValue::Null => AmqpValue::described(code, AmqpValue::List(Vec::new())),
         other => other.clone(),
     }
 }
@@ -204,12 +204,12 @@ fn terminus(asked: &Value, code: u64) -> Value {
 fn make(
     context: &mut PeerContext,
     session: &LinkSession,
-    asked: &Attach,
-    answer: &mut Attach,
-) -> Result<Option<SessionLink>, Problem> {
+    asked: &AttachFrame,
+    answer: &mut AttachFrame,
+) -> Result<Option<SessionLink>, AmqpError> {
     let taken = session.links.contains_key(&asked.handle);
     if asked.handle > HANDLE_MAX || taken || session.waiting.contains_key(&asked.handle) {
-        return Err(Problem::new(
+        return Err(AmqpError::new(
             "amqp:session:handle-in-use",
             "the handle is taken",
         ));
@@ -222,7 +222,7 @@ fn make(
     let address = terminus
         .items()
         .first()
-        .and_then(Value::as_str)
+        .and_then(AmqpValue::as_str)
         .unwrap_or_default();
     let node = address::resolve(&context.broker, address)?;
     let now = context.broker.now();
@@ -239,7 +239,7 @@ fn make(
         .entity()
         .and_then(|entity| context.broker.context.faults.next_attach(entity));
     if let Some(condition) = fault {
-        return Err(Problem::new(condition, "scripted"));
+        return Err(AmqpError::new(condition, "scripted"));
     }
     Ok(Some(SessionLink::Inbound(InboundLink {
         node,
@@ -252,11 +252,11 @@ fn make(
 
 fn outbound(
     context: &mut PeerContext,
-    asked: &Attach,
-    answer: &mut Attach,
+    asked: &AttachFrame,
+    answer: &mut AttachFrame,
     node: LinkNode,
     address: &str,
-) -> Result<Option<SessionLink>, Problem> {
+) -> Result<Option<SessionLink>, AmqpError> {
     let settled = asked.snd_settle_mode == Some(1);
     let claim = node.claim(true);
     let source = match node {
@@ -298,14 +298,14 @@ fn outbound(
         }
         LinkNode::Hub(..) | LinkNode::Topic(_) => {
             let text = "nothing is received from this node";
-            return Err(Problem::new("amqp:not-allowed", text));
+            return Err(AmqpError::new("amqp:not-allowed", text));
         }
     };
     let reply_to = asked
         .target
         .items()
         .first()
-        .and_then(Value::as_str)
+        .and_then(AmqpValue::as_str)
         .map(str::to_owned);
     Ok(Some(SessionLink::Outbound(OutboundLink {
         name: asked.name.clone(),
@@ -332,11 +332,11 @@ enum SessionChoice {
 /// Locks what the receiver's session filter asks for: a session by name, or the next free one.
 fn accept_session(
     queue: &MessageQueue,
-    asked: &Attach,
+    asked: &AttachFrame,
     now: Timestamp,
-) -> Result<SessionChoice, Problem> {
+) -> Result<SessionChoice, AmqpError> {
     let wanted = find(reader::filters(&asked.source), SESSION_FILTER);
-    let refused = |text: String| Err(Problem::new("amqp:not-allowed", text));
+    let refused = |text: String| Err(AmqpError::new("amqp:not-allowed", text));
     let wanted = match (wanted, queue.settings.requires_session) {
         (None, false) => return Ok(SessionChoice::Plain),
         (Some(_), false) => {
@@ -360,20 +360,20 @@ fn accept_session(
 }
 
 /// The answer names the session that was chosen and how long it is locked.
-fn name_session(answer: &mut Attach, name: &str, until: Timestamp) {
+fn name_session(answer: &mut AttachFrame, name: &str, until: Timestamp) {
     let ticks = until
         .unix_millis()
         .saturating_mul(10_000)
         .saturating_add(DOTNET_EPOCH_TICKS);
-    let locked = ("com.microsoft:locked-until-utc", Value::Long(ticks));
-    answer.properties = Value::Map(symbols([locked]));
+    let locked = ("com.microsoft:locked-until-utc", AmqpValue::Long(ticks));
+    answer.properties = AmqpValue::Map(symbols([locked]));
     let mut fields = answer.source.clone().into_items();
-    if let Some(Value::Map(filters)) = fields.get_mut(7) {
+    if let Some(AmqpValue::Map(filters)) = fields.get_mut(7) {
         for (key, value) in filters {
             if *key == SESSION_FILTER {
-                *value = Value::string(name);
+                *value = AmqpValue::string(name);
             }
         }
     }
-    answer.source = Value::described(0x28, Value::List(fields));
+    answer.source = AmqpValue::described(0x28, AmqpValue::List(fields));
 }

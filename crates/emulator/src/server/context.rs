@@ -1,7 +1,7 @@
 //! What the handlers of one connection share: its output, its rights, how it ends.
 
-use crate::amqp::performative::Performative;
-use crate::amqp::state::Problem;
+use crate::amqp::performative::AmqpPerformative;
+use crate::amqp::state::AmqpError;
 use crate::broker::access::AccessGrants;
 use crate::broker::message_broker::MessageBroker;
 use bytes::BytesMut;
@@ -34,7 +34,7 @@ pub(super) struct PeerContext {
     pub(super) remote_frame_bytes_max: usize,
     /// Set when deliveries stopped because too much waits to be written.
     pub(super) paused: bool,
-    delayed: BTreeMap<(Instant, u64), (u16, Performative)>,
+    delayed: BTreeMap<(Instant, u64), (u16, AmqpPerformative)>,
     delayed_count: u64,
 }
 
@@ -52,12 +52,17 @@ impl PeerContext {
         }
     }
 
-    pub(super) fn send(&mut self, channel: u16, performative: &Performative) {
+    pub(super) fn send(&mut self, channel: u16, performative: &AmqpPerformative) {
         performative.put(channel, &[], &mut self.out);
     }
 
     /// Sends after `wait`.
-    pub(super) fn send_later(&mut self, wait: Duration, channel: u16, performative: Performative) {
+    pub(super) fn send_later(
+        &mut self,
+        wait: Duration,
+        channel: u16,
+        performative: AmqpPerformative,
+    ) {
         self.delayed_count += 1;
         self.delayed.insert(
             (Instant::now() + wait, self.delayed_count),
@@ -80,8 +85,8 @@ impl PeerContext {
 
     /// Closes the connection with an error.
     pub(super) fn close(&mut self, condition: &str, description: &str) -> PeerEnding {
-        let problem = Problem::new(condition, description);
-        self.send(0, &Performative::Close(Some(problem)));
+        let problem = AmqpError::new(condition, description);
+        self.send(0, &AmqpPerformative::Close(Some(problem)));
         PeerEnding::Flush
     }
 

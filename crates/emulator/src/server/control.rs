@@ -4,8 +4,8 @@ use super::address::LinkNode;
 use super::context::PeerContext;
 use super::entity_management;
 use super::session::{LinkSession, LinkSource, OutboundLink, SessionLink};
-use crate::amqp::message::{self, Content, MessageBody};
-use crate::amqp::value::{Value, find, texts};
+use crate::amqp::message::{self, MessageBody, MessageContent};
+use crate::amqp::value::{AmqpValue, find, texts};
 use crate::broker::access::AccessClaim;
 use crate::broker::hub::EventHub;
 use crate::broker::message_broker::BrokerEntity;
@@ -26,10 +26,16 @@ pub(super) fn request(
     let Ok(content) = message::content(request) else {
         return;
     };
-    let property = |at: usize| content.properties.get(at).cloned().unwrap_or(Value::Null);
+    let property = |at: usize| {
+        content
+            .properties
+            .get(at)
+            .cloned()
+            .unwrap_or(AmqpValue::Null)
+    };
     let correlation = property(0);
     let (application, body) = match node {
-        LinkNode::Cbs => (put_token(context, &content), Value::Null),
+        LinkNode::Cbs => (put_token(context, &content), AmqpValue::Null),
         LinkNode::Management => read(context, &content),
         LinkNode::QueueManagement(queue) => {
             let (now, live) = (context.broker.now(), context.broker.rules.live());
@@ -75,23 +81,23 @@ fn queue_reply(session: &mut LinkSession, address: &str, reply_to: Option<&str>,
     }
 }
 
-fn status(code: i32, description: &str) -> Vec<(Value, Value)> {
-    let description = Value::string(description);
+fn status(code: i32, description: &str) -> Vec<(AmqpValue, AmqpValue)> {
+    let description = AmqpValue::string(description);
     texts([
-        ("status-code", Value::Int(code)),
+        ("status-code", AmqpValue::Int(code)),
         ("status-description", description),
     ])
 }
 
-fn put_token(context: &mut PeerContext, content: &Content) -> Vec<(Value, Value)> {
-    let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
+fn put_token(context: &mut PeerContext, content: &MessageContent) -> Vec<(AmqpValue, AmqpValue)> {
+    let application = |name: &str| find(&content.application, name).and_then(AmqpValue::as_str);
     if application("operation") != Some("put-token") {
         return status(400, "only put-token is known here");
     }
     let Some(audience) = application("name") else {
         return status(400, "the audience is missing");
     };
-    let MessageBody::Value(Value::String(token)) = &content.body else {
+    let MessageBody::Value(AmqpValue::String(token)) = &content.body else {
         return status(400, "the token is missing");
     };
     let broker = &context.broker;
@@ -103,17 +109,20 @@ fn put_token(context: &mut PeerContext, content: &Content) -> Vec<(Value, Value)
     }
 }
 
-fn read(context: &PeerContext, content: &Content) -> (Vec<(Value, Value)>, Value) {
+fn read(
+    context: &PeerContext,
+    content: &MessageContent,
+) -> (Vec<(AmqpValue, AmqpValue)>, AmqpValue) {
     let found = find_asked(context, content);
     found.map_or_else(
-        |(code, text)| (status(code, &text), Value::Null),
+        |(code, text)| (status(code, &text), AmqpValue::Null),
         |map| (status(200, "OK"), map),
     )
 }
 
 /// What a request to `$management` is about; a status and its text when there is no such thing.
-fn find_asked(context: &PeerContext, content: &Content) -> Result<Value, (i32, String)> {
-    let application = |name: &str| find(&content.application, name).and_then(Value::as_str);
+fn find_asked(context: &PeerContext, content: &MessageContent) -> Result<AmqpValue, (i32, String)> {
+    let application = |name: &str| find(&content.application, name).and_then(AmqpValue::as_str);
     if application("operation") != Some("READ") {
         return Err((400, "only READ is known here".to_owned()));
     }
@@ -132,34 +141,37 @@ fn find_asked(context: &PeerContext, content: &Content) -> Result<Value, (i32, S
     }
 }
 
-fn hub_map(hub: &EventHub) -> Value {
+fn hub_map(hub: &EventHub) -> AmqpValue {
     let count = hub.partition_count();
-    let ids = (0..count).map(|number| Value::string(number.to_string()));
+    let ids = (0..count).map(|number| AmqpValue::string(number.to_string()));
     let count = i32::try_from(count).unwrap_or(i32::MAX);
-    Value::map([
-        ("name", Value::string(&hub.name)),
-        ("type", Value::string("com.microsoft:eventhub")),
-        ("created_at", Value::time(hub.created_at)),
-        ("partition_count", Value::Int(count)),
-        ("partition_ids", Value::Array(ids.collect())),
-        ("georeplication_factor", Value::Int(1)),
+    AmqpValue::map([
+        ("name", AmqpValue::string(&hub.name)),
+        ("type", AmqpValue::string("com.microsoft:eventhub")),
+        ("created_at", AmqpValue::time(hub.created_at)),
+        ("partition_count", AmqpValue::Int(count)),
+        ("partition_ids", AmqpValue::Array(ids.collect())),
+        ("georeplication_factor", AmqpValue::Int(1)),
     ])
 }
 
-fn partition_map(hub: &EventHub, number: &str) -> Option<Value> {
+fn partition_map(hub: &EventHub, number: &str) -> Option<AmqpValue> {
     let state = hub.partition(number.parse().ok()?)?.state();
     let last = state.last_enqueued_at;
-    let last_sequence = Value::Long(state.last_sequence);
-    let last_offset = Value::string(state.last_offset.to_string());
-    let last_time = Value::time(last.unwrap_or(hub.created_at));
-    Some(Value::map([
-        ("name", Value::string(&hub.name)),
-        ("type", Value::string("com.microsoft:partition")),
-        ("partition", Value::string(number)),
-        ("begin_sequence_number", Value::Long(state.begin_sequence)),
+    let last_sequence = AmqpValue::Long(state.last_sequence);
+    let last_offset = AmqpValue::string(state.last_offset.to_string());
+    let last_time = AmqpValue::time(last.unwrap_or(hub.created_at));
+    Some(AmqpValue::map([
+        ("name", AmqpValue::string(&hub.name)),
+        ("type", AmqpValue::string("com.microsoft:partition")),
+        ("partition", AmqpValue::string(number)),
+        (
+            "begin_sequence_number",
+            AmqpValue::Long(state.begin_sequence),
+        ),
         ("last_enqueued_sequence_number", last_sequence),
         ("last_enqueued_offset", last_offset),
         ("last_enqueued_time_utc", last_time),
-        ("is_partition_empty", Value::Bool(last.is_none())),
+        ("is_partition_empty", AmqpValue::Bool(last.is_none())),
     ]))
 }

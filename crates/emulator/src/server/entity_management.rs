@@ -2,14 +2,14 @@
 //!
 //! Its replies spell their keys in camel case, unlike those of `$cbs` and the namespace.
 
-use crate::amqp::message::{Content, MessageBody};
-use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, find, texts};
-use crate::broker::queue::{MessageQueue, ReceiveMode, Settlement};
+use crate::amqp::message::{MessageBody, MessageContent};
+use crate::amqp::state::AmqpError;
+use crate::amqp::value::{AmqpValue, find, texts};
+use crate::broker::queue::{MessageQueue, ReceiveMode, ReceiverSettlement};
 use crate::broker::stored::LockToken;
 use twinroute_model::clock::Timestamp;
 
-type Answer = (Vec<(Value, Value)>, Value);
+type ManagementAnswer = (Vec<(AmqpValue, AmqpValue)>, AmqpValue);
 
 /// Messages one peek or receive may ask for.
 const MESSAGES_MAX: usize = 1_000;
@@ -19,13 +19,13 @@ const YEAR_9999_MILLIS: i64 = 253_370_764_800_000;
 /// Answers one request, if that is allowed.
 pub(super) fn answer(
     queue: &MessageQueue,
-    content: &Content,
-    allowed: Result<(), Problem>,
+    content: &MessageContent,
+    allowed: Result<(), AmqpError>,
     now: Timestamp,
-) -> Answer {
+) -> ManagementAnswer {
     match allowed.and_then(|()| perform(queue, content, now)) {
         Ok(Some(body)) => (status(200, "OK", None), body),
-        Ok(None) => (status(204, "No messages", None), Value::Null),
+        Ok(None) => (status(204, "No messages", None), AmqpValue::Null),
         Err(problem) => {
             let code = match problem.condition.as_str() {
                 "com.microsoft:message-lock-lost" | "com.microsoft:session-lock-lost" => 410,
@@ -34,20 +34,20 @@ pub(super) fn answer(
                 _ => 400,
             };
             let status = status(code, &problem.description, Some(&problem.condition));
-            (status, Value::Null)
+            (status, AmqpValue::Null)
         }
     }
 }
 
 fn perform(
     queue: &MessageQueue,
-    content: &Content,
+    content: &MessageContent,
     now: Timestamp,
-) -> Result<Option<Value>, Problem> {
-    let operation = find(&content.application, "operation").and_then(Value::as_str);
+) -> Result<Option<AmqpValue>, AmqpError> {
+    let operation = find(&content.application, "operation").and_then(AmqpValue::as_str);
     let asked = match &content.body {
         MessageBody::Value(map) => map,
-        _ => &Value::Null,
+        _ => &AmqpValue::Null,
     };
     match operation.unwrap_or_default() {
         "com.microsoft:peek-message" => Ok(peek(queue, asked)),
@@ -56,46 +56,52 @@ fn perform(
         "com.microsoft:receive-by-sequence-number" => Ok(receive(queue, asked, now)),
         "com.microsoft:renew-session-lock" => session(asked).and_then(|name| {
             let until = queue.renew_session(name, now)?;
-            Ok(Some(Value::map([("expiration", Value::time(until))])))
+            Ok(Some(AmqpValue::map([(
+                "expiration",
+                AmqpValue::time(until),
+            )])))
         }),
         "com.microsoft:get-session-state" => session(asked).and_then(|name| {
-            let kept = queue.session_state(name, now)?.unwrap_or(Value::Null);
-            Ok(Some(Value::map([("session-state", kept)])))
+            let kept = queue.session_state(name, now)?.unwrap_or(AmqpValue::Null);
+            Ok(Some(AmqpValue::map([("session-state", kept)])))
         }),
         "com.microsoft:set-session-state" => session(asked).and_then(|name| {
-            let kept = asked.get("session-state").cloned().unwrap_or(Value::Null);
+            let kept = asked
+                .get("session-state")
+                .cloned()
+                .unwrap_or(AmqpValue::Null);
             queue.set_session_state(name, kept, now)?;
-            Ok(Some(Value::Null))
+            Ok(Some(AmqpValue::Null))
         }),
         "com.microsoft:get-message-sessions" => sessions(queue, asked),
         other => {
             let text = format!("the operation {other} is not offered here");
-            Err(Problem::new("amqp:not-implemented", text))
+            Err(AmqpError::new("amqp:not-implemented", text))
         }
     }
 }
 
-fn status(code: i32, description: &str, condition: Option<&str>) -> Vec<(Value, Value)> {
+fn status(code: i32, description: &str, condition: Option<&str>) -> Vec<(AmqpValue, AmqpValue)> {
     let mut pairs = texts([
-        ("statusCode", Value::Int(code)),
-        ("statusDescription", Value::string(description)),
+        ("statusCode", AmqpValue::Int(code)),
+        ("statusDescription", AmqpValue::string(description)),
     ]);
-    let condition = condition.map(|condition| ("errorCondition", Value::symbol(condition)));
+    let condition = condition.map(|condition| ("errorCondition", AmqpValue::symbol(condition)));
     pairs.extend(condition.into_iter().flat_map(|one| texts([one])));
     pairs
 }
 
-fn session(asked: &Value) -> Result<&str, Problem> {
-    let missing = || Problem::new("amqp:invalid-field", "the session is missing");
+fn session(asked: &AmqpValue) -> Result<&str, AmqpError> {
+    let missing = || AmqpError::new("amqp:invalid-field", "the session is missing");
     asked
         .get("session-id")
-        .and_then(Value::as_str)
+        .and_then(AmqpValue::as_str)
         .ok_or_else(missing)
 }
 
 /// Names of sessions, a page at a time. The latest time there is asks for those with messages.
-fn sessions(queue: &MessageQueue, asked: &Value) -> Result<Option<Value>, Problem> {
-    let number = |name: &str| asked.get(name).and_then(Value::as_i64).unwrap_or(0);
+fn sessions(queue: &MessageQueue, asked: &AmqpValue) -> Result<Option<AmqpValue>, AmqpError> {
+    let number = |name: &str| asked.get(name).and_then(AmqpValue::as_i64).unwrap_or(0);
     let count = |name: &str| usize::try_from(number(name)).unwrap_or(0);
     let after = number("last-updated-time");
     let after = (after < YEAR_9999_MILLIS).then_some(Timestamp::from_unix_millis(after));
@@ -105,96 +111,112 @@ fn sessions(queue: &MessageQueue, asked: &Value) -> Result<Option<Value>, Proble
         return Ok(None);
     }
     let next = i32::try_from(skip + names.len()).unwrap_or(i32::MAX);
-    let names = names.into_iter().map(Value::string).collect();
-    Ok(Some(Value::map([
-        ("skip", Value::Int(next)),
-        ("sessions-ids", Value::Array(names)),
+    let names = names.into_iter().map(AmqpValue::string).collect();
+    Ok(Some(AmqpValue::map([
+        ("skip", AmqpValue::Int(next)),
+        ("sessions-ids", AmqpValue::Array(names)),
     ])))
 }
 
-fn tokens(asked: &Value) -> Result<Vec<LockToken>, Problem> {
-    let missing = || Problem::new("amqp:invalid-field", "the lock tokens are missing");
+fn tokens(asked: &AmqpValue) -> Result<Vec<LockToken>, AmqpError> {
+    let missing = || AmqpError::new("amqp:invalid-field", "the lock tokens are missing");
     let items = asked.get("lock-tokens").ok_or_else(missing)?.items();
-    let token = |item: &Value| match item {
-        Value::Uuid(token) => Ok(*token),
+    let token = |item: &AmqpValue| match item {
+        AmqpValue::Uuid(token) => Ok(*token),
         _ => Err(missing()),
     };
     items.iter().map(token).collect()
 }
 
-fn peek(queue: &MessageQueue, asked: &Value) -> Option<Value> {
-    let number = |name: &str| asked.get(name).and_then(Value::as_i64);
+fn peek(queue: &MessageQueue, asked: &AmqpValue) -> Option<AmqpValue> {
+    let number = |name: &str| asked.get(name).and_then(AmqpValue::as_i64);
     let from = number("from-sequence-number").unwrap_or(0);
     let count = number("message-count")
         .and_then(|count| usize::try_from(count).ok())
         .unwrap_or(1);
-    let session = asked.get("session-id").and_then(Value::as_str);
+    let session = asked.get("session-id").and_then(AmqpValue::as_str);
     let found = queue.peek(from, count.min(MESSAGES_MAX), session);
-    let messages: Vec<Value> = found
+    let messages: Vec<AmqpValue> = found
         .iter()
-        .map(|stored| Value::map([("message", Value::Binary(stored.encode(None)))]))
+        .map(|stored| AmqpValue::map([("message", AmqpValue::Binary(stored.encode(None)))]))
         .collect();
-    (!messages.is_empty()).then(|| Value::map([("messages", Value::List(messages))]))
+    (!messages.is_empty()).then(|| AmqpValue::map([("messages", AmqpValue::List(messages))]))
 }
 
-fn renew(queue: &MessageQueue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
+fn renew(
+    queue: &MessageQueue,
+    asked: &AmqpValue,
+    now: Timestamp,
+) -> Result<Option<AmqpValue>, AmqpError> {
     let renewed = tokens(asked)?.into_iter().map(|token| {
         let until = queue.renew(token, now)?;
-        Ok(Value::time(until))
+        Ok(AmqpValue::time(until))
     });
-    let expirations = renewed.collect::<Result<Vec<_>, Problem>>()?;
-    Ok(Some(Value::map([(
+    let expirations = renewed.collect::<Result<Vec<_>, AmqpError>>()?;
+    Ok(Some(AmqpValue::map([(
         "expirations",
-        Value::Array(expirations),
+        AmqpValue::Array(expirations),
     )])))
 }
 
-fn update(queue: &MessageQueue, asked: &Value, now: Timestamp) -> Result<Option<Value>, Problem> {
-    let text = |name: &str| asked.get(name).and_then(Value::as_str).map(str::to_owned);
+fn update(
+    queue: &MessageQueue,
+    asked: &AmqpValue,
+    now: Timestamp,
+) -> Result<Option<AmqpValue>, AmqpError> {
+    let text = |name: &str| {
+        asked
+            .get(name)
+            .and_then(AmqpValue::as_str)
+            .map(str::to_owned)
+    };
     let settlement = match text("disposition-status").as_deref() {
-        Some("completed") => Settlement::Complete,
-        Some("abandoned") => Settlement::Abandon,
+        Some("completed") => ReceiverSettlement::Complete,
+        Some("abandoned") => ReceiverSettlement::Abandon,
         // The published name has one r.
-        Some("defered" | "deferred") => Settlement::Defer,
-        Some("suspended") => Settlement::DeadLetter {
+        Some("defered" | "deferred") => ReceiverSettlement::Defer,
+        Some("suspended") => ReceiverSettlement::DeadLetter {
             reason: text("deadletter-reason"),
             description: text("deadletter-description"),
         },
         _ => {
             let text = "the disposition is not known";
-            return Err(Problem::new("amqp:invalid-field", text));
+            return Err(AmqpError::new("amqp:invalid-field", text));
         }
     };
     for token in tokens(asked)? {
         queue.settle(token, settlement.clone(), now)?;
     }
-    Ok(Some(Value::Null))
+    Ok(Some(AmqpValue::Null))
 }
 
-fn receive(queue: &MessageQueue, asked: &Value, now: Timestamp) -> Option<Value> {
-    let numbers = asked.get("sequence-numbers").map(Value::items);
+fn receive(queue: &MessageQueue, asked: &AmqpValue, now: Timestamp) -> Option<AmqpValue> {
+    let numbers = asked.get("sequence-numbers").map(AmqpValue::items);
     let numbers = numbers.unwrap_or_default().iter();
     let numbers: Vec<i64> = numbers
-        .filter_map(Value::as_i64)
+        .filter_map(AmqpValue::as_i64)
         .take(MESSAGES_MAX)
         .collect();
-    let second = asked.get("receiver-settle-mode").and_then(Value::as_i64) == Some(1);
+    let second = asked
+        .get("receiver-settle-mode")
+        .and_then(AmqpValue::as_i64)
+        == Some(1);
     let mode = if second {
         ReceiveMode::PeekLock
     } else {
         ReceiveMode::ReceiveAndDelete
     };
-    let session = asked.get("session-id").and_then(Value::as_str);
+    let session = asked.get("session-id").and_then(AmqpValue::as_str);
     let taken = queue.take_deferred(&numbers, session, mode, now);
-    let messages: Vec<Value> = taken
+    let messages: Vec<AmqpValue> = taken
         .into_iter()
         .map(|taken| {
             let until = second.then_some(taken.locked_until);
-            Value::map([
-                ("message", Value::Binary(taken.stored.encode(until))),
-                ("lock-token", Value::Uuid(taken.token)),
+            AmqpValue::map([
+                ("message", AmqpValue::Binary(taken.stored.encode(until))),
+                ("lock-token", AmqpValue::Uuid(taken.token)),
             ])
         })
         .collect();
-    (!messages.is_empty()).then(|| Value::map([("messages", Value::List(messages))]))
+    (!messages.is_empty()).then(|| AmqpValue::map([("messages", AmqpValue::List(messages))]))
 }

@@ -7,15 +7,15 @@ use super::control;
 use super::limits::{self, PARTITION_KEY};
 use super::session::{LinkSession, PartialDelivery, SessionLink};
 use crate::amqp::message::{self, AmqpMessage, BATCH_FORMAT};
-use crate::amqp::performative::{Disposition, Performative, Transfer};
-use crate::amqp::state::{Outcome, Problem};
-use crate::amqp::value::Value;
+use crate::amqp::performative::{AmqpPerformative, DispositionFrame, TransferFrame};
+use crate::amqp::state::{AmqpError, AmqpOutcome};
+use crate::amqp::value::AmqpValue;
 use crate::broker::queue;
 use crate::faults::SendAnswer;
 use bytes::{Bytes, BytesMut};
 
 /// A whole delivery.
-pub(super) struct Delivery {
+pub(super) struct IncomingDelivery {
     pub(super) id: u32,
     pub(super) format: u32,
     pub(super) settled: bool,
@@ -29,11 +29,11 @@ pub(super) struct TooLarge(u64);
 impl TooLarge {
     /// The services reject the delivery and keep the link: their clients for Python, in tests against the services,
     /// expect of it what they make of a rejection only.
-    fn problem(self, bytes_max: u64) -> Problem {
+    fn problem(self, bytes_max: u64) -> AmqpError {
         let Self(size) = self;
         let text =
             format!("a message of {size} bytes is larger than the {bytes_max} bytes of this link");
-        Problem::new("amqp:link:message-size-exceeded", text)
+        AmqpError::new("amqp:link:message-size-exceeded", text)
     }
 }
 
@@ -41,7 +41,7 @@ impl TooLarge {
 pub(super) fn transfer(
     context: &mut PeerContext,
     session: &mut LinkSession,
-    transfer: Transfer,
+    transfer: TransferFrame,
     payload: Bytes,
 ) -> Result<(), PeerEnding> {
     if !session.receive_frame() {
@@ -50,7 +50,7 @@ pub(super) fn transfer(
     }
     if session.window_is_half_used() {
         let flow = session.flow();
-        context.send(session.channel, &Performative::Flow(flow));
+        context.send(session.channel, &AmqpPerformative::Flow(flow));
     }
     let handle = transfer.handle;
     let Some(SessionLink::Inbound(link)) = session.links.get_mut(&handle) else {
@@ -70,7 +70,7 @@ pub(super) fn transfer(
     if link.credit <= credit / 2 {
         link.credit = credit;
         if let Some(flow) = session.link_flow(handle) {
-            context.send(session.channel, &Performative::Flow(flow));
+            context.send(session.channel, &AmqpPerformative::Flow(flow));
         }
     }
     deliver(context, session, handle, delivery)
@@ -80,10 +80,10 @@ pub(super) fn transfer(
 /// and not kept.
 fn collect(
     partial: &mut Option<PartialDelivery>,
-    transfer: Transfer,
+    transfer: TransferFrame,
     payload: Bytes,
     bytes_max: u64,
-) -> Option<Delivery> {
+) -> Option<IncomingDelivery> {
     if transfer.aborted {
         *partial = None;
         return None;
@@ -107,7 +107,7 @@ fn collect(
     if transfer.more {
         return None;
     }
-    partial.take().map(|whole| Delivery {
+    partial.take().map(|whole| IncomingDelivery {
         id: whole.id,
         format: whole.format,
         settled: whole.settled,
@@ -123,7 +123,7 @@ fn deliver(
     context: &mut PeerContext,
     session: &mut LinkSession,
     handle: u32,
-    delivery: Delivery,
+    delivery: IncomingDelivery,
 ) -> Result<(), PeerEnding> {
     let Some(SessionLink::Inbound(link)) = session.links.get(&handle) else {
         return Ok(());
@@ -133,12 +133,12 @@ fn deliver(
         let address = link.address.clone();
         match &delivery.bytes {
             Ok(bytes) => {
-                answer(context, session.channel, &delivery, &Outcome::Accepted);
+                answer(context, session.channel, &delivery, &AmqpOutcome::Accepted);
                 control::request(context, session, &node, &address, bytes);
             }
             Err(large) => {
                 let limit = context.broker.settings.limits.message_bytes_max;
-                let refused = Outcome::rejected(large.problem(limit));
+                let refused = AmqpOutcome::rejected(large.problem(limit));
                 answer(context, session.channel, &delivery, &refused);
             }
         }
@@ -153,16 +153,16 @@ fn deliver(
         _ => store(context, &node, &delivery),
     };
     let outcome = match stored {
-        Ok(()) => Outcome::Accepted,
-        Err(problem) => Outcome::rejected(problem),
+        Ok(()) => AmqpOutcome::Accepted,
+        Err(problem) => AmqpOutcome::rejected(problem),
     };
-    let scripted = |condition: &str| Problem::new(condition, "scripted");
+    let scripted = |condition: &str| AmqpError::new(condition, "scripted");
     let channel = session.channel;
     let outcome = match fault {
         None => outcome,
-        Some(SendAnswer::Reject(condition)) => Outcome::rejected(scripted(&condition)),
-        Some(SendAnswer::Release) => Outcome::Released,
-        Some(SendAnswer::Modify) => Outcome::Modified {
+        Some(SendAnswer::Reject(condition)) => AmqpOutcome::rejected(scripted(&condition)),
+        Some(SendAnswer::Release) => AmqpOutcome::Released,
+        Some(SendAnswer::Modify) => AmqpOutcome::Modified {
             failed: true,
             undeliverable_here: false,
         },
@@ -182,14 +182,19 @@ fn deliver(
     Ok(())
 }
 
-fn answer(context: &mut PeerContext, channel: u16, delivery: &Delivery, outcome: &Outcome) {
+fn answer(
+    context: &mut PeerContext,
+    channel: u16,
+    delivery: &IncomingDelivery,
+    outcome: &AmqpOutcome,
+) {
     if !delivery.settled {
         context.send(channel, &disposition(delivery, outcome));
     }
 }
 
-fn disposition(delivery: &Delivery, outcome: &Outcome) -> Performative {
-    Performative::Disposition(Disposition {
+fn disposition(delivery: &IncomingDelivery, outcome: &AmqpOutcome) -> AmqpPerformative {
+    AmqpPerformative::Disposition(DispositionFrame {
         receiver: true,
         first: delivery.id,
         last: Some(delivery.id),
@@ -198,11 +203,15 @@ fn disposition(delivery: &Delivery, outcome: &Outcome) -> Performative {
     })
 }
 
-fn store(context: &PeerContext, node: &LinkNode, delivery: &Delivery) -> Result<(), Problem> {
+fn store(
+    context: &PeerContext,
+    node: &LinkNode,
+    delivery: &IncomingDelivery,
+) -> Result<(), AmqpError> {
     node.add_request();
     let malformed = |error: crate::amqp::decode::DecodeError| {
         let text = format!("a message is malformed: {error}");
-        Problem::new("amqp:decode-error", text)
+        AmqpError::new("amqp:decode-error", text)
     };
     let limit = context.broker.settings.limits.message_bytes_max;
     let bytes = delivery.bytes.as_ref();
@@ -210,7 +219,9 @@ fn store(context: &PeerContext, node: &LinkNode, delivery: &Delivery) -> Result<
     let mut envelope_key = None;
     let encoded = if delivery.format == BATCH_FORMAT {
         let (envelope, members) = message::batch(bytes).map_err(malformed)?;
-        let key = envelope.annotation(PARTITION_KEY).and_then(Value::as_str);
+        let key = envelope
+            .annotation(PARTITION_KEY)
+            .and_then(AmqpValue::as_str);
         envelope_key = key.map(str::to_owned);
         members
     } else {
@@ -224,10 +235,13 @@ fn store(context: &PeerContext, node: &LinkNode, delivery: &Delivery) -> Result<
         messages.push(message);
     }
     if messages.is_empty() {
-        return Err(Problem::new("amqp:not-allowed", "a batch has no messages"));
+        return Err(AmqpError::new(
+            "amqp:not-allowed",
+            "a batch has no messages",
+        ));
     }
     if messages.iter().any(|message| message.bare.is_empty()) {
-        return Err(Problem::new("amqp:not-allowed", "a message has no body"));
+        return Err(AmqpError::new("amqp:not-allowed", "a message has no body"));
     }
     put(context, node, messages, envelope_key.as_deref())
 }
@@ -237,7 +251,7 @@ fn put(
     node: &LinkNode,
     messages: Vec<AmqpMessage>,
     key: Option<&str>,
-) -> Result<(), Problem> {
+) -> Result<(), AmqpError> {
     let arrival = context.broker.arrival();
     match node {
         LinkNode::Hub(hub, fixed) => {
@@ -253,7 +267,7 @@ fn put(
         }
         _ => {
             let text = "nothing is sent to this node";
-            Err(Problem::new("amqp:not-allowed", text))
+            Err(AmqpError::new("amqp:not-allowed", text))
         }
     }
 }

@@ -7,8 +7,8 @@
 
 use super::address::LinkNode;
 use crate::amqp::message::{self, AmqpMessage};
-use crate::amqp::state::Problem;
-use crate::amqp::value::Value;
+use crate::amqp::state::AmqpError;
+use crate::amqp::value::AmqpValue;
 use bytes::Bytes;
 
 /// Characters of a message-id, a session-id or a partition key.
@@ -28,8 +28,10 @@ pub(super) fn check(
     node: &LinkNode,
     encoded: &Bytes,
     message: &AmqpMessage,
-) -> Result<(), Problem> {
-    let key = message.annotation(PARTITION_KEY).and_then(Value::as_str);
+) -> Result<(), AmqpError> {
+    let key = message
+        .annotation(PARTITION_KEY)
+        .and_then(AmqpValue::as_str);
     check_key("partition key", key)?;
     if matches!(node, LinkNode::Hub(..)) {
         return Ok(());
@@ -41,17 +43,17 @@ pub(super) fn check(
         && key != session
     {
         let text = "a message's partition key differs from its session-id; give one of them";
-        return Err(Problem::new("com.microsoft:argument-error", text));
+        return Err(AmqpError::new("com.microsoft:argument-error", text));
     }
     check_properties(encoded)
 }
 
 /// Checks the partition key of a batch.
-pub(super) fn check_envelope(key: Option<&str>) -> Result<(), Problem> {
+pub(super) fn check_envelope(key: Option<&str>) -> Result<(), AmqpError> {
     check_key("partition key", key)
 }
 
-fn check_key(what: &str, value: Option<&str>) -> Result<(), Problem> {
+fn check_key(what: &str, value: Option<&str>) -> Result<(), AmqpError> {
     let length = value.map_or(0, |value| value.encode_utf16().count());
     if length <= KEY_CHARS_MAX {
         return Ok(());
@@ -61,7 +63,7 @@ fn check_key(what: &str, value: Option<&str>) -> Result<(), Problem> {
     )))
 }
 
-fn check_properties(encoded: &Bytes) -> Result<(), Problem> {
+fn check_properties(encoded: &Bytes) -> Result<(), AmqpError> {
     let all = message::head_bytes(encoded).unwrap_or(0);
     if all > PROPERTIES_BYTES_MAX {
         return Err(too_long(format!(
@@ -84,8 +86,8 @@ fn check_properties(encoded: &Bytes) -> Result<(), Problem> {
     Ok(())
 }
 
-fn too_long(text: String) -> Problem {
-    Problem::new("com.microsoft:argument-out-of-range", text)
+fn too_long(text: String) -> AmqpError {
+    AmqpError::new("com.microsoft:argument-out-of-range", text)
 }
 
 #[cfg(test)]
@@ -98,15 +100,15 @@ mod tests {
     use std::sync::Arc;
     use twinroute_model::clock::Timestamp;
 
-    struct Sample {
+    struct LimitSample {
         id: usize,
         session: Option<String>,
         key: Option<String>,
         properties: Vec<(String, usize)>,
     }
 
-    fn sample() -> Sample {
-        Sample {
+    fn sample() -> LimitSample {
+        LimitSample {
             id: 1,
             session: None,
             key: None,
@@ -114,27 +116,31 @@ mod tests {
         }
     }
 
-    fn encoded(sample: &Sample) -> Bytes {
+    fn encoded(sample: &LimitSample) -> Bytes {
         let mut out = BytesMut::new();
         if let Some(key) = &sample.key {
-            let key = vec![(Value::symbol(PARTITION_KEY), Value::string(key))];
-            encode::described(0x72, &Value::Map(key), &mut out);
+            let key = vec![(AmqpValue::symbol(PARTITION_KEY), AmqpValue::string(key))];
+            encode::described(0x72, &AmqpValue::Map(key), &mut out);
         }
-        let mut properties = vec![Value::Null; 13];
-        properties[0] = Value::string("i".repeat(sample.id));
+        let mut properties = vec![AmqpValue::Null; 13];
+        properties[0] = AmqpValue::string("i".repeat(sample.id));
         if let Some(session) = &sample.session {
-            properties[10] = Value::string(session);
+            properties[10] = AmqpValue::string(session);
         }
-        encode::described(0x73, &Value::List(properties), &mut out);
+        encode::described(0x73, &AmqpValue::List(properties), &mut out);
         let pairs = sample.properties.iter();
-        let pairs =
-            pairs.map(|(name, length)| (Value::string(name), Value::string("v".repeat(*length))));
-        encode::described(0x74, &Value::Map(pairs.collect()), &mut out);
-        encode::described(0x75, &Value::Binary(Bytes::from_static(b"x")), &mut out);
+        let pairs = pairs.map(|(name, length)| {
+            (
+                AmqpValue::string(name),
+                AmqpValue::string("v".repeat(*length)),
+            )
+        });
+        encode::described(0x74, &AmqpValue::Map(pairs.collect()), &mut out);
+        encode::described(0x75, &AmqpValue::Binary(Bytes::from_static(b"x")), &mut out);
         out.freeze()
     }
 
-    fn refused(node: &LinkNode, sample: &Sample) -> Option<String> {
+    fn refused(node: &LinkNode, sample: &LimitSample) -> Option<String> {
         let encoded = encoded(sample);
         let message = message::cut(&encoded).unwrap();
         let refused = check(node, &encoded, &message).err();
@@ -164,15 +170,15 @@ mod tests {
     fn keys_over_128_characters_are_refused() {
         let long = Some("com.microsoft:argument-out-of-range".to_owned());
         let text = |length: usize| Some("k".repeat(length));
-        let key = |length| Sample {
+        let key = |length| LimitSample {
             key: text(length),
             ..sample()
         };
-        let session = |length| Sample {
+        let session = |length| LimitSample {
             session: text(length),
             ..sample()
         };
-        let id = |length| Sample {
+        let id = |length| LimitSample {
             id: length,
             ..sample()
         };
@@ -186,7 +192,7 @@ mod tests {
             assert_eq!(refused(&node, &id(129)), elsewhere, "a message-id");
         }
         // .NET counts such a character as two.
-        let wide = |length| Sample {
+        let wide = |length| LimitSample {
             key: Some("\u{1F600}".repeat(length)),
             ..sample()
         };
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_partition_key_beside_another_session_is_refused() {
-        let both = |key: &str| Sample {
+        let both = |key: &str| LimitSample {
             key: Some(key.to_owned()),
             session: Some("s".to_owned()),
             ..sample()
@@ -213,7 +219,7 @@ mod tests {
         let with = |lengths: &[usize]| {
             let properties = lengths.iter().enumerate();
             let properties = properties.map(|(at, length)| (format!("p{at}"), *length));
-            Sample {
+            LimitSample {
                 properties: properties.collect(),
                 ..sample()
             }

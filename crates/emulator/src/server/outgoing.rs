@@ -2,10 +2,11 @@
 
 use super::context::PeerContext;
 use super::session::{
-    LinkSession, LinkSource, OutboundLink, SendingDelivery, SessionLink, UNSETTLED_MAX, Unsettled,
+    LinkSession, LinkSource, OutboundLink, SendingDelivery, SessionLink, UNSETTLED_MAX,
+    UnsettledDelivery,
 };
 use crate::amqp::frame::FRAME_HEADER_BYTES;
-use crate::amqp::performative::{Performative, Transfer};
+use crate::amqp::performative::{AmqpPerformative, TransferFrame};
 use crate::broker::queue::ReceiveMode;
 use crate::broker::stored::LockToken;
 use bytes::Bytes;
@@ -18,7 +19,7 @@ const TRANSFER_BYTES_MAX: usize = 96;
 struct NextDelivery {
     payload: Bytes,
     tag: Option<Bytes>,
-    lock: Option<Unsettled>,
+    lock: Option<UnsettledDelivery>,
 }
 
 /// Sends what the session's links have, until credit, window or output is used up.
@@ -87,7 +88,7 @@ fn finish_drain(context: &mut PeerContext, session: &mut LinkSession, handle: u3
         link.drain = false;
     }
     if let Some(flow) = flow {
-        context.send(session.channel, &Performative::Flow(flow));
+        context.send(session.channel, &AmqpPerformative::Flow(flow));
     }
     false
 }
@@ -107,7 +108,7 @@ fn send_frame(context: &mut PeerContext, session: &mut LinkSession, handle: u32)
     let payload = sending.rest.split_to(room.min(sending.rest.len()));
     let more = !sending.rest.is_empty();
     let first = !std::mem::replace(&mut sending.begun, true);
-    let transfer = Performative::Transfer(Transfer {
+    let transfer = AmqpPerformative::Transfer(TransferFrame {
         handle,
         delivery_id: first.then_some(sending.id),
         delivery_tag: first.then(|| sending.tag.clone()),
@@ -157,7 +158,7 @@ impl OutboundLink {
                 Some(NextDelivery {
                     payload: taken.stored.encode(until),
                     tag: Some(Bytes::copy_from_slice(&mixed_endian(taken.token))),
-                    lock: locked.then_some(Unsettled {
+                    lock: locked.then_some(UnsettledDelivery {
                         queue,
                         token: taken.token,
                     }),

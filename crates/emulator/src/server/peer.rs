@@ -4,9 +4,11 @@ use super::context::{FRAME_BYTES_MIN, PeerContext, PeerEnding};
 use super::session::{HANDLE_MAX, INCOMING_WINDOW, LinkSession, SessionLink};
 use super::{attach, incoming, outgoing, settle};
 use crate::amqp::encode;
-use crate::amqp::frame::{self, AMQP_HEADER, Frame, FrameKind, HEADER_BYTES, SASL_HEADER};
-use crate::amqp::performative::{self, Begin, Detach, Flow, Open, Performative};
-use crate::amqp::value::Value;
+use crate::amqp::frame::{self, AMQP_HEADER, AmqpFrame, FrameKind, HEADER_BYTES, SASL_HEADER};
+use crate::amqp::performative::{
+    self, AmqpPerformative, BeginFrame, DetachFrame, FlowFrame, OpenFrame,
+};
+use crate::amqp::value::AmqpValue;
 use crate::broker::message_broker::MessageBroker;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -147,8 +149,11 @@ impl AmqpPeer {
     fn header(&mut self, header: &[u8]) -> Result<(), PeerEnding> {
         if header == SASL_HEADER && self.phase == PeerPhase::Header {
             self.context.out.extend_from_slice(&SASL_HEADER);
-            let names = MECHANISMS.iter().map(|name| Value::symbol(*name)).collect();
-            self.sasl(0x40, Value::Array(names));
+            let names = MECHANISMS
+                .iter()
+                .map(|name| AmqpValue::symbol(*name))
+                .collect();
+            self.sasl(0x40, AmqpValue::Array(names));
             self.phase = PeerPhase::SaslInit;
             return Ok(());
         }
@@ -161,13 +166,13 @@ impl AmqpPeer {
         Err(PeerEnding::Flush)
     }
 
-    fn sasl(&mut self, code: u8, field: Value) {
+    fn sasl(&mut self, code: u8, field: AmqpValue) {
         frame::put(FrameKind::Sasl, 0, &mut self.context.out, |out| {
-            encode::described(code, &Value::List(vec![field]), out);
+            encode::described(code, &AmqpValue::List(vec![field]), out);
         });
     }
 
-    fn frame(&mut self, frame: Frame) -> Result<(), PeerEnding> {
+    fn frame(&mut self, frame: AmqpFrame) -> Result<(), PeerEnding> {
         if self.phase == PeerPhase::SaslInit {
             return self.sasl_init(&frame);
         }
@@ -186,7 +191,7 @@ impl AmqpPeer {
             }
         };
         match (self.phase, performative) {
-            (PeerPhase::Open, Performative::Open(open)) => self.open(&open),
+            (PeerPhase::Open, AmqpPerformative::Open(open)) => self.open(&open),
             (PeerPhase::Running, performative) => {
                 self.running(frame.channel, performative, payload)
             }
@@ -196,7 +201,7 @@ impl AmqpPeer {
         }
     }
 
-    fn sasl_init(&mut self, frame: &Frame) -> Result<(), PeerEnding> {
+    fn sasl_init(&mut self, frame: &AmqpFrame) -> Result<(), PeerEnding> {
         let (mechanism, response) = match performative::read_sasl_init(&frame.body) {
             Ok(init) if frame.kind == FrameKind::Sasl => init,
             _ => return Err(PeerEnding::Drop),
@@ -212,7 +217,7 @@ impl AmqpPeer {
             other => MECHANISMS.contains(&other),
         };
         // AMQP 1.0 part 5 §5.3.3.6: 0 is ok, 1 is a failed authentication.
-        self.sasl(0x44, Value::Ubyte(u8::from(!accepted)));
+        self.sasl(0x44, AmqpValue::Ubyte(u8::from(!accepted)));
         self.phase = PeerPhase::AmqpHeader;
         if accepted {
             Ok(())
@@ -221,7 +226,7 @@ impl AmqpPeer {
         }
     }
 
-    fn open(&mut self, open: &Open) -> Result<(), PeerEnding> {
+    fn open(&mut self, open: &OpenFrame) -> Result<(), PeerEnding> {
         let frame_bytes_max = self.context.broker.settings.limits.frame_bytes_max;
         let remote = open
             .max_frame_bytes
@@ -233,13 +238,13 @@ impl AmqpPeer {
         let keep_alive = open.idle_timeout_ms.filter(|millis| *millis > 0);
         self.keep_alive = keep_alive.map(|millis| Duration::from_millis(u64::from(millis) / 4));
         self.next_tick = Instant::now() + TICK.min(self.keep_alive.unwrap_or(TICK));
-        let answer = Open {
+        let answer = OpenFrame {
             container_id: "twinroute-emulator".to_owned(),
             max_frame_bytes: Some(frame_bytes_max),
             channel_max: Some(CHANNEL_MAX.min(open.channel_max.unwrap_or(u16::MAX))),
             idle_timeout_ms: None,
         };
-        self.context.send(0, &Performative::Open(answer));
+        self.context.send(0, &AmqpPerformative::Open(answer));
         self.phase = PeerPhase::Running;
         Ok(())
     }
@@ -247,7 +252,7 @@ impl AmqpPeer {
     fn running(
         &mut self,
         channel: u16,
-        input: Performative,
+        input: AmqpPerformative,
         body: Bytes,
     ) -> Result<(), PeerEnding> {
         let context = &mut self.context;
@@ -255,32 +260,32 @@ impl AmqpPeer {
             return self.without_session(channel, input);
         };
         match input {
-            Performative::Attach(attach) => attach::attach(context, session, *attach),
-            Performative::Flow(flow) => link_flow(context, session, &flow),
-            Performative::Transfer(transfer) => {
+            AmqpPerformative::Attach(attach) => attach::attach(context, session, *attach),
+            AmqpPerformative::Flow(flow) => link_flow(context, session, &flow),
+            AmqpPerformative::Transfer(transfer) => {
                 return incoming::transfer(context, session, transfer, body);
             }
-            Performative::Disposition(disposition) => {
+            AmqpPerformative::Disposition(disposition) => {
                 settle::disposition(context, session, &disposition);
             }
-            Performative::Detach(detach) => detached(context, session, &detach),
-            Performative::End(_) => {
-                context.send(channel, &Performative::End(None));
+            AmqpPerformative::Detach(detach) => detached(context, session, &detach),
+            AmqpPerformative::End(_) => {
+                context.send(channel, &AmqpPerformative::End(None));
                 self.drop_session(channel);
             }
-            Performative::Close(_) => return self.closed(),
-            Performative::Open(_) | Performative::Begin(_) => {
+            AmqpPerformative::Close(_) => return self.closed(),
+            AmqpPerformative::Open(_) | AmqpPerformative::Begin(_) => {
                 return Err(context.close("amqp:not-allowed", "it is open already"));
             }
         }
         Ok(())
     }
 
-    fn without_session(&mut self, channel: u16, input: Performative) -> Result<(), PeerEnding> {
+    fn without_session(&mut self, channel: u16, input: AmqpPerformative) -> Result<(), PeerEnding> {
         match input {
-            Performative::Begin(begin) => self.begin(channel, &begin),
-            Performative::Close(_) => self.closed(),
-            Performative::Open(_) => Err(self
+            AmqpPerformative::Begin(begin) => self.begin(channel, &begin),
+            AmqpPerformative::Close(_) => self.closed(),
+            AmqpPerformative::Open(_) => Err(self
                 .context
                 .close("amqp:not-allowed", "the connection is open already")),
             // The Python clients detach links of a session they have just ended.
@@ -288,26 +293,26 @@ impl AmqpPeer {
         }
     }
 
-    fn begin(&mut self, channel: u16, begin: &Begin) -> Result<(), PeerEnding> {
+    fn begin(&mut self, channel: u16, begin: &BeginFrame) -> Result<(), PeerEnding> {
         if self.sessions.len() >= SESSIONS_MAX || channel > CHANNEL_MAX {
             let text = "too many sessions";
             return Err(self.context.close("amqp:resource-limit-exceeded", text));
         }
         self.sessions
             .insert(channel, LinkSession::new(channel, begin));
-        let answer = Begin {
+        let answer = BeginFrame {
             remote_channel: Some(channel),
             next_outgoing_id: 0,
             incoming_window: INCOMING_WINDOW,
             outgoing_window: INCOMING_WINDOW,
             handle_max: HANDLE_MAX,
         };
-        self.context.send(channel, &Performative::Begin(answer));
+        self.context.send(channel, &AmqpPerformative::Begin(answer));
         Ok(())
     }
 
     fn closed(&mut self) -> Result<(), PeerEnding> {
-        self.context.send(0, &Performative::Close(None));
+        self.context.send(0, &AmqpPerformative::Close(None));
         Err(PeerEnding::Flush)
     }
 
@@ -326,22 +331,22 @@ impl Drop for AmqpPeer {
     }
 }
 
-fn link_flow(context: &mut PeerContext, session: &mut LinkSession, flow: &Flow) {
+fn link_flow(context: &mut PeerContext, session: &mut LinkSession, flow: &FlowFrame) {
     session.remote_flow(flow);
     if let Some(handle) = flow.handle {
         session.credit(handle, flow);
         if flow.echo
             && let Some(answer) = session.link_flow(handle)
         {
-            context.send(session.channel, &Performative::Flow(answer));
+            context.send(session.channel, &AmqpPerformative::Flow(answer));
         }
     } else if flow.echo {
         let answer = session.flow();
-        context.send(session.channel, &Performative::Flow(answer));
+        context.send(session.channel, &AmqpPerformative::Flow(answer));
     }
 }
 
-fn detached(context: &mut PeerContext, session: &mut LinkSession, detach: &Detach) {
+fn detached(context: &mut PeerContext, session: &mut LinkSession, detach: &DetachFrame) {
     if session.closing.remove(&detach.handle) {
         return;
     }
@@ -350,11 +355,11 @@ fn detached(context: &mut PeerContext, session: &mut LinkSession, detach: &Detac
     }
     if let Some(link) = session.links.remove(&detach.handle) {
         link.close();
-        let answer = Detach {
+        let answer = DetachFrame {
             handle: detach.handle,
             closed: detach.closed,
             error: None,
         };
-        context.send(session.channel, &Performative::Detach(answer));
+        context.send(session.channel, &AmqpPerformative::Detach(answer));
     }
 }

@@ -1,9 +1,9 @@
 //! A consumer of one partition: its selector, its place and its epoch.
 
 use crate::amqp::message;
-use crate::amqp::performative::Attach;
-use crate::amqp::state::Problem;
-use crate::amqp::value::{Value, find, symbols};
+use crate::amqp::performative::AttachFrame;
+use crate::amqp::state::AmqpError;
+use crate::amqp::value::{AmqpValue, find, symbols};
 use crate::broker::hub::{EventHub, ReadStart};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ impl PartitionReader {
         hub: &Arc<EventHub>,
         group: &str,
         partition: u16,
-        asked: &Attach,
+        asked: &AttachFrame,
         wake: &Arc<Notify>,
-    ) -> Result<Self, Problem> {
-        let not_found = || Problem::new("amqp:not-found", "no such partition");
+    ) -> Result<Self, AmqpError> {
+        let not_found = || AmqpError::new("amqp:not-found", "no such partition");
         let log = hub.partition(partition).ok_or_else(not_found)?;
         let start = match selector(&asked.source) {
             Some(text) => parse(text).ok_or_else(|| {
-                Problem::new(
+                AmqpError::new(
                     "amqp:invalid-field",
                     format!("the filter {text} is not understood"),
                 )
@@ -46,7 +46,7 @@ impl PartitionReader {
         let epoch = asked
             .properties
             .get("com.microsoft:epoch")
-            .and_then(Value::as_i64);
+            .and_then(AmqpValue::as_i64);
         let stolen = log.claim(group, epoch, wake)?;
         let next_sequence = log.first_sequence(start);
         let capabilities = asked.desired_capabilities.items();
@@ -76,30 +76,30 @@ impl PartitionReader {
         }
         let state = log.state();
         let last = state.last_enqueued_at.unwrap_or(now);
-        let last_offset = Value::string(state.last_offset.to_string());
+        let last_offset = AmqpValue::string(state.last_offset.to_string());
         let metrics = symbols([
             (
                 "last_enqueued_sequence_number",
-                Value::Long(state.last_sequence),
+                AmqpValue::Long(state.last_sequence),
             ),
             ("last_enqueued_offset", last_offset),
-            ("last_enqueued_time_utc", Value::time(last)),
-            ("runtime_info_retrieval_time_utc", Value::time(now)),
+            ("last_enqueued_time_utc", AmqpValue::time(last)),
+            ("runtime_info_retrieval_time_utc", AmqpValue::time(now)),
         ]);
         Some(message::with_delivery_annotations(metrics, &bytes))
     }
 }
 
 /// The filters of a source (AMQP 1.0 part 3 §3.5.3: field 7 of the list).
-pub(super) fn filters(source: &Value) -> &[(Value, Value)] {
+pub(super) fn filters(source: &AmqpValue) -> &[(AmqpValue, AmqpValue)] {
     match source.items().get(7) {
-        Some(Value::Map(filters)) => filters,
+        Some(AmqpValue::Map(filters)) => filters,
         _ => &[],
     }
 }
 
 /// Python describes the filter by its name, JavaScript by a number; the key is the same.
-fn selector(source: &Value) -> Option<&str> {
+fn selector(source: &AmqpValue) -> Option<&str> {
     find(filters(source), SELECTOR)?.plain().as_str()
 }
 

@@ -3,7 +3,7 @@
 use super::peer::AmqpPeer;
 use super::tests::{NOW, attach, attach_with, body, broker_of, open, put, store, written};
 use crate::amqp::message;
-use crate::amqp::performative::{self, Attach, Performative, Transfer};
+use crate::amqp::performative::{self, AmqpPerformative, AttachFrame, TransferFrame};
 use crate::broker::settings::{
     BrokerLimits, BrokerSettings, HubSettings, QueueSettings, TopicSettings,
 };
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use twinroute_model::clock::ManualClock;
 
 /// The conditions of the dispositions that were written, in order; `None` for accepted ones.
-fn outcomes(written: &[(Performative, Bytes)]) -> Vec<Option<String>> {
+fn outcomes(written: &[(AmqpPerformative, Bytes)]) -> Vec<Option<String>> {
     let dispositions = written.iter().filter_map(|(one, _)| match one {
-        Performative::Disposition(disposition) => Some(disposition),
+        AmqpPerformative::Disposition(disposition) => Some(disposition),
         _ => None,
     });
-    let condition = |disposition: &performative::Disposition| {
+    let condition = |disposition: &performative::DispositionFrame| {
         let error = disposition.state.items().first()?.items().first()?;
         Some(error.as_str()?.to_owned())
     };
@@ -38,12 +38,12 @@ async fn a_message_over_the_limit_is_rejected_and_its_link_and_connection_stay()
     };
     let store = broker_of(settings, Arc::new(ManualClock::new(NOW)));
     let part = |id, more, format| {
-        Performative::Transfer(Transfer {
+        AmqpPerformative::Transfer(TransferFrame {
             handle: 0,
             delivery_id: Some(id),
             message_format: Some(format),
             more,
-            ..Transfer::default()
+            ..TransferFrame::default()
         })
     };
     for address in ["hub", "queue"] {
@@ -67,10 +67,10 @@ async fn a_message_over_the_limit_is_rejected_and_its_link_and_connection_stay()
         let too_large = Some("amqp:link:message-size-exceeded".to_owned());
         let expect = [too_large.clone(), too_large.clone(), too_large, None];
         assert_eq!(outcomes(&written), expect, "{address}");
-        let ended = |one: &Performative| {
+        let ended = |one: &AmqpPerformative| {
             matches!(
                 one,
-                Performative::Detach(_) | Performative::End(_) | Performative::Close(_)
+                AmqpPerformative::Detach(_) | AmqpPerformative::End(_) | AmqpPerformative::Close(_)
             )
         };
         assert!(!written.iter().any(|(one, _)| ended(one)), "{written:?}");
@@ -124,7 +124,7 @@ async fn nothing_is_sent_to_a_subscription_or_received_from_a_topic_or_hub() {
         let condition = written(&mut peer)
             .into_iter()
             .find_map(|(one, _)| match one {
-                Performative::Detach(detach) => Some(detach.error?.condition),
+                AmqpPerformative::Detach(detach) => Some(detach.error?.condition),
                 _ => None,
             });
         assert_eq!(condition.as_deref(), expect, "{address}");
@@ -145,7 +145,7 @@ async fn an_answer_names_the_settle_mode_that_is_in_force() {
     ] {
         let mut peer = AmqpPeer::new(Arc::clone(&store));
         let mut input = open(None);
-        let with_mode = |attach: &mut Attach| attach.snd_settle_mode = asked;
+        let with_mode = |attach: &mut AttachFrame| attach.snd_settle_mode = asked;
         put(
             attach_with(receiver, 0, "queue", with_mode),
             &[],
@@ -155,7 +155,7 @@ async fn an_answer_names_the_settle_mode_that_is_in_force() {
         let mode = written(&mut peer)
             .into_iter()
             .find_map(|(one, _)| match one {
-                Performative::Attach(answer) => answer.snd_settle_mode,
+                AmqpPerformative::Attach(answer) => answer.snd_settle_mode,
                 _ => None,
             });
         assert_eq!(mode, Some(expect), "receiver {receiver}, asked {asked:?}");

@@ -2,7 +2,7 @@
 
 use super::address::LinkNode;
 use super::reader::PartitionReader;
-use crate::amqp::performative::{Attach, Begin, Flow};
+use crate::amqp::performative::{AttachFrame, BeginFrame, FlowFrame};
 use crate::broker::access::AccessClaim;
 use crate::broker::queue::{MessageQueue, ReceiveMode};
 use crate::broker::session::SessionHold;
@@ -26,7 +26,7 @@ pub(super) struct LinkSession {
     pub(super) waiting: BTreeMap<u32, WaitingAttach>,
     /// Handles we detached and the client has not.
     pub(super) closing: BTreeSet<u32>,
-    pub(super) unsettled: BTreeMap<u32, Unsettled>,
+    pub(super) unsettled: BTreeMap<u32, UnsettledDelivery>,
     pub(super) next_delivery_id: u32,
     next_incoming_id: u32,
     incoming_window: u32,
@@ -36,14 +36,14 @@ pub(super) struct LinkSession {
 
 /// An attach that is answered when a session is free, or when its time is over.
 pub(super) struct WaitingAttach {
-    pub(super) asked: Attach,
+    pub(super) asked: AttachFrame,
     pub(super) until: Instant,
     /// Credit that came before the answer.
-    pub(super) flow: Option<Flow>,
+    pub(super) flow: Option<FlowFrame>,
 }
 
 /// A delivery that its receiver has yet to settle.
-pub(super) struct Unsettled {
+pub(super) struct UnsettledDelivery {
     pub(super) queue: Arc<MessageQueue>,
     pub(super) token: LockToken,
 }
@@ -109,7 +109,7 @@ pub(super) enum LinkSource {
 }
 
 impl LinkSession {
-    pub(super) fn new(channel: u16, begin: &Begin) -> Self {
+    pub(super) fn new(channel: u16, begin: &BeginFrame) -> Self {
         Self {
             channel,
             links: BTreeMap::new(),
@@ -142,24 +142,24 @@ impl LinkSession {
     }
 
     /// A flow with the session's present numbers and a fully open window.
-    pub(super) fn flow(&mut self) -> Flow {
+    pub(super) fn flow(&mut self) -> FlowFrame {
         self.incoming_window = INCOMING_WINDOW;
-        Flow {
+        FlowFrame {
             next_incoming_id: Some(self.next_incoming_id),
             incoming_window: INCOMING_WINDOW,
             next_outgoing_id: self.next_outgoing_id,
             outgoing_window: INCOMING_WINDOW,
-            ..Flow::default()
+            ..FlowFrame::default()
         }
     }
 
     /// A flow of one link.
-    pub(super) fn link_flow(&mut self, handle: u32) -> Option<Flow> {
+    pub(super) fn link_flow(&mut self, handle: u32) -> Option<FlowFrame> {
         let (delivery_count, link_credit, drain) = match self.links.get(&handle)? {
             SessionLink::Inbound(link) => (link.delivery_count, link.credit, false),
             SessionLink::Outbound(link) => (link.delivery_count, link.credit, link.drain),
         };
-        Some(Flow {
+        Some(FlowFrame {
             handle: Some(handle),
             delivery_count: Some(delivery_count),
             link_credit: Some(link_credit),
@@ -170,7 +170,7 @@ impl LinkSession {
     }
 
     /// Takes the credit that the client gives a link of ours.
-    pub(super) fn credit(&mut self, handle: u32, flow: &Flow) {
+    pub(super) fn credit(&mut self, handle: u32, flow: &FlowFrame) {
         if let Some(SessionLink::Outbound(link)) = self.links.get_mut(&handle) {
             let seen = flow.delivery_count.unwrap_or(0);
             let edge = seen.wrapping_add(flow.link_credit.unwrap_or(0));
@@ -183,7 +183,7 @@ impl LinkSession {
     }
 
     /// Takes the client's view of its window (AMQP 1.0 part 2 §2.5.6).
-    pub(super) fn remote_flow(&mut self, flow: &Flow) {
+    pub(super) fn remote_flow(&mut self, flow: &FlowFrame) {
         let edge = flow
             .next_incoming_id
             .unwrap_or(0)

@@ -3,8 +3,8 @@
 use super::peer::AmqpPeer;
 use super::tests::{attach_with, body, broker_of, flow, open, put, transfer, written};
 use crate::amqp::encode;
-use crate::amqp::performative::{Attach, Detach, Performative};
-use crate::amqp::value::Value;
+use crate::amqp::performative::{AmqpPerformative, AttachFrame, DetachFrame};
+use crate::amqp::value::AmqpValue;
 use crate::broker::message_broker::MessageBroker;
 use crate::broker::settings::{BrokerSettings, QueueSettings, TopicSettings};
 use bytes::{Bytes, BytesMut};
@@ -31,38 +31,46 @@ fn store() -> (Arc<MessageBroker>, Arc<ManualClock>) {
 }
 
 /// A receiver with a session filter: a name, or null for the next session.
-fn accept(handle: u32, address: &str, session: Value, wait_ms: Option<u32>) -> Performative {
-    let filter = Value::Map(vec![(
-        Value::symbol("com.microsoft:session-filter"),
+fn accept(
+    handle: u32,
+    address: &str,
+    session: AmqpValue,
+    wait_ms: Option<u32>,
+) -> AmqpPerformative {
+    let filter = AmqpValue::Map(vec![(
+        AmqpValue::symbol("com.microsoft:session-filter"),
         session,
     )]);
-    let mut fields = vec![Value::string(address)];
-    fields.resize(7, Value::Null);
+    let mut fields = vec![AmqpValue::string(address)];
+    fields.resize(7, AmqpValue::Null);
     fields.push(filter);
     attach_with(true, handle, address, |attach| {
-        attach.source = Value::described(0x28, Value::List(fields));
+        attach.source = AmqpValue::described(0x28, AmqpValue::List(fields));
         if let Some(wait) = wait_ms {
-            let wait = (Value::symbol("com.microsoft:timeout"), Value::Uint(wait));
-            attach.properties = Value::Map(vec![wait]);
+            let wait = (
+                AmqpValue::symbol("com.microsoft:timeout"),
+                AmqpValue::Uint(wait),
+            );
+            attach.properties = AmqpValue::Map(vec![wait]);
         }
     })
 }
 
 fn in_session(session: &str) -> Bytes {
-    let mut properties = vec![Value::Null; 13];
-    properties[10] = Value::string(session);
+    let mut properties = vec![AmqpValue::Null; 13];
+    properties[10] = AmqpValue::string(session);
     let mut out = BytesMut::new();
-    encode::described(0x73, &Value::List(properties), &mut out);
+    encode::described(0x73, &AmqpValue::List(properties), &mut out);
     out.extend_from_slice(&body("x"));
     out.freeze()
 }
 
-struct Wire {
+struct SessionWire {
     peer: AmqpPeer,
     input: BytesMut,
 }
 
-impl Wire {
+impl SessionWire {
     fn new(store: &Arc<MessageBroker>) -> Self {
         let mut wire = Self {
             peer: AmqpPeer::new(Arc::clone(store)),
@@ -72,12 +80,12 @@ impl Wire {
         wire
     }
 
-    fn say(&mut self, performative: Performative, payload: &[u8]) -> &mut Self {
+    fn say(&mut self, performative: AmqpPerformative, payload: &[u8]) -> &mut Self {
         put(performative, payload, &mut self.input);
         self
     }
 
-    fn answers(&mut self) -> Vec<(Performative, Bytes)> {
+    fn answers(&mut self) -> Vec<(AmqpPerformative, Bytes)> {
         self.peer.feed(&mut self.input).unwrap();
         written(&mut self.peer)
     }
@@ -86,41 +94,41 @@ impl Wire {
     fn send(&mut self, address: &str, session: &str) {
         self.say(attach_with(false, 200, address, |_| ()), &[]);
         self.say(transfer(200, 0), &in_session(session));
-        let detach = Detach {
+        let detach = DetachFrame {
             handle: 200,
             closed: true,
             error: None,
         };
-        self.say(Performative::Detach(detach), &[]).answers();
+        self.say(AmqpPerformative::Detach(detach), &[]).answers();
     }
 }
 
 /// The condition of the detach after a refused attach.
-fn refusal(answers: &[(Performative, Bytes)]) -> Option<String> {
+fn refusal(answers: &[(AmqpPerformative, Bytes)]) -> Option<String> {
     let [
-        (Performative::Attach(answer), _),
-        (Performative::Detach(detach), _),
+        (AmqpPerformative::Attach(answer), _),
+        (AmqpPerformative::Detach(detach), _),
     ] = answers
     else {
         return None;
     };
     assert_eq!(
         answer.source,
-        Value::Null,
+        AmqpValue::Null,
         "a refused receiver has no source"
     );
     Some(detach.error.as_ref()?.condition.clone())
 }
 
 /// The session that an answer to an attach names.
-fn accepted(answers: &[(Performative, Bytes)]) -> Option<String> {
+fn accepted(answers: &[(AmqpPerformative, Bytes)]) -> Option<String> {
     answers.iter().find_map(|(one, _)| match one {
-        Performative::Attach(answer) => session_of(answer),
+        AmqpPerformative::Attach(answer) => session_of(answer),
         _ => None,
     })
 }
 
-fn session_of(answer: &Attach) -> Option<String> {
+fn session_of(answer: &AttachFrame) -> Option<String> {
     let filters = answer.source.items().get(7)?;
     let session = filters.get("com.microsoft:session-filter")?;
     Some(session.as_str()?.to_owned())
@@ -129,11 +137,11 @@ fn session_of(answer: &Attach) -> Option<String> {
 #[tokio::test(start_paused = true)]
 async fn the_wrong_kind_of_receiver_is_refused() {
     let (store, _) = store();
-    let name = || Value::string("s");
+    let name = || AmqpValue::string("s");
     for (attach, expect) in [
         (accept(1, "queue", name(), None), Some("amqp:not-allowed")),
         (
-            accept(1, "queue", Value::Null, None),
+            accept(1, "queue", AmqpValue::Null, None),
             Some("amqp:not-allowed"),
         ),
         (
@@ -162,7 +170,7 @@ async fn the_wrong_kind_of_receiver_is_refused() {
             None,
         ),
     ] {
-        let mut wire = Wire::new(&store);
+        let mut wire = SessionWire::new(&store);
         let answers = wire.say(attach.clone(), &[]).answers();
         assert_eq!(refusal(&answers).as_deref(), expect, "{attach:?}");
     }
@@ -171,10 +179,10 @@ async fn the_wrong_kind_of_receiver_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_message_without_a_session_is_rejected_by_a_session_queue() {
     let (store, _) = store();
-    let mut wire = Wire::new(&store);
+    let mut wire = SessionWire::new(&store);
     wire.say(attach_with(false, 0, "by-session", |_| ()), &[]);
     let answers = wire.say(transfer(0, 0), &body("x")).answers();
-    let Some((Performative::Disposition(disposition), _)) = answers.last() else {
+    let Some((AmqpPerformative::Disposition(disposition), _)) = answers.last() else {
         panic!("{answers:?}")
     };
     let error = disposition.state.items()[0].items();
@@ -185,24 +193,24 @@ async fn a_message_without_a_session_is_rejected_by_a_session_queue() {
 #[tokio::test(start_paused = true)]
 async fn a_session_is_accepted_by_name_or_as_the_next_one() {
     let (store, _) = store();
-    let mut sender = Wire::new(&store);
+    let mut sender = SessionWire::new(&store);
     sender.send("by-session", "b");
     sender.send("by-session", "a");
-    let mut wire = Wire::new(&store);
+    let mut wire = SessionWire::new(&store);
     let answers = wire
-        .say(accept(1, "by-session", Value::string("b"), None), &[])
+        .say(accept(1, "by-session", AmqpValue::string("b"), None), &[])
         .answers();
     assert_eq!(accepted(&answers).as_deref(), Some("b"));
-    let Some((Performative::Attach(answer), _)) = answers.first() else {
+    let Some((AmqpPerformative::Attach(answer), _)) = answers.first() else {
         panic!("{answers:?}")
     };
     let until = answer.properties.get("com.microsoft:locked-until-utc");
     let until_millis = NOW.after(Duration::from_secs(30)).unix_millis();
     let ticks = (until_millis + 62_135_596_800_000) * 10_000;
-    assert_eq!(until, Some(&Value::Long(ticks)));
-    let mut second = Wire::new(&store);
+    assert_eq!(until, Some(&AmqpValue::Long(ticks)));
+    let mut second = SessionWire::new(&store);
     let answers = second
-        .say(accept(1, "by-session", Value::string("b"), None), &[])
+        .say(accept(1, "by-session", AmqpValue::string("b"), None), &[])
         .answers();
     let refused = refusal(&answers);
     assert_eq!(
@@ -210,7 +218,7 @@ async fn a_session_is_accepted_by_name_or_as_the_next_one() {
         Some("com.microsoft:session-cannot-be-locked")
     );
     let answers = second
-        .say(accept(2, "by-session", Value::Null, None), &[])
+        .say(accept(2, "by-session", AmqpValue::Null, None), &[])
         .answers();
     assert_eq!(accepted(&answers).as_deref(), Some("a"));
 }
@@ -218,16 +226,16 @@ async fn a_session_is_accepted_by_name_or_as_the_next_one() {
 #[tokio::test(start_paused = true)]
 async fn a_receiver_of_the_next_session_waits_for_one_and_keeps_its_credit() {
     let (store, _) = store();
-    let mut wire = Wire::new(&store);
-    wire.say(accept(1, "by-session", Value::Null, Some(5_000)), &[]);
+    let mut wire = SessionWire::new(&store);
+    wire.say(accept(1, "by-session", AmqpValue::Null, Some(5_000)), &[]);
     let answers = wire.say(flow(1, 10, false), &[]).answers();
     assert_eq!(answers, []);
-    Wire::new(&store).send("by-session", "s");
+    SessionWire::new(&store).send("by-session", "s");
     let answers = wire.answers();
     assert_eq!(accepted(&answers).as_deref(), Some("s"));
     let transfers = answers
         .iter()
-        .filter(|(one, _)| matches!(one, Performative::Transfer(_)));
+        .filter(|(one, _)| matches!(one, AmqpPerformative::Transfer(_)));
     assert_eq!(transfers.count(), 1);
 }
 
@@ -235,10 +243,10 @@ async fn a_receiver_of_the_next_session_waits_for_one_and_keeps_its_credit() {
 async fn a_receiver_of_the_next_session_is_refused_when_its_time_is_over() {
     let (store, _) = store();
     for (wait, seconds) in [(Some(5_000), 5), (None, 60)] {
-        let mut wire = Wire::new(&store);
+        let mut wire = SessionWire::new(&store);
         let started = tokio::time::Instant::now();
         let mut answers = wire
-            .say(accept(1, "by-session", Value::Null, wait), &[])
+            .say(accept(1, "by-session", AmqpValue::Null, wait), &[])
             .answers();
         while answers.is_empty() {
             tokio::time::sleep_until(wire.peer.next_timer()).await;
@@ -256,22 +264,25 @@ async fn a_receiver_of_the_next_session_is_refused_when_its_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_stops_waiting_takes_no_session() {
     let (store, _) = store();
-    let mut wire = Wire::new(&store);
-    wire.say(accept(1, "by-session", Value::Null, None), &[]);
-    let detach = Detach {
+    let mut wire = SessionWire::new(&store);
+    wire.say(accept(1, "by-session", AmqpValue::Null, None), &[]);
+    let detach = DetachFrame {
         handle: 1,
         closed: true,
         error: None,
     };
-    let answers = wire.say(Performative::Detach(detach), &[]).answers();
+    let answers = wire.say(AmqpPerformative::Detach(detach), &[]).answers();
     assert!(matches!(
         &answers[..],
-        [(Performative::Attach(_), _), (Performative::Detach(_), _)]
+        [
+            (AmqpPerformative::Attach(_), _),
+            (AmqpPerformative::Detach(_), _)
+        ]
     ));
-    Wire::new(&store).send("by-session", "s");
+    SessionWire::new(&store).send("by-session", "s");
     assert_eq!(wire.answers(), []);
     let answers = wire
-        .say(accept(1, "by-session", Value::Null, None), &[])
+        .say(accept(1, "by-session", AmqpValue::Null, None), &[])
         .answers();
     assert_eq!(accepted(&answers).as_deref(), Some("s"));
 }
@@ -279,15 +290,15 @@ async fn a_receiver_that_stops_waiting_takes_no_session() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_session_lock_detaches_its_link_and_no_other() {
     let (store, clock) = store();
-    Wire::new(&store).send("by-session", "s");
-    let mut first = Wire::new(&store);
+    SessionWire::new(&store).send("by-session", "s");
+    let mut first = SessionWire::new(&store);
     first
-        .say(accept(1, "by-session", Value::Null, None), &[])
+        .say(accept(1, "by-session", AmqpValue::Null, None), &[])
         .answers();
     clock.advance(Duration::from_secs(31));
-    let mut second = Wire::new(&store);
+    let mut second = SessionWire::new(&store);
     let answers = second
-        .say(accept(1, "by-session", Value::string("s"), None), &[])
+        .say(accept(1, "by-session", AmqpValue::string("s"), None), &[])
         .answers();
     assert_eq!(accepted(&answers).as_deref(), Some("s"));
     for (wire, expect) in [
@@ -298,7 +309,7 @@ async fn the_end_of_a_session_lock_detaches_its_link_and_no_other() {
         wire.peer.tick().unwrap();
         let detached = written(&mut wire.peer);
         let condition = detached.iter().find_map(|(one, _)| match one {
-            Performative::Detach(detach) => detach.error.as_ref(),
+            AmqpPerformative::Detach(detach) => detach.error.as_ref(),
             _ => None,
         });
         assert_eq!(condition.map(|problem| problem.condition.as_str()), expect);

@@ -1,11 +1,11 @@
 //! Dispositions from receivers.
 
 use super::context::PeerContext;
-use super::session::{LinkSession, Unsettled};
-use crate::amqp::performative::{Disposition, Performative};
-use crate::amqp::state::{Outcome, Problem};
-use crate::amqp::value::{Value, find};
-use crate::broker::queue::Settlement;
+use super::session::{LinkSession, UnsettledDelivery};
+use crate::amqp::performative::{AmqpPerformative, DispositionFrame};
+use crate::amqp::state::{AmqpError, AmqpOutcome};
+use crate::amqp::value::{AmqpValue, find};
+use crate::broker::queue::ReceiverSettlement;
 
 /// The condition with which clients ask for dead-lettering; it is not itself a reason.
 const DEAD_LETTER: &str = "com.microsoft:dead-letter";
@@ -14,7 +14,7 @@ const DEAD_LETTER: &str = "com.microsoft:dead-letter";
 pub(super) fn disposition(
     context: &mut PeerContext,
     session: &mut LinkSession,
-    asked: &Disposition,
+    asked: &DispositionFrame,
 ) {
     if !asked.receiver {
         return;
@@ -23,7 +23,7 @@ pub(super) fn disposition(
     if last < asked.first {
         return;
     }
-    let outcome = Outcome::read(&asked.state);
+    let outcome = AmqpOutcome::read(&asked.state);
     let held = session.unsettled.range(asked.first..=last);
     let ids: Vec<u32> = held.map(|(id, _)| *id).collect();
     let channel = session.channel;
@@ -32,7 +32,7 @@ pub(super) fn disposition(
         confirm(context, channel, asked.first, last, asked.state.clone());
     }
     // azure-servicebus 7.15 raises any error it sees in a confirmation, so `rejected` goes bare.
-    let bare = Outcome::Rejected {
+    let bare = AmqpOutcome::Rejected {
         error: None,
         info: Vec::new(),
     };
@@ -44,34 +44,42 @@ pub(super) fn disposition(
         let done = settle(context, &unsettled, outcome);
         if !asked.settled {
             let state = match done {
-                Ok(()) if matches!(outcome, Outcome::Rejected { .. }) => bare.value(),
+                Ok(()) if matches!(outcome, AmqpOutcome::Rejected { .. }) => bare.value(),
                 Ok(()) => asked.state.clone(),
-                Err(problem) => Outcome::rejected(problem).value(),
+                Err(problem) => AmqpOutcome::rejected(problem).value(),
             };
             confirm(context, channel, id, id, state);
         }
     }
 }
 
-fn settle(context: &PeerContext, held: &Unsettled, outcome: &Outcome) -> Result<(), Problem> {
+fn settle(
+    context: &PeerContext,
+    held: &UnsettledDelivery,
+    outcome: &AmqpOutcome,
+) -> Result<(), AmqpError> {
     let now = context.broker.now();
     held.queue.settle(held.token, settlement(outcome), now)
 }
 
-fn settlement(outcome: &Outcome) -> Settlement {
+fn settlement(outcome: &AmqpOutcome) -> ReceiverSettlement {
     match outcome {
-        Outcome::Accepted => Settlement::Complete,
-        Outcome::Released => Settlement::Release,
-        Outcome::Modified {
+        AmqpOutcome::Accepted => ReceiverSettlement::Complete,
+        AmqpOutcome::Released => ReceiverSettlement::Release,
+        AmqpOutcome::Modified {
             undeliverable_here: true,
             ..
-        } => Settlement::Defer,
-        Outcome::Modified { .. } => Settlement::Abandon,
-        Outcome::Rejected { error, info } => {
-            let text_of = |name: &str| find(info, name).and_then(Value::as_str).map(str::to_owned);
+        } => ReceiverSettlement::Defer,
+        AmqpOutcome::Modified { .. } => ReceiverSettlement::Abandon,
+        AmqpOutcome::Rejected { error, info } => {
+            let text_of = |name: &str| {
+                find(info, name)
+                    .and_then(AmqpValue::as_str)
+                    .map(str::to_owned)
+            };
             let condition = error.as_ref().map(|problem| problem.condition.clone());
             let text = error.as_ref().map(|problem| problem.description.clone());
-            Settlement::DeadLetter {
+            ReceiverSettlement::DeadLetter {
                 reason: text_of("DeadLetterReason")
                     .or(condition.filter(|condition| condition != DEAD_LETTER)),
                 description: text_of("DeadLetterErrorDescription")
@@ -81,13 +89,13 @@ fn settlement(outcome: &Outcome) -> Settlement {
     }
 }
 
-fn confirm(context: &mut PeerContext, channel: u16, first: u32, last: u32, state: Value) {
-    let answer = Disposition {
+fn confirm(context: &mut PeerContext, channel: u16, first: u32, last: u32, state: AmqpValue) {
+    let answer = DispositionFrame {
         receiver: false,
         first,
         last: Some(last),
         settled: true,
         state,
     };
-    context.send(channel, &Performative::Disposition(answer));
+    context.send(channel, &AmqpPerformative::Disposition(answer));
 }

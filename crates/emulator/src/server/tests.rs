@@ -2,10 +2,12 @@
 
 use super::context::PeerEnding;
 use super::peer::AmqpPeer;
-use crate::amqp::frame::{self, AMQP_HEADER, Frame, FrameKind, SASL_HEADER};
-use crate::amqp::performative::{self, Attach, Begin, Flow, Open, Performative, Transfer};
-use crate::amqp::state::Outcome;
-use crate::amqp::value::Value;
+use crate::amqp::frame::{self, AMQP_HEADER, AmqpFrame, FrameKind, SASL_HEADER};
+use crate::amqp::performative::{
+    self, AmqpPerformative, AttachFrame, BeginFrame, FlowFrame, OpenFrame, TransferFrame,
+};
+use crate::amqp::state::AmqpOutcome;
+use crate::amqp::value::AmqpValue;
 use crate::amqp::{encode, message};
 use crate::broker::message_broker::MessageBroker;
 use crate::broker::settings::{BrokerSettings, HubSettings, QueueSettings};
@@ -32,11 +34,11 @@ pub(super) fn store() -> Arc<MessageBroker> {
     broker_of(settings, Arc::new(ManualClock::new(NOW)))
 }
 
-pub(super) fn put(performative: Performative, payload: &[u8], out: &mut BytesMut) {
+pub(super) fn put(performative: AmqpPerformative, payload: &[u8], out: &mut BytesMut) {
     performative.put(1, payload, out);
 }
 
-pub(super) fn attach(receiver: bool, handle: u32, address: &str) -> Performative {
+pub(super) fn attach(receiver: bool, handle: u32, address: &str) -> AmqpPerformative {
     attach_with(receiver, handle, address, |_| ())
 }
 
@@ -44,10 +46,11 @@ pub(super) fn attach_with(
     receiver: bool,
     handle: u32,
     address: &str,
-    change: impl FnOnce(&mut Attach),
-) -> Performative {
-    let terminus = |code| Value::described(code, Value::List(vec![Value::string(address)]));
-    let mut attach = Attach {
+    change: impl FnOnce(&mut AttachFrame),
+) -> AmqpPerformative {
+    let terminus =
+        |code| AmqpValue::described(code, AmqpValue::List(vec![AmqpValue::string(address)]));
+    let mut attach = AttachFrame {
         name: format!("{address}-{handle}"),
         handle,
         receiver,
@@ -57,15 +60,15 @@ pub(super) fn attach_with(
         target: terminus(0x29),
         initial_delivery_count: Some(0),
         message_bytes_max: None,
-        desired_capabilities: Value::Null,
-        properties: Value::Null,
+        desired_capabilities: AmqpValue::Null,
+        properties: AmqpValue::Null,
     };
     change(&mut attach);
-    Performative::Attach(Box::new(attach))
+    AmqpPerformative::Attach(Box::new(attach))
 }
 
-pub(super) fn flow(handle: u32, credit: u32, drain: bool) -> Performative {
-    Performative::Flow(Flow {
+pub(super) fn flow(handle: u32, credit: u32, drain: bool) -> AmqpPerformative {
+    AmqpPerformative::Flow(FlowFrame {
         next_incoming_id: Some(0),
         incoming_window: 100,
         outgoing_window: 100,
@@ -73,17 +76,17 @@ pub(super) fn flow(handle: u32, credit: u32, drain: bool) -> Performative {
         delivery_count: Some(0),
         link_credit: Some(credit),
         drain,
-        ..Flow::default()
+        ..FlowFrame::default()
     })
 }
 
-pub(super) fn transfer(handle: u32, id: u32) -> Performative {
-    Performative::Transfer(Transfer {
+pub(super) fn transfer(handle: u32, id: u32) -> AmqpPerformative {
+    AmqpPerformative::Transfer(TransferFrame {
         handle,
         delivery_id: Some(id),
         delivery_tag: Some(Bytes::from_static(b"t")),
         message_format: Some(0),
-        ..Transfer::default()
+        ..TransferFrame::default()
     })
 }
 
@@ -91,7 +94,7 @@ pub(super) fn body(text: &'static str) -> Bytes {
     let mut out = BytesMut::new();
     encode::described(
         0x75,
-        &Value::Binary(Bytes::from_static(text.as_bytes())),
+        &AmqpValue::Binary(Bytes::from_static(text.as_bytes())),
         &mut out,
     );
     out.freeze()
@@ -99,28 +102,28 @@ pub(super) fn body(text: &'static str) -> Bytes {
 
 pub(super) fn open(idle_timeout_ms: Option<u32>) -> BytesMut {
     let mut input = BytesMut::from(&AMQP_HEADER[..]);
-    let open = Open {
+    let open = OpenFrame {
         idle_timeout_ms,
-        ..Open::default()
+        ..OpenFrame::default()
     };
-    Performative::Open(open).put(0, &[], &mut input);
-    let begin = Begin {
+    AmqpPerformative::Open(open).put(0, &[], &mut input);
+    let begin = BeginFrame {
         incoming_window: 100,
         outgoing_window: 100,
-        ..Begin::default()
+        ..BeginFrame::default()
     };
-    put(Performative::Begin(begin), &[], &mut input);
+    put(AmqpPerformative::Begin(begin), &[], &mut input);
     input
 }
 
 /// What the peer has written, without its protocol headers.
-pub(super) fn written(peer: &mut AmqpPeer) -> Vec<(Performative, Bytes)> {
+pub(super) fn written(peer: &mut AmqpPeer) -> Vec<(AmqpPerformative, Bytes)> {
     let mut out = BytesMut::from(&peer.take_output()[..]);
     while out.starts_with(b"AMQP") {
         drop(out.split_to(frame::HEADER_BYTES));
     }
     let mut all = Vec::new();
-    while let Some(Frame {
+    while let Some(AmqpFrame {
         kind: FrameKind::Amqp,
         body,
         ..
@@ -150,11 +153,11 @@ async fn a_pipelined_client_may_send_before_it_has_credit() {
         peer.feed(&mut input).unwrap();
     }
     assert_eq!(store.hub_events("hub").len(), 3);
-    let accepted = Outcome::Accepted.value();
+    let accepted = AmqpOutcome::Accepted.value();
     let settled = written(&mut peer)
         .into_iter()
         .filter_map(|(performative, _)| {
-            let Performative::Disposition(disposition) = performative else {
+            let AmqpPerformative::Disposition(disposition) = performative else {
                 return None;
             };
             Some((disposition.first, disposition.settled, disposition.state))
@@ -177,7 +180,7 @@ async fn drain_uses_up_the_credit_and_says_so() {
     let transfers: Vec<_> = written
         .iter()
         .filter_map(|(performative, payload)| match performative {
-            Performative::Transfer(transfer) => Some((transfer, payload)),
+            AmqpPerformative::Transfer(transfer) => Some((transfer, payload)),
             _ => None,
         })
         .collect();
@@ -191,10 +194,10 @@ async fn drain_uses_up_the_credit_and_says_so() {
     let message = message::cut(payload).unwrap();
     assert_eq!(
         message.annotation("x-opt-sequence-number"),
-        Some(&Value::Long(1))
+        Some(&AmqpValue::Long(1))
     );
     assert!(message.message_id.is_some());
-    let Some((Performative::Flow(flow), _)) = written.last() else {
+    let Some((AmqpPerformative::Flow(flow), _)) = written.last() else {
         panic!("{written:?}")
     };
     assert_eq!(
@@ -218,13 +221,13 @@ async fn a_closed_window_holds_deliveries_back() {
         &mut input,
     );
     let narrow = |next: u32, credit: u32| {
-        Performative::Flow(Flow {
+        AmqpPerformative::Flow(FlowFrame {
             next_incoming_id: Some(next),
             incoming_window: 2,
             handle: Some(1),
             delivery_count: Some(0),
             link_credit: Some(credit),
-            ..Flow::default()
+            ..FlowFrame::default()
         })
     };
     put(narrow(0, 10), &[], &mut input);
@@ -232,7 +235,7 @@ async fn a_closed_window_holds_deliveries_back() {
     let transfers = |peer: &mut AmqpPeer| {
         let all = written(peer);
         all.iter()
-            .filter(|(one, _)| matches!(one, Performative::Transfer(_)))
+            .filter(|(one, _)| matches!(one, AmqpPerformative::Transfer(_)))
             .count()
     };
     assert_eq!(transfers(&mut peer), 2);
@@ -251,11 +254,11 @@ async fn a_refused_link_has_no_terminus_and_is_detached() {
     put(attach(false, 0, "absent"), &[], &mut input);
     peer.feed(&mut input).unwrap();
     let written = written(&mut peer);
-    let Performative::Attach(answer) = &written[2].0 else {
+    let AmqpPerformative::Attach(answer) = &written[2].0 else {
         panic!("{written:?}")
     };
-    assert_eq!(answer.target, Value::Null);
-    let Performative::Detach(detach) = &written[3].0 else {
+    assert_eq!(answer.target, AmqpValue::Null);
+    let AmqpPerformative::Detach(detach) = &written[3].0 else {
         panic!("{written:?}")
     };
     assert_eq!(detach.error.as_ref().unwrap().condition, "amqp:not-found");
@@ -319,7 +322,7 @@ proptest! {
         put(attach(true, 3, "queue/$management"), &[], &mut input);
         for (kind, first, second, flag) in frames {
             let performative = match kind {
-                0 => Performative::Flow(Flow {
+                0 => AmqpPerformative::Flow(FlowFrame {
                     next_incoming_id: Some(first),
                     incoming_window: second,
                     handle: Some(first % 5),
@@ -327,23 +330,23 @@ proptest! {
                     link_credit: Some(first),
                     drain: flag,
                     echo: flag,
-                    ..Flow::default()
+                    ..FlowFrame::default()
                 }),
                 1 => transfer(first % 5, second),
-                2 => Performative::Disposition(performative::Disposition {
+                2 => AmqpPerformative::Disposition(performative::DispositionFrame {
                     receiver: flag,
                     first,
                     last: Some(second),
                     settled: flag,
-                    state: Value::described(0x24 + u64::from(second % 4), Value::List(vec![])),
+                    state: AmqpValue::described(0x24 + u64::from(second % 4), AmqpValue::List(vec![])),
                 }),
                 3 => attach(flag, first % 300, "queue"),
-                4 => Performative::Detach(performative::Detach {
+                4 => AmqpPerformative::Detach(performative::DetachFrame {
                     handle: first % 6,
                     closed: flag,
                     error: None,
                 }),
-                5 => Performative::End(None),
+                5 => AmqpPerformative::End(None),
                 _ => flow(1, 3, flag),
             };
             put(performative, if kind == 1 { &payload } else { &[] }, &mut input);
@@ -364,10 +367,10 @@ async fn sasl_offers_what_the_clients_need() {
         assert!(text.contains(name), "{text}");
     }
     let mut plain = BytesMut::new();
-    let init = Value::List(vec![
-        Value::symbol("PLAIN"),
-        Value::Binary(Bytes::from_static(b"\0RootManageSharedAccessKey\0wrong")),
-        Value::Null,
+    let init = AmqpValue::List(vec![
+        AmqpValue::symbol("PLAIN"),
+        AmqpValue::Binary(Bytes::from_static(b"\0RootManageSharedAccessKey\0wrong")),
+        AmqpValue::Null,
     ]);
     frame::put(FrameKind::Sasl, 0, &mut plain, |out| {
         encode::described(0x41, &init, out)

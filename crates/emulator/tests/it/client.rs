@@ -12,8 +12,8 @@ use fe2o3_amqp::{Connection, Delivery, Receiver, Sendable, Sender, Session};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
-    QueueSettings, Settings, TopicSettings,
+    BrokerSettings, EventGridSettings, EventGridTopicSettings, HubSettings, QueueSettings,
+    RunningEmulator, Settings, TopicSettings,
 };
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::sas::service_bus_token;
@@ -38,14 +38,14 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-pub(crate) async fn emulator() -> Emulator {
-    Emulator::start(settings(), Arc::new(SystemClock))
+pub(crate) async fn emulator() -> RunningEmulator {
+    RunningEmulator::start(settings(), Arc::new(SystemClock))
         .await
         .unwrap()
 }
 
 /// One connection with one session.
-pub(crate) struct Client {
+pub(crate) struct AmqpClient {
     pub(crate) connection: ConnectionHandle<()>,
     pub(crate) session: SessionHandle<()>,
     address: String,
@@ -53,13 +53,13 @@ pub(crate) struct Client {
     cbs: Option<(Sender, Receiver)>,
 }
 
-impl Client {
+impl AmqpClient {
     /// Connects with SASL ANONYMOUS, as the Azure clients do.
-    pub(crate) async fn connect(emulator: &Emulator) -> Self {
+    pub(crate) async fn connect(emulator: &RunningEmulator) -> Self {
         Self::with_sasl(emulator, SaslProfile::Anonymous).await
     }
 
-    pub(crate) async fn with_sasl(emulator: &Emulator, sasl: SaslProfile) -> Self {
+    pub(crate) async fn with_sasl(emulator: &RunningEmulator, sasl: SaslProfile) -> Self {
         let address = emulator.amqp_address().to_string();
         let url = format!("amqp://{address}");
         let mut connection = Connection::builder()

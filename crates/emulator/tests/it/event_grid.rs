@@ -4,13 +4,13 @@ use crate::client::{self, WAIT};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinroute_emulator::{Emulator, IntakeCounts, PostAnswer};
+use twinroute_emulator::{IntakeCounts, PostAnswer, RunningEmulator};
 
 const EVENT: &str = r#"{"id":"1","source":"s","type":"t","specversion":"1.0","data":{"n":1}}"#;
 const QUERY: &str = "?api-version=2018-01-01";
 
 /// Sends one request and returns everything until the server closes.
-async fn request(emulator: &Emulator, head: &str, body: &str) -> String {
+async fn request(emulator: &RunningEmulator, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(emulator.http_address()).await.unwrap();
     let length = body.len();
     let text =
@@ -21,7 +21,7 @@ async fn request(emulator: &Emulator, head: &str, body: &str) -> String {
     answer
 }
 
-async fn post(emulator: &Emulator, query: &str, key: &str, body: &str) -> String {
+async fn post(emulator: &RunningEmulator, query: &str, key: &str, body: &str) -> String {
     let head = format!(
         "POST /topics/grid/api/events{query} HTTP/1.1\r\naeg-sas-key: {key}\r\n\
          Content-Type: application/cloudevents-batch+json; charset=utf-8"

@@ -1,6 +1,6 @@
 //! Event Hubs: tokens, sends, batches, reading and `$management`.
 
-use crate::client::{self, Client, WAIT, ask, batch, body, code, message};
+use crate::client::{self, AmqpClient, WAIT, ask, batch, body, code, message};
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::types::messaging::{Body, Outcome};
 use fe2o3_amqp::types::primitives::Value;
@@ -12,7 +12,7 @@ use twinroute_emulator::KeySlot;
 #[tokio::test]
 async fn a_batch_is_unpacked_and_read_back() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("hub/Partitions/2").await;
     let single = sender.send(message("m-0", b"{}")).await.unwrap();
     assert!(matches!(single, Outcome::Accepted(_)));
@@ -54,7 +54,7 @@ async fn a_batch_is_unpacked_and_read_back() {
 #[tokio::test]
 async fn a_large_message_crosses_in_many_frames_both_ways() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("hub/Partitions/0").await;
     let large: Vec<u8> = (0..400_000u32).map(|n| (n % 251) as u8).collect();
     sender.send(message("large", &large)).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_large_message_crosses_in_many_frames_both_ways() {
 #[tokio::test]
 async fn management_describes_hub_and_partition() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     client
         .sender("hub/Partitions/1")
         .await
@@ -122,7 +122,7 @@ async fn management_describes_hub_and_partition() {
 #[tokio::test]
 async fn a_link_needs_a_token_that_covers_it() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let refused = Sender::attach(&mut client.session, "none", "hub")
         .await
         .unwrap_err();
@@ -163,7 +163,7 @@ async fn plain_with_the_key_needs_no_token() {
         username: "RootManageSharedAccessKey".to_owned(),
         password: key.to_owned(),
     };
-    let mut client = Client::with_sasl(&emulator, plain).await;
+    let mut client = AmqpClient::with_sasl(&emulator, plain).await;
     let mut sender = Sender::attach(&mut client.session, "plain", "hub")
         .await
         .unwrap();
@@ -174,7 +174,7 @@ async fn plain_with_the_key_needs_no_token() {
 #[tokio::test]
 async fn new_keys_detach_links_and_refuse_old_tokens() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("hub").await;
     sender.send(message("m", b"x")).await.unwrap();
     emulator.broker().set_shared_access_keys("new", "newer");
@@ -186,7 +186,7 @@ async fn new_keys_detach_links_and_refuse_old_tokens() {
         "{error:?}"
     );
     assert_eq!(client.put_token("hub").await, 401);
-    let mut again = Client::connect(&emulator).await;
+    let mut again = AmqpClient::connect(&emulator).await;
     again
         .sender("hub")
         .await
@@ -198,7 +198,7 @@ async fn new_keys_detach_links_and_refuse_old_tokens() {
 #[tokio::test]
 async fn a_key_that_is_regenerated_ends_its_own_links_and_no_others() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("hub").await;
     let fresh = emulator
         .broker()
@@ -225,7 +225,7 @@ async fn a_key_that_is_regenerated_ends_its_own_links_and_no_others() {
 async fn what_was_stored_survives_a_restart_on_the_same_port() {
     let emulator = client::emulator().await;
     let address = emulator.amqp_address();
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("hub").await;
     sender.send(message("before", b"x")).await.unwrap();
     let broker = Arc::clone(emulator.broker());
@@ -237,7 +237,7 @@ async fn what_was_stored_survives_a_restart_on_the_same_port() {
     assert_eq!(broker.hub_events("hub").len(), 1);
     let emulator = stopped.restart().await.unwrap();
     assert_eq!(emulator.amqp_address(), address);
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     client
         .sender("hub")
         .await

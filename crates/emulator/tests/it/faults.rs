@@ -1,6 +1,6 @@
 //! Scripted faults as a client sees them.
 
-use crate::client::{self, Client, WAIT, message};
+use crate::client::{self, AmqpClient, WAIT, message};
 use fe2o3_amqp::types::messaging::Outcome;
 use fe2o3_amqp::{Connection, Sender};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use twinroute_emulator::{IntakeCounts, SendAnswer};
 #[tokio::test]
 async fn outcomes_are_answered_in_the_order_of_the_script() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("hub").await;
     let busy = "com.microsoft:server-busy".to_owned();
     let slow = SendAnswer::AcceptAfter(Duration::from_millis(20));
@@ -48,7 +48,7 @@ async fn outcomes_are_answered_in_the_order_of_the_script() {
 #[tokio::test]
 async fn a_stalled_send_gets_no_answer_and_a_later_one_does() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("topic").await;
     emulator
         .faults()
@@ -71,7 +71,7 @@ async fn links_and_connections_end_as_told() {
         (SendAnswer::Drop, 0),
         (SendAnswer::StoreAndDrop, 1),
     ] {
-        let mut client = Client::connect(&emulator).await;
+        let mut client = AmqpClient::connect(&emulator).await;
         let mut sender = client.sender("queue").await;
         faults.sends("queue", answer.clone(), 1);
         // The client does not end a send whose connection has gone: it must watch both.
@@ -94,7 +94,7 @@ async fn links_and_connections_end_as_told() {
 #[tokio::test]
 async fn attaches_and_connections_are_refused_as_often_as_told() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     assert_eq!(client.put_token("hub").await, 200);
     emulator
         .faults()

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_emulator::{
-    ApplicationSettings, BlobSettings, Door, Emulator, IdentitySettings, ManagedIdentitySettings,
-    ScriptedFaults, Settings, TlsPorts, TokenAnswer, VaultAnswer,
+    ApplicationSettings, BlobSettings, IdentitySettings, ManagedIdentitySettings, RunningEmulator,
+    ScriptedFaults, Settings, TlsPorts, TokenAnswer, TokenEndpoint, VaultAnswer,
 };
 use twinroute_model::clock::{ManualClock, Timestamp};
 
@@ -17,14 +17,14 @@ const USER_ASSIGNED: &str = "/subscriptions/1/resourceGroups/g/providers/\
                              Microsoft.ManagedIdentity/userAssignedIdentities/router";
 const NOW: Timestamp = Timestamp::from_unix_millis(1_774_000_000_000);
 
-struct Desk {
-    emulator: Emulator,
+struct IdentityScene {
+    emulator: RunningEmulator,
     clock: ManualClock,
     http: Client,
     base: String,
 }
 
-impl Desk {
+impl IdentityScene {
     async fn new() -> Self {
         let identity = IdentitySettings {
             managed: vec![
@@ -46,7 +46,7 @@ impl Desk {
             ..Settings::default()
         };
         let clock = ManualClock::new(NOW);
-        let emulator = Emulator::start(settings, Arc::new(clock.clone()));
+        let emulator = RunningEmulator::start(settings, Arc::new(clock.clone()));
         let emulator = emulator.await.unwrap();
         // Another test may have installed it.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -114,7 +114,7 @@ fn claims(answer: &Value) -> Value {
 
 #[tokio::test]
 async fn a_machine_gets_tokens_of_the_identity_that_it_names() {
-    let desk = Desk::new().await;
+    let desk = IdentityScene::new().await;
     let (status, answer) = read(desk.imds("")).await;
     assert_eq!(status, 200);
     assert_eq!(answer["expires_on"], "1774003600");
@@ -141,13 +141,16 @@ async fn a_machine_gets_tokens_of_the_identity_that_it_names() {
     assert!(answer.get("expires_in").is_none(), "{answer}");
     let asked = desk.emulator.identity().token_requests();
     let last = asked.last().unwrap();
-    assert_eq!((last.door, last.status), (Door::AppService, Some(200)));
+    assert_eq!(
+        (last.door, last.status),
+        (TokenEndpoint::AppService, Some(200))
+    );
     assert_eq!(last.named, format!("mi_res_id={USER_ASSIGNED}"));
 }
 
 #[tokio::test]
 async fn a_machine_is_told_what_is_wrong_with_its_request() {
-    let desk = Desk::new().await;
+    let desk = IdentityScene::new().await;
     let without = desk.get("/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r");
     let stranger = desk.imds("").header("X-Forwarded-For", "10.0.0.1");
     let header = desk.get("/msi/token?api-version=2019-08-01&resource=r");
@@ -180,7 +183,7 @@ async fn a_machine_is_told_what_is_wrong_with_its_request() {
 
 #[tokio::test]
 async fn applications_show_a_secret_or_the_token_of_a_service_account() {
-    let desk = Desk::new().await;
+    let desk = IdentityScene::new().await;
     let scope = "scope=https%3A%2F%2Feventhubs.azure.net%2F%2F.default";
     let secret =
         |secret: &str| desk.entra(&format!("client_id=app&client_secret={secret}&{scope}"));
@@ -234,7 +237,7 @@ async fn applications_show_a_secret_or_the_token_of_a_service_account() {
 
 #[tokio::test]
 async fn faults_are_scripted_by_resource() {
-    let desk = Desk::new().await;
+    let desk = IdentityScene::new().await;
     let faults = desk.emulator.faults();
     let hubs = "https://eventhubs.azure.net/";
     faults.tokens(hubs, TokenAnswer::Status(429, Some(7)), 1);
@@ -271,7 +274,7 @@ async fn faults_are_scripted_by_resource() {
 
 #[tokio::test]
 async fn the_documents_name_the_place_that_was_asked() {
-    let desk = Desk::new().await;
+    let desk = IdentityScene::new().await;
     let path = format!("/{TENANT}/v2.0/.well-known/openid-configuration");
     let (_, document) = read(desk.get(&path)).await;
     let base = &desk.base;
@@ -287,7 +290,7 @@ async fn the_documents_name_the_place_that_was_asked() {
 
 #[tokio::test]
 async fn the_vault_gives_secrets_to_its_own_tokens_alone() {
-    let desk = Desk::new().await;
+    let desk = IdentityScene::new().await;
     desk.emulator
         .key_vault()
         .set_secret("Hub-1--accessKey1", "first".into());
@@ -360,7 +363,7 @@ async fn tls_is_spoken_before_the_identity_service_and_again_after_a_restart() {
         ..Settings::default()
     };
     let clock = Arc::new(ManualClock::new(NOW));
-    let emulator = Emulator::start(settings, clock).await.unwrap();
+    let emulator = RunningEmulator::start(settings, clock).await.unwrap();
     drop(rustls::crypto::ring::default_provider().install_default());
     let ca = std::fs::read(emulator.ca_file().unwrap()).unwrap();
     let ca = reqwest::Certificate::from_pem(&ca).unwrap();

@@ -1,12 +1,12 @@
 //! The look at what entities hold, over HTTP.
 
-use crate::client::{self, Client, message};
+use crate::client::{self, AmqpClient, message};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use twinroute_emulator::{BlobSettings, Emulator, QueueSettings, Settings};
+use twinroute_emulator::{BlobSettings, QueueSettings, RunningEmulator, Settings};
 use twinroute_model::clock::SystemClock;
 
-async fn emulator() -> Emulator {
+async fn emulator() -> RunningEmulator {
     let mut settings = Settings {
         blob: BlobSettings {
             containers: vec!["letters".to_owned()],
@@ -20,12 +20,12 @@ async fn emulator() -> Emulator {
     let mut by_session = QueueSettings::new("by-session");
     by_session.requires_session = true;
     settings.broker.queues.push(by_session);
-    Emulator::start(settings, Arc::new(SystemClock))
+    RunningEmulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap()
 }
 
-async fn get(emulator: &Emulator, path: &str) -> (u16, Value) {
+async fn get(emulator: &RunningEmulator, path: &str) -> (u16, Value) {
     let url = format!("http://{}{path}", emulator.http_address());
     let answer = reqwest::get(url).await.unwrap();
     let status = answer.status().as_u16();
@@ -35,7 +35,7 @@ async fn get(emulator: &Emulator, path: &str) -> (u16, Value) {
     )
 }
 
-async fn events(emulator: &Emulator, query: &str) -> Vec<Value> {
+async fn events(emulator: &RunningEmulator, query: &str) -> Vec<Value> {
     let (status, answer) = get(emulator, &format!("/events?{query}")).await;
     assert_eq!(status, 200, "{answer}");
     answer["events"].as_array().unwrap().clone()
@@ -44,7 +44,7 @@ async fn events(emulator: &Emulator, query: &str) -> Vec<Value> {
 #[tokio::test]
 async fn every_entity_is_listed_with_what_it_holds() {
     let emulator = emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     for entity in ["hub/Partitions/1", "topic", "by-session"] {
         client
             .sender(entity)
@@ -72,7 +72,7 @@ async fn every_entity_is_listed_with_what_it_holds() {
 #[tokio::test]
 async fn each_entity_shows_its_own_messages_and_keeps_them() {
     let emulator = emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut hub = client.sender("hub/Partitions/1").await;
     for id in ["a", "b", "c"] {
         hub.send(message(id, id.as_bytes())).await.unwrap();
@@ -188,7 +188,7 @@ async fn without_a_name_no_one_of_several_topics_is_shown() {
     let mut settings = client::settings();
     let second = twinroute_emulator::EventGridTopicSettings::new("second");
     settings.event_grid.topics.push(second);
-    let emulator = Emulator::start(settings, Arc::new(SystemClock))
+    let emulator = RunningEmulator::start(settings, Arc::new(SystemClock))
         .await
         .unwrap();
     let (status, answer) = get(&emulator, "/events").await;

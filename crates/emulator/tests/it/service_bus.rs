@@ -1,6 +1,6 @@
 //! Service Bus: copies per subscription, settlement and the dead-letter queue.
 
-use crate::client::{self, Client, WAIT, batch, body, message};
+use crate::client::{self, AmqpClient, WAIT, batch, body, message};
 use fe2o3_amqp::types::definitions::{Error, ErrorCondition, SenderSettleMode};
 use fe2o3_amqp::types::messaging::{Body, Modified};
 use fe2o3_amqp::types::primitives::{Symbol, Value};
@@ -16,7 +16,7 @@ async fn next(receiver: &mut Receiver) -> Delivery<Body<Value>> {
 #[tokio::test]
 async fn every_subscription_gets_a_copy_and_settles_on_its_own() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("topic").await;
     sender.send(message("a", b"a")).await.unwrap();
     let rest = ["b", "c", "d"].map(|id| message(id, id.as_bytes()));
@@ -92,7 +92,7 @@ async fn every_subscription_gets_a_copy_and_settles_on_its_own() {
 #[tokio::test]
 async fn receive_and_delete_takes_settled_messages_off() {
     let emulator = client::emulator().await;
-    let mut client = Client::connect(&emulator).await;
+    let mut client = AmqpClient::connect(&emulator).await;
     let mut sender = client.sender("queue").await;
     sender.send(message("a", b"a")).await.unwrap();
     let mut receiver = Receiver::builder()

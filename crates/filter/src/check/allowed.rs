@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::ast::{Compare, Expr, Op, Operand, Path, Span};
+use crate::ast::{CompareExpr, CompareOp, FieldPath, FilterExpr, Operand, TextSpan};
 
 /// The values that `path` must be one of for `expr` to be true; `None` if that is not known.
-pub(super) fn allowed<'a>(expr: &'a Expr, path: &str) -> Option<Vec<&'a str>> {
+pub(super) fn allowed<'a>(expr: &'a FilterExpr, path: &str) -> Option<Vec<&'a str>> {
     match expr {
-        Expr::Compare(Compare {
+        FilterExpr::Compare(CompareExpr {
             left,
-            op: Op::Equal,
+            op: CompareOp::Equal,
             right,
             ..
         }) => {
@@ -21,11 +21,11 @@ pub(super) fn allowed<'a>(expr: &'a Expr, path: &str) -> Option<Vec<&'a str>> {
             };
             text.map(|text| vec![text])
         }
-        Expr::And(group) => {
+        FilterExpr::And(group) => {
             let children = group.children.iter().map(|child| allowed(child, path));
             children.fold(None, both)
         }
-        Expr::Or(group) => {
+        FilterExpr::Or(group) => {
             let children = group.children.iter().map(|child| allowed(child, path));
             children
                 .collect::<Option<Vec<_>>>()
@@ -52,7 +52,7 @@ pub(super) fn both<'a>(
 /// Clauses that leave no value for a path, and that path.
 ///
 /// Every part of the filter is looked at once, whatever the nesting.
-pub(super) fn contradictions(expr: &Expr) -> Vec<(Span, &str)> {
+pub(super) fn contradictions(expr: &FilterExpr) -> Vec<(TextSpan, &str)> {
     let mut found = Vec::new();
     allowed_by_path(expr, &mut found);
     found
@@ -60,15 +60,15 @@ pub(super) fn contradictions(expr: &Expr) -> Vec<(Span, &str)> {
 
 type ByPath<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
-fn allowed_by_path<'a>(expr: &'a Expr, found: &mut Vec<(Span, &'a str)>) -> ByPath<'a> {
+fn allowed_by_path<'a>(expr: &'a FilterExpr, found: &mut Vec<(TextSpan, &'a str)>) -> ByPath<'a> {
     match expr {
-        Expr::Compare(compare) if compare.op == Op::Equal => {
+        FilterExpr::Compare(compare) if compare.op == CompareOp::Equal => {
             let operands = [&compare.left, &compare.right];
             let paths = operands.into_iter().filter_map(|operand| operand.path());
-            let values = |path: &'a Path| Some((path.as_str(), allowed(expr, path.as_str())?));
+            let values = |path: &'a FieldPath| Some((path.as_str(), allowed(expr, path.as_str())?));
             paths.filter_map(values).collect()
         }
-        Expr::And(group) => {
+        FilterExpr::And(group) => {
             let mut all = ByPath::new();
             for child in &group.children {
                 let mut clash = None;
@@ -85,7 +85,7 @@ fn allowed_by_path<'a>(expr: &'a Expr, found: &mut Vec<(Span, &'a str)>) -> ByPa
             }
             all
         }
-        Expr::Or(group) => {
+        FilterExpr::Or(group) => {
             let mut children = group
                 .children
                 .iter()

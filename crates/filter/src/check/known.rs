@@ -2,8 +2,8 @@
 
 use twinroute_model::event::{ADT_TYPES, TELEMETRY};
 
-use crate::ast::Path;
-use crate::eval::Core;
+use crate::ast::FieldPath;
+use crate::eval::CoreAttribute;
 
 /// The type of Azure Digital Twins that `text` must have been meant to be.
 pub(super) fn near_type(text: &str) -> Option<&'static str> {
@@ -42,7 +42,7 @@ pub(super) fn near_type_prefix(prefix: &str) -> Option<&'static str> {
 }
 
 /// The field that a path was probably meant to name, if no event can have what it does name.
-pub(crate) fn resembles(path: &Path) -> Option<String> {
+pub(crate) fn resembles(path: &FieldPath) -> Option<String> {
     // From the schema of Event Grid, from CloudEvents, and from the preview of Azure Digital Twins.
     const ELSEWHERE: [(&str, &str); 9] = [
         ("eventtype", "type"),
@@ -65,7 +65,7 @@ pub(crate) fn resembles(path: &Path) -> Option<String> {
         return None;
     }
     let plain = root.trim_start_matches('$').to_ascii_lowercase();
-    let known = if Core::of_name(&plain).is_some() {
+    let known = if CoreAttribute::of_name(&plain).is_some() {
         &*plain
     } else {
         ELSEWHERE.into_iter().find(|(name, _)| *name == plain)?.1

@@ -1,7 +1,7 @@
 //! Who means harm: requests that are made to confuse, to fill memory or to hold a connection, each with the
 //! limit that held. After each the server takes a plain event as ever.
 
-use super::{EVENT, Server, post, start};
+use super::{EVENT, TestServer, post, start};
 use expect_test::{Expect, expect};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use twinroute_listen::Address;
+use twinroute_listen::ListenAddress;
 
 /// Longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,8 +38,8 @@ fn chunked(body: &str) -> String {
     format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
 }
 
-async fn connect(server: &Server) -> TcpStream {
-    let Address::Tcp(address) = &server.address else {
+async fn connect(server: &TestServer) -> TcpStream {
+    let ListenAddress::Tcp(address) = &server.address else {
         panic!("a TCP server");
     };
     TcpStream::connect(address).await.unwrap()
@@ -47,7 +47,7 @@ async fn connect(server: &Server) -> TcpStream {
 
 /// The status and codes of all answers until the server closes, which it does soon when nothing more is
 /// asked; `-` for none.
-async fn answers(server: &Server, request: &[u8]) -> String {
+async fn answers(server: &TestServer, request: &[u8]) -> String {
     let mut stream = connect(server).await;
     // The server may have heard enough before it all was sent.
     drop(stream.write_all(request).await);
@@ -300,7 +300,7 @@ async fn a_flood_of_connections_passes() {
     let flood = std::env::var("TWINROUTE_TEST_CONNECTIONS");
     let flood = flood.map_or(5_000, |number| number.parse().unwrap());
     let server = start("[limits]\nconnections_max = 100");
-    let Address::Tcp(address) = server.address.clone() else {
+    let ListenAddress::Tcp(address) = server.address.clone() else {
         panic!("a TCP server");
     };
     let mut tasks = tokio::task::JoinSet::new();

@@ -1,6 +1,6 @@
 //! Bearer tokens beside access keys, HTTPS, and certificates of clients.
 
-use super::{EVENT, Seen, Server, check_with, post, start, start_on};
+use super::{EVENT, SeenSink, TestServer, check_with, post, start, start_on};
 use expect_test::expect;
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -15,10 +15,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
-use twinroute_ingress::{Ingress, Settings};
+use twinroute_ingress::{IngressServer, Settings};
 use twinroute_listen::{
-    Address, HttpLimits, Listener, MutualTlsSettings, Peer, SocketSettings, Tls, TlsSettings,
-    development, serve,
+    ClientPeer, HttpLimits, ListenAddress, ListeningSocket, MutualTlsSettings, ServerTls,
+    SocketSettings, TlsSettings, development, serve,
 };
 use twinroute_model::clock::ManualClock;
 use twinroute_router::Router;
@@ -51,7 +51,7 @@ fn with(header: &str) -> String {
     post("/events", &format!("{STRUCTURED}\r\n{header}"), EVENT)
 }
 
-async fn status(server: &Server, header: &str) -> String {
+async fn status(server: &TestServer, header: &str) -> String {
     let answer = server.raw(with(header).as_bytes()).await;
     answer[9..12].to_owned()
 }
@@ -141,19 +141,23 @@ async fn refusals_have_the_shape_of_the_surface() {
 async fn settings_that_ask_for_tokens_let_nobody_in_without_a_gate() {
     let settings: Settings = toml::from_str(TOKENS).unwrap();
     let clock = Arc::new(ManualClock::new(super::NOW));
-    let ingress = Ingress::new(&settings, Router::builder().build().unwrap(), clock);
+    let ingress = IngressServer::new(&settings, Router::builder().build().unwrap(), clock);
     let request = Request::post("/events")
         .header("authorization", "Bearer press-0123456789")
         .body(http_body_util::Full::<bytes::Bytes>::from(EVENT));
-    let peer = Peer::Tcp(([127, 0, 0, 1], 1).into());
+    let peer = ClientPeer::Tcp(([127, 0, 0, 1], 1).into());
     let answer = ingress.handle(request.unwrap(), peer).await;
     assert_eq!(answer.status(), 401);
     drop(answer.into_body().collect().await);
 }
 
 /// The answer to a request over TLS.
-async fn ask(address: &Address, client: ClientConfig, request: &str) -> std::io::Result<String> {
-    let Address::Tcp(address) = address else {
+async fn ask(
+    address: &ListenAddress,
+    client: ClientConfig,
+    request: &str,
+) -> std::io::Result<String> {
+    let ListenAddress::Tcp(address) = address else {
         panic!("a TCP server");
     };
     let stream = TcpStream::connect(address).await?;
@@ -170,8 +174,8 @@ async fn ask(address: &Address, client: ClientConfig, request: &str) -> std::io:
 async fn events_come_in_over_https() {
     let folder = tempfile::tempdir().unwrap();
     let made = development::certificates(folder.path(), &[]).unwrap();
-    let tls = Tls::load(&made.tls).unwrap();
-    let server = start_on(TOKENS, Router::builder(), Seen::default(), Some(&tls));
+    let tls = ServerTls::load(&made.tls).unwrap();
+    let server = start_on(TOKENS, Router::builder(), SeenSink::default(), Some(&tls));
     let request = with("authorization: Bearer press-0123456789");
     let answer = ask(&server.address, trust(Some(&made.ca)), &request).await;
     assert!(answer.unwrap().starts_with("HTTP/1.1 202 "));
@@ -185,21 +189,21 @@ async fn events_come_in_over_https() {
     server.stop().await;
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+type TestAuthority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+fn authority() -> TestAuthority {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// A client that trusts the file `ca` and shows a certificate of `issuer`.
-fn known(ca: &Path, issuer: &Authority) -> ClientConfig {
+fn known(ca: &Path, issuer: &TestAuthority) -> ClientConfig {
     named(ca, issuer, "nobody", &[])
 }
 
 /// As [`known`], with these names on the certificate.
-fn named(ca: &Path, issuer: &Authority, name: &str, others: &[&str]) -> ClientConfig {
+fn named(ca: &Path, issuer: &TestAuthority, name: &str, others: &[&str]) -> ClientConfig {
     let key = KeyPair::generate().unwrap();
     let others: Vec<_> = others.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(others).unwrap();
@@ -215,16 +219,17 @@ fn named(ca: &Path, issuer: &Authority, name: &str, others: &[&str]) -> ClientCo
 }
 
 /// The ingress, asked from another machine as far as it knows.
-async fn from_afar(settings: &str, tls: &Tls, client: ClientConfig) -> String {
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &SocketSettings::default());
+async fn from_afar(settings: &str, tls: &ServerTls, client: ClientConfig) -> String {
+    let listener =
+        ListeningSocket::bind(&"127.0.0.1:0".parse().unwrap(), &SocketSettings::default());
     let listener = listener.unwrap().with_tls(tls);
     let address = listener.address().clone();
     let settings: Settings = toml::from_str(settings).unwrap();
     let clock = Arc::new(ManualClock::new(super::NOW));
-    let ingress = Ingress::new(&settings, Router::builder().build().unwrap(), clock);
-    let service = move |request, _: Peer| {
+    let ingress = IngressServer::new(&settings, Router::builder().build().unwrap(), clock);
+    let service = move |request, _: ClientPeer| {
         let ingress = ingress.clone();
-        let afar = Peer::Tcp(([192, 0, 2, 7], 1).into());
+        let afar = ClientPeer::Tcp(([192, 0, 2, 7], 1).into());
         async move { ingress.handle(request, afar).await }
     };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -250,12 +255,12 @@ async fn a_certificate_that_was_taken_is_a_credential() {
     let client_ca = folder.path().join("clients.pem");
     std::fs::write(&client_ca, ours.pem()).unwrap();
     let TlsSettings { certificate, key } = made.tls.clone();
-    let mutual = Tls::load_mutual(&MutualTlsSettings {
+    let mutual = ServerTls::load_mutual(&MutualTlsSettings {
         certificate,
         key,
         client_ca: Some(client_ca),
     });
-    let (mutual, plain) = (mutual.unwrap(), Tls::load(&made.tls).unwrap());
+    let (mutual, plain) = (mutual.unwrap(), ServerTls::load(&made.tls).unwrap());
     let keys = "access_keys = [\"b2xk\"]";
     for (settings, tls, client, expect) in [
         ("", &mutual, known(&made.ca, &ours), "202"),

@@ -1,6 +1,6 @@
 //! When a request is answered, and what the answer says of deliveries and repeats.
 
-use super::{EVENT, Seen, Server, check, check_with, post, start_with};
+use super::{EVENT, SeenSink, TestServer, check, check_with, post, start_with};
 use expect_test::{Expect, expect};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -12,16 +12,16 @@ const CE: &str = "content-type: application/cloudevents+json";
 const BATCH: &str = "content-type: application/cloudevents-batch+json";
 
 /// A server whose endpoint takes nothing.
-fn start_stuck(toml: &str) -> Server {
-    let stuck = Seen {
+fn start_stuck(toml: &str) -> TestServer {
+    let stuck = SeenSink {
         closed: true,
-        ..Seen::default()
+        ..SeenSink::default()
     };
     start_with(toml, Router::builder(), stuck)
 }
 
 /// What `server` answers; nobody waits longer than half a minute.
-async fn ask(server: &Server, request: &str, expect: Expect) {
+async fn ask(server: &TestServer, request: &str, expect: Expect) {
     let answer = server.raw(request.as_bytes());
     let answer = timeout(Duration::from_secs(30), answer).await.unwrap();
     expect.assert_eq(&answer);
@@ -249,14 +249,14 @@ async fn an_endpoint_that_refuses_when_full_is_named() {
         when_full: WhenFull::Refuse,
         ..EndpointSettings::default()
     };
-    let stuck = Seen {
+    let stuck = SeenSink {
         closed: true,
-        ..Seen::default()
+        ..SeenSink::default()
     };
     let router = Router::builder()
         .sink_with("tight", stuck, settings)
         .route("some", "tight", "true");
-    let server = start_with("", router, Seen::default());
+    let server = start_with("", router, SeenSink::default());
     // One is in flight and one waits, at most.
     for id in 0..3 {
         let answer = server.raw(post("/events", CE, &other(id)).as_bytes()).await;
@@ -281,7 +281,7 @@ async fn repeats_are_told() {
         events_max: 100,
     };
     let router = Router::builder().duplicate_window(window);
-    let server = start_with("", router, Seen::default());
+    let server = start_with("", router, SeenSink::default());
     ask(
         &server,
         &post("/events", CE, EVENT),

@@ -6,15 +6,15 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use proptest::prelude::*;
 use std::sync::Arc;
-use twinroute_ingress::{Ingress, Settings};
-use twinroute_listen::Peer;
+use twinroute_ingress::{IngressServer, Settings};
+use twinroute_listen::ClientPeer;
 use twinroute_model::clock::ManualClock;
 use twinroute_router::Router;
 
-fn ingress(toml: &str) -> Ingress {
+fn ingress(toml: &str) -> IngressServer {
     let settings: Settings = toml::from_str(toml).unwrap();
     let router = Router::builder().build().unwrap();
-    Ingress::new(&settings, router, Arc::new(ManualClock::new(NOW)))
+    IngressServer::new(&settings, router, Arc::new(ManualClock::new(NOW)))
 }
 
 fn paths() -> impl Strategy<Value = String> {
@@ -95,7 +95,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _inside = runtime.enter();
         let ingress = ingress(if guarded { "access_keys = [\"a\"]\nwebhook_code = \"b\"" } else { "" });
-        let answer = runtime.block_on(ingress.handle(request, Peer::Unix));
+        let answer = runtime.block_on(ingress.handle(request, ClientPeer::Unix));
         prop_assert!(answer.status().as_u16() < 500, "{:?}", answer);
     }
 }
@@ -125,9 +125,9 @@ fn any_bytes_on_a_socket_are_answered_below_500() {
     runtime.block_on(server.stop());
 }
 
-async fn raw(server: &super::Server, request: &[u8]) -> Vec<u8> {
+async fn raw(server: &super::TestServer, request: &[u8]) -> Vec<u8> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let twinroute_listen::Address::Tcp(address) = &server.address else {
+    let twinroute_listen::ListenAddress::Tcp(address) = &server.address else {
         panic!("a TCP server");
     };
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

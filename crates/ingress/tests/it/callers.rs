@@ -1,6 +1,6 @@
 //! Callers with names: what they may send, how fast, and by which credential they are known.
 
-use super::{Server, check_with, post, start};
+use super::{TestServer, check_with, post, start};
 use expect_test::expect;
 
 const STRUCTURED: &str = "content-type: application/cloudevents+json";
@@ -138,7 +138,7 @@ async fn a_token_belongs_to_a_caller_too() {
     "#]]).await;
 }
 
-async fn send(server: &Server, body: &str) -> String {
+async fn send(server: &TestServer, body: &str) -> String {
     let key = format!("{BATCH}\r\naeg-sas-key: c2xvdw==");
     server.raw(post("/events", &key, body).as_bytes()).await
 }

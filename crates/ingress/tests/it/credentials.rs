@@ -167,14 +167,14 @@ async fn no_answer_shows_a_secret() {
 async fn without_keys_only_the_own_machine_may_send() {
     use http_body_util::{BodyExt as _, Full};
     use std::sync::Arc;
-    use twinroute_ingress::{Ingress, Settings};
-    use twinroute_listen::Peer;
+    use twinroute_ingress::{IngressServer, Settings};
+    use twinroute_listen::ClientPeer;
     use twinroute_router::Router;
 
     let router = Router::builder().build().unwrap();
     let clock = Arc::new(twinroute_model::clock::ManualClock::new(NOW));
-    let ingress = Ingress::new(&Settings::default(), router, clock);
-    let remote = Peer::Tcp(([192, 0, 2, 1], 50_000).into());
+    let ingress = IngressServer::new(&Settings::default(), router, clock);
+    let remote = ClientPeer::Tcp(([192, 0, 2, 1], 50_000).into());
     let request = http::Request::post("/events")
         .body(Full::new(bytes::Bytes::new()))
         .unwrap();

@@ -22,15 +22,15 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use twinroute_ingress::{Ingress, Settings};
-use twinroute_listen::access::Gate;
-use twinroute_listen::{Address, Listener, Network, Tls};
+use twinroute_ingress::{IngressServer, Settings};
+use twinroute_listen::access::AccessGate;
+use twinroute_listen::{InstanceNetworks, ListenAddress, ListeningSocket, ServerTls};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
-use twinroute_router::Builder;
 use twinroute_router::Router;
-use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+use twinroute_router::RouterBuilder;
+use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
 use twinroute_router::source::Definitions;
 
 /// 2023-11-14T22:13:20Z.
@@ -41,12 +41,12 @@ const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
 
 /// Keeps the ids of what a route sends it; while `closed`, answers nothing.
 #[derive(Clone, Default)]
-struct Seen {
+struct SeenSink {
     ids: Arc<Mutex<Vec<String>>>,
     closed: bool,
 }
 
-impl Sink for Seen {
+impl Sink for SeenSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 10,
@@ -55,43 +55,48 @@ impl Sink for Seen {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             if self.closed {
                 std::future::pending::<()>().await;
             }
             let ids = batch.iter().map(|delivery| delivery.event.id().to_owned());
             self.ids.lock().unwrap().extend(ids);
-            vec![Outcome::Delivered; batch.len()]
+            vec![DeliveryOutcome::Delivered; batch.len()]
         }
         .boxed()
     }
 }
 
-struct Server {
-    address: Address,
+struct TestServer {
+    address: ListenAddress,
     router: Router,
-    seen: Seen,
+    seen: SeenSink,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts a server with settings in TOML. The default instance sends everything to `Seen`; the instance
 /// `plant-1` has no routes, so that its events count as unmatched.
-fn start(toml: &str) -> Server {
-    start_with(toml, Router::builder(), Seen::default())
+fn start(toml: &str) -> TestServer {
+    start_with(toml, Router::builder(), SeenSink::default())
 }
 
-fn start_with(toml: &str, router: Builder, seen: Seen) -> Server {
+fn start_with(toml: &str, router: RouterBuilder, seen: SeenSink) -> TestServer {
     start_on(toml, router, seen, None)
 }
 
 /// Over TLS, if there is a certificate. The gate is that of the settings.
-fn start_on(toml: &str, router: Builder, seen: Seen, tls: Option<&Tls>) -> Server {
+fn start_on(
+    toml: &str,
+    router: RouterBuilder,
+    seen: SeenSink,
+    tls: Option<&ServerTls>,
+) -> TestServer {
     let mut settings: Settings = toml::from_str(toml).unwrap();
     settings.listen = vec!["127.0.0.1:0".parse().unwrap()];
     settings.check().unwrap();
-    let mut listeners = Listener::bind_all(&settings.listen, &settings.sockets()).unwrap();
+    let mut listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets()).unwrap();
     let address = listeners[0].address().clone();
     if let Some(tls) = tls {
         listeners = listeners
@@ -117,14 +122,20 @@ fn start_on(toml: &str, router: Builder, seen: Seen, tls: Option<&Tls>) -> Serve
     let router = router.build().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let clock = Arc::new(ManualClock::new(NOW));
-    let gate = Gate::new(&settings.access, clock.clone(), &access::trust(None)).unwrap();
-    let ingress = Ingress::with_gate(&settings, router.clone(), clock, gate, Network::default());
+    let gate = AccessGate::new(&settings.access, clock.clone(), &access::trust(None)).unwrap();
+    let ingress = IngressServer::with_gate(
+        &settings,
+        router.clone(),
+        clock,
+        gate,
+        InstanceNetworks::default(),
+    );
     let task = tokio::spawn(async move {
         ingress
             .serve(listeners, async { stopped.await.unwrap_or_default() })
             .await;
     });
-    Server {
+    TestServer {
         address,
         router,
         seen,
@@ -133,10 +144,10 @@ fn start_on(toml: &str, router: Builder, seen: Seen, tls: Option<&Tls>) -> Serve
     }
 }
 
-impl Server {
+impl TestServer {
     /// Sends bytes, reads until the server closes.
     async fn raw(&self, request: &[u8]) -> String {
-        let Address::Tcp(address) = &self.address else {
+        let ListenAddress::Tcp(address) = &self.address else {
             panic!("a TCP server");
         };
         let mut stream = TcpStream::connect(address).await.unwrap();

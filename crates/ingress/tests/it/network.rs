@@ -1,16 +1,16 @@
 //! Requests for instances that are not reached over the listener that they came by.
 
-use super::{EVENT, NOW, Seen};
+use super::{EVENT, NOW, SeenSink};
 use bytes::Bytes;
 use expect_test::{Expect, expect};
 use http_body_util::{BodyExt as _, Full};
 use std::sync::Arc;
-use twinroute_ingress::{Ingress, Settings};
-use twinroute_listen::access::{AccessSettings, Gate};
-use twinroute_listen::{Network, Peer, PrivateWay};
+use twinroute_ingress::{IngressServer, Settings};
+use twinroute_listen::access::{AccessGate, AccessSettings};
+use twinroute_listen::{ClientPeer, InstanceNetworks, PrivateWay};
 use twinroute_model::clock::ManualClock;
 use twinroute_model::name::InstanceName;
-use twinroute_model::network::{Connection, ConnectionStatus, NetworkAccess, PublicAccess};
+use twinroute_model::network::{ConnectionStatus, NetworkAccess, PrivateConnection, PublicAccess};
 use twinroute_router::Router;
 
 fn name(name: &str) -> InstanceName {
@@ -18,16 +18,16 @@ fn name(name: &str) -> InstanceName {
 }
 
 /// An ingress whose default instance is reached over `plant-net` alone.
-fn ingress() -> Ingress {
+fn ingress() -> IngressServer {
     let router = Router::builder()
-        .sink("seen", Seen::default())
+        .sink("seen", SeenSink::default())
         .route("all", "seen", "true");
     let router = router.build().unwrap();
     let clock = Arc::new(ManualClock::new(NOW));
     let trust = super::access::trust(None);
-    let gate = Gate::new(&AccessSettings::default(), clock.clone(), &trust).unwrap();
-    let network = Network::default();
-    let connection = Connection {
+    let gate = AccessGate::new(&AccessSettings::default(), clock.clone(), &trust).unwrap();
+    let network = InstanceNetworks::default();
+    let connection = PrivateConnection {
         name: "plant-net".to_owned(),
         status: ConnectionStatus::Approved,
     };
@@ -36,7 +36,7 @@ fn ingress() -> Ingress {
         connections: vec![connection],
     };
     network.set([(&name("default"), &access)]);
-    Ingress::with_gate(&Settings::default(), router, clock, gate, network)
+    IngressServer::with_gate(&Settings::default(), router, clock, gate, network)
 }
 
 async fn check(method: &str, path: &str, way: Option<&str>, expect: Expect) {
@@ -51,7 +51,7 @@ async fn check(method: &str, path: &str, way: Option<&str>, expect: Expect) {
         let way = PrivateWay::new(name("default"), connection);
         request.extensions_mut().insert(way);
     }
-    let answer = ingress().handle(request, Peer::Unix).await;
+    let answer = ingress().handle(request, ClientPeer::Unix).await;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     expect.assert_eq(&format!("{status} {}", String::from_utf8_lossy(&body)));

@@ -1,6 +1,6 @@
 //! Deliveries of Event Grid to a webhook: nothing of them is lost, whatever is wrong.
 
-use super::{EVENT, Seen, Server, post, start, start_with};
+use super::{EVENT, SeenSink, TestServer, post, start, start_with};
 use expect_test::expect;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -18,7 +18,7 @@ fn grid(id: &str, subject: &str) -> String {
 }
 
 /// The ids that arrived, and the bytes that were kept.
-async fn result(server: &Server) -> (Vec<String>, Vec<Vec<u8>>) {
+async fn result(server: &TestServer) -> (Vec<String>, Vec<Vec<u8>>) {
     server.router.settled().await;
     let page = server
         .router
@@ -169,7 +169,7 @@ async fn what_cannot_be_kept_is_asked_for_again() {
     server.stop().await;
     // Full: neither the good nor the bad.
     let router = Router::builder().journal_bytes_max(300);
-    let server = start_with("", router, Seen::default());
+    let server = start_with("", router, SeenSink::default());
     for body in [
         format!("[{}]", grid("1", &"s".repeat(300))),
         "x".repeat(400),

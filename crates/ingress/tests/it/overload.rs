@@ -14,18 +14,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
-use twinroute_ingress::{Ingress, Settings};
-use twinroute_listen::Peer;
+use twinroute_ingress::{IngressServer, Settings};
+use twinroute_listen::ClientPeer;
 use twinroute_model::clock::ManualClock;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::Router;
-use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
 
 /// Answers at once, until it stalls.
 #[derive(Clone, Default)]
-struct Stalls(Arc<AtomicBool>);
+struct StallingSink(Arc<AtomicBool>);
 
-impl Sink for Stalls {
+impl Sink for StallingSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 100,
@@ -34,24 +34,24 @@ impl Sink for Stalls {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             if self.0.load(Relaxed) {
                 sleep(Duration::from_secs(60)).await;
             }
-            vec![Outcome::Delivered; batch.len()]
+            vec![DeliveryOutcome::Delivered; batch.len()]
         }
         .boxed()
     }
 }
 
 /// A body that counts how often it is asked for.
-struct Counted {
+struct CountedBody {
     body: Full<Bytes>,
     polls: Arc<AtomicUsize>,
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -68,7 +68,7 @@ impl http_body::Body for Counted {
     }
 }
 
-fn start(sink: &Stalls, admission_wait_max: Duration) -> (Router, Ingress) {
+fn start(sink: &StallingSink, admission_wait_max: Duration) -> (Router, IngressServer) {
     let settings = EndpointSettings {
         queue_events_max: 2_000,
         ..EndpointSettings::default()
@@ -83,16 +83,16 @@ fn start(sink: &Stalls, admission_wait_max: Duration) -> (Router, Ingress) {
         ..Settings::default()
     };
     let clock = Arc::new(ManualClock::new(NOW));
-    let ingress = Ingress::new(&settings, router.clone(), clock);
+    let ingress = IngressServer::new(&settings, router.clone(), clock);
     (router, ingress)
 }
 
-fn batch(events: usize) -> (Request<Counted>, Arc<AtomicUsize>) {
+fn batch(events: usize) -> (Request<CountedBody>, Arc<AtomicUsize>) {
     let events: Vec<String> = (0..events)
         .map(|id| EVENT.replace("\"1\"", &format!("\"{id}\"")))
         .collect();
     let polls = Arc::new(AtomicUsize::new(0));
-    let body = Counted {
+    let body = CountedBody {
         body: Full::new(format!("[{}]", events.join(",")).into()),
         polls: Arc::clone(&polls),
     };
@@ -104,7 +104,7 @@ fn batch(events: usize) -> (Request<Counted>, Arc<AtomicUsize>) {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_its_turn_is_not_read() {
-    let (router, ingress) = start(&Stalls::default(), Duration::from_secs(5));
+    let (router, ingress) = start(&StallingSink::default(), Duration::from_secs(5));
     // Others spend what there is.
     while let Some(admitted) = router
         .admit(100 << 10, Duration::from_secs(5))
@@ -113,7 +113,7 @@ async fn a_request_that_waits_for_its_turn_is_not_read() {
         drop(admitted.unwrap());
     }
     let (request, polls) = batch(3);
-    let mut answer = pin!(ingress.handle(request, Peer::Unix));
+    let mut answer = pin!(ingress.handle(request, ClientPeer::Unix));
     assert!(answer.as_mut().now_or_never().is_none());
     assert_eq!(polls.load(Relaxed), 0);
     assert_eq!(router.status().admission.waiting, 1);
@@ -124,19 +124,25 @@ async fn a_request_that_waits_for_its_turn_is_not_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waited_too_long_is_answered_503_and_nothing_of_it_is_kept() {
-    let sink = Stalls::default();
+    let sink = StallingSink::default();
     let (router, ingress) = start(&sink, Duration::from_millis(20));
     let (request, _) = batch(1);
-    assert_eq!(ingress.handle(request, Peer::Unix).await.status(), 202);
+    assert_eq!(
+        ingress.handle(request, ClientPeer::Unix).await.status(),
+        202
+    );
     router.settled().await;
     sink.0.store(true, Relaxed);
     let (request, _) = batch(1_000);
-    assert_eq!(ingress.handle(request, Peer::Unix).await.status(), 202);
+    assert_eq!(
+        ingress.handle(request, ClientPeer::Unix).await.status(),
+        202
+    );
     yield_now().await;
 
     let begun = Instant::now();
     let (request, _) = batch(3);
-    let answer = ingress.handle(request, Peer::Unix).await;
+    let answer = ingress.handle(request, ClientPeer::Unix).await;
     assert_eq!(begun.elapsed(), Duration::from_millis(20));
     let (head, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

@@ -1,11 +1,11 @@
 //! Every refusal that is not about an event or a credential.
 
-use super::{EVENT, Seen, check, check_with, post, start, start_with};
+use super::{EVENT, SeenSink, check, check_with, post, start, start_with};
 use expect_test::expect;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use twinroute_listen::Address;
+use twinroute_listen::ListenAddress;
 use twinroute_router::Router;
 
 const STRUCTURED: &str = "content-type: application/cloudevents+json";
@@ -145,7 +145,7 @@ async fn bodies_that_hold_too_much_together() {
     let toml = "event_bytes_max = \"60 B\"\n\
                 limits = { body_bytes_max = \"60 B\", bodies_bytes_max = \"100 B\" }";
     let server = start(toml);
-    let Address::Tcp(address) = &server.address else {
+    let ListenAddress::Tcp(address) = &server.address else {
         panic!("a TCP server");
     };
     // Half a body that the server reads and keeps: the answer to the first request says that it does. While it is
@@ -254,9 +254,9 @@ async fn a_router_that_stops() {
 
 #[tokio::test]
 async fn a_full_journal_asks_to_come_back() {
-    let seen = Seen {
+    let seen = SeenSink {
         closed: true,
-        ..Seen::default()
+        ..SeenSink::default()
     };
     let server = start_with("", Router::builder().journal_bytes_max(1000), seen);
     let mut answers = Vec::new();

@@ -9,7 +9,7 @@ use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 
 impl SegmentHead {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -240,7 +240,7 @@ fn put_json(out: &mut Vec<u8>, event: &Event) -> Result<(), TooLong> {
     let head = out.len();
     json::write(event, out);
     let bytes = out.len() - head;
-    if bytes > Limits::EVENT_BYTES_CEILING {
+    if bytes > EventLimits::EVENT_BYTES_CEILING {
         return Err(TooLong(bytes));
     }
     Ok(())

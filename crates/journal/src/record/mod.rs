@@ -13,7 +13,7 @@ use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::DeadLetter;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::twin::TwinKey;
 
 /// LaneList of one event, and settlements in one record, are at most this many.
@@ -215,8 +215,8 @@ impl AcceptedEvent<'_> {
 
 /// Reads an event with the widest limits; it owns its bytes.
 pub(super) fn parse_content(json: &[u8]) -> Option<Event> {
-    const WIDEST: Limits = Limits {
-        event_bytes_max: Limits::EVENT_BYTES_CEILING,
+    const WIDEST: EventLimits = EventLimits {
+        event_bytes_max: EventLimits::EVENT_BYTES_CEILING,
         batch_events_max: 1,
     };
     // It was accepted, whatever a producer would be told today.

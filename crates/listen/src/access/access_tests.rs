@@ -1,5 +1,7 @@
 use super::*;
-use crate::{Address, Body, HttpLimits, Listener, Peer, SocketSettings, serve};
+use crate::{
+    ClientPeer, HttpLimits, ListenAddress, ListeningSocket, ServerBody, SocketSettings, serve,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -29,35 +31,35 @@ fn vectors() -> Value {
 }
 
 /// A server with keys: a status and a body for each path, and how often it was asked.
-pub(super) struct Keys {
+pub(super) struct KeyServer {
     base: String,
     answers: Arc<Mutex<HashMap<String, (u16, String)>>>,
     asked: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Keys {
+impl Drop for KeyServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Keys {
+impl KeyServer {
     pub(super) fn start() -> Self {
         let address = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind(&address, &SocketSettings::default()).unwrap();
-        let Address::Tcp(address) = *listener.address() else {
+        let listener = ListeningSocket::bind(&address, &SocketSettings::default()).unwrap();
+        let ListenAddress::Tcp(address) = *listener.address() else {
             panic!("a TCP listener");
         };
         let answers = Arc::new(Mutex::new(HashMap::<String, (u16, String)>::new()));
         let asked = Arc::new(AtomicUsize::new(0));
         let (shown, counted) = (Arc::clone(&answers), Arc::clone(&asked));
-        let service = move |request: Request<Incoming>, _: Peer| {
+        let service = move |request: Request<Incoming>, _: ClientPeer| {
             counted.fetch_add(1, SeqCst);
             let answer = shown.lock().unwrap().get(request.uri().path()).cloned();
             async move {
                 let (status, body) = answer.unwrap_or((404, String::new()));
-                let mut response = Response::new(Body::new(Bytes::from(body)));
+                let mut response = Response::new(ServerBody::new(Bytes::from(body)));
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
                 response
             }
@@ -96,12 +98,12 @@ fn jwt(place: &str) -> AccessSettings {
 }
 
 /// A private key with its name.
-pub(super) struct Signer {
+pub(super) struct TestSigner {
     kid: &'static str,
     pair: EcdsaKeyPair,
 }
 
-impl Signer {
+impl TestSigner {
     pub(super) fn new(kid: &'static str) -> Self {
         let random = ring::rand::SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -136,7 +138,7 @@ fn message(header: &Value, claims: &Value) -> String {
     format!("{}.{}", part(header), part(claims))
 }
 
-pub(super) fn set(signers: &[&Signer]) -> Value {
+pub(super) fn set(signers: &[&TestSigner]) -> Value {
     json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()})
 }
 
@@ -159,24 +161,30 @@ pub(super) fn with(changes: Value) -> Value {
     all
 }
 
-pub(super) fn gate_at(settings: &AccessSettings, clock: ManualClock) -> Result<Gate, GateError> {
+pub(super) fn gate_at(
+    settings: &AccessSettings,
+    clock: ManualClock,
+) -> Result<AccessGate, GateError> {
     let tls = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    Gate::new(settings, Arc::new(clock), &tls)
+    AccessGate::new(settings, Arc::new(clock), &tls)
 }
 
 pub(super) fn clock(seconds: i64) -> ManualClock {
     ManualClock::new(Timestamp::from_unix_millis(seconds * 1000))
 }
 
-pub(super) fn gate(settings: &AccessSettings) -> Gate {
+pub(super) fn gate(settings: &AccessSettings) -> AccessGate {
     gate_at(settings, clock(NOW + 1)).unwrap()
 }
 
-pub(super) async fn admit(gate: &Gate, token: &str) -> Result<Caller, Denied> {
+pub(super) async fn admit(
+    gate: &AccessGate,
+    token: &str,
+) -> Result<AuthenticatedCaller, AccessDenied> {
     let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
     gate.admit(Some(&value)).await
 }
@@ -188,8 +196,8 @@ async fn pass(duration: Duration) {
     tokio::time::resume();
 }
 
-pub(super) fn caller(name: &str, role: Role) -> Result<Caller, Denied> {
-    Ok(Caller {
+pub(super) fn caller(name: &str, role: CallerRole) -> Result<AuthenticatedCaller, AccessDenied> {
+    Ok(AuthenticatedCaller {
         name: name.to_owned(),
         role,
     })
@@ -197,13 +205,17 @@ pub(super) fn caller(name: &str, role: Role) -> Result<Caller, Denied> {
 
 #[tokio::test]
 async fn tokens_that_another_implementation_signed_are_taken() {
-    let (keys, vectors) = (Keys::start(), vectors());
+    let (keys, vectors) = (KeyServer::start(), vectors());
     keys.answer("/keys", 200, &vectors["jwks"]);
     let gate = gate(&keys.settings());
     for (algorithm, token) in vectors["tokens"].as_object().unwrap() {
         let token = token.as_str().unwrap();
         let admitted = admit(&gate, token).await;
-        assert_eq!(admitted, caller("client-1", Role::Write), "{algorithm}");
+        assert_eq!(
+            admitted,
+            caller("client-1", CallerRole::Write),
+            "{algorithm}"
+        );
         for other in ["RS256", "PS256", "ES256"]
             .iter()
             .filter(|other| *other != algorithm)
@@ -217,7 +229,7 @@ async fn tokens_that_another_implementation_signed_are_taken() {
             };
             let header = json!({"alg": other, "kid": kid}).to_string();
             let forged = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
-            assert_eq!(admit(&gate, &forged).await, Err(Denied::Invalid));
+            assert_eq!(admit(&gate, &forged).await, Err(AccessDenied::Invalid));
         }
         let middle = token.len() - 100;
         let flipped = if &token[middle..=middle] == "A" {
@@ -226,65 +238,71 @@ async fn tokens_that_another_implementation_signed_are_taken() {
             "A"
         };
         let broken = format!("{}{flipped}{}", &token[..middle], &token[middle + 1..]);
-        assert_eq!(admit(&gate, &broken).await, Err(Denied::Invalid));
+        assert_eq!(admit(&gate, &broken).await, Err(AccessDenied::Invalid));
     }
     assert_eq!(keys.asked(), 1);
 }
 
 #[tokio::test]
 async fn claims_say_who_when_and_what_for() {
-    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    let (keys, signer) = (KeyServer::start(), TestSigner::new("k"));
     keys.answer("/keys", 200, &set(&[&signer]));
     let gate = gate(&keys.settings());
-    let no_role = Denied::NoRole {
+    let no_role = AccessDenied::NoRole {
         name: "client-1".to_owned(),
     };
     for (changes, expect) in [
-        (json!({}), caller("client-1", Role::Read)),
+        (json!({}), caller("client-1", CallerRole::Read)),
         (
             json!({"roles": ["Twinroute.Read", "Twinroute.Write"]}),
-            caller("client-1", Role::Write),
+            caller("client-1", CallerRole::Write),
         ),
         (
             json!({"roles": "openid Twinroute.Read"}),
-            caller("client-1", Role::Read),
+            caller("client-1", CallerRole::Read),
         ),
         (json!({"roles": ["twinroute.read"]}), Err(no_role.clone())),
         (json!({"roles": null}), Err(no_role.clone())),
         (json!({"roles": {"Twinroute.Write": true}}), Err(no_role)),
         (
             json!({"preferred_username": "ada@example.com"}),
-            caller("ada@example.com", Role::Read),
+            caller("ada@example.com", CallerRole::Read),
         ),
-        (json!({"azp": "a\nb"}), caller("a?b", Role::Read)),
-        (json!({"azp": null}), caller("nameless", Role::Read)),
+        (json!({"azp": "a\nb"}), caller("a?b", CallerRole::Read)),
+        (json!({"azp": null}), caller("nameless", CallerRole::Read)),
         (
             json!({"aud": ["other", AUDIENCE]}),
-            caller("client-1", Role::Read),
+            caller("client-1", CallerRole::Read),
         ),
         (
             json!({"aud": "api://twinroute/"}),
-            Err(Denied::WrongAudience),
+            Err(AccessDenied::WrongAudience),
         ),
-        (json!({"aud": []}), Err(Denied::WrongAudience)),
-        (json!({"aud": null}), Err(Denied::WrongAudience)),
+        (json!({"aud": []}), Err(AccessDenied::WrongAudience)),
+        (json!({"aud": null}), Err(AccessDenied::WrongAudience)),
         (
             json!({"iss": "https://login.example/other/v2.0"}),
-            Err(Denied::WrongIssuer),
+            Err(AccessDenied::WrongIssuer),
         ),
-        (json!({"iss": [ISSUER]}), Err(Denied::WrongIssuer)),
-        (json!({"iss": null}), Err(Denied::WrongIssuer)),
+        (json!({"iss": [ISSUER]}), Err(AccessDenied::WrongIssuer)),
+        (json!({"iss": null}), Err(AccessDenied::WrongIssuer)),
         // One second has passed; clocks may differ by 60.
-        (json!({"exp": NOW - 58}), caller("client-1", Role::Read)),
-        (json!({"exp": NOW - 59}), Err(Denied::Expired)),
-        (json!({"exp": -1e300}), Err(Denied::Expired)),
-        (json!({"exp": 1e300}), caller("client-1", Role::Read)),
-        (json!({"exp": "1790003600"}), Err(Denied::Invalid)),
-        (json!({"exp": null}), Err(Denied::Invalid)),
-        (json!({"nbf": NOW + 61}), caller("client-1", Role::Read)),
-        (json!({"nbf": NOW + 62}), Err(Denied::NotYetValid)),
-        (json!({"nbf": null}), caller("client-1", Role::Read)),
-        (json!({"nbf": "now"}), Err(Denied::Invalid)),
+        (
+            json!({"exp": NOW - 58}),
+            caller("client-1", CallerRole::Read),
+        ),
+        (json!({"exp": NOW - 59}), Err(AccessDenied::Expired)),
+        (json!({"exp": -1e300}), Err(AccessDenied::Expired)),
+        (json!({"exp": 1e300}), caller("client-1", CallerRole::Read)),
+        (json!({"exp": "1790003600"}), Err(AccessDenied::Invalid)),
+        (json!({"exp": null}), Err(AccessDenied::Invalid)),
+        (
+            json!({"nbf": NOW + 61}),
+            caller("client-1", CallerRole::Read),
+        ),
+        (json!({"nbf": NOW + 62}), Err(AccessDenied::NotYetValid)),
+        (json!({"nbf": null}), caller("client-1", CallerRole::Read)),
+        (json!({"nbf": "now"}), Err(AccessDenied::Invalid)),
     ] {
         let admitted = admit(&gate, &signer.token(&with(changes.clone()))).await;
         assert_eq!(admitted, expect, "{changes}");
@@ -293,7 +311,7 @@ async fn claims_say_who_when_and_what_for() {
 
 #[tokio::test]
 async fn what_is_not_signed_as_it_should_be_is_refused() {
-    let (keys, signer, vectors) = (Keys::start(), Signer::new("k"), vectors());
+    let (keys, signer, vectors) = (KeyServer::start(), TestSigner::new("k"), vectors());
     let mut all = vectors["jwks"].clone();
     all["keys"].as_array_mut().unwrap().insert(0, signer.jwk());
     keys.answer("/keys", 200, &all);
@@ -322,7 +340,7 @@ async fn what_is_not_signed_as_it_should_be_is_refused() {
         hs256(&URL_SAFE_NO_PAD.decode(modulus).unwrap(), "rsa-1"),
         hs256(rsa.to_string().as_bytes(), "rsa-1"),
         hs256(b"secret", "oct-1"),
-        Signer::new("k").token(&claims()),
+        TestSigner::new("k").token(&claims()),
         header(json!({"alg": "ES256", "kid": "rsa-1"})),
         header(json!({"alg": "RS256", "kid": "k"})),
         header(json!({"alg": "ES256"})),
@@ -336,20 +354,28 @@ async fn what_is_not_signed_as_it_should_be_is_refused() {
         "neither.a.token.at.all".to_owned(),
         "................".to_owned(),
     ] {
-        assert_eq!(admit(&gate, &token).await, Err(Denied::Invalid), "{token}");
+        assert_eq!(
+            admit(&gate, &token).await,
+            Err(AccessDenied::Invalid),
+            "{token}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_unknown_key_is_asked_for_once_in_a_while() {
-    let (keys, old, new) = (Keys::start(), Signer::new("old"), Signer::new("new"));
+    let (keys, old, new) = (
+        KeyServer::start(),
+        TestSigner::new("old"),
+        TestSigner::new("new"),
+    );
     keys.answer("/keys", 200, &set(&[&old]));
     let gate = gate(&keys.settings());
     let (first, second) = (old.token(&claims()), new.token(&claims()));
     assert!(admit(&gate, &first).await.is_ok());
     // Just asked: whoever invents names causes no request.
     for _ in 0..20 {
-        assert_eq!(admit(&gate, &second).await, Err(Denied::Invalid));
+        assert_eq!(admit(&gate, &second).await, Err(AccessDenied::Invalid));
     }
     assert_eq!(keys.asked(), 1);
     keys.answer("/keys", 200, &set(&[&new]));
@@ -358,7 +384,7 @@ async fn an_unknown_key_is_asked_for_once_in_a_while() {
     assert_eq!(keys.asked(), 2);
     assert_eq!(
         admit(&gate, &first).await,
-        Err(Denied::Invalid),
+        Err(AccessDenied::Invalid),
         "withdrawn"
     );
     assert_eq!(keys.asked(), 2);
@@ -366,7 +392,7 @@ async fn an_unknown_key_is_asked_for_once_in_a_while() {
 
 #[tokio::test]
 async fn many_who_wait_cause_one_request() {
-    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    let (keys, signer) = (KeyServer::start(), TestSigner::new("k"));
     keys.answer("/keys", 200, &set(&[&signer]));
     let gate = gate(&keys.settings());
     let token = signer.token(&claims());
@@ -377,7 +403,7 @@ async fn many_who_wait_cause_one_request() {
 
 #[tokio::test]
 async fn keys_are_renewed_before_they_are_old_and_kept_while_they_cannot_be() {
-    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    let (keys, signer) = (KeyServer::start(), TestSigner::new("k"));
     keys.answer("/keys", 200, &set(&[&signer]));
     let gate = gate(&keys.settings());
     let token = signer.token(&claims());
@@ -395,14 +421,17 @@ async fn keys_are_renewed_before_they_are_old_and_kept_while_they_cannot_be() {
     pass(Duration::from_secs(3600)).await;
     until_asked(&keys, 3, &gate, &token).await;
     pass(Duration::from_secs(25 * 3600)).await;
-    assert_eq!(admit(&gate, &token).await, Err(Denied::KeysUnavailable));
+    assert_eq!(
+        admit(&gate, &token).await,
+        Err(AccessDenied::KeysUnavailable)
+    );
     keys.answer("/keys", 200, &set(&[&signer]));
     pass(Duration::from_secs(6)).await;
     assert!(admit(&gate, &token).await.is_ok());
 }
 
 /// Lets callers come until the provider was asked so often. None of them waits for it.
-async fn until_asked(keys: &Keys, times: usize, gate: &Gate, token: &str) {
+async fn until_asked(keys: &KeyServer, times: usize, gate: &AccessGate, token: &str) {
     let asked = async {
         while keys.asked() < times {
             assert!(admit(gate, token).await.is_ok());
@@ -415,7 +444,7 @@ async fn until_asked(keys: &Keys, times: usize, gate: &Gate, token: &str) {
 
 #[tokio::test]
 async fn without_keys_nobody_is_judged() {
-    let (signer, long) = (Signer::new("k"), "x".repeat(300 << 10));
+    let (signer, long) = (TestSigner::new("k"), "x".repeat(300 << 10));
     let token = signer.token(&claims());
     for (status, body) in [
         (500, set(&[&signer]).to_string()),
@@ -427,11 +456,14 @@ async fn without_keys_nobody_is_judged() {
             json!({"keys": [signer.jwk()], "more": long}).to_string(),
         ),
     ] {
-        let keys = Keys::start();
+        let keys = KeyServer::start();
         keys.answer("/keys", status, &body);
         let gate = gate(&keys.settings());
         for _ in 0..5 {
-            assert_eq!(admit(&gate, &token).await, Err(Denied::KeysUnavailable));
+            assert_eq!(
+                admit(&gate, &token).await,
+                Err(AccessDenied::KeysUnavailable)
+            );
         }
         assert_eq!(keys.asked(), 1);
         keys.answer("/keys", 200, &set(&[&signer]));
@@ -442,7 +474,7 @@ async fn without_keys_nobody_is_judged() {
 
 #[tokio::test]
 async fn a_discovery_document_leads_to_the_keys_of_its_issuer_alone() {
-    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    let (keys, signer) = (KeyServer::start(), TestSigner::new("k"));
     keys.answer("/keys", 200, &set(&[&signer]));
     let place = format!("openid_configuration = '{}/c'", keys.base);
     let token = signer.token(&claims());
@@ -457,6 +489,6 @@ async fn a_discovery_document_leads_to_the_keys_of_its_issuer_alone() {
         keys.answer("/c", 200, &document);
         let admitted = admit(&gate(&jwt(&place)), &token).await;
         assert_eq!(admitted.is_ok(), good, "{document}: {admitted:?}");
-        assert!(good || admitted == Err(Denied::KeysUnavailable));
+        assert!(good || admitted == Err(AccessDenied::KeysUnavailable));
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// What a caller may do. The later includes the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum CallerRole {
     /// Look.
     Read,
     /// Change as well.
@@ -15,23 +15,23 @@ pub enum Role {
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct AuthenticatedCaller {
     /// For logs and answers: no control characters, at most 512 bytes.
     pub name: String,
     /// What they may do.
-    pub role: Role,
+    pub role: CallerRole,
 }
 
-impl Caller {
+impl AuthenticatedCaller {
     /// Passes who may do what needs `role`.
     ///
     /// # Errors
     /// [`Denied::RoleTooLow`].
-    pub fn require(&self, role: Role) -> Result<(), Denied> {
+    pub fn require(&self, role: CallerRole) -> Result<(), AccessDenied> {
         if self.role >= role {
             return Ok(());
         }
-        Err(Denied::RoleTooLow {
+        Err(AccessDenied::RoleTooLow {
             name: self.name.clone(),
         })
     }
@@ -39,7 +39,7 @@ impl Caller {
 
 /// Why somebody does not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub enum AccessDenied {
     /// They say nothing of themselves.
     #[error("the authorization header is missing")]
     Missing,
@@ -78,7 +78,7 @@ pub enum Denied {
     KeysUnavailable,
 }
 
-impl Denied {
+impl AccessDenied {
     /// The status of an answer that says so.
     #[must_use]
     pub fn status(&self) -> StatusCode {

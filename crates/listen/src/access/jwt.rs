@@ -3,10 +3,10 @@
 //! The signature is checked before a claim is looked at. Times are compared with a clock of ours, which
 //! is why no crate that asks the machine's does this.
 
-use super::caller::{Caller, Denied, Role};
+use super::caller::{AccessDenied, AuthenticatedCaller, CallerRole};
 use super::gate_error::GateError;
-use super::keys::Algorithm;
-use super::provider::{NoKey, Provider};
+use super::keys::SignatureAlgorithm;
+use super::provider::{KeyProvider, NoKey};
 use super::settings::JwtSettings;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use twinroute_model::clock::Timestamp;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 
 /// Characters of a caller's name that are kept.
 const NAME_CHARS_MAX: usize = 128;
@@ -24,14 +24,14 @@ const NAME_CHARS_MAX: usize = 128;
 const NAMES: [&str; 5] = ["preferred_username", "azp", "appid", "oid", "sub"];
 
 /// Checks signed tokens.
-pub(super) struct Verifier {
-    provider: Provider,
+pub(super) struct TokenVerifier {
+    provider: KeyProvider,
     settings: JwtSettings,
 }
 
 /// A token taken apart; nothing of it is checked yet.
-struct Parts<'a> {
-    header: Header,
+struct TokenParts<'a> {
+    header: TokenHeader,
     /// What is signed (RFC 7515 §5.1).
     message: &'a str,
     claims: &'a str,
@@ -39,48 +39,55 @@ struct Parts<'a> {
 }
 
 #[derive(Deserialize)]
-struct Header {
-    alg: Algorithm,
+struct TokenHeader {
+    alg: SignatureAlgorithm,
     kid: String,
     /// Extensions that must be understood (RFC 7515 §4.1.11). None is.
     crit: Option<IgnoredAny>,
 }
 
-impl Verifier {
-    pub(super) fn new(settings: &JwtSettings, outgoing: &Outgoing) -> Result<Self, GateError> {
+impl TokenVerifier {
+    pub(super) fn new(
+        settings: &JwtSettings,
+        outgoing: &OutgoingConnections,
+    ) -> Result<Self, GateError> {
         Ok(Self {
-            provider: Provider::new(settings, outgoing)?,
+            provider: KeyProvider::new(settings, outgoing)?,
             settings: settings.clone(),
         })
     }
 
     /// Whom a token stands for. Dropping the future stops the waiting for keys, not getting them.
-    pub(super) async fn admit(&self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
-        let Parts {
+    pub(super) async fn admit(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<AuthenticatedCaller, AccessDenied> {
+        let TokenParts {
             header,
             message,
             claims,
             signature,
-        } = parts(token).ok_or(Denied::Invalid)?;
+        } = parts(token).ok_or(AccessDenied::Invalid)?;
         let key = self.provider.key(&header.kid, header.alg).await;
         let key = key.map_err(|error| match error {
-            NoKey::Unknown => Denied::Invalid,
-            NoKey::Unavailable => Denied::KeysUnavailable,
+            NoKey::Unknown => AccessDenied::Invalid,
+            NoKey::Unavailable => AccessDenied::KeysUnavailable,
         })?;
         if !key.signed(header.alg, message.as_bytes(), &signature) {
-            return Err(Denied::Invalid);
+            return Err(AccessDenied::Invalid);
         }
-        let claims = decode(claims).ok_or(Denied::Invalid)?;
+        let claims = decode(claims).ok_or(AccessDenied::Invalid)?;
         judge(&claims, &self.settings, now)
     }
 }
 
-fn parts(token: &str) -> Option<Parts<'_>> {
+fn parts(token: &str) -> Option<TokenParts<'_>> {
     let (message, signature) = token.rsplit_once('.')?;
     let (header, claims) = message.split_once('.')?;
-    let header: Header = decode(header)?;
+    let header: TokenHeader = decode(header)?;
     (header.crit.is_none() && !claims.contains('.')).then_some(())?;
-    Some(Parts {
+    Some(TokenParts {
         header,
         message,
         claims,
@@ -97,23 +104,23 @@ fn judge(
     claims: &Map<String, Value>,
     settings: &JwtSettings,
     now: Timestamp,
-) -> Result<Caller, Denied> {
+) -> Result<AuthenticatedCaller, AccessDenied> {
     if claims.get("iss").and_then(Value::as_str) != Some(&settings.issuer) {
-        return Err(Denied::WrongIssuer);
+        return Err(AccessDenied::WrongIssuer);
     }
     let audience = texts(claims.get("aud"));
     if !audience.iter().any(|one| among(&settings.audience, one)) {
-        return Err(Denied::WrongAudience);
+        return Err(AccessDenied::WrongAudience);
     }
     let skew = settings.clock_skew;
-    let expires = moment(claims.get("exp")).ok_or(Denied::Invalid)?;
+    let expires = moment(claims.get("exp")).ok_or(AccessDenied::Invalid)?;
     if now >= expires.after(skew) {
-        return Err(Denied::Expired);
+        return Err(AccessDenied::Expired);
     }
     if let Some(begins) = claims.get("nbf") {
-        let begins = moment(Some(begins)).ok_or(Denied::Invalid)?;
+        let begins = moment(Some(begins)).ok_or(AccessDenied::Invalid)?;
         if begins > now.after(skew) {
-            return Err(Denied::NotYetValid);
+            return Err(AccessDenied::NotYetValid);
         }
     }
     let name = name(claims);
@@ -123,13 +130,13 @@ fn judge(
         words.any(|role| among(wanted, role)) || roles.iter().any(|role| among(wanted, role))
     };
     let role = if has(&settings.write) {
-        Role::Write
+        CallerRole::Write
     } else if has(&settings.read) {
-        Role::Read
+        CallerRole::Read
     } else {
-        return Err(Denied::NoRole { name });
+        return Err(AccessDenied::NoRole { name });
     };
-    Ok(Caller { name, role })
+    Ok(AuthenticatedCaller { name, role })
 }
 
 fn among(values: &[String], one: &str) -> bool {

@@ -14,7 +14,7 @@ const KEYS_MAX: usize = 100;
 /// How a token is signed (RFC 7518 §3.3, §3.5, §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
-pub(super) enum Algorithm {
+pub(super) enum SignatureAlgorithm {
     RS256,
     PS256,
     ES256,
@@ -22,28 +22,28 @@ pub(super) enum Algorithm {
 
 /// One key that signatures can be checked with.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     id: String,
     /// The one algorithm that it is for, if it says so (RFC 7517 §4.4).
-    only: Option<Algorithm>,
-    kind: Kind,
+    only: Option<SignatureAlgorithm>,
+    kind: KeyKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum KeyKind {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     P256 { point: Vec<u8> },
 }
 
 /// A key set: RFC 7517 §5.
 #[derive(Deserialize)]
-struct Set {
+struct KeySet {
     keys: Vec<serde_json::Value>,
 }
 
 /// RFC 7517 §4, RFC 7518 §6.2.1 and §6.3.1.
 #[derive(Deserialize)]
-struct Jwk {
+struct JsonWebKey {
     kid: String,
     kty: String,
     #[serde(rename = "use")]
@@ -57,36 +57,36 @@ struct Jwk {
 }
 
 /// Reads a key set. Keys of another kind or use, or without a name, are skipped (RFC 7517 §5).
-pub(super) fn parse(json: &[u8]) -> Result<Vec<Key>, serde_json::Error> {
-    let set: Set = serde_json::from_slice(json)?;
+pub(super) fn parse(json: &[u8]) -> Result<Vec<VerificationKey>, serde_json::Error> {
+    let set: KeySet = serde_json::from_slice(json)?;
     let keys = set.keys.into_iter().take(KEYS_MAX);
     Ok(keys
-        .filter_map(|key| Key::of(serde_json::from_value(key).ok()?))
+        .filter_map(|key| VerificationKey::of(serde_json::from_value(key).ok()?))
         .collect())
 }
 
-impl Key {
-    fn of(jwk: Jwk) -> Option<Self> {
+impl VerificationKey {
+    fn of(jwk: JsonWebKey) -> Option<Self> {
         if jwk.usage.is_some_and(|usage| usage != "sig") {
             return None;
         }
         let only = match jwk.alg.as_deref() {
             None => None,
-            Some("RS256") => Some(Algorithm::RS256),
-            Some("PS256") => Some(Algorithm::PS256),
-            Some("ES256") => Some(Algorithm::ES256),
+            Some("RS256") => Some(SignatureAlgorithm::RS256),
+            Some("PS256") => Some(SignatureAlgorithm::PS256),
+            Some("ES256") => Some(SignatureAlgorithm::ES256),
             Some(_) => return None,
         };
         let bytes = |text: Option<String>| URL_SAFE_NO_PAD.decode(text?).ok();
         let kind = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", None) => Kind::Rsa {
+            ("RSA", None) => KeyKind::Rsa {
                 modulus: positive(bytes(jwk.n)?),
                 exponent: positive(bytes(jwk.e)?),
             },
             ("EC", Some("P-256")) => {
                 // SEC 1 §2.3.3: an uncompressed point.
                 let point = [vec![4], bytes(jwk.x)?, bytes(jwk.y)?].concat();
-                Kind::P256 { point }
+                KeyKind::P256 { point }
             }
             _ => return None,
         };
@@ -98,20 +98,31 @@ impl Key {
     }
 
     /// Whether it is the one that a token names, and for its algorithm.
-    pub(super) fn is(&self, id: &str, algorithm: Algorithm) -> bool {
+    pub(super) fn is(&self, id: &str, algorithm: SignatureAlgorithm) -> bool {
         let fits = match self.kind {
-            Kind::Rsa { .. } => matches!(algorithm, Algorithm::RS256 | Algorithm::PS256),
-            Kind::P256 { .. } => algorithm == Algorithm::ES256,
+            KeyKind::Rsa { .. } => matches!(
+                algorithm,
+                SignatureAlgorithm::RS256 | SignatureAlgorithm::PS256
+            ),
+            KeyKind::P256 { .. } => algorithm == SignatureAlgorithm::ES256,
         };
         self.id == id && fits && self.only.is_none_or(|only| only == algorithm)
     }
 
     /// Whether it signed `message`.
-    pub(super) fn signed(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    pub(super) fn signed(
+        &self,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
         let checked = match (&self.kind, algorithm) {
-            (Kind::Rsa { modulus, exponent }, Algorithm::RS256 | Algorithm::PS256) => {
+            (
+                KeyKind::Rsa { modulus, exponent },
+                SignatureAlgorithm::RS256 | SignatureAlgorithm::PS256,
+            ) => {
                 let parameters = match algorithm {
-                    Algorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
+                    SignatureAlgorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
                     _ => &signature::RSA_PKCS1_2048_8192_SHA256,
                 };
                 let key = RsaPublicKeyComponents {
@@ -120,7 +131,7 @@ impl Key {
                 };
                 key.verify(parameters, message, signature)
             }
-            (Kind::P256 { point }, Algorithm::ES256) => {
+            (KeyKind::P256 { point }, SignatureAlgorithm::ES256) => {
                 UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)
                     .verify(message, signature)
             }

@@ -11,38 +11,38 @@ mod provider;
 mod settings;
 mod tokens;
 
-use self::jwt::Verifier;
+use self::jwt::TokenVerifier;
 use self::settings::is_token;
-use self::tokens::Tokens;
+use self::tokens::TokenFile;
 use http::HeaderValue;
 use rustls::ClientConfig;
 use std::fmt;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 
-pub use self::caller::{Caller, Denied, Role};
+pub use self::caller::{AccessDenied, AuthenticatedCaller, CallerRole};
 pub use self::gate_error::GateError;
 pub use self::settings::{
-    AccessSettings, Anonymous, JwtSettings, OpenListener, TokenSettings, require_configured,
+    AccessSettings, AnonymousAccess, JwtSettings, OpenListener, TokenSettings, require_configured,
 };
 
 /// Lets in who may come in.
-pub struct Gate {
-    tokens: Tokens,
-    jwt: Option<Verifier>,
+pub struct AccessGate {
+    tokens: TokenFile,
+    jwt: Option<TokenVerifier>,
     open: bool,
     clock: Arc<dyn Clock>,
 }
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for AccessGate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("Gate");
         shown.field("open", &self.open).finish_non_exhaustive()
     }
 }
 
-impl Gate {
+impl AccessGate {
     /// As [`Gate::with_outgoing`], with the trust of `tls` and no proxy.
     ///
     /// # Errors
@@ -52,7 +52,11 @@ impl Gate {
         clock: Arc<dyn Clock>,
         tls: &ClientConfig,
     ) -> Result<Self, GateError> {
-        Self::with_outgoing(settings, clock, &Outgoing::direct(Arc::new(tls.clone())))
+        Self::with_outgoing(
+            settings,
+            clock,
+            &OutgoingConnections::direct(Arc::new(tls.clone())),
+        )
     }
 
     /// Reads tokens from where the settings say; keys of an identity provider are got, connecting as
@@ -63,13 +67,15 @@ impl Gate {
     pub fn with_outgoing(
         settings: &AccessSettings,
         clock: Arc<dyn Clock>,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingConnections,
     ) -> Result<Self, GateError> {
         settings.check().map_err(GateError::Settings)?;
         let jwt = settings.jwt.as_ref();
         Ok(Self {
-            tokens: Tokens::new(&settings.tokens)?,
-            jwt: jwt.map(|jwt| Verifier::new(jwt, outgoing)).transpose()?,
+            tokens: TokenFile::new(&settings.tokens)?,
+            jwt: jwt
+                .map(|jwt| TokenVerifier::new(jwt, outgoing))
+                .transpose()?,
             open: !settings.is_configured(),
             clock,
         })
@@ -89,23 +95,27 @@ impl Gate {
     ///
     /// # Errors
     /// [`Denied`]. What they may do is still to be checked: [`Caller::require`].
-    pub async fn admit(&self, authorization: Option<&HeaderValue>) -> Result<Caller, Denied> {
+    pub async fn admit(
+        &self,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<AuthenticatedCaller, AccessDenied> {
         if self.open {
-            return Ok(Caller {
+            return Ok(AuthenticatedCaller {
                 name: "local".to_owned(),
-                role: Role::Write,
+                role: CallerRole::Write,
             });
         }
-        let token = bearer(authorization.ok_or(Denied::Missing)?).ok_or(Denied::NotBearer)?;
+        let token =
+            bearer(authorization.ok_or(AccessDenied::Missing)?).ok_or(AccessDenied::NotBearer)?;
         if !is_token(token) {
-            return Err(Denied::Invalid);
+            return Err(AccessDenied::Invalid);
         }
         if let Some(caller) = self.tokens.find(token).await {
             return Ok(caller);
         }
         match &self.jwt {
             Some(jwt) => jwt.admit(token, self.clock.now()).await,
-            None => Err(Denied::Invalid),
+            None => Err(AccessDenied::Invalid),
         }
     }
 }

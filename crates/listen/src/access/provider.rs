@@ -4,7 +4,7 @@
 //! goes out in [`PAUSE`]. Keys that cannot be renewed stay good for [`STALE_MAX`].
 
 use super::gate_error::GateError;
-use super::keys::{self, Algorithm, Key};
+use super::keys::{self, SignatureAlgorithm, VerificationKey};
 use super::settings::{self, JwtSettings};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt as _;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use twinroute_outgoing::answer::{AnswerBody, AnswerError, read_success};
-use twinroute_outgoing::{Outgoing, failure_text};
+use twinroute_outgoing::{OutgoingConnections, failure_text};
 
 /// Between two requests while there are keys.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -65,54 +65,57 @@ enum FetchError {
 
 /// What a discovery document is asked (OpenID Connect Discovery 1.0 §3).
 #[derive(Deserialize)]
-struct Discovery {
+struct DiscoveryDocument {
     issuer: String,
     jwks_uri: String,
 }
 
-enum Place {
+enum KeySetLocation {
     Keys(Url),
     Discovery { url: Url, issuer: String },
 }
 
-pub(super) struct Provider {
-    source: Arc<Source>,
+pub(super) struct KeyProvider {
+    source: Arc<KeyRequest>,
     cache: Duration,
-    fetching: Mutex<Fetching>,
+    fetching: Mutex<FetchingState>,
 }
 
 /// What a request under way needs.
-struct Source {
+struct KeyRequest {
     http: Client,
-    place: Place,
-    known: ArcSwapOption<Known>,
+    place: KeySetLocation,
+    known: ArcSwapOption<KnownKeys>,
     failing: AtomicBool,
 }
 
-struct Known {
-    keys: Vec<Arc<Key>>,
+struct KnownKeys {
+    keys: Vec<Arc<VerificationKey>>,
     since: Instant,
 }
 
 #[derive(Default)]
-struct Fetching {
+struct FetchingState {
     begun: Option<Instant>,
     /// The last request, over or not.
-    last: Option<(AbortHandle, Fetch)>,
+    last: Option<(AbortHandle, KeyFetch)>,
 }
 
 /// Ends with the request; what came of it is in [`Source::known`].
-type Fetch = Shared<BoxFuture<'static, ()>>;
+type KeyFetch = Shared<BoxFuture<'static, ()>>;
 
-impl Provider {
+impl KeyProvider {
     /// Asks nobody yet.
-    pub(super) fn new(settings: &JwtSettings, outgoing: &Outgoing) -> Result<Self, GateError> {
+    pub(super) fn new(
+        settings: &JwtSettings,
+        outgoing: &OutgoingConnections,
+    ) -> Result<Self, GateError> {
         let url = |text: &str| {
             settings::url(text).map_err(|rule| GateError::Settings(format!("jwt: {text} {rule}")))
         };
         let place = match (&settings.jwks_uri, &settings.openid_configuration) {
-            (Some(keys), _) => Place::Keys(url(keys)?),
-            (None, document) => Place::Discovery {
+            (Some(keys), _) => KeySetLocation::Keys(url(keys)?),
+            (None, document) => KeySetLocation::Discovery {
                 url: url(document.as_deref().unwrap_or_default())?,
                 issuer: settings.issuer.clone(),
             },
@@ -122,7 +125,7 @@ impl Provider {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(0);
-        let source = Source {
+        let source = KeyRequest {
             http: http.build().map_err(GateError::Client)?,
             place,
             known: ArcSwapOption::empty(),
@@ -136,7 +139,11 @@ impl Provider {
     }
 
     /// The key that a token names. Dropping the future does not end a request under way.
-    pub(super) async fn key(&self, id: &str, algorithm: Algorithm) -> Result<Arc<Key>, NoKey> {
+    pub(super) async fn key(
+        &self,
+        id: &str,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<Arc<VerificationKey>, NoKey> {
         let good = self.cache + STALE_MAX;
         match self.source.age().filter(|age| *age < good) {
             Some(age) if age < self.cache / 4 * 3 => {}
@@ -165,7 +172,7 @@ impl Provider {
     }
 
     /// The request under way, or a new one if the last began more than `pause` ago.
-    fn fetch(&self, pause: Duration) -> Option<Fetch> {
+    fn fetch(&self, pause: Duration) -> Option<KeyFetch> {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((task, fetch)) = &fetching.last
             && !task.is_finished()
@@ -179,7 +186,7 @@ impl Provider {
         let task = tokio::spawn(Arc::clone(&self.source).renew());
         let handle = task.abort_handle();
         let fetch = task.map(drop).boxed().shared();
-        *fetching = Fetching {
+        *fetching = FetchingState {
             begun: Some(Instant::now()),
             last: Some((handle, fetch.clone())),
         };
@@ -187,13 +194,13 @@ impl Provider {
     }
 }
 
-async fn wait(fetch: Option<Fetch>) {
+async fn wait(fetch: Option<KeyFetch>) {
     if let Some(fetch) = fetch {
         fetch.await;
     }
 }
 
-impl Source {
+impl KeyRequest {
     fn age(&self) -> Option<Duration> {
         self.known
             .load()
@@ -206,7 +213,7 @@ impl Source {
         match self.get().await {
             Ok(keys) => {
                 let keys = keys.into_iter().map(Arc::new).collect();
-                self.known.store(Some(Arc::new(Known { keys, since })));
+                self.known.store(Some(Arc::new(KnownKeys { keys, since })));
                 if self.failing.swap(false, Relaxed) {
                     tracing::info!("keys of the identity provider could be read again");
                 }
@@ -220,12 +227,13 @@ impl Source {
         }
     }
 
-    async fn get(&self) -> Result<Vec<Key>, FetchError> {
+    async fn get(&self) -> Result<Vec<VerificationKey>, FetchError> {
         let url = match &self.place {
-            Place::Keys(url) => url.clone(),
-            Place::Discovery { url, issuer } => {
+            KeySetLocation::Keys(url) => url.clone(),
+            KeySetLocation::Discovery { url, issuer } => {
                 let answer = self.answer(url).await?;
-                let found: Discovery = serde_json::from_slice(&answer).map_err(malformed(url))?;
+                let found: DiscoveryDocument =
+                    serde_json::from_slice(&answer).map_err(malformed(url))?;
                 let url = url.clone();
                 // OpenID Connect Discovery 1.0 §4.3: must be the same.
                 if found.issuer != *issuer {

@@ -1,7 +1,7 @@
 //! The TOML table `access` of a server: who may ask, and for what.
 
-use super::caller::Role;
-use crate::address::Address;
+use super::caller::CallerRole;
+use crate::address::ListenAddress;
 use reqwest::Url;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -42,7 +42,7 @@ pub struct TokenSettings {
     /// Whom it stands for, in logs and answers.
     pub name: String,
     /// What it allows.
-    pub role: Role,
+    pub role: CallerRole,
     /// The token itself. Better in a file or a variable, which are not copied with the configuration.
     pub token: Option<Secret>,
     /// The environment variable that holds it.
@@ -212,7 +212,7 @@ pub(super) fn url(text: &str) -> Result<Url, &'static str> {
 
 /// What a server does about who does not say who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Anonymous {
+pub enum AnonymousAccess {
     /// Other machines do not reach a server that asks for nothing.
     Local,
     /// They may: something else keeps strangers away.
@@ -226,7 +226,7 @@ pub enum Anonymous {
      tokens or jwt, listen on 127.0.0.1 or a unix socket, or set allow_anonymous = true"
 )]
 pub struct OpenListener {
-    address: Address,
+    address: ListenAddress,
 }
 
 /// Checks that whatever other machines reach asks who they are.
@@ -234,11 +234,11 @@ pub struct OpenListener {
 /// # Errors
 /// The first address that is neither loopback nor a unix socket while nothing is configured.
 pub fn require_configured(
-    addresses: &[Address],
+    addresses: &[ListenAddress],
     settings: &AccessSettings,
-    anonymous: Anonymous,
+    anonymous: AnonymousAccess,
 ) -> Result<(), OpenListener> {
-    if settings.is_configured() || anonymous == Anonymous::Everywhere {
+    if settings.is_configured() || anonymous == AnonymousAccess::Everywhere {
         return Ok(());
     }
     match addresses.iter().find(|address| !address.is_local()) {
@@ -369,10 +369,10 @@ mod tests {
         let check = |addresses, settings, anonymous| {
             require_configured(addresses, settings, anonymous).map_err(|error| error.to_string())
         };
-        assert_eq!(check(&local, &open, Anonymous::Local), Ok(()));
-        assert_eq!(check(&remote, &some, Anonymous::Local), Ok(()));
-        assert_eq!(check(&remote, &open, Anonymous::Everywhere), Ok(()));
-        let error = check(&remote, &open, Anonymous::Local).unwrap_err();
+        assert_eq!(check(&local, &open, AnonymousAccess::Local), Ok(()));
+        assert_eq!(check(&remote, &some, AnonymousAccess::Local), Ok(()));
+        assert_eq!(check(&remote, &open, AnonymousAccess::Everywhere), Ok(()));
+        let error = check(&remote, &open, AnonymousAccess::Local).unwrap_err();
         expect!["listen on 0.0.0.0:8443: other machines reach it, and access says nothing about who may; give access tokens or jwt, listen on 127.0.0.1 or a unix socket, or set allow_anonymous = true"].assert_eq(&error);
     }
 }

@@ -3,7 +3,7 @@
 //! What is kept of a token is a keyed hash under a key that is made at the start and kept nowhere: a
 //! comparison takes the same time whatever is presented, and memory holds nothing worth reading.
 
-use super::caller::{Caller, Role};
+use super::caller::{AuthenticatedCaller, CallerRole};
 use super::gate_error::GateError;
 use super::settings::{TOKEN_BYTES, TokenSettings, is_token};
 use arc_swap::ArcSwapOption;
@@ -21,38 +21,38 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of a token's file, with what stands around the token.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-pub(super) struct Tokens {
+pub(super) struct TokenFile {
     key: hmac::Key,
-    entries: Arc<[Entry]>,
+    entries: Arc<[TokenEntry]>,
     /// When files were looked at last.
     looked: Mutex<Instant>,
 }
 
-struct Entry {
+struct TokenEntry {
     name: String,
-    role: Role,
-    file: Option<Watched>,
+    role: CallerRole,
+    file: Option<WatchedTokens>,
     /// Nothing while the file holds no token.
     tag: ArcSwapOption<Vec<u8>>,
 }
 
-struct Watched {
+struct WatchedTokens {
     path: PathBuf,
     seen: Mutex<Option<FileStamp>>,
 }
 
-impl Tokens {
+impl TokenFile {
     /// Reads variables and files. Blocks on the file system.
     pub(super) fn new(settings: &[TokenSettings]) -> Result<Self, GateError> {
         let random = ring::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| GateError::Random)?;
         let entries: Vec<_> = settings
             .iter()
-            .map(|token| Entry::new(token, &key))
+            .map(|token| TokenEntry::new(token, &key))
             .collect::<Result<_, _>>()?;
         for (position, entry) in entries.iter().enumerate() {
             let tag = entry.tag.load();
-            let same = |other: &&Entry| *other.tag.load() == *tag;
+            let same = |other: &&TokenEntry| *other.tag.load() == *tag;
             if let Some(other) = entries[..position].iter().find(same) {
                 return Err(GateError::Same {
                     name: entry.name.clone(),
@@ -68,15 +68,15 @@ impl Tokens {
     }
 
     /// Whom a token stands for. Dropping the future loses nothing.
-    pub(super) async fn find(&self, token: &str) -> Option<Caller> {
+    pub(super) async fn find(&self, token: &str) -> Option<AuthenticatedCaller> {
         self.look().await;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&TokenEntry| {
             let tag = entry.tag.load();
             let tag = tag.as_ref();
             tag.is_some_and(|tag| hmac::verify(&self.key, token.as_bytes(), tag).is_ok())
         };
         let entry = self.entries.iter().find(fits)?;
-        Some(Caller {
+        Some(AuthenticatedCaller {
             name: entry.name.clone(),
             role: entry.role,
         })
@@ -102,7 +102,7 @@ impl Tokens {
     }
 }
 
-impl Entry {
+impl TokenEntry {
     fn new(settings: &TokenSettings, key: &hmac::Key) -> Result<Self, GateError> {
         let name = &settings.name;
         let mut file = None;
@@ -114,7 +114,7 @@ impl Entry {
                 path: path.clone(),
                 reason,
             })?;
-            file = Some(Watched { path, seen });
+            file = Some(WatchedTokens { path, seen });
             tag
         } else if let Some(variable) = &settings.token_env {
             let value = std::env::var(variable).unwrap_or_default();
@@ -137,7 +137,7 @@ impl Entry {
 
     /// A file that went away or holds no token any more lets nobody in: that is how a token is withdrawn.
     fn reload(&self, key: &hmac::Key) {
-        let Some(Watched { path, seen }) = &self.file else {
+        let Some(WatchedTokens { path, seen }) = &self.file else {
             return;
         };
         let found = FileStamp::of(path);

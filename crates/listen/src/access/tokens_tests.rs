@@ -1,6 +1,8 @@
 //! Tokens that stand for themselves.
 
-use super::tests::{Keys, NOW, Signer, admit, caller, claims, clock, gate, gate_at, set, with};
+use super::tests::{
+    KeyServer, NOW, TestSigner, admit, caller, claims, clock, gate, gate_at, set, with,
+};
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,17 +32,17 @@ async fn a_token_in_a_file_is_changed_and_withdrawn_there() {
     );
     let gate = gate(&tokens(&entry));
     let (first, second) = ("first-token-0123456", "second-token-012345");
-    assert_eq!(admit(&gate, first).await, caller("ci", Role::Read));
+    assert_eq!(admit(&gate, first).await, caller("ci", CallerRole::Read));
     write(&path, second);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(admit(&gate, second).await, caller("ci", Role::Read));
-    assert_eq!(admit(&gate, first).await, Err(Denied::Invalid));
+    assert_eq!(admit(&gate, second).await, caller("ci", CallerRole::Read));
+    assert_eq!(admit(&gate, first).await, Err(AccessDenied::Invalid));
     std::fs::remove_file(&path).unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(admit(&gate, second).await, Err(Denied::Invalid));
+    assert_eq!(admit(&gate, second).await, Err(AccessDenied::Invalid));
     write(&path, second);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(admit(&gate, second).await, caller("ci", Role::Read));
+    assert_eq!(admit(&gate, second).await, caller("ci", CallerRole::Read));
 }
 
 #[tokio::test]
@@ -53,42 +55,48 @@ async fn static_tokens_are_told_apart_and_headers_are_read_as_they_come() {
     assert!(gate.is_configured());
     let environment = format!("Bearer {}", std::env::var("PATH").unwrap());
     for (header, expect) in [
-        ("Bearer 0123456789abcdef", caller("one", Role::Read)),
-        ("bearer   0123456789abcdeF", caller("two", Role::Write)),
-        (environment.as_str(), caller("env", Role::Read)),
-        ("Bearer 0123456789abcde", Err(Denied::Invalid)),
-        ("Bearer 0123456789abcdef0", Err(Denied::Invalid)),
-        ("Bearer 0123456789abcdef 0", Err(Denied::Invalid)),
-        ("Bearer ", Err(Denied::NotBearer)),
-        ("Bearer", Err(Denied::NotBearer)),
-        ("0123456789abcdef", Err(Denied::NotBearer)),
-        ("Basic 0123456789abcdef", Err(Denied::NotBearer)),
-        ("", Err(Denied::NotBearer)),
+        ("Bearer 0123456789abcdef", caller("one", CallerRole::Read)),
+        (
+            "bearer   0123456789abcdeF",
+            caller("two", CallerRole::Write),
+        ),
+        (environment.as_str(), caller("env", CallerRole::Read)),
+        ("Bearer 0123456789abcde", Err(AccessDenied::Invalid)),
+        ("Bearer 0123456789abcdef0", Err(AccessDenied::Invalid)),
+        ("Bearer 0123456789abcdef 0", Err(AccessDenied::Invalid)),
+        ("Bearer ", Err(AccessDenied::NotBearer)),
+        ("Bearer", Err(AccessDenied::NotBearer)),
+        ("0123456789abcdef", Err(AccessDenied::NotBearer)),
+        ("Basic 0123456789abcdef", Err(AccessDenied::NotBearer)),
+        ("", Err(AccessDenied::NotBearer)),
     ] {
         let value = HeaderValue::from_str(header).unwrap();
         assert_eq!(gate.admit(Some(&value)).await, expect, "{header}");
     }
-    assert_eq!(gate.admit(None).await, Err(Denied::Missing));
+    assert_eq!(gate.admit(None).await, Err(AccessDenied::Missing));
     let reader = admit(&gate, "0123456789abcdef").await.unwrap();
-    assert_eq!(reader.require(Role::Read), Ok(()));
-    let too_low = reader.require(Role::Write).unwrap_err();
+    assert_eq!(reader.require(CallerRole::Read), Ok(()));
+    let too_low = reader.require(CallerRole::Write).unwrap_err();
     assert_eq!(
         (too_low.status().as_u16(), too_low.code()),
         (403, "AuthorizationFailed")
     );
     assert_eq!(too_low.to_string(), "one may read only");
     let writer = admit(&gate, "0123456789abcdeF").await.unwrap();
-    assert_eq!(writer.require(Role::Read), Ok(()));
-    assert_eq!(writer.require(Role::Write), Ok(()));
+    assert_eq!(writer.require(CallerRole::Read), Ok(()));
+    assert_eq!(writer.require(CallerRole::Write), Ok(()));
 }
 
 #[tokio::test]
 async fn with_nothing_configured_nobody_is_asked() {
     let gate = gate(&AccessSettings::default());
     assert!(!gate.is_configured());
-    assert_eq!(gate.admit(None).await, caller("local", Role::Write));
+    assert_eq!(gate.admit(None).await, caller("local", CallerRole::Write));
     let value = HeaderValue::from_static("Basic whatever");
-    assert_eq!(gate.admit(Some(&value)).await, caller("local", Role::Write));
+    assert_eq!(
+        gate.admit(Some(&value)).await,
+        caller("local", CallerRole::Write)
+    );
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn tokens_that_cannot_be_had_are_named_and_never_shown() {
 
 #[tokio::test]
 async fn a_denied_token_is_not_shown() {
-    let (keys, signer) = (Keys::start(), Signer::new("k"));
+    let (keys, signer) = (KeyServer::start(), TestSigner::new("k"));
     keys.answer("/keys", 200, &set(&[&signer]));
     let gate = gate(&keys.settings());
     let mut seen = Vec::new();
@@ -178,7 +186,10 @@ fn any_header_is_answered() {
         .enable_all()
         .build()
         .unwrap();
-    let (keys, signer) = (runtime.block_on(async { Keys::start() }), Signer::new("k"));
+    let (keys, signer) = (
+        runtime.block_on(async { KeyServer::start() }),
+        TestSigner::new("k"),
+    );
     keys.answer("/keys", 200, &set(&[&signer]));
     let mut settings = keys.settings();
     settings.tokens =

@@ -5,8 +5,8 @@ use super::request::ArmRequest;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
-use twinroute_listen::Body;
-use twinroute_listen::access::Denied;
+use twinroute_listen::ServerBody;
+use twinroute_listen::access::AccessDenied;
 use twinroute_model::visible;
 use uuid::Uuid;
 
@@ -98,7 +98,10 @@ impl TrackingIds {
 }
 
 /// Makes the response.
-pub(crate) fn respond(result: Result<ArmAnswer, Error>, tracking: &TrackingIds) -> Response<Body> {
+pub(crate) fn respond(
+    result: Result<ArmAnswer, Error>,
+    tracking: &TrackingIds,
+) -> Response<ServerBody> {
     let answer = result.unwrap_or_else(|error| refuse(&error));
     // Clients that see another type refuse the body; none at all would be taken as JSON.
     let (content, media_type) = match answer.body {
@@ -109,7 +112,7 @@ pub(crate) fn respond(result: Result<ArmAnswer, Error>, tracking: &TrackingIds) 
         ),
         AnswerContent::Text(text) => (text, Some("text/plain; charset=utf-8")),
     };
-    let mut response = Response::new(Body::new(content.into_bytes().into()));
+    let mut response = Response::new(ServerBody::new(content.into_bytes().into()));
     if let Some(media_type) = media_type {
         let media_type = HeaderValue::from_static(media_type);
         response
@@ -156,7 +159,7 @@ fn refuse(error: &Error) -> ArmAnswer {
         Error::MethodNotAllowed { allow, .. } => {
             answer.header("allow", allow.replace(" and ", ", "))
         }
-        Error::Denied(Denied::Missing | Denied::NotBearer) => {
+        Error::Denied(AccessDenied::Missing | AccessDenied::NotBearer) => {
             answer.header("www-authenticate", "Bearer realm=\"twinroute\"")
         }
         Error::Denied(denied) if denied.status() == StatusCode::UNAUTHORIZED => answer.header(

@@ -7,8 +7,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
-use twinroute_listen::Closed;
-use twinroute_listen::access::Denied;
+use twinroute_listen::NetworkClosed;
+use twinroute_listen::access::AccessDenied;
 use twinroute_model::endpoint::FieldError;
 
 /// Routes that a refusal names.
@@ -17,7 +17,7 @@ const NAMED_MAX: usize = 20;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{}", denied(.0))]
-    Denied(Denied),
+    Denied(AccessDenied),
     #[error(
         "The client '{client}' does not have authorization to perform action '{action}' over scope '{scope}'."
     )]
@@ -29,7 +29,7 @@ pub(crate) enum Error {
     #[error("{reason}")]
     ForeignCaller { reason: String },
     #[error("{0}")]
-    Closed(Closed),
+    Closed(NetworkClosed),
     #[error("The api-version query parameter (?api-version=) is required for all requests.")]
     MissingApiVersion,
     #[error("The api-version '{version}' is invalid. The supported versions are '{}'.", .supported.join(","))]
@@ -307,23 +307,23 @@ impl Error {
             Self::Crowded { .. }
             | Self::Store { .. }
             | Self::Audit { .. }
-            | Self::Denied(Denied::KeysUnavailable) => Some(Duration::from_secs(5)),
+            | Self::Denied(AccessDenied::KeysUnavailable) => Some(Duration::from_secs(5)),
             _ => None,
         }
     }
 }
 
 /// ARM's words for a token that does not pass.
-fn denied(denied: &Denied) -> String {
+fn denied(denied: &AccessDenied) -> String {
     match denied {
-        Denied::Missing => {
+        AccessDenied::Missing => {
             "Authentication failed. The 'Authorization' header is missing.".to_owned()
         }
-        Denied::NotBearer => {
+        AccessDenied::NotBearer => {
             "Authentication failed. The 'Authorization' header is provided in an invalid format."
                 .to_owned()
         }
-        Denied::Invalid => "The access token is invalid.".to_owned(),
+        AccessDenied::Invalid => "The access token is invalid.".to_owned(),
         other => {
             let text = other.to_string();
             let mut letters = text.chars();

@@ -4,7 +4,7 @@
 
 use super::error::Error;
 use serde_json::{Map, Value};
-use twinroute_model::json::Document;
+use twinroute_model::json::JsonDocument;
 use twinroute_model::pasted;
 use twinroute_model::secret::repeated;
 use twinroute_model::words;
@@ -13,8 +13,8 @@ use twinroute_model::words;
 ///
 /// # Errors
 /// [`Error::NotJson`] with line and column.
-pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
-    Document::read(bytes).map_err(|error| Error::NotJson {
+pub(crate) fn read(bytes: &[u8]) -> Result<JsonDocument, Error> {
+    JsonDocument::read(bytes).map_err(|error| Error::NotJson {
         reason: error.to_string(),
     })
 }
@@ -31,7 +31,7 @@ impl<'a> BodyObject<'a> {
     ///
     /// # Errors
     /// When it is no object.
-    pub(crate) fn body(document: &'a Document) -> Result<Self, Error> {
+    pub(crate) fn body(document: &'a JsonDocument) -> Result<Self, Error> {
         match document.value() {
             Value::Object(members) => Ok(Self {
                 members: Some(members),
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn members_are_looked_at_by_type_and_named_by_path() {
         let body = serde_json::json!({ "a": { "n": 1, "w": "PASS", "list": [{}, 2], "nil": null, "empty": " " } });
-        let body = Document::new(body);
+        let body = JsonDocument::new(body);
         let object = BodyObject::body(&body).unwrap().object("a").unwrap();
         assert_eq!(object.integer("n").unwrap(), Some(1));
         assert_eq!(object.word("w", &["Fail", "Pass"]).unwrap(), Some("Pass"));

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use twinroute_audit::ChangeAuthor;
 use twinroute_listen::PrivateWay;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::json::Document;
+use twinroute_model::json::JsonDocument;
 use uuid::Uuid;
 use zeroize::Zeroize as _;
 
@@ -127,7 +127,7 @@ impl ArmRequest {
     ///
     /// # Errors
     /// When it says that it is something else, or is none.
-    pub(crate) fn json(&self) -> Result<Document, Error> {
+    pub(crate) fn json(&self) -> Result<JsonDocument, Error> {
         if let Some(found) = self.header("content-type") {
             let media = found.split(';').next().unwrap_or_default().trim();
             let media = media.to_ascii_lowercase();

@@ -1,8 +1,8 @@
 //! `expired-sas`: a matter of the dead letters stops dead letters, never deliveries.
 
 use super::*;
-use crate::testing::Client;
-use twinroute_model::endpoint::Destination;
+use crate::testing::TestClient;
+use twinroute_model::endpoint::EndpointDestination;
 
 fn body(query: &str, key: &str) -> Value {
     let sas =
@@ -15,7 +15,7 @@ fn body(query: &str, key: &str) -> Value {
 
 #[tokio::test]
 async fn expired_sas_warns_and_the_endpoint_stays_in_use() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     client.put_and_wait(&instance("twins"), &here()).await;
     let hub = format!("{}/endpoints/hub-1", instance("twins"));
     let good = "sp=w&se=2030-01-01T00:00:00Z";
@@ -54,7 +54,7 @@ async fn expired_sas_warns_and_the_endpoint_stays_in_use() {
 /// What an earlier version took for a container: deliveries go on, and the definition says what is wrong.
 #[tokio::test]
 async fn expired_sas_neighbour_a_stored_listing_url_stops_dead_letters_alone() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     client.put_and_wait(&instance("twins"), &here()).await;
     let hub = format!("{}/endpoints/hub-1", instance("twins"));
     client
@@ -66,7 +66,7 @@ async fn expired_sas_neighbour_a_stored_listing_url_stops_dead_letters_alone() {
     let instances = client.instances();
     let endpoint = &instances[0].endpoints[0];
     assert!(
-        matches!(endpoint.destination, Destination::EventHub(_)),
+        matches!(endpoint.destination, EndpointDestination::EventHub(_)),
         "{endpoint:?}"
     );
     assert_eq!(endpoint.dead_letter, None);

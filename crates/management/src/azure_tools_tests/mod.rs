@@ -6,7 +6,7 @@ mod paths;
 mod read_back;
 mod unknown_members;
 
-use crate::testing::Reply;
+use crate::testing::TestReply;
 use serde_json::{Value, json};
 
 const TWINS: &str = "2023-01-31";
@@ -27,7 +27,7 @@ fn here() -> Value {
     json!({ "location": "westus2" })
 }
 
-fn code(reply: &Reply) -> (u16, &str) {
+fn code(reply: &TestReply) -> (u16, &str) {
     let code = reply.json["error"]["code"].as_str();
     (reply.status, code.unwrap_or("(none)"))
 }

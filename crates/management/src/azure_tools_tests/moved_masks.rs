@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::export::ExportedSecrets;
-use crate::testing::Client;
+use crate::testing::TestClient;
 
 const NAMESPACE: &str =
     "/subscriptions/x/resourceGroups/g/providers/Microsoft.DeviceRegistry/namespaces/n";
@@ -17,7 +17,7 @@ fn hub(name: &str, token: &str) -> serde_json::Value {
 }
 
 /// The text at a pointer of what is stored, secrets in the clear.
-fn stored(client: &Client, id: &str, pointer: &str) -> Option<String> {
+fn stored(client: &TestClient, id: &str, pointer: &str) -> Option<String> {
     let all = client.export(ExportedSecrets::Revealed);
     let mut all = all["resources"].as_array().unwrap().iter();
     let found = all.find(|resource| resource["id"] == id)?;
@@ -26,7 +26,7 @@ fn stored(client: &Client, id: &str, pointer: &str) -> Option<String> {
 
 #[tokio::test]
 async fn swapped_hubs_keep_their_own_unknown_secrets() {
-    let client = Client::new(DEVICES);
+    let client = TestClient::new(DEVICES);
     let path = service("dps");
     let body = with(json!({ "iotHubs": [hub("h1", "one"), hub("h2", "two")] }));
     client.put_and_wait(&path, &body).await;
@@ -53,7 +53,7 @@ async fn swapped_hubs_keep_their_own_unknown_secrets() {
 
 #[tokio::test]
 async fn lists_of_unknown_secrets_are_read_back_in_any_order() {
-    let client = Client::new(DEVICES);
+    let client = TestClient::new(DEVICES);
     let path = service("dps");
     let body = with(json!({
         "newer": [{ "label": "a", "key": "one" }, { "label": "b", "key": "two" }],
@@ -94,7 +94,7 @@ async fn lists_of_unknown_secrets_are_read_back_in_any_order() {
 
 #[tokio::test]
 async fn secrets_in_unknown_members_of_namespaces_are_masked_and_kept() {
-    let client = Client::new(DEVICES);
+    let client = TestClient::new(DEVICES);
     let path = service("dps");
     let body = with(json!({ "deviceRegistryNamespaces": [
         { "resourceId": "/SUBSCRIPTIONS/X/namespaces/OTHER", "authenticationType": "SystemAssigned" },
@@ -117,7 +117,7 @@ async fn secrets_in_unknown_members_of_namespaces_are_masked_and_kept() {
 
 #[tokio::test]
 async fn members_known_but_for_their_case_are_refused_everywhere() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     let mut body = here();
     body["properties"] = json!({ "PublicNetworkAccess": "Disabled" });
     let put = client.put(&instance("twins"), &body).await;
@@ -128,7 +128,7 @@ async fn members_known_but_for_their_case_are_refused_everywhere() {
             .contains("did you mean `publicNetworkAccess`?"),
         "{put:?}"
     );
-    let client = Client::new(DEVICES);
+    let client = TestClient::new(DEVICES);
     for properties in [
         json!({ "iothubs": [] }),
         json!({ "ipfilterrules": [] }),

@@ -1,10 +1,10 @@
 //! `arm-surface`, `route-id`: what az and azure-mgmt-resource ask before and around a resource.
 
 use super::*;
-use crate::testing::Client;
+use crate::testing::TestClient;
 
-async fn with_both() -> Client {
-    let client = Client::new(TWINS);
+async fn with_both() -> TestClient {
+    let client = TestClient::new(TWINS);
     client.put_and_wait(&instance("twins"), &here()).await;
     let version = "?api-version=2022-12-12";
     let body = json!({ "location": "eastus", "sku": { "name": "S1" }, "properties": {}, "tags": { "a": "b" } });

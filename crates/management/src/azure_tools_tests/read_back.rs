@@ -3,15 +3,15 @@
 
 use super::*;
 use crate::export::ExportedSecrets;
-use crate::testing::Client;
+use crate::testing::TestClient;
 
 const HUB: &str =
     "HostName=h.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0";
 const SAS: &str =
     "https://acct.blob.core.windows.net/dead?sv=2024-11-04&sr=c&sp=w&se=2030-01-01&sig=c2ln";
 
-async fn with_twins(version: &'static str) -> Client {
-    let client = Client::new(version);
+async fn with_twins(version: &'static str) -> TestClient {
+    let client = TestClient::new(version);
     let made = client
         .put(
             &format!("{}?api-version={TWINS}", instance("twins")),
@@ -23,7 +23,7 @@ async fn with_twins(version: &'static str) -> Client {
 }
 
 /// What stands in the store, secrets in the clear.
-fn revealed(client: &Client, id: &str) -> Value {
+fn revealed(client: &TestClient, id: &str) -> Value {
     let all = client.export(ExportedSecrets::Revealed);
     let all = all["resources"].as_array().unwrap();
     let found = all.iter().find(|resource| resource["id"] == id);
@@ -31,7 +31,7 @@ fn revealed(client: &Client, id: &str) -> Value {
 }
 
 /// Puts a GET back; the secrets must be what they were.
-async fn back(client: &Client, path: &str, change: impl FnOnce(&mut Value)) -> Value {
+async fn back(client: &TestClient, path: &str, change: impl FnOnce(&mut Value)) -> Value {
     let id = path.split('?').next().unwrap();
     let before = revealed(client, id);
     let mut read = client.get(path).await.json;

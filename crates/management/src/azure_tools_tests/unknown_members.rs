@@ -1,13 +1,13 @@
 //! `dps-newest` and its kind: no member is dropped in silence.
 
 use super::*;
-use crate::testing::Client;
+use crate::testing::TestClient;
 
 const USER: &str = "/subscriptions/x/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u";
 
 #[tokio::test]
 async fn dps_newest_stores_and_shows_what_is_new() {
-    let client = Client::new(DEVICES);
+    let client = TestClient::new(DEVICES);
     let path = service("dps");
     let body = json!({
         "location": "eastus", "sku": { "name": "S1", "capacity": 2, "more": true },
@@ -57,7 +57,7 @@ async fn dps_newest_stores_and_shows_what_is_new() {
 
 #[tokio::test]
 async fn dps_newest_refuses_hubs_that_say_half() {
-    let client = Client::new(DEVICES);
+    let client = TestClient::new(DEVICES);
     for (hub, path) in [
         (
             json!({ "location": "eastus" }),
@@ -93,7 +93,7 @@ async fn dps_newest_refuses_hubs_that_say_half() {
 
 #[tokio::test]
 async fn unknown_members_are_kept_and_shown_again_everywhere() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     let mut twins = here();
     twins["zones"] = json!(["1"]);
     twins["properties"] = json!({ "newer": { "deep": [1, null] }, "apiSecret": "marked" });
@@ -146,7 +146,7 @@ async fn unknown_members_are_kept_and_shown_again_everywhere() {
 
 #[tokio::test]
 async fn unknown_members_of_a_patch_are_kept_and_known_ones_refused_by_name() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     client.put_and_wait(&instance("twins"), &here()).await;
     let patch =
         json!({ "newer": 1, "location": "West US 2", "identity": {}, "tags": { "a": "b" } });
@@ -188,7 +188,7 @@ async fn unknown_members_of_a_patch_are_kept_and_known_ones_refused_by_name() {
 
 #[tokio::test]
 async fn unknown_members_of_one_user_assigned_identity_are_kept() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     let identity = |more: Value| {
         let mut body = here();
         body["identity"] =
@@ -254,7 +254,7 @@ async fn unknown_members_of_one_user_assigned_identity_are_kept() {
 
 #[tokio::test]
 async fn absent_null_and_empty_are_one_in_a_put() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     for body in [
         json!({ "location": "westus2", "tags": null, "identity": null, "properties": null }),
         json!({ "location": " westus2\n", "identity": {}, "properties": {} }),
@@ -303,7 +303,7 @@ async fn absent_null_and_empty_are_one_in_a_put() {
 
 #[tokio::test]
 async fn errors_that_follow_are_not_told_by_the_api() {
-    let client = Client::new(TWINS);
+    let client = TestClient::new(TWINS);
     client.put_and_wait(&instance("twins"), &here()).await;
     let hub = format!("{}/endpoints/hub-1", instance("twins"));
     for (properties, target, hint) in [

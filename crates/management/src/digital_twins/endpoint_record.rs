@@ -4,9 +4,9 @@ use crate::arm::error::Error;
 use crate::store::operation::OperationFailure;
 use crate::store::record::ResourceRecord;
 use serde_json::Value;
-use twinroute_model::body::Spelling;
+use twinroute_model::body::MemberSpelling;
 use twinroute_model::endpoint::{Endpoint, EndpointBody};
-use twinroute_model::json::Document;
+use twinroute_model::json::JsonDocument;
 use twinroute_model::name::EndpointName;
 
 /// The form of a mask that is published for connection strings.
@@ -33,8 +33,8 @@ pub(crate) fn definition(record: &ResourceRecord) -> Option<Endpoint> {
     let name = EndpointName::new(&record.id.name).ok()?;
     let reason = record.properties().get("provisioningError");
     let reason = reason.and_then(|reason| reason["message"].as_str());
-    let document = Document::new(record.reveal());
-    let mut body = EndpointBody::read(document.object()?, Spelling::Published);
+    let document = JsonDocument::new(record.reveal());
+    let mut body = EndpointBody::read(document.object()?, MemberSpelling::Published);
     match body.check_main(&name) {
         Ok((endpoint, left_out)) => {
             let left_out = left_out.first();

@@ -20,12 +20,12 @@ use crate::store::state::StoreState;
 use crate::transitions::{self, ChangeDecision};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
-use twinroute_model::body::Spelling;
+use twinroute_model::body::MemberSpelling;
 use twinroute_model::endpoint::{
-    Access, BodySource, ConnectionString, Destination, Endpoint, EndpointBody, EndpointType,
-    FieldError,
+    BodySource, ConnectionString, Endpoint, EndpointBody, EndpointDestination, EndpointType,
+    FieldError, NamespaceAccess,
 };
-use twinroute_model::json::Document;
+use twinroute_model::json::JsonDocument;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What the server says of an endpoint.
@@ -101,14 +101,14 @@ struct WantedEndpoint {
 fn read(
     id: &ResourceId,
     name: &EndpointName,
-    document: &Document,
+    document: &JsonDocument,
     present: Option<&ResourceRecord>,
 ) -> Result<WantedEndpoint, Error> {
     let members = document.object().ok_or_else(|| {
         let rule = "must be an object";
         Error::InvalidFields(vec![FieldError::new("(body)", rule)])
     })?;
-    let mut body = EndpointBody::read(members, Spelling::Published);
+    let mut body = EndpointBody::read(members, MemberSpelling::Published);
     if body.is_without_properties() {
         return Err(Error::MissingMember {
             path: "properties".to_owned(),
@@ -241,8 +241,8 @@ fn keeps_destination(before: &ResourceRecord, wanted: &Endpoint) -> Result<(), E
 
 fn primary_string(endpoint: &Endpoint) -> Option<&ConnectionString> {
     match &endpoint.destination {
-        Destination::EventHub(Access::Keys { primary, .. })
-        | Destination::ServiceBus(Access::Keys { primary, .. }) => Some(primary),
+        EndpointDestination::EventHub(NamespaceAccess::Keys { primary, .. })
+        | EndpointDestination::ServiceBus(NamespaceAccess::Keys { primary, .. }) => Some(primary),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Instances and endpoints through their lives, as a client sees them.
 
-use crate::testing::{BASE, Client, Reply};
+use crate::testing::{BASE, TestClient, TestReply};
 use serde_json::{Value, json};
 
 pub(super) const VERSION: &str = "2023-01-31";
@@ -21,13 +21,13 @@ pub(super) fn event_hub() -> Value {
 }
 
 /// A client with an instance `twins`.
-pub(super) async fn with_instance() -> Client {
-    let client = Client::new(VERSION);
+pub(super) async fn with_instance() -> TestClient {
+    let client = TestClient::new(VERSION);
     client.put_and_wait(&instance("twins"), &here()).await;
     client
 }
 
-pub(super) fn refused(reply: &Reply) -> (u16, &str) {
+pub(super) fn refused(reply: &TestReply) -> (u16, &str) {
     (
         reply.status,
         reply.json["error"]["code"].as_str().unwrap_or("(none)"),
@@ -36,7 +36,7 @@ pub(super) fn refused(reply: &Reply) -> (u16, &str) {
 
 #[tokio::test]
 async fn an_instance_lives() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let twins = instance("Twins");
     let body = json!({ "location": "West US 2", "tags": { "a": "1" }, "identity": { "type": "SystemAssigned" } });
     let made = client.put(&twins, &body).await;
@@ -144,7 +144,7 @@ async fn what_an_instance_may_not_be_is_said_in_arms_words() {
 
 #[tokio::test]
 async fn lists_come_in_pages_and_ids_in_any_case() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     for name in ["aaa", "bbb", "ccc"] {
         client.put_and_wait(&instance(name), &here()).await;
     }

@@ -2,7 +2,7 @@
 
 use super::lifecycle_tests::{STRING, VERSION, event_hub, here, instance, refused, with_instance};
 use crate::settings::Settings;
-use crate::testing::Client;
+use crate::testing::TestClient;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -10,23 +10,23 @@ use tokio::sync::Notify;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{
-    BatchLimits, Connect, ConnectError, Delivery, EndpointFault, FailureReason, FaultKind, Outcome,
-    Sink,
+    BatchLimits, Connect, ConnectError, Delivery, DeliveryOutcome, EndpointFault, FailureReason,
+    FaultKind, Sink,
 };
 
 /// Destinations that answer a probe as they are told, when they are told to.
 #[derive(Default)]
-struct Scripted {
+struct ScriptedDestinations {
     fault: Mutex<Option<FaultKind>>,
     held: Mutex<Option<Arc<Notify>>>,
 }
 
-struct Destination {
+struct ScriptedDestination {
     fault: Option<FaultKind>,
     held: Option<Arc<Notify>>,
 }
 
-impl Connect for Scripted {
+impl Connect for ScriptedDestinations {
     fn connect(
         &self,
         endpoint: &Endpoint,
@@ -38,14 +38,14 @@ impl Connect for Scripted {
                 reason: "no sink can be made of this".to_owned(),
             });
         }
-        Ok(Arc::new(Destination {
+        Ok(Arc::new(ScriptedDestination {
             fault: *self.fault.lock().unwrap(),
             held: self.held.lock().unwrap().clone(),
         }))
     }
 }
 
-impl Sink for Destination {
+impl Sink for ScriptedDestination {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 1,
@@ -54,8 +54,8 @@ impl Sink for Destination {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
-        ready(vec![Outcome::Delivered; batch.len()]).boxed()
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        ready(vec![DeliveryOutcome::Delivered; batch.len()]).boxed()
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
@@ -77,9 +77,9 @@ impl Sink for Destination {
 }
 
 /// A client of an instance whose destinations answer by a script.
-async fn scripted_client() -> (Arc<Scripted>, Client) {
-    let scripted = Arc::new(Scripted::default());
-    let client = Client::with(
+async fn scripted_client() -> (Arc<ScriptedDestinations>, TestClient) {
+    let scripted = Arc::new(ScriptedDestinations::default());
+    let client = TestClient::with(
         VERSION,
         Settings::default(),
         Arc::clone(&scripted) as Arc<dyn Connect>,
@@ -215,9 +215,9 @@ async fn an_unreachable_destination_hides_no_bad_dead_letter_sas() {
 
 #[tokio::test]
 async fn one_change_at_a_time() {
-    let scripted = Arc::new(Scripted::default());
+    let scripted = Arc::new(ScriptedDestinations::default());
     let held = Arc::new(Notify::new());
-    let client = Client::with(
+    let client = TestClient::with(
         VERSION,
         Settings::default(),
         Arc::clone(&scripted) as Arc<dyn Connect>,

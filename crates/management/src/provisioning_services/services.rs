@@ -20,7 +20,7 @@ use crate::transitions::{self, ChangeDecision, PresentState};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use twinroute_model::body::is_empty;
-use twinroute_model::json::Document;
+use twinroute_model::json::JsonDocument;
 use uuid::Uuid;
 
 /// Where all devices of all services turn to.
@@ -130,7 +130,7 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
     let location = body.text("location")?.map(names::location).transpose()?;
     let others = ["sku", "properties", "identity"].map(|member| {
         let sent = body.raw(member).cloned();
-        (member, Document::new(sent.unwrap_or_default()))
+        (member, JsonDocument::new(sent.unwrap_or_default()))
     });
     let demand = EtagDemand::of(call.request, None);
     let outcome = transitions::write(call, id.clone(), move |present| {

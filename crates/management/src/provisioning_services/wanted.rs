@@ -16,7 +16,7 @@ use crate::store::record::{ResourceRecord, tags};
 use crate::store::unknown::UnknownMembers;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use twinroute_listen::{Mask, MaskError};
+use twinroute_listen::{IpMask, MaskError};
 use twinroute_model::secret::Secret;
 
 /// The one that is published.
@@ -210,7 +210,7 @@ fn filter(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
         let action = rule.required_word("action", ACTIONS)?;
         let mask = rule.required_text("ipMask")?.trim();
         // The service takes a block whatever stands behind its length.
-        if let Err(error @ MaskError::NotBlock) = Mask::parse(mask) {
+        if let Err(error @ MaskError::NotBlock) = IpMask::parse(mask) {
             return Err(Error::invalid(rule.path("ipMask"), error.to_string()));
         }
         let mut shown = json!({ "filterName": name, "action": action, "ipMask": mask });

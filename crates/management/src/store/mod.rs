@@ -21,10 +21,10 @@ use record::ResourceRecord;
 use state::{DecidedChange, StoreChange, StoreState};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
-use twinroute_listen::Network;
+use twinroute_listen::InstanceNetworks;
 use twinroute_model::name::InstanceName;
 
-fn publish(state: &StoreState, network: &Network) {
+fn publish(state: &StoreState, network: &InstanceNetworks) {
     let instances = state.kind(ResourceKind::Instance).filter_map(|record| {
         let name = InstanceName::new(&record.id.name).ok()?;
         Some((name, state.network_access(&record)))
@@ -45,7 +45,7 @@ enum ChangeTarget {
 pub(crate) struct RecordStore {
     state: RwLock<StoreState>,
     /// From which networks the instances are reached; as current as `state`.
-    network: Network,
+    network: InstanceNetworks,
     backing: ChangeTarget,
     writing: Mutex<()>,
     changes: watch::Sender<u64>,
@@ -70,7 +70,7 @@ impl RecordStore {
     }
 
     fn with(state: StoreState, backing: ChangeTarget) -> Self {
-        let network = Network::default();
+        let network = InstanceNetworks::default();
         publish(&state, &network);
         Self {
             state: RwLock::new(state),
@@ -93,7 +93,7 @@ impl RecordStore {
 
     /// From which networks the instances are reached. What was changed holds there before the change is
     /// answered.
-    pub(crate) fn network(&self) -> &Network {
+    pub(crate) fn network(&self) -> &InstanceNetworks {
         &self.network
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use twinroute_model::endpoint::Endpoint;
-use twinroute_model::network::{Connection, NetworkAccess};
+use twinroute_model::network::{NetworkAccess, PrivateConnection};
 use twinroute_model::route::Route;
 use uuid::Uuid;
 
@@ -142,7 +142,7 @@ impl StoreState {
         let (access, _) = NetworkAccess::read(&instance.body);
         let prefix = instance.id.children(ResourceKind::Connection);
         let read = |record: ResourceRecord| match record.render() {
-            Value::Object(resource) => Connection::read(&resource),
+            Value::Object(resource) => PrivateConnection::read(&resource),
             _ => None,
         };
         NetworkAccess {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 /// What a message carries beside the event. Empty fields are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Envelope<'a> {
+pub struct MessageEnvelope<'a> {
     /// Message annotation `x-opt-partition-key`.
     pub partition_key: Option<&'a str>,
     /// Property `message-id`.
@@ -40,7 +40,7 @@ pub fn message_id(event: &Event) -> String {
 }
 
 /// Appends the message.
-pub fn write(event: &Event, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+pub fn write(event: &Event, envelope: &MessageEnvelope<'_>, out: &mut Vec<u8>) {
     let payload = event.payload();
     write_annotations(envelope, out);
     write_properties(envelope, payload.media_type, out);
@@ -51,7 +51,7 @@ pub fn write(event: &Event, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
 /// Appends only the sections that route a message: annotations and properties.
 ///
 /// The envelope of a batch repeats those of its first message.
-pub fn write_envelope(envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+pub fn write_envelope(envelope: &MessageEnvelope<'_>, out: &mut Vec<u8>) {
     write_annotations(envelope, out);
     write_properties(envelope, None, out);
 }
@@ -68,7 +68,7 @@ pub const fn data_overhead(bytes: usize) -> usize {
     if bytes < 256 { 5 } else { 8 }
 }
 
-fn write_annotations(envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+fn write_annotations(envelope: &MessageEnvelope<'_>, out: &mut Vec<u8>) {
     let Some(key) = envelope.partition_key else {
         return;
     };
@@ -81,7 +81,7 @@ fn write_annotations(envelope: &Envelope<'_>, out: &mut Vec<u8>) {
 }
 
 /// AMQP 1.0 part 3 §3.2.4; trailing fields that are null may be left out of the list.
-fn write_properties(envelope: &Envelope<'_>, content_type: Option<&str>, out: &mut Vec<u8>) {
+fn write_properties(envelope: &MessageEnvelope<'_>, content_type: Option<&str>, out: &mut Vec<u8>) {
     const MESSAGE_ID: usize = 0;
     const CONTENT_TYPE: usize = 6;
     const GROUP_ID: usize = 10;

@@ -1,13 +1,13 @@
 use super::*;
-use crate::event::{Limits, Parts};
+use crate::event::{EventLimits, EventParts};
 use crate::fixtures::{self, value};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 /// A reader of its own: what the encoder means must be told by the standard alone (AMQP 1.0 part 1).
-struct Reader<'a>(&'a [u8]);
+struct AmqpReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> AmqpReader<'a> {
     fn take(&mut self, len: usize) -> &'a [u8] {
         let (head, rest) = self.0.split_at(len);
         self.0 = rest;
@@ -64,9 +64,9 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(len)).unwrap().into()
     }
 
-    fn compound(&mut self) -> Reader<'a> {
+    fn compound(&mut self) -> AmqpReader<'a> {
         let size = self.word();
-        Reader(self.take(size))
+        AmqpReader(self.take(size))
     }
 
     /// All sections by their code; the data section is given apart.
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn written(event: &Event, envelope: &Envelope<'_>) -> Vec<u8> {
+fn written(event: &Event, envelope: &MessageEnvelope<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     write(event, envelope, &mut out);
     out
@@ -101,8 +101,8 @@ fn written(event: &Event, envelope: &Envelope<'_>) -> Vec<u8> {
 fn messages_are_what_azure_writes() {
     for fixture in fixtures::ALL {
         let event = fixture.event();
-        let message = written(&event, &Envelope::default());
-        let (sections, data) = Reader(&message).message();
+        let message = written(&event, &MessageEnvelope::default());
+        let (sections, data) = AmqpReader(&message).message();
         let expect = value(fixture.amqp);
         let content_type = expect["properties"]["content-type"].clone();
         let properties: Vec<Value> = [vec![Value::Null; 6], vec![content_type]].concat();
@@ -125,16 +125,18 @@ fn messages_are_what_azure_writes() {
 
 #[test]
 fn an_envelope_fills_its_sections_alone() {
-    let event = Parts::new("1", "s", "t").build(&Limits::default()).unwrap();
+    let event = EventParts::new("1", "s", "t")
+        .build(&EventLimits::default())
+        .unwrap();
     let id = message_id(&event);
     assert_eq!(id.len(), 43);
-    let envelope = Envelope {
+    let envelope = MessageEnvelope {
         partition_key: Some("7"),
         message_id: Some(&id),
         group_id: Some("room1"),
     };
     let message = written(&event, &envelope);
-    let (sections, data) = Reader(&message).message();
+    let (sections, data) = AmqpReader(&message).message();
     assert!(data.is_empty());
     let null = Value::Null;
     let mut properties = vec![null; 11];
@@ -149,15 +151,15 @@ fn an_envelope_fills_its_sections_alone() {
     write_envelope(&envelope, &mut batch);
     assert!(message.starts_with(&batch));
     write_data(&message, &mut batch);
-    assert_eq!(Reader(&batch).message().1, message);
+    assert_eq!(AmqpReader(&batch).message().1, message);
 }
 
 #[test]
 fn the_message_id_tells_events_apart_and_never_changes() {
     let id = |source: &str, id: &str| {
         message_id(
-            &Parts::new(id, source, "t")
-                .build(&Limits::default())
+            &EventParts::new(id, source, "t")
+                .build(&EventLimits::default())
                 .unwrap(),
         )
     };
@@ -174,15 +176,15 @@ proptest! {
         truth: bool,
         data in proptest::collection::vec(any::<u8>(), 0..600),
     ) {
-        let event = Parts::new(&id, "s", "t")
+        let event = EventParts::new(&id, "s", "t")
             .set("datacontenttype", "application/octet-stream").unwrap()
             .set("ext1", &extension).unwrap()
             .extension("number", ExtensionValue::Integer(number)).unwrap()
             .extension("truth", ExtensionValue::Boolean(truth)).unwrap()
             .data(data.clone().into())
-            .build(&Limits::default()).unwrap();
-        let message = written(&event, &Envelope::default());
-        let (sections, read) = Reader(&message).message();
+            .build(&EventLimits::default()).unwrap();
+        let message = written(&event, &MessageEnvelope::default());
+        let (sections, read) = AmqpReader(&message).message();
         prop_assert_eq!(read, &*data);
         let expect = serde_json::json!({
             "cloudEvents:id": id, "cloudEvents:source": "s", "cloudEvents:specversion": "1.0",

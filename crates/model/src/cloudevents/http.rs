@@ -1,6 +1,6 @@
 //! CloudEvents HTTP binding 1.0.2: which content mode a request has, and the binary mode.
 
-use crate::event::{Event, Invalid, Limits, Parts, Problem, Strictness};
+use crate::event::{Event, EventLimits, EventParts, EventProblem, EventStrictness, InvalidEvent};
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 
@@ -9,7 +9,7 @@ const PREFIX: &str = "ce-";
 
 /// The content mode of a request (§3): told by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum ContentMode {
     /// One event, JSON format.
     Structured,
     /// An array of events, JSON format.
@@ -23,7 +23,7 @@ pub enum Mode {
 /// §3: `application/cloudevents…` is structured, `application/cloudevents-batch…` is a batch, and anything
 /// else, an absent header too, is binary.
 #[must_use]
-pub fn mode(content_type: Option<&str>) -> Option<Mode> {
+pub fn mode(content_type: Option<&str>) -> Option<ContentMode> {
     const FAMILY: &str = "application/cloudevents";
     let essence = content_type
         .unwrap_or_default()
@@ -32,14 +32,14 @@ pub fn mode(content_type: Option<&str>) -> Option<Mode> {
         .unwrap_or_default()
         .trim();
     let Some((head, rest)) = essence.split_at_checked(FAMILY.len()) else {
-        return Some(Mode::Binary);
+        return Some(ContentMode::Binary);
     };
     if !head.eq_ignore_ascii_case(FAMILY) {
-        return Some(Mode::Binary);
+        return Some(ContentMode::Binary);
     }
     match rest.to_ascii_lowercase().as_str() {
-        "" | "+json" => Some(Mode::Structured),
-        "-batch" | "-batch+json" => Some(Mode::Batch),
+        "" | "+json" => Some(ContentMode::Structured),
+        "-batch" | "-batch+json" => Some(ContentMode::Batch),
         _ => None,
     }
 }
@@ -53,18 +53,18 @@ pub fn mode(content_type: Option<&str>) -> Option<Mode> {
 pub fn parse_binary<'a>(
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     body: Bytes,
-    limits: &Limits,
-) -> Result<Event, Invalid> {
-    parse_as(headers, body, limits, Strictness::Producer)
+    limits: &EventLimits,
+) -> Result<Event, InvalidEvent> {
+    parse_as(headers, body, limits, EventStrictness::Producer)
 }
 
 pub(crate) fn parse_as<'a>(
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     body: Bytes,
-    limits: &Limits,
-    strictness: Strictness,
-) -> Result<Event, Invalid> {
-    let mut parts = Parts::default();
+    limits: &EventLimits,
+    strictness: EventStrictness,
+) -> Result<Event, InvalidEvent> {
+    let mut parts = EventParts::default();
     let mut versioned = false;
     for (name, value) in headers {
         if name.eq_ignore_ascii_case("content-type") {
@@ -79,7 +79,7 @@ pub(crate) fn parse_as<'a>(
         }
     }
     if !versioned {
-        return Err(Problem::Missing {
+        return Err(EventProblem::Missing {
             attribute: "specversion",
         }
         .into());
@@ -98,14 +98,14 @@ pub(crate) fn attribute_name(header: &str) -> Option<String> {
         .then(|| attribute.to_ascii_lowercase())
 }
 
-fn header_text<'a>(attribute: &str, value: &'a [u8]) -> Result<&'a str, Problem> {
+fn header_text<'a>(attribute: &str, value: &'a [u8]) -> Result<&'a str, EventProblem> {
     std::str::from_utf8(value)
-        .map_err(|_| Problem::attribute(attribute, "the header is not UTF-8"))
+        .map_err(|_| EventProblem::attribute(attribute, "the header is not UTF-8"))
         .map(str::trim)
 }
 
 /// §3.1.3.2: header values are percent-encoded, and one that was quoted before is unquoted first.
-fn decode(attribute: &str, value: &[u8]) -> Result<String, Problem> {
+fn decode(attribute: &str, value: &[u8]) -> Result<String, EventProblem> {
     let value = value.trim_ascii();
     let quoted = value
         .strip_prefix(b"\"")
@@ -120,7 +120,7 @@ fn decode(attribute: &str, value: &[u8]) -> Result<String, Problem> {
     };
     match percent_decode(value).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(Problem::attribute(
+        Err(_) => Err(EventProblem::attribute(
             attribute,
             "the header's percent-decoded value is not UTF-8",
         )),
@@ -143,7 +143,7 @@ fn unescape(inner: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Data, ExtensionValue};
+    use crate::event::{EventData, ExtensionValue};
 
     const HEADERS: [(&str, &[u8]); 7] = [
         ("host", b"localhost"),
@@ -158,18 +158,18 @@ mod tests {
     #[test]
     fn modes() {
         for (content_type, expect) in [
-            (None, Some(Mode::Binary)),
-            (Some("application/json"), Some(Mode::Binary)),
+            (None, Some(ContentMode::Binary)),
+            (Some("application/json"), Some(ContentMode::Binary)),
             (
                 Some("application/cloudevents+json; charset=utf-8"),
-                Some(Mode::Structured),
+                Some(ContentMode::Structured),
             ),
             (
                 Some("Application/CloudEvents-Batch+JSON"),
-                Some(Mode::Batch),
+                Some(ContentMode::Batch),
             ),
             (Some("application/cloudevents+protobuf"), None),
-            (Some("text/\u{fc}ml"), Some(Mode::Binary)),
+            (Some("text/\u{fc}ml"), Some(ContentMode::Binary)),
         ] {
             assert_eq!(mode(content_type), expect, "{content_type:?}");
         }
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn binary_mode_decodes_headers_and_keeps_the_body() {
         let body = Bytes::from_static(b"{\"t\": 1.10, \"n\": 12345678901234567890123}");
-        let event = parse_binary(HEADERS, body.clone(), &Limits::default()).unwrap();
+        let event = parse_binary(HEADERS, body.clone(), &EventLimits::default()).unwrap();
         assert_eq!(event.id(), "a b");
         assert_eq!(
             event.extension("comment"),
@@ -186,11 +186,11 @@ mod tests {
         );
         assert_eq!(
             event.data(),
-            Data::Json(std::str::from_utf8(&body).unwrap())
+            EventData::Json(std::str::from_utf8(&body).unwrap())
         );
         let mut json = Vec::new();
         super::super::json::write(&event, &mut json);
-        let again = super::super::json::parse(json.into(), &Limits::default()).unwrap();
+        let again = super::super::json::parse(json.into(), &EventLimits::default()).unwrap();
         assert_eq!(again.data(), event.data());
         assert_eq!(again.extension("comment"), event.extension("comment"));
     }
@@ -199,7 +199,7 @@ mod tests {
     fn binary_mode_names_what_is_missing_or_wrong() {
         let refuse = |headers: &[(&'static str, &'static [u8])], body: &'static [u8]| {
             let headers = headers.iter().copied();
-            parse_binary(headers, Bytes::from_static(body), &Limits::default())
+            parse_binary(headers, Bytes::from_static(body), &EventLimits::default())
                 .unwrap_err()
                 .to_string()
         };
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_body_that_is_not_utf8_is_refused_and_not_believed() {
         let body = Bytes::from_static(b"{\"t\":\"\xff\"}");
-        let refused = parse_binary(HEADERS, body, &Limits::default()).unwrap_err();
+        let refused = parse_binary(HEADERS, body, &EventLimits::default()).unwrap_err();
         let expect = "`data`: is not UTF-8, as JSON must be";
         assert_eq!(refused.to_string(), expect);
     }
@@ -238,7 +238,7 @@ mod tests {
     fn no_header_passes_for_the_payload() {
         let mut headers = HEADERS;
         headers[6] = ("ce-data", b"1");
-        let refused = parse_binary(headers, Bytes::from_static(b"2"), &Limits::default());
+        let refused = parse_binary(headers, Bytes::from_static(b"2"), &EventLimits::default());
         let expect = "attribute `data`: no attribute has this name";
         assert_eq!(refused.unwrap_err().to_string(), expect);
     }
@@ -249,7 +249,7 @@ mod tests {
             let mut headers = HEADERS;
             headers[1].1 = content_type;
             let event =
-                parse_binary(headers, Bytes::from_static(body), &Limits::default()).unwrap();
+                parse_binary(headers, Bytes::from_static(body), &EventLimits::default()).unwrap();
             let mut json = Vec::new();
             super::super::json::write(&event, &mut json);
             let json = String::from_utf8(json).unwrap();

@@ -1,16 +1,16 @@
 //! The brackets and commas of a JSON array, around items that somebody else reads.
 
-use crate::event::Problem;
+use crate::event::EventProblem;
 
 /// Walks the items of a JSON array whose items somebody else reads.
-pub(super) struct Items<'a> {
+pub(super) struct JsonArrayItems<'a> {
     text: &'a str,
     at: usize,
     first: bool,
 }
 
-impl<'a> Items<'a> {
-    pub(super) fn open(text: &'a str) -> Result<Self, Problem> {
+impl<'a> JsonArrayItems<'a> {
+    pub(super) fn open(text: &'a str) -> Result<Self, EventProblem> {
         let mut items = Self {
             text,
             at: 0,
@@ -25,7 +25,7 @@ impl<'a> Items<'a> {
     }
 
     /// What stands from the next item on, or `None` behind the last.
-    pub(super) fn next(&mut self) -> Result<Option<&'a str>, Problem> {
+    pub(super) fn next(&mut self) -> Result<Option<&'a str>, EventProblem> {
         self.skip_blanks();
         match (self.text.as_bytes().get(self.at), self.first) {
             (Some(b']'), _) => {
@@ -63,14 +63,14 @@ impl<'a> Items<'a> {
             .count();
     }
 
-    fn expected(&self, what: &str) -> Problem {
-        Problem::NotArray {
+    fn expected(&self, what: &str) -> EventProblem {
+        EventProblem::NotArray {
             reason: format!("expected {what} at byte {}", self.at),
         }
     }
 
-    pub(super) fn ended(&self) -> Problem {
-        Problem::NotArray {
+    pub(super) fn ended(&self) -> EventProblem {
+        EventProblem::NotArray {
             reason: "it ends before its `]`".to_owned(),
         }
     }

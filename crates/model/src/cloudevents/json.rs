@@ -3,16 +3,16 @@
 //! Reading walks the text once and notes where each member's value stands; values are neither copied nor
 //! converted. Writing an event that came in this format sends the same bytes on.
 
-use super::items::Items;
+use super::items::JsonArrayItems;
 use super::members::{
-    DATA, DATA_BASE64, DATACONTENTTYPE, DATASCHEMA, Envelope, ID, MEMBERS, SOURCE, SPECVERSION,
+    DATA, DATA_BASE64, DATACONTENTTYPE, DATASCHEMA, EventMembers, ID, MEMBERS, SOURCE, SPECVERSION,
     SUBJECT, TIME, TYPE,
 };
 use super::unset;
 use crate::event::payload::{MediaKind, PayloadForm, PayloadMember, json_bytes, without_mark};
 use crate::event::{
-    Data, Event, Extension, ExtensionKind, ExtensionValue, Form, Invalid, Limits, Problem,
-    Strictness, TextSpan, rules,
+    Event, EventData, EventExtension, EventForm, EventLimits, EventProblem, EventStrictness,
+    ExtensionKind, ExtensionValue, InvalidEvent, TextSpan, rules,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,8 +26,8 @@ use std::borrow::Cow;
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn parse(json: Bytes, limits: &Limits) -> Result<Event, Invalid> {
-    parse_as(json, limits, Strictness::Producer)
+pub fn parse(json: Bytes, limits: &EventLimits) -> Result<Event, InvalidEvent> {
+    parse_as(json, limits, EventStrictness::Producer)
 }
 
 /// As [`parse`], for what must not be lost: an event that was accepted before, or whose sender does not repeat.
@@ -35,16 +35,21 @@ pub fn parse(json: Bytes, limits: &Limits) -> Result<Event, Invalid> {
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn parse_lenient(json: Bytes, limits: &Limits) -> Result<Event, Invalid> {
-    parse_as(json, limits, Strictness::Lenient)
+pub fn parse_lenient(json: Bytes, limits: &EventLimits) -> Result<Event, InvalidEvent> {
+    parse_as(json, limits, EventStrictness::Lenient)
 }
 
-fn parse_as(json: Bytes, limits: &Limits, strictness: Strictness) -> Result<Event, Invalid> {
+fn parse_as(
+    json: Bytes,
+    limits: &EventLimits,
+    strictness: EventStrictness,
+) -> Result<Event, InvalidEvent> {
     if json.len() > limits.event_bytes_max {
         return Err(too_large(json.len(), limits).into());
     }
     let text = utf8(without_mark(&json))?;
-    let envelope: Envelope<'_> = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
+    let envelope: EventMembers<'_> =
+        serde_json::from_str(&text).map_err(|error| not_json(&error))?;
     Ok(envelope.into_event(&text, &text, strictness)?)
 }
 
@@ -54,66 +59,66 @@ fn parse_as(json: Bytes, limits: &Limits, strictness: Strictness) -> Result<Even
 ///
 /// # Errors
 /// The first event that breaks a rule, with its index.
-pub fn parse_batch(json: Bytes, limits: &Limits) -> Result<Vec<Event>, Invalid> {
+pub fn parse_batch(json: Bytes, limits: &EventLimits) -> Result<Vec<Event>, InvalidEvent> {
     let text = utf8(without_mark(&json))?;
     let mut events = Vec::new();
-    let mut items = Items::open(&text)?;
+    let mut items = JsonArrayItems::open(&text)?;
     while let Some(rest) = items.next()? {
         if events.len() == limits.batch_events_max {
-            return Err(Problem::TooMany {
+            return Err(EventProblem::TooMany {
                 events_max: limits.batch_events_max,
             }
             .into());
         }
         let index = events.len();
-        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Envelope<'_>>();
+        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<EventMembers<'_>>();
         let envelope = match stream.next() {
             Some(Ok(envelope)) => envelope,
-            Some(Err(error)) => return Err(Invalid::from(not_json(&error)).at(index)),
+            Some(Err(error)) => return Err(InvalidEvent::from(not_json(&error)).at(index)),
             None => return Err(items.ended().into()),
         };
         let json = &rest[..stream.byte_offset()];
         if json.len() > limits.event_bytes_max {
-            return Err(Invalid::from(too_large(json.len(), limits)).at(index));
+            return Err(InvalidEvent::from(too_large(json.len(), limits)).at(index));
         }
         let event = envelope
-            .into_event(&text, json, Strictness::Producer)
-            .map_err(|problem| Invalid::from(problem).at(index))?;
+            .into_event(&text, json, EventStrictness::Producer)
+            .map_err(|problem| InvalidEvent::from(problem).at(index))?;
         events.push(event);
         items.advance(json.len());
     }
     Ok(events)
 }
 
-fn utf8(json: Bytes) -> Result<ByteString, Problem> {
+fn utf8(json: Bytes) -> Result<ByteString, EventProblem> {
     if let Err(error) = std::str::from_utf8(&json) {
-        return Err(Problem::NotUtf8 {
+        return Err(EventProblem::NotUtf8 {
             offset: error.valid_up_to(),
         });
     }
-    ByteString::try_from(json).map_err(|_| Problem::NotUtf8 { offset: 0 })
+    ByteString::try_from(json).map_err(|_| EventProblem::NotUtf8 { offset: 0 })
 }
 
-fn too_large(bytes: usize, limits: &Limits) -> Problem {
-    Problem::TooLarge {
+fn too_large(bytes: usize, limits: &EventLimits) -> EventProblem {
+    EventProblem::TooLarge {
         bytes,
         bytes_max: limits.event_bytes_max,
     }
 }
 
-fn not_json(error: &serde_json::Error) -> Problem {
-    Problem::NotJson {
+fn not_json(error: &serde_json::Error) -> EventProblem {
+    EventProblem::NotJson {
         reason: error.to_string(),
     }
 }
 
 /// Turns raw values into spans of one event's text.
-struct Spans<'a> {
+struct EventSpans<'a> {
     json: &'a str,
     unescaped: String,
 }
 
-impl<'a> Spans<'a> {
+impl<'a> EventSpans<'a> {
     /// Where `part`, a slice of the event's text, stands in it.
     fn locate(&self, part: &str) -> TextSpan {
         TextSpan::of_text(
@@ -138,11 +143,15 @@ impl<'a> Spans<'a> {
         Some(self.keep(&text))
     }
 
-    fn attribute(&mut self, member: usize, raw: Option<&str>) -> Result<Option<TextSpan>, Problem> {
+    fn attribute(
+        &mut self,
+        member: usize,
+        raw: Option<&str>,
+    ) -> Result<Option<TextSpan>, EventProblem> {
         match raw {
             None => Ok(None),
             Some(raw) => self.string(raw).map(Some).ok_or_else(|| {
-                Problem::attribute(
+                EventProblem::attribute(
                     MEMBERS[member],
                     format!("must be a string, not {}", kind_of(raw)),
                 )
@@ -150,19 +159,19 @@ impl<'a> Spans<'a> {
         }
     }
 
-    fn required(&mut self, member: usize, raw: Option<&str>) -> Result<TextSpan, Problem> {
-        self.attribute(member, raw)?.ok_or(Problem::Missing {
+    fn required(&mut self, member: usize, raw: Option<&str>) -> Result<TextSpan, EventProblem> {
+        self.attribute(member, raw)?.ok_or(EventProblem::Missing {
             attribute: MEMBERS[member],
         })
     }
 
-    fn extension(&mut self, name: &str, raw: &str) -> Result<Extension, Problem> {
+    fn extension(&mut self, name: &str, raw: &str) -> Result<EventExtension, EventProblem> {
         rules::name(name)?;
         let (value, kind) = match raw.as_bytes().first() {
             Some(b't' | b'f') => (self.locate(raw), ExtensionKind::Boolean),
             Some(b'"') => {
                 let value = self.string(raw).ok_or_else(|| {
-                    Problem::attribute(name, "has an escape that stands for no character")
+                    EventProblem::attribute(name, "has an escape that stands for no character")
                 })?;
                 (value, ExtensionKind::String)
             }
@@ -171,14 +180,14 @@ impl<'a> Spans<'a> {
                     "must be a string, an integer or a boolean, not {}",
                     kind_of(raw)
                 );
-                return Err(Problem::attribute(name, rule));
+                return Err(EventProblem::attribute(name, rule));
             }
             _ if raw.parse::<i32>().is_ok() => (self.locate(raw), ExtensionKind::Integer),
             _ => {
                 let rule = format!(
                     "a number must be an integer from -2147483648 to 2147483647, not {raw}"
                 );
-                return Err(Problem::attribute(name, rule));
+                return Err(EventProblem::attribute(name, rule));
             }
         };
         let name = if self.json.as_bytes().as_ptr_range().contains(&name.as_ptr()) {
@@ -186,7 +195,7 @@ impl<'a> Spans<'a> {
         } else {
             self.keep(name)
         };
-        Ok(Extension { name, value, kind })
+        Ok(EventExtension { name, value, kind })
     }
 }
 
@@ -201,7 +210,7 @@ fn kind_of(raw: &str) -> &'static str {
     }
 }
 
-impl<'a> Envelope<'a> {
+impl<'a> EventMembers<'a> {
     /// `json` is the event's own slice of `text`.
     ///
     /// JSON format 1.0.2 §2.2: a member that is null is unset. It is cut out of the text, so that neither filters nor
@@ -210,14 +219,14 @@ impl<'a> Envelope<'a> {
         self,
         text: &ByteString,
         json: &'a str,
-        strictness: Strictness,
-    ) -> Result<Event, Problem> {
+        strictness: EventStrictness,
+    ) -> Result<Event, EventProblem> {
         if let Some(attribute) = self.duplicate {
-            return Err(Problem::Duplicate { attribute });
+            return Err(EventProblem::Duplicate { attribute });
         }
         if self.too_many {
-            return Err(Problem::TooManyExtensions {
-                extensions_max: Limits::EXTENSIONS_MAX,
+            return Err(EventProblem::TooManyExtensions {
+                extensions_max: EventLimits::EXTENSIONS_MAX,
             });
         }
         if !self.has_null {
@@ -226,12 +235,12 @@ impl<'a> Envelope<'a> {
         let null_is_payload = self.payload_member()? == PayloadMember::Value("null");
         let text = unset::without_nulls(json, null_is_payload.then_some(MEMBERS[DATA]));
         let text = ByteString::from(text);
-        let envelope: Envelope<'_> =
+        let envelope: EventMembers<'_> =
             serde_json::from_str(&text).map_err(|error| not_json(&error))?;
         envelope.read(&text, &text, strictness)
     }
 
-    fn payload_member(&self) -> Result<PayloadMember<'a>, Problem> {
+    fn payload_member(&self) -> Result<PayloadMember<'a>, EventProblem> {
         let given = self.core[DATACONTENTTYPE];
         let given = given.and_then(|raw| serde_json::from_str::<Option<Cow<'_, str>>>(raw).ok());
         let kind = MediaKind::of(given.flatten().as_deref());
@@ -242,10 +251,10 @@ impl<'a> Envelope<'a> {
         self,
         text: &ByteString,
         json: &'a str,
-        strictness: Strictness,
-    ) -> Result<Event, Problem> {
+        strictness: EventStrictness,
+    ) -> Result<Event, EventProblem> {
         let core = self.core;
-        let mut spans = Spans {
+        let mut spans = EventSpans {
             json,
             unescaped: String::new(),
         };
@@ -271,7 +280,7 @@ impl<'a> Envelope<'a> {
             datacontenttype,
             extensions: extensions.into(),
             data: PayloadForm::None,
-            form: Form::Structured,
+            form: EventForm::Structured,
             body: Bytes::new(),
             text: text.slice_ref(json),
             unescaped: Box::default(),
@@ -289,8 +298,8 @@ impl<'a> Envelope<'a> {
                     event.data = PayloadForm::JsonBody;
                     event.body = json;
                 }
-                (Err(problem), Strictness::Producer) => return Err(problem),
-                (Err(_), Strictness::Lenient) => {}
+                (Err(problem), EventStrictness::Producer) => return Err(problem),
+                (Err(_), EventStrictness::Lenient) => {}
             }
         }
         Ok(event)
@@ -299,17 +308,17 @@ impl<'a> Envelope<'a> {
 
 impl Event {
     /// JSON that came as base64 is kept decoded, since filters look into it.
-    fn decoded_json(&self, bytes: &Bytes) -> Result<Bytes, Problem> {
+    fn decoded_json(&self, bytes: &Bytes) -> Result<Bytes, EventProblem> {
         json_bytes(bytes, self.datacontenttype().unwrap_or_default())
     }
 }
 
 /// `data` and `data_base64` (JSON format 1.0.2 §3.1.1), and what the latter holds.
 fn payload(
-    spans: &mut Spans<'_>,
+    spans: &mut EventSpans<'_>,
     member: PayloadMember<'_>,
     kind: MediaKind,
-) -> Result<(PayloadForm, Bytes), Problem> {
+) -> Result<(PayloadForm, Bytes), EventProblem> {
     let form = match member {
         PayloadMember::None => PayloadForm::None,
         PayloadMember::Value(raw) if kind != MediaKind::Other => {
@@ -319,7 +328,7 @@ fn payload(
         PayloadMember::Value(raw) if raw.starts_with('"') => {
             if serde_json::from_str::<Cow<'_, str>>(raw).is_err() {
                 let rule = "has an escape that stands for no character".to_owned();
-                return Err(Problem::Data { rule });
+                return Err(EventProblem::Data { rule });
             }
             PayloadForm::JsonString(spans.locate(raw))
         }
@@ -335,14 +344,14 @@ fn payload(
     Ok((form, Bytes::new()))
 }
 
-fn base64(spans: &mut Spans<'_>, raw: &str) -> Result<(TextSpan, Bytes), Problem> {
+fn base64(spans: &mut EventSpans<'_>, raw: &str) -> Result<(TextSpan, Bytes), EventProblem> {
     let span = spans.string(raw).ok_or_else(|| {
         let rule = format!("must be a string, not {}", kind_of(raw));
-        Problem::attribute(MEMBERS[DATA_BASE64], rule)
+        EventProblem::attribute(MEMBERS[DATA_BASE64], rule)
     })?;
     match BASE64.decode(span.within(spans.json, &spans.unescaped)) {
         Ok(bytes) => Ok((span, bytes.into())),
-        Err(error) => Err(Problem::attribute(
+        Err(error) => Err(EventProblem::attribute(
             MEMBERS[DATA_BASE64],
             format!("is not base64: {error}"),
         )),
@@ -369,10 +378,10 @@ pub fn write(event: &Event, out: &mut Vec<u8>) {
         }
     }
     match event.data() {
-        Data::None => {}
-        Data::Json(json) => write_raw(out, "data", json),
-        Data::Text(text) => write_member(out, "data", &text),
-        Data::Binary(bytes) => write_member(out, "data_base64", &BASE64.encode(bytes)),
+        EventData::None => {}
+        EventData::Json(json) => write_raw(out, "data", json),
+        EventData::Text(text) => write_member(out, "data", &text),
+        EventData::Binary(bytes) => write_member(out, "data_base64", &BASE64.encode(bytes)),
     }
     out.push(b'}');
 }

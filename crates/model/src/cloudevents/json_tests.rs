@@ -1,17 +1,24 @@
 use super::*;
-use crate::event::{ExtensionValue, Parts};
+use crate::event::{EventParts, ExtensionValue};
 use proptest::prelude::*;
 
 const MINIMAL: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
 
 fn event(json: &str) -> Event {
-    parse(Bytes::copy_from_slice(json.as_bytes()), &Limits::default()).unwrap()
+    parse(
+        Bytes::copy_from_slice(json.as_bytes()),
+        &EventLimits::default(),
+    )
+    .unwrap()
 }
 
 fn refusal(json: &str) -> String {
-    parse(Bytes::copy_from_slice(json.as_bytes()), &Limits::default())
-        .unwrap_err()
-        .to_string()
+    parse(
+        Bytes::copy_from_slice(json.as_bytes()),
+        &EventLimits::default(),
+    )
+    .unwrap_err()
+    .to_string()
 }
 
 fn with(members: &str) -> String {
@@ -26,7 +33,7 @@ fn bytes_are_forwarded_unchanged() {
     assert_eq!(event.structured(), Some(json));
     assert_eq!(
         event.data(),
-        Data::Json(r#"{"z":1.10,"a":123456789012345678901234567890, "a" : 2}"#)
+        EventData::Json(r#"{"z":1.10,"a":123456789012345678901234567890, "a" : 2}"#)
     );
     assert_eq!(
         event.extension("traceparent"),
@@ -48,21 +55,21 @@ fn escapes_are_undone_in_attributes_and_kept_in_data() {
         (event.id(), event.source(), event.event_type()),
         ("a\"b", "s/t", "té")
     );
-    assert_eq!(event.data(), Data::Json(r#""\u0041""#));
+    assert_eq!(event.data(), EventData::Json(r#""\u0041""#));
     assert_eq!(event.detached().id(), "a\"b");
 }
 
 #[test]
 fn data_follows_the_content_type() {
     let text = event(&with(r#""datacontenttype":"text/plain","data":"a\nb""#));
-    assert_eq!(text.data(), Data::Text("a\nb".into()));
+    assert_eq!(text.data(), EventData::Text("a\nb".into()));
     assert_eq!(text.json_data(), None);
     let bytes = event(&with(r#""data_base64":"AAH\/""#));
-    assert_eq!(bytes.data(), Data::Binary(vec![0, 1, 255].into()));
-    assert_eq!(event(MINIMAL).data(), Data::None);
+    assert_eq!(bytes.data(), EventData::Binary(vec![0, 1, 255].into()));
+    assert_eq!(event(MINIMAL).data(), EventData::None);
     assert_eq!(
         event(&with(r#""data":null,"subject":null"#)).data(),
-        Data::Json("null")
+        EventData::Json("null")
     );
 }
 
@@ -153,7 +160,11 @@ fn refusals_name_attribute_and_rule() {
     for (json, expect) in refusals() {
         assert_eq!(refusal(&json), expect, "{json}");
     }
-    let not_utf8 = parse(Bytes::from_static(b"{\"id\":\"\xff\"}"), &Limits::default()).unwrap_err();
+    let not_utf8 = parse(
+        Bytes::from_static(b"{\"id\":\"\xff\"}"),
+        &EventLimits::default(),
+    )
+    .unwrap_err();
     assert_eq!(
         not_utf8.to_string(),
         "the event is not UTF-8: byte 7 is not part of a character"
@@ -168,13 +179,13 @@ fn an_event_of_names_alone_is_refused_at_once() {
         let members: Vec<String> = (0..count).map(|n| format!("\"x{n}\":1")).collect();
         members.join(",")
     };
-    let most = Limits::EXTENSIONS_MAX;
+    let most = EventLimits::EXTENSIONS_MAX;
     assert_eq!(event(&with(&members(most))).extensions().count(), most);
     let expect = "the event has more than 128 extension attributes, which is the limit";
     for count in [most + 1, 90_000] {
         assert_eq!(refusal(&with(&members(count))), expect);
     }
-    let parts = (0..most).try_fold(Parts::new("1", "s", "t"), |parts, n| {
+    let parts = (0..most).try_fold(EventParts::new("1", "s", "t"), |parts, n| {
         parts.set(&format!("x{n}"), "")
     });
     let refused = parts.unwrap().set("one", "too many").unwrap_err();
@@ -183,7 +194,7 @@ fn an_event_of_names_alone_is_refused_at_once() {
 
 #[test]
 fn batches_are_whole_or_nothing() {
-    let limits = Limits {
+    let limits = EventLimits {
         event_bytes_max: 60,
         batch_events_max: 2,
     };
@@ -240,8 +251,8 @@ fn batches_are_whole_or_nothing() {
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        drop(parse(bytes.clone().into(), &Limits::default()));
-        drop(parse_batch(bytes.into(), &Limits::default()));
+        drop(parse(bytes.clone().into(), &EventLimits::default()));
+        drop(parse_batch(bytes.into(), &EventLimits::default()));
     }
 
     #[test]
@@ -264,7 +275,7 @@ proptest! {
         let data: serde_json::Value = serde_json::from_str(event.json_data().unwrap()).unwrap();
         prop_assert_eq!(data, serde_json::json!({"text": data_text(&json)}));
         let cut = cut % json.len();
-        drop(parse(Bytes::copy_from_slice(&json.as_bytes()[..cut]), &Limits::default()));
+        drop(parse(Bytes::copy_from_slice(&json.as_bytes()[..cut]), &EventLimits::default()));
     }
 }
 

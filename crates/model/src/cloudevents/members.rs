@@ -1,13 +1,13 @@
 //! The members of an event in JSON format: found in one walk, their values not yet looked at.
 
-use crate::event::Limits;
+use crate::event::EventLimits;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The members of one event: raw JSON values, not yet looked at.
 #[derive(Default)]
-pub(super) struct Envelope<'a> {
+pub(super) struct EventMembers<'a> {
     pub(super) core: [Option<&'a str>; MEMBERS.len()],
     pub(super) extensions: Vec<(Cow<'a, str>, &'a str)>,
     /// More extensions than an event may have, and not kept.
@@ -40,7 +40,7 @@ pub(super) const DATACONTENTTYPE: usize = 7;
 pub(super) const DATA: usize = 8;
 pub(super) const DATA_BASE64: usize = 9;
 
-impl<'de> Deserialize<'de> for Envelope<'de> {
+impl<'de> Deserialize<'de> for EventMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EnvelopeVisitor)
     }
@@ -49,20 +49,20 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
 struct EnvelopeVisitor;
 
 impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
+    type Value = EventMembers<'de>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("a CloudEvent")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut envelope = Envelope::default();
-        while let Some(Key(key)) = map.next_key()? {
+        let mut envelope = EventMembers::default();
+        while let Some(MemberKey(key)) = map.next_key()? {
             let value = map.next_value::<&RawValue>()?.get();
             envelope.has_null |= value == "null";
             let twice = match MEMBERS.iter().position(|member| *member == key) {
                 Some(member) => envelope.core[member].replace(value).is_some(),
-                None if envelope.extensions.len() == Limits::EXTENSIONS_MAX => {
+                None if envelope.extensions.len() == EventLimits::EXTENSIONS_MAX => {
                     envelope.too_many = true;
                     false
                 }
@@ -81,11 +81,11 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
 }
 
 /// A member name, borrowed unless it has escapes.
-struct Key<'a>(Cow<'a, str>);
+struct MemberKey<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for MemberKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyVisitor).map(Key)
+        deserializer.deserialize_str(KeyVisitor).map(MemberKey)
     }
 }
 

@@ -11,14 +11,14 @@ use std::ops::Range;
 ///
 /// A text that is no JSON object comes back as it is.
 pub(super) fn without_nulls(json: &str, kept: Option<&str>) -> String {
-    let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(json) else {
+    let Ok(RawMembers(members)) = serde_json::from_str::<RawMembers<'_>>(json) else {
         return json.to_owned();
     };
-    let places: Vec<Member> = members
+    let places: Vec<RawMember> = members
         .iter()
         .map(|(name, value)| {
             let value_at = value.as_ptr() as usize - json.as_ptr() as usize;
-            Member {
+            RawMember {
                 place: name_start(json.as_bytes(), value_at)..value_at + value.len(),
                 is_unset: *value == "null" && Some(&**name) != kept,
             }
@@ -44,7 +44,7 @@ pub(super) fn without_nulls(json: &str, kept: Option<&str>) -> String {
     text
 }
 
-struct Member {
+struct RawMember {
     /// From the quote of its name to the end of its value.
     place: Range<usize>,
     is_unset: bool,
@@ -70,9 +70,9 @@ fn name_start(json: &[u8], value_at: usize) -> usize {
 }
 
 /// All members in their order: name and text of the value.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
+struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for RawMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MembersVisitor)
     }
@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+    type Value = RawMembers<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
@@ -92,7 +92,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             members.push((name, map.next_value::<&'de RawValue>()?.get()));
         }
-        Ok(Members(members))
+        Ok(RawMembers(members))
     }
 }
 

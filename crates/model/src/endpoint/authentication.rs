@@ -1,15 +1,15 @@
 //! How an endpoint signs in, as its body asks for it, and which members do not belong to that.
 
 use super::members::{AUTHENTICATION, IDENTITIES, SECRETS};
-use super::{EndpointBody, EndpointType, FieldError, Identity};
+use super::{EndpointBody, EndpointIdentity, EndpointType, FieldError};
 
-type Errors = Vec<FieldError>;
+type FieldErrors = Vec<FieldError>;
 
 /// How it is reached, as far as that is clear.
-pub(super) enum Authentication {
+pub(super) enum AuthenticationType {
     Keys,
     /// Nothing, where the identity itself is wrong.
-    Identity(Option<Identity>),
+    Identity(Option<EndpointIdentity>),
     /// The word for it is wrong: nothing can be said to be missing.
     Unclear,
 }
@@ -18,34 +18,34 @@ impl EndpointBody<'_> {
     pub(super) fn authentication(
         &self,
         kind: Option<EndpointType>,
-        errors: &mut Errors,
-    ) -> Authentication {
+        errors: &mut FieldErrors,
+    ) -> AuthenticationType {
         const FIELD: &str = "authenticationType";
         let before = errors.len();
         let word = self.properties.word(FIELD, &AUTHENTICATION, errors);
         if errors.len() > before {
-            return Authentication::Unclear;
+            return AuthenticationType::Unclear;
         }
         if word.is_none() && self.looks_identity_based(kind) {
             let rule = "required beside endpointUri, but missing: IdentityBased, or give a connection \
                         string instead of endpointUri";
             self.properties.missing(FIELD, rule, errors);
-            return Authentication::Unclear;
+            return AuthenticationType::Unclear;
         }
         let by_identity = match word {
             None => self.identity.is_there(),
             Some(word) => word == AUTHENTICATION[1],
         };
         if !by_identity {
-            return Authentication::Keys;
+            return AuthenticationType::Keys;
         }
         if kind == Some(EndpointType::EventGrid) {
             let rule = "Event Grid endpoints are key-based; identities are not supported for them: \
                         give accessKey1";
             errors.push(FieldError::new(&self.properties.path(FIELD), rule));
-            return Authentication::Unclear;
+            return AuthenticationType::Unclear;
         }
-        Authentication::Identity(self.identity(errors))
+        AuthenticationType::Identity(self.identity(errors))
     }
 
     /// Whether all but `authenticationType` and `identity` says that it is reached with an identity.
@@ -58,7 +58,7 @@ impl EndpointBody<'_> {
             && !kinds.into_iter().any(has_key)
     }
 
-    fn identity(&self, errors: &mut Errors) -> Option<Identity> {
+    fn identity(&self, errors: &mut FieldErrors) -> Option<EndpointIdentity> {
         let before = errors.len();
         let word = self.identity.word("type", &IDENTITIES, errors);
         let id = self.identity.text("userAssignedIdentity", errors);
@@ -66,10 +66,10 @@ impl EndpointBody<'_> {
             return None;
         }
         let rule = match (word, id) {
-            (None | Some("SystemAssigned"), None) => return Some(Identity::SystemAssigned),
+            (None | Some("SystemAssigned"), None) => return Some(EndpointIdentity::SystemAssigned),
             (Some("SystemAssigned"), Some(_)) => "must be absent when the type is SystemAssigned",
             (_, Some(id)) if id.starts_with('/') => {
-                return Some(Identity::UserAssigned(id.to_owned()));
+                return Some(EndpointIdentity::UserAssigned(id.to_owned()));
             }
             _ => "a UserAssigned identity needs its ARM resource id",
         };
@@ -82,14 +82,14 @@ impl EndpointBody<'_> {
     pub(super) fn refuse_strays(
         &self,
         kind: Option<EndpointType>,
-        authentication: &Authentication,
-        errors: &mut Errors,
+        authentication: &AuthenticationType,
+        errors: &mut FieldErrors,
     ) {
         let mut refuse = |member: &str, rule: String| {
             errors.push(FieldError::new(&self.properties.path(member), rule));
         };
         match authentication {
-            Authentication::Identity(_) => {
+            AuthenticationType::Identity(_) => {
                 let given = SECRETS
                     .into_iter()
                     .filter(|member| *member != "deadLetterSecret");
@@ -98,17 +98,17 @@ impl EndpointBody<'_> {
                     refuse(member, rule.to_owned());
                 }
             }
-            Authentication::Keys if self.identity.is_there() => {
+            AuthenticationType::Keys if self.identity.is_there() => {
                 let rule =
                     "is for identity-based endpoints; set authenticationType to IdentityBased";
                 refuse("identity", rule.to_owned());
             }
-            Authentication::Keys | Authentication::Unclear => {}
+            AuthenticationType::Keys | AuthenticationType::Unclear => {}
         }
         let Some(kind) = kind else {
             return;
         };
-        if !matches!(authentication, Authentication::Identity(_)) {
+        if !matches!(authentication, AuthenticationType::Identity(_)) {
             for other in [
                 EndpointType::EventGrid,
                 EndpointType::EventHub,

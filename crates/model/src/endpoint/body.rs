@@ -1,20 +1,21 @@
 //! From an endpoint's body to the checked endpoint: the same rules for every source.
 
-use super::authentication::Authentication;
-use super::location::Location;
+use super::authentication::AuthenticationType;
+use super::location::ContainerLocation;
 use super::location::scheme;
 use super::members::{StateWord, TYPES};
 use super::{
-    Access, ConnectionString, DeadLetter, Destination, Endpoint, EndpointBody, EndpointType,
-    FieldError, Identity, ProvisioningState, Topic, Waiting,
+    ConnectionString, DeadLetter, Endpoint, EndpointBody, EndpointDestination, EndpointIdentity,
+    EndpointType, EventGridTopic, FieldError, NamespaceAccess, ProvisioningState,
+    WaitingDestination,
 };
-use crate::body::{Spelling, not_one_of};
-use crate::json::Document;
+use crate::body::{MemberSpelling, not_one_of};
+use crate::json::JsonDocument;
 use crate::name::EndpointName;
 use crate::pasted;
 use crate::secret::Secret;
 
-type Errors = Vec<FieldError>;
+type FieldErrors = Vec<FieldError>;
 
 /// What a body came from: who may hold members that are of no use here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub enum BodySource {
 ///
 /// # Errors
 /// Every field that is wrong, not only the first.
-pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, Errors> {
+pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, FieldErrors> {
     let document = read(json)?;
     body(&document)?.check(name, BodySource::File)
 }
@@ -43,7 +44,7 @@ pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, Errors> {
 ///
 /// # Errors
 /// As [`parse`].
-pub fn restore(name: &EndpointName, json: &str) -> Result<Endpoint, Errors> {
+pub fn restore(name: &EndpointName, json: &str) -> Result<Endpoint, FieldErrors> {
     let document = read(json)?;
     let mut body = body(&document)?;
     let missing = body.word("waitingFor").map(str::to_owned);
@@ -58,8 +59,8 @@ pub fn restore(name: &EndpointName, json: &str) -> Result<Endpoint, Errors> {
     })
 }
 
-fn read(json: &str) -> Result<Document, Errors> {
-    Document::read(json.as_bytes()).map_err(|error| {
+fn read(json: &str) -> Result<JsonDocument, FieldErrors> {
+    JsonDocument::read(json.as_bytes()).map_err(|error| {
         vec![FieldError::new(
             "(body)",
             format!("not an endpoint: {error}"),
@@ -67,14 +68,14 @@ fn read(json: &str) -> Result<Document, Errors> {
     })
 }
 
-fn body(document: &Document) -> Result<EndpointBody<'_>, Errors> {
+fn body(document: &JsonDocument) -> Result<EndpointBody<'_>, FieldErrors> {
     let members = document.object().ok_or_else(|| {
         vec![FieldError::new(
             "(body)",
             "not an endpoint: must be an object",
         )]
     })?;
-    Ok(EndpointBody::read(members, Spelling::Published))
+    Ok(EndpointBody::read(members, MemberSpelling::Published))
 }
 
 impl EndpointBody<'_> {
@@ -82,7 +83,7 @@ impl EndpointBody<'_> {
     ///
     /// # Errors
     /// Every field that is wrong, each mistake once.
-    pub fn check(&self, name: &EndpointName, source: BodySource) -> Result<Endpoint, Errors> {
+    pub fn check(&self, name: &EndpointName, source: BodySource) -> Result<Endpoint, FieldErrors> {
         let mut errors = self.errors.clone();
         self.check_name(name, &mut errors);
         for object in [&self.top, &self.properties, &self.identity] {
@@ -108,13 +109,13 @@ impl EndpointBody<'_> {
         let destination = match kind {
             Some(EndpointType::EventGrid) => self
                 .topic(&authentication, &mut errors)
-                .map(Destination::EventGrid),
+                .map(EndpointDestination::EventGrid),
             Some(EndpointType::EventHub) => self
                 .access(EndpointType::EventHub, &authentication, &mut errors)
-                .map(Destination::EventHub),
+                .map(EndpointDestination::EventHub),
             Some(EndpointType::ServiceBus) => self
                 .access(EndpointType::ServiceBus, &authentication, &mut errors)
-                .map(Destination::ServiceBus),
+                .map(EndpointDestination::ServiceBus),
             None => None,
         };
         let provisioning_state = self.known_state(source, &mut errors);
@@ -135,7 +136,10 @@ impl EndpointBody<'_> {
     ///
     /// # Errors
     /// What keeps it from being delivered to.
-    pub fn check_main(&mut self, name: &EndpointName) -> Result<(Endpoint, Errors), Errors> {
+    pub fn check_main(
+        &mut self,
+        name: &EndpointName,
+    ) -> Result<(Endpoint, FieldErrors), FieldErrors> {
         let aside = |error: &FieldError| {
             let member = error.field.strip_prefix("properties.")?;
             let second = self.endpoint_type().map(|kind| kind.keys()[1]);
@@ -164,7 +168,7 @@ impl EndpointBody<'_> {
     ///
     /// # Errors
     /// When it does not say what it is.
-    pub fn waiting(&self, name: &EndpointName, missing: String) -> Result<Endpoint, Errors> {
+    pub fn waiting(&self, name: &EndpointName, missing: String) -> Result<Endpoint, FieldErrors> {
         let mut errors = Vec::new();
         let Some(endpoint_type) = self.kind(&mut errors) else {
             return Err(errors);
@@ -172,7 +176,7 @@ impl EndpointBody<'_> {
         let provisioning_state = self.known_state(BodySource::Kept, &mut errors);
         Ok(Endpoint {
             name: name.clone(),
-            destination: Destination::Waiting(Waiting {
+            destination: EndpointDestination::Waiting(WaitingDestination {
                 endpoint_type,
                 missing,
             }),
@@ -182,7 +186,7 @@ impl EndpointBody<'_> {
         })
     }
 
-    fn check_name(&self, name: &EndpointName, errors: &mut Errors) {
+    fn check_name(&self, name: &EndpointName, errors: &mut FieldErrors) {
         if let Some(inside) = self.top.text("name", errors)
             && !inside.eq_ignore_ascii_case(name.as_str())
         {
@@ -194,7 +198,7 @@ impl EndpointBody<'_> {
         }
     }
 
-    fn kind(&self, errors: &mut Errors) -> Option<EndpointType> {
+    fn kind(&self, errors: &mut FieldErrors) -> Option<EndpointType> {
         if self.properties.get("endpointType").is_none() {
             let rule = "required, but missing; it is EventGrid, EventHub or ServiceBus";
             self.properties.missing("endpointType", rule, errors);
@@ -204,7 +208,11 @@ impl EndpointBody<'_> {
     }
 
     /// A state is the server's to say; in a file it is a word like another.
-    fn known_state(&self, source: BodySource, errors: &mut Errors) -> Option<ProvisioningState> {
+    fn known_state(
+        &self,
+        source: BodySource,
+        errors: &mut FieldErrors,
+    ) -> Option<ProvisioningState> {
         match self.state() {
             StateWord::Known(state) => Some(state),
             StateWord::Unknown(word) if source == BodySource::File => {
@@ -217,7 +225,7 @@ impl EndpointBody<'_> {
         }
     }
 
-    fn dead_letter(&self, errors: &mut Errors) -> Option<DeadLetter> {
+    fn dead_letter(&self, errors: &mut FieldErrors) -> Option<DeadLetter> {
         let (member, dead_letter) = match self.secret("deadLetterSecret") {
             Some(secret) => ("deadLetterSecret", DeadLetter::Sas(secret)),
             None => {
@@ -229,7 +237,7 @@ impl EndpointBody<'_> {
             DeadLetter::Sas(secret) if secret.is_masked() => {
                 "is a mask; put the real container SAS URI here".to_owned()
             }
-            dead_letter => match Location::of(dead_letter) {
+            dead_letter => match ContainerLocation::of(dead_letter) {
                 Ok(_) => return Some(dead_letter.clone()),
                 Err(problem) => problem.to_string(),
             },
@@ -238,7 +246,11 @@ impl EndpointBody<'_> {
         None
     }
 
-    fn topic(&self, authentication: &Authentication, errors: &mut Errors) -> Option<Topic> {
+    fn topic(
+        &self,
+        authentication: &AuthenticationType,
+        errors: &mut FieldErrors,
+    ) -> Option<EventGridTopic> {
         const RULE: &str = "must be the topic's URL, such as \
                             https://<topic>.<region>-1.eventgrid.azure.net/api/events";
         let endpoint = self.required_text("TopicEndpoint", "required, but missing", errors);
@@ -246,7 +258,7 @@ impl EndpointBody<'_> {
             errors.push(FieldError::new("properties.TopicEndpoint", RULE));
         }
         let [first, second] = EndpointType::EventGrid.keys();
-        let key = |member: &str, errors: &mut Errors| {
+        let key = |member: &str, errors: &mut FieldErrors| {
             let secret = self.secret(member)?;
             let checked = check_access_key(&secret);
             checked
@@ -254,20 +266,20 @@ impl EndpointBody<'_> {
                 .ok()?;
             Some(secret)
         };
-        if self.secret(first).is_none() && matches!(authentication, Authentication::Keys) {
+        if self.secret(first).is_none() && matches!(authentication, AuthenticationType::Keys) {
             self.missing_key(EndpointType::EventGrid, "required, but missing", errors);
         }
         let access_key1 = key(first, errors);
         let access_key2 = key(second, errors);
         let (scheme, rest) = scheme(endpoint?)?;
-        Some(Topic {
+        Some(EventGridTopic {
             endpoint: format!("{scheme}://{rest}"),
             access_key1: access_key1?,
             access_key2,
         })
     }
 
-    fn required_text(&self, member: &str, rule: &str, errors: &mut Errors) -> Option<&str> {
+    fn required_text(&self, member: &str, rule: &str, errors: &mut FieldErrors) -> Option<&str> {
         if self.properties.get(member).is_none() {
             self.properties.missing(member, rule, errors);
         }
@@ -275,7 +287,7 @@ impl EndpointBody<'_> {
     }
 
     /// Says that the first key is missing, unless that of another type stands there, which is said already.
-    fn missing_key(&self, kind: EndpointType, rule: &str, errors: &mut Errors) {
+    fn missing_key(&self, kind: EndpointType, rule: &str, errors: &mut FieldErrors) {
         let others = [
             EndpointType::EventGrid,
             EndpointType::EventHub,
@@ -292,19 +304,21 @@ impl EndpointBody<'_> {
     fn access(
         &self,
         kind: EndpointType,
-        authentication: &Authentication,
-        errors: &mut Errors,
-    ) -> Option<Access> {
+        authentication: &AuthenticationType,
+        errors: &mut FieldErrors,
+    ) -> Option<NamespaceAccess> {
         match authentication {
-            Authentication::Identity(identity) => self.identity_access(identity.as_ref(), errors),
-            Authentication::Keys => self.key_access(kind, errors),
-            Authentication::Unclear => None,
+            AuthenticationType::Identity(identity) => {
+                self.identity_access(identity.as_ref(), errors)
+            }
+            AuthenticationType::Keys => self.key_access(kind, errors),
+            AuthenticationType::Unclear => None,
         }
     }
 
-    fn key_access(&self, kind: EndpointType, errors: &mut Errors) -> Option<Access> {
+    fn key_access(&self, kind: EndpointType, errors: &mut FieldErrors) -> Option<NamespaceAccess> {
         let [primary, secondary] = kind.keys();
-        let read = |member: &str, errors: &mut Errors| {
+        let read = |member: &str, errors: &mut FieldErrors| {
             let string = ConnectionString::parse(&self.secret(member)?);
             string
                 .map_err(|error| {
@@ -326,13 +340,17 @@ impl EndpointBody<'_> {
             let rule = format!("must name the same namespace and entity as {primary}");
             errors.push(FieldError::new(&self.properties.path(secondary), rule));
         }
-        Some(Access::Keys {
+        Some(NamespaceAccess::Keys {
             primary: first?,
             secondary: second,
         })
     }
 
-    fn identity_access(&self, identity: Option<&Identity>, errors: &mut Errors) -> Option<Access> {
+    fn identity_access(
+        &self,
+        identity: Option<&EndpointIdentity>,
+        errors: &mut FieldErrors,
+    ) -> Option<NamespaceAccess> {
         const MISSING: &str = "required for an identity-based endpoint, but missing";
         let endpoint_uri = self.required_text("endpointUri", MISSING, errors);
         let is_sb = |uri: &str| {
@@ -344,7 +362,7 @@ impl EndpointBody<'_> {
             errors.push(FieldError::new("properties.endpointUri", rule));
         }
         let entity_path = self.required_text("entityPath", MISSING, errors);
-        Some(Access::Identity {
+        Some(NamespaceAccess::Identity {
             endpoint_uri: endpoint_uri?.to_owned(),
             entity_path: entity_path?.to_owned(),
             identity: identity?.clone(),

@@ -1,6 +1,6 @@
 //! Endpoints whose credential crosses a network in the clear.
 
-use super::{Access, Destination, Endpoint};
+use super::{Endpoint, EndpointDestination, NamespaceAccess};
 use std::net::IpAddr;
 
 impl Endpoint {
@@ -10,7 +10,7 @@ impl Endpoint {
     #[must_use]
     pub fn key_in_clear(&self) -> Option<String> {
         match &self.destination {
-            Destination::EventGrid(topic) => {
+            EndpointDestination::EventGrid(topic) => {
                 let rest = topic.endpoint.get(..7)?.eq_ignore_ascii_case("http://");
                 let authority = rest.then(|| authority(&topic.endpoint[7..]))?;
                 let host = host(authority);
@@ -20,8 +20,8 @@ impl Endpoint {
                     )
                 })
             }
-            Destination::EventHub(access) | Destination::ServiceBus(access) => {
-                let Access::Keys { primary, secondary } = access else {
+            EndpointDestination::EventHub(access) | EndpointDestination::ServiceBus(access) => {
+                let NamespaceAccess::Keys { primary, secondary } = access else {
                     return None;
                 };
                 let mut strings = std::iter::once(primary).chain(secondary);
@@ -34,7 +34,7 @@ impl Endpoint {
                     plain.host()
                 ))
             }
-            Destination::Waiting(_) => None,
+            EndpointDestination::Waiting(_) => None,
         }
     }
 }

@@ -11,20 +11,20 @@ use std::sync::Arc;
 ///
 /// `Debug` shows the host, the entity and the key's name; never the key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ConnectionString(Arc<Parts>);
+pub struct ConnectionString(Arc<ConnectionStringParts>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Parts {
+struct ConnectionStringParts {
     host: String,
     port: Option<u16>,
     entity_path: String,
-    credential: Credential,
+    credential: ConnectionCredential,
     development_emulator: bool,
 }
 
 /// What a connection string proves itself with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub enum ConnectionCredential {
     /// A shared access policy and its key.
     Key {
         /// `SharedAccessKeyName`.
@@ -120,9 +120,9 @@ impl ConnectionString {
         let (host, port) = authority(endpoint.ok_or(missing("Endpoint", ""))?)?;
         let credential = match (key_name, key, signature) {
             (Some(name), Some(key), None) if !key.expose().is_empty() => {
-                Credential::Key { name, key }
+                ConnectionCredential::Key { name, key }
             }
-            (None, None, Some(signature)) => Credential::Signature(signature),
+            (None, None, Some(signature)) => ConnectionCredential::Signature(signature),
             (None, None, None) => return Err(missing("SharedAccessKeyName", "")),
             _ => return Err(Error::Credential),
         };
@@ -132,7 +132,7 @@ impl ConnectionString {
             .filter(|path| !path.is_empty())
             .ok_or(missing("EntityPath", HINT))?
             .to_owned();
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(ConnectionStringParts {
             host,
             port,
             entity_path,
@@ -161,7 +161,7 @@ impl ConnectionString {
 
     /// What to authenticate with.
     #[must_use]
-    pub fn credential(&self) -> &Credential {
+    pub fn credential(&self) -> &ConnectionCredential {
         &self.0.credential
     }
 
@@ -169,8 +169,10 @@ impl ConnectionString {
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         match &self.0.credential {
-            Credential::Signature(signature) => sas::service_bus_expiry(signature.expose()),
-            Credential::Key { .. } => None,
+            ConnectionCredential::Signature(signature) => {
+                sas::service_bus_expiry(signature.expose())
+            }
+            ConnectionCredential::Key { .. } => None,
         }
     }
 

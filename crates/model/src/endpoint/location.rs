@@ -7,7 +7,7 @@
 
 use super::DeadLetter;
 use crate::pasted::{self, InvisibleCharacter};
-use crate::sas::storage::{Malformed, StorageSas};
+use crate::sas::storage::{SasMalformed, StorageSas};
 use crate::secret::Secret;
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ pub enum LocationProblem {
     Invisible(#[from] InvisibleCharacter),
     /// The SAS token is not complete.
     #[error(transparent)]
-    Sas(#[from] Malformed),
+    Sas(#[from] SasMalformed),
     /// The SAS token is for one blob or directory.
     #[error("the SAS token is not for a container (`sr=c`) nor for the account's blobs (`ss=b`)")]
     Narrower,
@@ -64,7 +64,7 @@ pub enum LocationProblem {
 
 /// A container and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Location {
+pub struct ContainerLocation {
     container_url: String,
     container_at: usize,
     access: ContainerAccess,
@@ -84,7 +84,7 @@ pub enum ContainerAccess {
     Identity,
 }
 
-impl Location {
+impl ContainerLocation {
     /// Reads what an endpoint's definition says.
     ///
     /// # Errors
@@ -329,8 +329,8 @@ mod tests {
 
     const TOKEN: &str = "sv=2024-11-04&se=2030-01-01T00:00:00Z&sr=c&sp=w&sig=c2lnbmF0dXJl";
 
-    fn secret(url: &str) -> Result<Location, LocationProblem> {
-        Location::from_secret(&Secret::new(url))
+    fn secret(url: &str) -> Result<ContainerLocation, LocationProblem> {
+        ContainerLocation::from_secret(&Secret::new(url))
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
             assert_eq!(location.container_url(), container_url);
             assert_eq!(location.container(), container);
             assert!(location.writable() && !location.readable() && !location.listable());
-            let by_identity = Location::from_uri(url).unwrap();
+            let by_identity = ContainerLocation::from_uri(url).unwrap();
             assert_eq!(by_identity.container_url(), container_url);
             assert_eq!(by_identity.access(), &ContainerAccess::Identity);
             assert!(by_identity.writable() && by_identity.readable());
@@ -424,7 +424,7 @@ mod tests {
             ("?", NoToken),
             (
                 "?sv=1&sp=w&sr=c&se=2030-01-01",
-                Malformed::Missing("sig").into(),
+                SasMalformed::Missing("sig").into(),
             ),
             ("?sv=1&sp=w&sr=b&se=2030-01-01&sig=x", Narrower),
             ("?sv=1&sp=w&ss=q&srt=o&se=2030-01-01&sig=x", Narrower),
@@ -434,7 +434,7 @@ mod tests {
             assert_eq!(secret(&format!("{at}{query}")), Err(expect), "{query}");
         }
         let with_token = format!("{at}?{TOKEN}");
-        assert_eq!(Location::from_uri(&with_token), Err(Token));
+        assert_eq!(ContainerLocation::from_uri(&with_token), Err(Token));
     }
 
     #[test]
@@ -447,7 +447,7 @@ mod tests {
         #[test]
         fn no_location_panics(url in "(https?://)?[\\[\\]a-z0-9:@./#?%-]{0,40}(\\?[ -~]{0,40})?") {
             drop(secret(&url));
-            drop(Location::from_uri(&url));
+            drop(ContainerLocation::from_uri(&url));
         }
     }
 }

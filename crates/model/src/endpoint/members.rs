@@ -1,7 +1,7 @@
 //! The members of an endpoint's body, read once for every source.
 
 use super::{EndpointType, FieldError, ProvisioningState};
-use crate::body::{BodyObject, Spelling};
+use crate::body::{BodyObject, MemberSpelling};
 use crate::pasted;
 use crate::secret::Secret;
 use serde_json::{Map, Value};
@@ -121,15 +121,15 @@ impl std::fmt::Debug for EndpointBody<'_> {
 impl<'a> EndpointBody<'a> {
     /// Takes a body apart; whatever is wrong comes out when it is checked.
     #[must_use]
-    pub fn read(body: &'a Map<String, Value>, spelling: Spelling) -> Self {
+    pub fn read(body: &'a Map<String, Value>, spelling: MemberSpelling) -> Self {
         let mut errors = Vec::new();
         let top = BodyObject::new("", Some(body), TOP, spelling);
         let properties = top.object("properties", PROPERTIES, &mut errors);
         let identity = properties.object("identity", IDENTITY, &mut errors);
         let mut members = body.iter();
         let given = members.find(|(name, _)| match spelling {
-            Spelling::Published => *name == "properties",
-            Spelling::AnyCase => name.eq_ignore_ascii_case("properties"),
+            MemberSpelling::Published => *name == "properties",
+            MemberSpelling::AnyCase => name.eq_ignore_ascii_case("properties"),
         });
         Self {
             has_properties: given.is_some_and(|(_, value)| value.is_object()),

@@ -12,9 +12,11 @@ pub mod problem;
 mod stored;
 
 pub use body::{BodySource, parse, restore};
-pub use connection_string::{ConnectionString, Credential, InvalidConnectionString, authority};
+pub use connection_string::{
+    ConnectionCredential, ConnectionString, InvalidConnectionString, authority,
+};
 pub use members::{EndpointBody, StateWord};
-pub use stored::Revealed;
+pub use stored::RevealedEndpoint;
 
 use crate::name::EndpointName;
 use crate::secret::Secret;
@@ -25,7 +27,7 @@ pub struct Endpoint {
     /// Its name within the instance.
     pub name: EndpointName,
     /// Where events go and with which credential.
-    pub destination: Destination,
+    pub destination: EndpointDestination,
     /// Where events go that cannot be delivered.
     pub dead_letter: Option<DeadLetter>,
     /// What the management API last said of it; absent in files.
@@ -39,10 +41,10 @@ impl Endpoint {
     #[must_use]
     pub fn endpoint_type(&self) -> &'static str {
         let endpoint_type = match &self.destination {
-            Destination::EventGrid(_) => EndpointType::EventGrid,
-            Destination::EventHub(_) => EndpointType::EventHub,
-            Destination::ServiceBus(_) => EndpointType::ServiceBus,
-            Destination::Waiting(waiting) => waiting.endpoint_type,
+            EndpointDestination::EventGrid(_) => EndpointType::EventGrid,
+            EndpointDestination::EventHub(_) => EndpointType::EventHub,
+            EndpointDestination::ServiceBus(_) => EndpointType::ServiceBus,
+            EndpointDestination::Waiting(waiting) => waiting.endpoint_type,
         };
         endpoint_type.as_str()
     }
@@ -50,20 +52,20 @@ impl Endpoint {
 
 /// Where an endpoint's events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub enum EndpointDestination {
     /// An Event Grid topic.
-    EventGrid(Topic),
+    EventGrid(EventGridTopic),
     /// An event hub.
-    EventHub(Access),
+    EventHub(NamespaceAccess),
     /// A Service Bus topic.
-    ServiceBus(Access),
+    ServiceBus(NamespaceAccess),
     /// One that cannot be reached before a secret is here, which its definition comes without.
-    Waiting(Waiting),
+    Waiting(WaitingDestination),
 }
 
 /// A destination whose secret is not here yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingDestination {
     /// What it is.
     pub endpoint_type: EndpointType,
     /// What is missing and where to put it, in words for people.
@@ -95,7 +97,7 @@ impl EndpointType {
 
 /// An Event Grid topic. Azure Digital Twins knows no identity for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
+pub struct EventGridTopic {
     /// `TopicEndpoint`: the full URL, path included.
     pub endpoint: String,
     /// `accessKey1`.
@@ -106,7 +108,7 @@ pub struct Topic {
 
 /// How Event Hubs or Service Bus is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum NamespaceAccess {
     /// With connection strings.
     Keys {
         /// The one used.
@@ -121,11 +123,11 @@ pub enum Access {
         /// `entityPath`: the event hub or topic.
         entity_path: String,
         /// Which identity.
-        identity: Identity,
+        identity: EndpointIdentity,
     },
 }
 
-impl Access {
+impl NamespaceAccess {
     /// The event hub or topic that events go to.
     #[must_use]
     pub fn entity_path(&self) -> &str {
@@ -138,7 +140,7 @@ impl Access {
 
 /// A managed identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
+pub enum EndpointIdentity {
     /// The instance's own.
     SystemAssigned,
     /// One of the instance's user-assigned, by ARM resource id.

@@ -4,9 +4,9 @@
 //! `Warning`, never `Failed`.
 
 use super::DeadLetter;
-use super::location::Location;
+use super::location::ContainerLocation;
 use crate::clock::Timestamp;
-use crate::sas::storage::Validity;
+use crate::sas::storage::SasValidity;
 
 /// What is wrong, as `provisioningError` shows it. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct DeadLetterProblem {
 /// Looks at where dead letters go, as far as the definition itself says. Nothing is asked over a network.
 #[must_use]
 pub fn of(dead_letter: &DeadLetter, now: Timestamp) -> Option<DeadLetterProblem> {
-    let (code, message) = match Location::of(dead_letter) {
+    let (code, message) = match ContainerLocation::of(dead_letter) {
         Err(problem) => ("DeadLetterLocationInvalid", problem.to_string()),
         Ok(location) if !location.writable() => (
             "DeadLetterSasWithoutWrite",
@@ -28,15 +28,15 @@ pub fn of(dead_letter: &DeadLetter, now: Timestamp) -> Option<DeadLetterProblem>
                 .to_owned(),
         ),
         Ok(location) => match location.sas()?.validity(now) {
-            Validity::Valid => return None,
-            Validity::ExpiredAt(at) => (
+            SasValidity::Valid => return None,
+            SasValidity::ExpiredAt(at) => (
                 "DeadLetterSasExpired",
                 format!(
                     "the SAS of deadLetterSecret expired at {}; make a new one",
                     at.rfc3339()
                 ),
             ),
-            Validity::NotBefore(at) => (
+            SasValidity::NotBefore(at) => (
                 "DeadLetterSasNotYetValid",
                 format!(
                     "the SAS of deadLetterSecret is not valid before {}",

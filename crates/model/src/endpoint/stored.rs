@@ -3,15 +3,18 @@
 //! The text is the ARM body that every source gives, with two members more: what a definition that waits for its
 //! secret waits for, and why the endpoint is not in use. So what is read back passes the same checks.
 
-use super::{Access, Credential, DeadLetter, Destination, Endpoint, Identity};
+use super::{
+    ConnectionCredential, DeadLetter, Endpoint, EndpointDestination, EndpointIdentity,
+    NamespaceAccess,
+};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use zeroize::Zeroizing;
 
 /// Serialises as the ARM body of an endpoint, with its secrets in the clear. Every use is a place to review: what
 /// comes of it must be sealed. [`restore`](super::restore) reads it.
-pub struct Revealed<'a>(pub &'a Endpoint);
+pub struct RevealedEndpoint<'a>(pub &'a Endpoint);
 
-impl std::fmt::Debug for Revealed<'_> {
+impl std::fmt::Debug for RevealedEndpoint<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // That of the endpoint masks what is secret.
         self.0.fmt(formatter)
@@ -19,7 +22,7 @@ impl std::fmt::Debug for Revealed<'_> {
 }
 
 /// The member `properties`.
-struct Properties<'a>(&'a Endpoint);
+struct EndpointProperties<'a>(&'a Endpoint);
 
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,15 +33,15 @@ struct IdentityReference<'a> {
     user_assigned_identity: Option<&'a str>,
 }
 
-impl Serialize for Revealed<'_> {
+impl Serialize for RevealedEndpoint<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut body = serializer.serialize_map(Some(1))?;
-        body.serialize_entry("properties", &Properties(self.0))?;
+        body.serialize_entry("properties", &EndpointProperties(self.0))?;
         body.end()
     }
 }
 
-impl Serialize for Properties<'_> {
+impl Serialize for EndpointProperties<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let endpoint = self.0;
         let mut members = serializer.serialize_map(None)?;
@@ -57,22 +60,22 @@ impl Serialize for Properties<'_> {
             None => {}
         }
         match &endpoint.destination {
-            Destination::EventGrid(topic) => {
+            EndpointDestination::EventGrid(topic) => {
                 members.serialize_entry("TopicEndpoint", &topic.endpoint)?;
                 members.serialize_entry("accessKey1", topic.access_key1.expose())?;
                 if let Some(second) = &topic.access_key2 {
                     members.serialize_entry("accessKey2", second.expose())?;
                 }
             }
-            Destination::EventHub(access) => {
+            EndpointDestination::EventHub(access) => {
                 let names = ["connectionStringPrimaryKey", "connectionStringSecondaryKey"];
                 reach::<S>(&mut members, access, names)?;
             }
-            Destination::ServiceBus(access) => {
+            EndpointDestination::ServiceBus(access) => {
                 let names = ["primaryConnectionString", "secondaryConnectionString"];
                 reach::<S>(&mut members, access, names)?;
             }
-            Destination::Waiting(waiting) => {
+            EndpointDestination::Waiting(waiting) => {
                 members.serialize_entry("waitingFor", &waiting.missing)?;
             }
         }
@@ -82,18 +85,18 @@ impl Serialize for Properties<'_> {
 
 fn reach<S: Serializer>(
     members: &mut S::SerializeMap,
-    access: &Access,
+    access: &NamespaceAccess,
     [first, second]: [&str; 2],
 ) -> Result<(), S::Error> {
     match access {
-        Access::Keys { primary, secondary } => {
+        NamespaceAccess::Keys { primary, secondary } => {
             members.serialize_entry("authenticationType", "KeyBased")?;
             members.serialize_entry(first, primary.reveal().as_str())?;
             if let Some(secondary) = secondary {
                 members.serialize_entry(second, secondary.reveal().as_str())?;
             }
         }
-        Access::Identity {
+        NamespaceAccess::Identity {
             endpoint_uri,
             entity_path,
             identity,
@@ -102,8 +105,8 @@ fn reach<S: Serializer>(
             members.serialize_entry("endpointUri", endpoint_uri)?;
             members.serialize_entry("entityPath", entity_path)?;
             let (kind, user_assigned_identity) = match identity {
-                Identity::SystemAssigned => ("SystemAssigned", None),
-                Identity::UserAssigned(id) => ("UserAssigned", Some(id.as_str())),
+                EndpointIdentity::SystemAssigned => ("SystemAssigned", None),
+                EndpointIdentity::UserAssigned(id) => ("UserAssigned", Some(id.as_str())),
             };
             let reference = IdentityReference {
                 kind,
@@ -124,11 +127,11 @@ impl super::ConnectionString {
         }
         text.push_str("/;");
         let parts = match self.credential() {
-            Credential::Key { name, key } => vec![
+            ConnectionCredential::Key { name, key } => vec![
                 ("SharedAccessKeyName=", name.as_str()),
                 (";SharedAccessKey=", key.expose()),
             ],
-            Credential::Signature(signature) => {
+            ConnectionCredential::Signature(signature) => {
                 vec![("SharedAccessSignature=", signature.expose())]
             }
         };
@@ -147,7 +150,7 @@ impl super::ConnectionString {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EndpointType, ProvisioningState, Waiting, parse, restore};
+    use super::super::{EndpointType, ProvisioningState, WaitingDestination, parse, restore};
     use super::*;
     use crate::name::EndpointName;
 
@@ -156,7 +159,7 @@ mod tests {
     }
 
     fn round(endpoint: &Endpoint) {
-        let text = serde_json::to_string(&Revealed(endpoint)).unwrap();
+        let text = serde_json::to_string(&RevealedEndpoint(endpoint)).unwrap();
         let read = restore(&name(), &text).unwrap_or_else(|errors| panic!("{errors:?} in {text}"));
         assert_eq!(read, *endpoint);
     }
@@ -195,7 +198,7 @@ mod tests {
             };
             round(&held);
             let waiting = Endpoint {
-                destination: Destination::Waiting(Waiting {
+                destination: EndpointDestination::Waiting(WaitingDestination {
                     endpoint_type: EndpointType::ServiceBus,
                     missing: "the primary connection string".to_owned(),
                 }),
@@ -219,6 +222,6 @@ mod tests {
         let body = r#"{"properties":{"endpointType":"EventGrid","accessKey1":"marked",
             "TopicEndpoint":"https://t.example/api/events"}}"#;
         let endpoint = parse(&name(), body).unwrap();
-        assert!(!format!("{:?}", Revealed(&endpoint)).contains("marked"));
+        assert!(!format!("{:?}", RevealedEndpoint(&endpoint)).contains("marked"));
     }
 }

@@ -94,7 +94,7 @@ fn connection_strings() {
     .unwrap();
     assert_eq!((local.host(), local.port()), ("localhost", Some(5690)));
     assert!(local.development_emulator());
-    let Credential::Key { key, .. } = local.credential() else {
+    let ConnectionCredential::Key { key, .. } = local.credential() else {
         panic!("a key was given")
     };
     assert_eq!(key.expose(), "a=b=");

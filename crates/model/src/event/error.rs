@@ -2,14 +2,14 @@
 
 /// A refused event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
+pub struct InvalidEvent {
     /// Its place in the batch, from 0; `None` for a single event.
     pub index: Option<usize>,
     /// What is wrong with it.
-    pub problem: Problem,
+    pub problem: EventProblem,
 }
 
-impl Invalid {
+impl InvalidEvent {
     pub(crate) fn at(self, index: usize) -> Self {
         Self {
             index: Some(index),
@@ -18,8 +18,8 @@ impl Invalid {
     }
 }
 
-impl From<Problem> for Invalid {
-    fn from(problem: Problem) -> Self {
+impl From<EventProblem> for InvalidEvent {
+    fn from(problem: EventProblem) -> Self {
         Self {
             index: None,
             problem,
@@ -27,7 +27,7 @@ impl From<Problem> for Invalid {
     }
 }
 
-impl std::fmt::Display for Invalid {
+impl std::fmt::Display for InvalidEvent {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(index) = self.index {
             write!(formatter, "event {index}: ")?;
@@ -36,11 +36,11 @@ impl std::fmt::Display for Invalid {
     }
 }
 
-impl std::error::Error for Invalid {}
+impl std::error::Error for InvalidEvent {}
 
 /// A rule that an event breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum EventProblem {
     /// The bytes are not UTF-8.
     #[error("the event is not UTF-8: byte {offset} is not part of a character")]
     NotUtf8 {
@@ -107,7 +107,7 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl EventProblem {
     pub(crate) fn attribute(attribute: &str, rule: impl Into<String>) -> Self {
         Self::Attribute {
             attribute: attribute.to_owned(),

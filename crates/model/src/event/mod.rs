@@ -10,9 +10,9 @@ pub(crate) mod payload;
 pub(crate) mod rules;
 mod span;
 
-pub use error::{Invalid, Problem};
-pub use parts::Parts;
-pub use payload::{Data, TypedPayload};
+pub use error::{EventProblem, InvalidEvent};
+pub use parts::EventParts;
+pub use payload::{EventData, TypedPayload};
 pub(crate) use span::TextSpan;
 
 use bytes::Bytes;
@@ -43,7 +43,7 @@ pub struct Event {
     pub(crate) unescaped: Box<str>,
     /// A payload that stands outside the text: a body (CloudEvents binary mode), or JSON that came as base64.
     pub(crate) body: Bytes,
-    pub(crate) form: Form,
+    pub(crate) form: EventForm,
     pub(crate) id: TextSpan,
     pub(crate) source: TextSpan,
     pub(crate) event_type: TextSpan,
@@ -51,13 +51,13 @@ pub struct Event {
     pub(crate) time: Option<TextSpan>,
     pub(crate) dataschema: Option<TextSpan>,
     pub(crate) datacontenttype: Option<TextSpan>,
-    pub(crate) extensions: Box<[Extension]>,
+    pub(crate) extensions: Box<[EventExtension]>,
     pub(crate) data: PayloadForm,
 }
 
 /// What `text` holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum EventForm {
     /// One JSON object in CloudEvents JSON format, ready to be sent on as it is.
     Structured,
     /// Attribute values laid end to end; JSON has to be written around them.
@@ -65,7 +65,7 @@ pub(crate) enum Form {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Extension {
+pub(crate) struct EventExtension {
     pub(crate) name: TextSpan,
     pub(crate) value: TextSpan,
     pub(crate) kind: ExtensionKind,
@@ -91,7 +91,7 @@ pub enum ExtensionValue<'a> {
 
 /// Who is held to the rules that keep producers honest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strictness {
+pub(crate) enum EventStrictness {
     /// A producer, who is told what is wrong and sends again.
     Producer,
     /// A sender that does not repeat, or what was accepted before: refused is only what is no event.
@@ -100,14 +100,14 @@ pub(crate) enum Strictness {
 
 /// What an event and a batch may measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct EventLimits {
     /// Bytes of one event as received, payload included.
     pub event_bytes_max: usize,
     /// Events in one batch.
     pub batch_events_max: usize,
 }
 
-impl Limits {
+impl EventLimits {
     /// No setting goes above this: 64 MiB.
     pub const EVENT_BYTES_CEILING: usize = 64 << 20;
 
@@ -115,7 +115,7 @@ impl Limits {
     pub const EXTENSIONS_MAX: usize = 128;
 }
 
-impl Default for Limits {
+impl Default for EventLimits {
     /// What Event Grid takes: 1 MB an event (counted as 1 MiB), 5,000 events a batch.
     fn default() -> Self {
         Self {
@@ -197,9 +197,9 @@ impl Event {
 
     /// The payload by what it is: text is UTF-8 under a media type of text in that charset.
     #[must_use]
-    pub fn data(&self) -> Data<'_> {
+    pub fn data(&self) -> EventData<'_> {
         match self.json_data() {
-            Some(json) => Data::Json(json),
+            Some(json) => EventData::Json(json),
             None => self.payload().into_data(),
         }
     }
@@ -224,7 +224,7 @@ impl Event {
         }
     }
 
-    fn find_extension(&self, name: &str) -> Option<&Extension> {
+    fn find_extension(&self, name: &str) -> Option<&EventExtension> {
         self.extensions
             .iter()
             .find(|extension| self.text(extension.name) == name)
@@ -244,7 +244,7 @@ impl Event {
             .map(|extension| (self.text(extension.name), self.extension_value(extension)))
     }
 
-    fn extension_value(&self, extension: &Extension) -> ExtensionValue<'_> {
+    fn extension_value(&self, extension: &EventExtension) -> ExtensionValue<'_> {
         let text = self.text(extension.value);
         match extension.kind {
             ExtensionKind::String => ExtensionValue::String(text),
@@ -258,7 +258,7 @@ impl Event {
     /// The event in CloudEvents JSON format, when it arrived so: sent on unchanged.
     #[must_use]
     pub fn structured(&self) -> Option<&str> {
-        (self.form == Form::Structured).then_some(&*self.text)
+        (self.form == EventForm::Structured).then_some(&*self.text)
     }
 
     /// Bytes the event holds in memory, its buffers counted whole.

@@ -2,8 +2,8 @@
 
 use super::payload::{IMPLIED_MEDIA_TYPE, PayloadForm, json_bytes};
 use super::{
-    Event, Extension, ExtensionKind, ExtensionValue, Form, Limits, Problem, Strictness, TextSpan,
-    rules,
+    Event, EventExtension, EventForm, EventLimits, EventProblem, EventStrictness, ExtensionKind,
+    ExtensionValue, TextSpan, rules,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -21,7 +21,7 @@ use bytestring::ByteString;
 /// # Ok::<(), twinroute_model::event::Problem>(())
 /// ```
 #[derive(Debug, Default)]
-pub struct Parts {
+pub struct EventParts {
     text: String,
     id: Option<TextSpan>,
     source: Option<TextSpan>,
@@ -30,13 +30,13 @@ pub struct Parts {
     time: Option<TextSpan>,
     dataschema: Option<TextSpan>,
     datacontenttype: Option<TextSpan>,
-    extensions: Vec<Extension>,
+    extensions: Vec<EventExtension>,
     data: Bytes,
     /// Whether the payload is JSON though no `datacontenttype` says so.
     is_json: bool,
 }
 
-impl Parts {
+impl EventParts {
     /// Starts with the attributes that every event has.
     #[must_use]
     pub fn new(id: &str, source: &str, event_type: &str) -> Self {
@@ -51,7 +51,7 @@ impl Parts {
     ///
     /// # Errors
     /// When it was set before, or an extension's name is not a legal one.
-    pub fn set(mut self, name: &str, value: &str) -> Result<Self, Problem> {
+    pub fn set(mut self, name: &str, value: &str) -> Result<Self, EventProblem> {
         self.put(name, value)?;
         Ok(self)
     }
@@ -60,7 +60,11 @@ impl Parts {
     ///
     /// # Errors
     /// As [`Self::set`].
-    pub fn extension(mut self, name: &str, value: ExtensionValue<'_>) -> Result<Self, Problem> {
+    pub fn extension(
+        mut self,
+        name: &str,
+        value: ExtensionValue<'_>,
+    ) -> Result<Self, EventProblem> {
         match value {
             ExtensionValue::String(text) => self.put(name, text)?,
             ExtensionValue::Integer(number) => {
@@ -89,7 +93,7 @@ impl Parts {
         self
     }
 
-    pub(crate) fn put(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+    pub(crate) fn put(&mut self, name: &str, value: &str) -> Result<(), EventProblem> {
         if name == "specversion" {
             return rules::spec_version(value);
         }
@@ -105,7 +109,7 @@ impl Parts {
             _ => return self.put_extension(name, value, ExtensionKind::String),
         };
         if slot.is_some() {
-            return Err(Problem::Duplicate {
+            return Err(EventProblem::Duplicate {
                 attribute: name.to_owned(),
             });
         }
@@ -119,11 +123,11 @@ impl Parts {
         name: &str,
         value: &str,
         kind: ExtensionKind,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), EventProblem> {
         rules::extension_name(name)?;
-        if self.extensions.len() == Limits::EXTENSIONS_MAX {
-            return Err(Problem::TooManyExtensions {
-                extensions_max: Limits::EXTENSIONS_MAX,
+        if self.extensions.len() == EventLimits::EXTENSIONS_MAX {
+            return Err(EventProblem::TooManyExtensions {
+                extensions_max: EventLimits::EXTENSIONS_MAX,
             });
         }
         if self
@@ -131,13 +135,13 @@ impl Parts {
             .iter()
             .any(|known| self.slice(known.name) == name)
         {
-            return Err(Problem::Duplicate {
+            return Err(EventProblem::Duplicate {
                 attribute: name.to_owned(),
             });
         }
         let name = self.push(name);
         let value = self.push(value);
-        self.extensions.push(Extension { name, value, kind });
+        self.extensions.push(EventExtension { name, value, kind });
         Ok(())
     }
 
@@ -155,39 +159,39 @@ impl Parts {
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn build(self, limits: &Limits) -> Result<Event, Problem> {
-        self.build_as(limits, Strictness::Producer)
+    pub fn build(self, limits: &EventLimits) -> Result<Event, EventProblem> {
+        self.build_as(limits, EventStrictness::Producer)
     }
 
     /// As [`Self::build`], for what must not be lost: a `source` that is no URI-reference is kept as it is.
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn build_lenient(self, limits: &Limits) -> Result<Event, Problem> {
-        self.build_as(limits, Strictness::Lenient)
+    pub fn build_lenient(self, limits: &EventLimits) -> Result<Event, EventProblem> {
+        self.build_as(limits, EventStrictness::Lenient)
     }
 
     pub(crate) fn build_as(
         self,
-        limits: &Limits,
-        strictness: Strictness,
-    ) -> Result<Event, Problem> {
+        limits: &EventLimits,
+        strictness: EventStrictness,
+    ) -> Result<Event, EventProblem> {
         let bytes = self.text.len() + self.data.len();
         if bytes > limits.event_bytes_max {
-            return Err(Problem::TooLarge {
+            return Err(EventProblem::TooLarge {
                 bytes,
                 bytes_max: limits.event_bytes_max,
             });
         }
         let (data, body) = self.payload()?;
         let event = Event {
-            id: self.id.ok_or(Problem::Missing { attribute: "id" })?,
-            source: self.source.ok_or(Problem::Missing {
+            id: self.id.ok_or(EventProblem::Missing { attribute: "id" })?,
+            source: self.source.ok_or(EventProblem::Missing {
                 attribute: "source",
             })?,
             event_type: self
                 .event_type
-                .ok_or(Problem::Missing { attribute: "type" })?,
+                .ok_or(EventProblem::Missing { attribute: "type" })?,
             subject: self.subject,
             time: self.time,
             dataschema: self.dataschema,
@@ -196,14 +200,14 @@ impl Parts {
             text: ByteString::from(self.text),
             unescaped: Box::default(),
             body,
-            form: Form::Parts,
+            form: EventForm::Parts,
             data,
         };
         event.check(strictness)?;
         Ok(event)
     }
 
-    fn payload(&self) -> Result<(PayloadForm, Bytes), Problem> {
+    fn payload(&self) -> Result<(PayloadForm, Bytes), EventProblem> {
         let given = self.datacontenttype.map(|span| self.slice(span));
         let implied = self.is_json.then_some(IMPLIED_MEDIA_TYPE);
         match given.or(implied) {
@@ -221,12 +225,12 @@ impl Parts {
 
 impl Event {
     /// The rules of every attribute, in the order of the specification.
-    pub(super) fn check_core(&self, strictness: Strictness) -> Result<(), Problem> {
+    pub(super) fn check_core(&self, strictness: EventStrictness) -> Result<(), EventProblem> {
         rules::non_empty("id", self.id())?;
         rules::string("id", self.id())?;
         match strictness {
-            Strictness::Producer => rules::uri_reference("source", self.source())?,
-            Strictness::Lenient => rules::lenient_source("source", self.source())?,
+            EventStrictness::Producer => rules::uri_reference("source", self.source())?,
+            EventStrictness::Lenient => rules::lenient_source("source", self.source())?,
         }
         rules::non_empty("type", self.event_type())?;
         rules::string("type", self.event_type())?;
@@ -244,7 +248,7 @@ impl Event {
             .map_or(Ok(()), |value| rules::time("time", value))
     }
 
-    pub(crate) fn check(&self, strictness: Strictness) -> Result<(), Problem> {
+    pub(crate) fn check(&self, strictness: EventStrictness) -> Result<(), EventProblem> {
         self.check_core(strictness)?;
         for extension in &self.extensions {
             rules::string(self.text(extension.name), self.text(extension.value))?;

@@ -15,7 +15,7 @@
 //! A byte order mark before JSON is no part of it (RFC 8259 §8.1: a parser may ignore it), so no form keeps it.
 //! Absent and empty payloads are the same, since a body cannot tell them apart.
 
-use super::error::Problem;
+use super::error::EventProblem;
 use super::rules;
 use super::span::TextSpan;
 use base64::Engine as _;
@@ -37,7 +37,7 @@ pub struct TypedPayload<'a> {
 
 /// The payload of an event, by what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Data<'a> {
+pub enum EventData<'a> {
     /// The event carries none.
     None,
     /// JSON text, as the producer wrote it.
@@ -87,7 +87,7 @@ impl PayloadForm {
             Self::JsonBody | Self::Body => Cow::Borrowed(body),
             Self::JsonString(span) => {
                 let text: Cow<'_, str> =
-                    serde_json::from_str::<Unescaped<'_>>(span.within(text, unescaped))
+                    serde_json::from_str::<UnescapedString<'_>>(span.within(text, unescaped))
                         .expect("a JSON string, checked when made")
                         .0;
                 match text {
@@ -115,22 +115,22 @@ impl PayloadForm {
 
 impl<'a> TypedPayload<'a> {
     /// What a payload is that is not JSON.
-    pub(super) fn into_data(self) -> Data<'a> {
+    pub(super) fn into_data(self) -> EventData<'a> {
         let Self { bytes, media_type } = self;
         if bytes.is_empty() {
-            return Data::None;
+            return EventData::None;
         }
         if !rules::is_text(media_type) {
-            return Data::Binary(bytes);
+            return EventData::Binary(bytes);
         }
         match bytes {
             Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Data::Text(Cow::Borrowed(text)),
-                Err(_) => Data::Binary(Cow::Borrowed(bytes)),
+                Ok(text) => EventData::Text(Cow::Borrowed(text)),
+                Err(_) => EventData::Binary(Cow::Borrowed(bytes)),
             },
             Cow::Owned(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Data::Text(Cow::Owned(text)),
-                Err(error) => Data::Binary(Cow::Owned(error.into_bytes())),
+                Ok(text) => EventData::Text(Cow::Owned(text)),
+                Err(error) => EventData::Binary(Cow::Owned(error.into_bytes())),
             },
         }
     }
@@ -172,11 +172,11 @@ impl<'a> PayloadMember<'a> {
         data: Option<&'a str>,
         data_base64: Option<&'a str>,
         kind: MediaKind,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, EventProblem> {
         let base64 = data_base64.filter(|raw| *raw != "null");
         let null_is_payload = base64.is_none() && kind != MediaKind::Other;
         match (data.filter(|raw| *raw != "null" || null_is_payload), base64) {
-            (Some(_), Some(_)) => Err(Problem::Data {
+            (Some(_), Some(_)) => Err(EventProblem::Data {
                 rule: "must not stand beside `data_base64`".to_owned(),
             }),
             (Some(raw), None) => Ok(Self::Value(raw)),
@@ -187,17 +187,17 @@ impl<'a> PayloadMember<'a> {
 }
 
 /// Bytes that are said to be JSON, without a byte order mark.
-pub(crate) fn json_bytes(bytes: &Bytes, media_type: &str) -> Result<Bytes, Problem> {
+pub(crate) fn json_bytes(bytes: &Bytes, media_type: &str) -> Result<Bytes, EventProblem> {
     let bytes = without_mark(bytes);
     // As text: the parser does not look at the bytes of strings that it skips.
     let Ok(json) = std::str::from_utf8(&bytes) else {
-        return Err(Problem::Data {
+        return Err(EventProblem::Data {
             rule: "is not UTF-8, as JSON must be".to_owned(),
         });
     };
     match serde_json::from_str::<serde::de::IgnoredAny>(json) {
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Problem::Data {
+        Err(error) => Err(EventProblem::Data {
             rule: format!(
                 "is not the JSON that `datacontenttype` {media_type} says it is: {error}"
             ),
@@ -213,7 +213,7 @@ pub(crate) fn without_mark(bytes: &Bytes) -> Bytes {
     }
 }
 
-impl Data<'_> {
+impl EventData<'_> {
     /// The payload as it stands alone on a wire.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -228,4 +228,4 @@ impl Data<'_> {
 
 /// A string without its escapes, borrowed where there are none.
 #[derive(serde::Deserialize)]
-struct Unescaped<'a>(#[serde(borrow)] Cow<'a, str>);
+struct UnescapedString<'a>(#[serde(borrow)] Cow<'a, str>);

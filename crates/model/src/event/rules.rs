@@ -2,13 +2,13 @@
 //!
 //! They run for every event, so they look at bytes and build nothing.
 
-use super::error::Problem;
+use super::error::EventProblem;
 
-type Rule = Result<(), Problem>;
+type AttributeRule = Result<(), EventProblem>;
 
-pub(crate) fn non_empty(attribute: &str, value: &str) -> Rule {
+pub(crate) fn non_empty(attribute: &str, value: &str) -> AttributeRule {
     if value.is_empty() {
-        return Err(Problem::attribute(attribute, "must not be empty"));
+        return Err(EventProblem::attribute(attribute, "must not be empty"));
     }
     Ok(())
 }
@@ -17,7 +17,7 @@ pub(crate) fn non_empty(attribute: &str, value: &str) -> Rule {
 ///
 /// RFC 3986 also forbids `<`, `>`, `{`, `}`, `|`, `^` and the back-tick; they pass here, because events in
 /// the wild carry them and every destination takes them.
-pub(crate) fn uri_reference(attribute: &str, value: &str) -> Rule {
+pub(crate) fn uri_reference(attribute: &str, value: &str) -> AttributeRule {
     non_empty(attribute, value)?;
     let bytes = value.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {
@@ -28,7 +28,7 @@ pub(crate) fn uri_reference(attribute: &str, value: &str) -> Rule {
             0x80.. => "a URI-reference is ASCII; other characters are percent-encoded",
             _ => continue,
         };
-        return Err(Problem::attribute(
+        return Err(EventProblem::attribute(
             attribute,
             format!("{rule} (at byte {at})"),
         ));
@@ -41,7 +41,7 @@ fn escaped(bytes: &[u8]) -> bool {
 }
 
 /// `dataschema`: "a non-empty URI", so with a scheme; a DTMI is one.
-pub(crate) fn uri(attribute: &str, value: &str) -> Rule {
+pub(crate) fn uri(attribute: &str, value: &str) -> AttributeRule {
     uri_reference(attribute, value)?;
     let scheme = value.split_once(':').map(|(scheme, _)| scheme.as_bytes());
     let valid = scheme.is_some_and(|scheme| {
@@ -53,14 +53,17 @@ pub(crate) fn uri(attribute: &str, value: &str) -> Rule {
     if valid {
         Ok(())
     } else {
-        Err(Problem::attribute(attribute, "must be an absolute URI"))
+        Err(EventProblem::attribute(
+            attribute,
+            "must be an absolute URI",
+        ))
     }
 }
 
 /// Extension names: "lower-case letters ('a' to 'z') or digits ('0' to '9')".
-pub(crate) fn name(name: &str) -> Rule {
+pub(crate) fn name(name: &str) -> AttributeRule {
     if name.is_empty() {
-        return Err(Problem::attribute(
+        return Err(EventProblem::attribute(
             name,
             "an attribute name must not be empty",
         ));
@@ -70,7 +73,7 @@ pub(crate) fn name(name: &str) -> Rule {
         .find(|c| !c.is_ascii_lowercase() && !c.is_ascii_digit())
     {
         None => Ok(()),
-        Some(c) => Err(Problem::attribute(
+        Some(c) => Err(EventProblem::attribute(
             name,
             format!("attribute names consist of lower-case letters and digits, not {c:?}"),
         )),
@@ -78,7 +81,7 @@ pub(crate) fn name(name: &str) -> Rule {
 }
 
 /// As [`name`], and not a name that is taken.
-pub(crate) fn extension_name(name: &str) -> Rule {
+pub(crate) fn extension_name(name: &str) -> AttributeRule {
     const CORE: [&str; 8] = [
         "id",
         "source",
@@ -90,46 +93,46 @@ pub(crate) fn extension_name(name: &str) -> Rule {
         "datacontenttype",
     ];
     if CORE.contains(&name) {
-        return Err(Problem::attribute(name, "must be a string"));
+        return Err(EventProblem::attribute(name, "must be a string"));
     }
     if name == "data" {
         // CloudEvents 1.0.2, "Naming Conventions".
-        return Err(Problem::attribute(name, "no attribute has this name"));
+        return Err(EventProblem::attribute(name, "no attribute has this name"));
     }
     self::name(name)
 }
 
 /// Strings: no control characters (CloudEvents 1.0.2, "Type System", String).
-pub(crate) fn string(attribute: &str, value: &str) -> Rule {
+pub(crate) fn string(attribute: &str, value: &str) -> AttributeRule {
     if value.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
         return Ok(());
     }
     match value.chars().find(|c| c.is_control()) {
         None => Ok(()),
-        Some(c) => Err(Problem::attribute(
+        Some(c) => Err(EventProblem::attribute(
             attribute,
             format!("has the control character {c:?}"),
         )),
     }
 }
 
-pub(crate) fn spec_version(value: &str) -> Rule {
+pub(crate) fn spec_version(value: &str) -> AttributeRule {
     if value == "1.0" {
         return Ok(());
     }
-    Err(Problem::attribute(
+    Err(EventProblem::attribute(
         "specversion",
         format!("must be \"1.0\", not {value:?}"),
     ))
 }
 
 /// `time`: RFC 3339 section 5.6.
-pub(crate) fn time(attribute: &str, value: &str) -> Rule {
+pub(crate) fn time(attribute: &str, value: &str) -> AttributeRule {
     if is_rfc3339(value.as_bytes()) {
         return Ok(());
     }
     let rule = format!("must be an RFC 3339 date-time such as 2026-01-31T08:15:30Z, not {value:?}");
-    Err(Problem::attribute(attribute, rule))
+    Err(EventProblem::attribute(attribute, rule))
 }
 
 fn is_rfc3339(text: &[u8]) -> bool {
@@ -189,7 +192,7 @@ fn days(year: u32, month: u32) -> u32 {
 }
 
 /// `datacontenttype`: RFC 2046, so `type/subtype` of RFC 2045 tokens and parameters.
-pub(crate) fn media_type(attribute: &str, value: &str) -> Rule {
+pub(crate) fn media_type(attribute: &str, value: &str) -> AttributeRule {
     let essence = value.split(';').next().unwrap_or_default().trim_end();
     let token = |part: &str| {
         !part.is_empty()
@@ -199,18 +202,18 @@ pub(crate) fn media_type(attribute: &str, value: &str) -> Rule {
     };
     match essence.split_once('/') {
         // It becomes a header in HTTP and a symbol in AMQP, which are ASCII.
-        _ if !value.is_ascii() => Err(Problem::attribute(attribute, "a media type is ASCII")),
+        _ if !value.is_ascii() => Err(EventProblem::attribute(attribute, "a media type is ASCII")),
         Some((kind, subtype)) if token(kind) && token(subtype) => string(attribute, value),
         _ => {
             let rule = format!("must be a media type such as application/json, not {value:?}");
-            Err(Problem::attribute(attribute, rule))
+            Err(EventProblem::attribute(attribute, rule))
         }
     }
 }
 
 /// `source` of a sender that does not repeat: not empty, and no control characters. The topics of Azure are not
 /// always URI-references, and an event is worth more than that rule.
-pub(crate) fn lenient_source(attribute: &str, value: &str) -> Rule {
+pub(crate) fn lenient_source(attribute: &str, value: &str) -> AttributeRule {
     non_empty(attribute, value)?;
     string(attribute, value)
 }

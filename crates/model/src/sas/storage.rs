@@ -16,7 +16,7 @@ pub const TOKEN_BYTES_MAX: usize = 4 << 10;
 
 /// Why a token cannot be used. The texts hold nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum SasMalformed {
     /// It is longer than [`TOKEN_BYTES_MAX`].
     #[error("the SAS token has more than {TOKEN_BYTES_MAX} bytes")]
     TooLong,
@@ -36,7 +36,7 @@ pub enum Malformed {
 
 /// What a token is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum SasScope {
     /// `sr=c`: a container and its blobs.
     Container,
     /// Any other `sr`: one blob, version, snapshot or directory.
@@ -60,14 +60,14 @@ pub struct StorageSas {
     /// `se`. `None`: a stored access policy says.
     pub expires_at: Option<Timestamp>,
     /// `sr`, or `ss` and `srt`.
-    pub scope: Scope,
+    pub scope: SasScope,
     /// `spr` is `https` alone.
     pub https_only: bool,
 }
 
 /// Whether a token is valid at a moment, as far as it says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Validity {
+pub enum SasValidity {
     /// It is, or a stored access policy decides.
     Valid,
     /// From this moment on.
@@ -86,22 +86,22 @@ impl StorageSas {
     ///
     /// # Errors
     /// When something is missing without which no service takes the token.
-    pub fn parse(token: &str) -> Result<Self, Malformed> {
+    pub fn parse(token: &str) -> Result<Self, SasMalformed> {
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(Malformed::TooLong);
+            return Err(SasMalformed::TooLong);
         }
-        let values = Values::read(token)?;
+        let values = SasValues::read(token)?;
         values.required("sv")?;
         values.required("sig")?;
         let policy = values.get("si").is_some();
         let scope = match (values.get("sr"), values.get("ss")) {
-            (Some("c"), _) => Scope::Container,
-            (Some(other), _) => Scope::Narrower(other.to_owned()),
-            (None, Some(services)) => Scope::Account {
+            (Some("c"), _) => SasScope::Container,
+            (Some(other), _) => SasScope::Narrower(other.to_owned()),
+            (None, Some(services)) => SasScope::Account {
                 services: services.to_owned(),
                 levels: values.required("srt")?.to_owned(),
             },
-            (None, None) => return Err(Malformed::Missing("sr")),
+            (None, None) => return Err(SasMalformed::Missing("sr")),
         };
         if !policy {
             values.required("se")?;
@@ -142,11 +142,11 @@ impl StorageSas {
 
     /// Looks at `st` and `se`.
     #[must_use]
-    pub fn validity(&self, now: Timestamp) -> Validity {
+    pub fn validity(&self, now: Timestamp) -> SasValidity {
         match (self.starts_at, self.expires_at) {
-            (_, Some(at)) if at <= now => Validity::ExpiredAt(at),
-            (Some(at), _) if at > now => Validity::NotBefore(at),
-            _ => Validity::Valid,
+            (_, Some(at)) if at <= now => SasValidity::ExpiredAt(at),
+            (Some(at), _) if at > now => SasValidity::NotBefore(at),
+            _ => SasValidity::Valid,
         }
     }
 
@@ -154,9 +154,9 @@ impl StorageSas {
     #[must_use]
     pub fn is_narrower_than_a_container(&self) -> bool {
         match &self.scope {
-            Scope::Container => false,
-            Scope::Narrower(_) => true,
-            Scope::Account { services, .. } => !services.contains('b'),
+            SasScope::Container => false,
+            SasScope::Narrower(_) => true,
+            SasScope::Account { services, .. } => !services.contains('b'),
         }
     }
 
@@ -168,18 +168,20 @@ impl StorageSas {
 
     fn covers(&self, level: char) -> bool {
         match &self.scope {
-            Scope::Container => true,
-            Scope::Narrower(_) => false,
-            Scope::Account { services, levels } => services.contains('b') && levels.contains(level),
+            SasScope::Container => true,
+            SasScope::Narrower(_) => false,
+            SasScope::Account { services, levels } => {
+                services.contains('b') && levels.contains(level)
+            }
         }
     }
 }
 
 /// The decoded values of [`NAMES`], in that order; empty ones count as absent.
-struct Values<'a>([Option<Cow<'a, str>>; NAMES.len()]);
+struct SasValues<'a>([Option<Cow<'a, str>>; NAMES.len()]);
 
-impl<'a> Values<'a> {
-    fn read(token: &'a str) -> Result<Self, Malformed> {
+impl<'a> SasValues<'a> {
+    fn read(token: &'a str) -> Result<Self, SasMalformed> {
         let mut values = [const { None }; NAMES.len()];
         for pair in token.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -188,9 +190,9 @@ impl<'a> Values<'a> {
             };
             let value = percent_decode_str(value)
                 .decode_utf8()
-                .map_err(|_| Malformed::Escape(NAMES[place]))?;
+                .map_err(|_| SasMalformed::Escape(NAMES[place]))?;
             if !value.is_empty() && values[place].replace(value).is_some() {
-                return Err(Malformed::Twice(NAMES[place]));
+                return Err(SasMalformed::Twice(NAMES[place]));
             }
         }
         Ok(Self(values))
@@ -201,13 +203,13 @@ impl<'a> Values<'a> {
         self.0[place].as_deref()
     }
 
-    fn required(&self, name: &'static str) -> Result<&str, Malformed> {
-        self.get(name).ok_or(Malformed::Missing(name))
+    fn required(&self, name: &'static str) -> Result<&str, SasMalformed> {
+        self.get(name).ok_or(SasMalformed::Missing(name))
     }
 
-    fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Malformed> {
+    fn time(&self, name: &'static str) -> Result<Option<Timestamp>, SasMalformed> {
         self.get(name)
-            .map(|text| parse_time(text).ok_or(Malformed::Time(name)))
+            .map(|text| parse_time(text).ok_or(SasMalformed::Time(name)))
             .transpose()
     }
 }
@@ -240,7 +242,7 @@ mod tests {
     fn a_container_token_says_what_it_allows_and_when() {
         let sas = StorageSas::parse(CONTAINER).unwrap();
         assert_eq!(sas.permissions.as_deref(), Some("cw"));
-        assert_eq!(sas.scope, Scope::Container);
+        assert_eq!(sas.scope, SasScope::Container);
         assert!(sas.https_only && sas.writable() && sas.overwritable());
         assert!(!sas.listable() && !sas.readable());
         let (start, end) = (sas.starts_at.unwrap(), sas.expires_at.unwrap());
@@ -250,10 +252,10 @@ mod tests {
             Timestamp::from_unix_millis(moment.unix_millis().saturating_add(by))
         };
         for (now, expect) in [
-            (millis(start, -1), Validity::NotBefore(start)),
-            (start, Validity::Valid),
-            (millis(end, -1), Validity::Valid),
-            (end, Validity::ExpiredAt(end)),
+            (millis(start, -1), SasValidity::NotBefore(start)),
+            (start, SasValidity::Valid),
+            (millis(end, -1), SasValidity::Valid),
+            (end, SasValidity::ExpiredAt(end)),
         ] {
             assert_eq!(sas.validity(now), expect, "{now:?}");
         }
@@ -296,31 +298,34 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         for (token, expect) in [
-            ("", Malformed::Missing("sv")),
-            ("sv=1&sp=w&se=2030-01-01&sr=c", Malformed::Missing("sig")),
+            ("", SasMalformed::Missing("sv")),
+            ("sv=1&sp=w&se=2030-01-01&sr=c", SasMalformed::Missing("sig")),
             (
                 "sv=1&sig=&sp=w&se=2030-01-01&sr=c",
-                Malformed::Missing("sig"),
+                SasMalformed::Missing("sig"),
             ),
-            ("sv=1&sig=x&sp=w&sr=c", Malformed::Missing("se")),
-            ("sv=1&sig=x&se=2030-01-01&sr=c", Malformed::Missing("sp")),
-            ("sv=1&sig=x&se=2030-01-01&sp=w", Malformed::Missing("sr")),
+            ("sv=1&sig=x&sp=w&sr=c", SasMalformed::Missing("se")),
+            ("sv=1&sig=x&se=2030-01-01&sr=c", SasMalformed::Missing("sp")),
+            ("sv=1&sig=x&se=2030-01-01&sp=w", SasMalformed::Missing("sr")),
             (
                 "sv=1&sig=x&se=2030-01-01&sp=w&ss=b",
-                Malformed::Missing("srt"),
+                SasMalformed::Missing("srt"),
             ),
-            ("sv=1&sig=x&sp=w&se=soon&sr=c", Malformed::Time("se")),
-            ("sv=1&sig=x&sp=w&se=2030-02-30&sr=c", Malformed::Time("se")),
+            ("sv=1&sig=x&sp=w&se=soon&sr=c", SasMalformed::Time("se")),
+            (
+                "sv=1&sig=x&sp=w&se=2030-02-30&sr=c",
+                SasMalformed::Time("se"),
+            ),
             (
                 "sv=1&sig=x&sig=y&sp=w&se=2030-01-01&sr=c",
-                Malformed::Twice("sig"),
+                SasMalformed::Twice("sig"),
             ),
-            ("sv=1&sig=x&sp=%ff&sr=c", Malformed::Escape("sp")),
+            ("sv=1&sig=x&sp=%ff&sr=c", SasMalformed::Escape("sp")),
         ] {
             assert_eq!(StorageSas::parse(token), Err(expect), "{token}");
         }
         let long = format!("{CONTAINER}&x={}", "y".repeat(TOKEN_BYTES_MAX));
-        assert_eq!(StorageSas::parse(&long), Err(Malformed::TooLong));
+        assert_eq!(StorageSas::parse(&long), Err(SasMalformed::TooLong));
     }
 
     #[test]

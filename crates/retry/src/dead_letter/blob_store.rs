@@ -10,11 +10,11 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::sync::Arc;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
-use twinroute_model::event::Limits;
+use twinroute_model::event::EventLimits;
 
 /// What a blob of several events may hold.
-const READ_LIMITS: Limits = Limits {
-    event_bytes_max: Limits::EVENT_BYTES_CEILING,
+const READ_LIMITS: EventLimits = EventLimits {
+    event_bytes_max: EventLimits::EVENT_BYTES_CEILING,
     batch_events_max: 5_000,
 };
 

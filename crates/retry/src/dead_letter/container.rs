@@ -29,8 +29,8 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::{ContainerAccess, Location};
-use twinroute_model::sas::storage::Validity;
+use twinroute_model::endpoint::location::{ContainerAccess, ContainerLocation};
+use twinroute_model::sas::storage::SasValidity;
 use twinroute_outgoing::azure::BoundedHttp;
 
 /// The longest that one call to the service takes.
@@ -75,7 +75,7 @@ impl ContainerClient {
 
 /// An endpoint's container.
 pub struct LetterContainer {
-    location: Location,
+    location: ContainerLocation,
     client: BlobContainerClient,
     blob_bytes_max: usize,
 }
@@ -177,7 +177,7 @@ impl LetterContainer {
     /// When the location has no SAS.
     pub fn with_sas(
         client: &ContainerClient,
-        location: Location,
+        location: ContainerLocation,
     ) -> Result<Self, UnusableContainer> {
         let ContainerAccess::Sas { token, .. } = location.access() else {
             return Err(UnusableContainer::NoCredential);
@@ -192,7 +192,7 @@ impl LetterContainer {
     /// When the container is not reached over `https`.
     pub fn with_credential(
         client: &ContainerClient,
-        location: Location,
+        location: ContainerLocation,
         credential: Arc<dyn TokenCredential>,
     ) -> Result<Self, UnusableContainer> {
         if !location.container_url().starts_with("https://") {
@@ -206,7 +206,7 @@ impl LetterContainer {
         client: &ContainerClient,
         url: &str,
         credential: Option<Arc<dyn TokenCredential>>,
-        location: Location,
+        location: ContainerLocation,
     ) -> Result<Self, UnusableContainer> {
         let client_options = ClientOptions {
             retry: RetryOptions::none(),
@@ -234,7 +234,7 @@ impl LetterContainer {
 
     /// Where it is.
     #[must_use]
-    pub fn location(&self) -> &Location {
+    pub fn location(&self) -> &ContainerLocation {
         &self.location
     }
 
@@ -394,12 +394,12 @@ impl LetterContainer {
     fn check(&self, now: Timestamp) -> Result<(), StoreFault> {
         let validity = self.location.sas().map(|sas| sas.validity(now));
         let (kind, what) = match validity {
-            None | Some(Validity::Valid) => return Ok(()),
-            Some(Validity::ExpiredAt(at)) => (
+            None | Some(SasValidity::Valid) => return Ok(()),
+            Some(SasValidity::ExpiredAt(at)) => (
                 StoreFaultKind::SasExpired,
                 format!("its SAS expired at {}", at.rfc3339()),
             ),
-            Some(Validity::NotBefore(at)) => (
+            Some(SasValidity::NotBefore(at)) => (
                 StoreFaultKind::SasNotYetValid,
                 format!("its SAS is valid from {} on", at.rfc3339()),
             ),

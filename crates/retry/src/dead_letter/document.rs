@@ -163,11 +163,11 @@ mod tests {
     use super::*;
     use expect_test::expect;
     use proptest::prelude::*;
-    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::event::{EventLimits, EventParts};
 
     fn shown(dead: &DeadLetter) -> String {
-        let event = Parts::new("1", "source", "type")
-            .build(&Limits::default())
+        let event = EventParts::new("1", "source", "type")
+            .build(&EventLimits::default())
             .unwrap();
         let letter = DeadLetterDocument {
             instance: &InstanceName::new("contoso").unwrap(),
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn the_content_is_the_event_as_it_came() {
         let bytes = br#"{ "specversion":"1.0", "id":"1","source":"s","type":"t","data":1.10}"#;
-        let event = json::parse(bytes.as_slice().into(), &Limits::default()).unwrap();
+        let event = json::parse(bytes.as_slice().into(), &EventLimits::default()).unwrap();
         let letter = DeadLetterDocument {
             instance: &InstanceName::new("contoso").unwrap(),
             endpoint: &EndpointName::new("hub").unwrap(),

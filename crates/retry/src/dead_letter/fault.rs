@@ -25,7 +25,7 @@ use azure_core::http::headers::HeaderName;
 use std::error::Error as _;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::location::{ContainerAccess, Location};
+use twinroute_model::endpoint::location::{ContainerAccess, ContainerLocation};
 use twinroute_model::http_date::clock_difference;
 use twinroute_model::retry_after::retry_after;
 
@@ -117,7 +117,7 @@ impl StoreFaultKind {
 
 impl StoreFault {
     /// A fault of `location`: what was attempted there and what came of it.
-    pub(super) fn new(kind: StoreFaultKind, location: &Location, what: &str) -> Self {
+    pub(super) fn new(kind: StoreFaultKind, location: &ContainerLocation, what: &str) -> Self {
         let message = format!(
             "container {}: {what}; {}",
             location.container_url(),
@@ -131,7 +131,7 @@ impl StoreFault {
     }
 
     /// Reads an error of the client library.
-    pub(super) fn of(error: &AzureError, location: &Location, now: Timestamp) -> Self {
+    pub(super) fn of(error: &AzureError, location: &ContainerLocation, now: Timestamp) -> Self {
         let ErrorKind::HttpResponse {
             status,
             error_code,
@@ -177,7 +177,7 @@ impl StoreFault {
         }
     }
 
-    fn of_transport(error: &AzureError, location: &Location) -> Self {
+    fn of_transport(error: &AzureError, location: &ContainerLocation) -> Self {
         let (kind, what) = match error.kind() {
             ErrorKind::Connection => (StoreFaultKind::Unavailable, "no connection"),
             ErrorKind::Io => (StoreFaultKind::Unavailable, "the connection broke"),
@@ -262,7 +262,7 @@ fn bounded(text: &str) -> String {
 }
 
 /// Puts asterisks where the token stands, whole or its signature alone, encoded or not.
-fn scrub(message: String, location: &Location) -> String {
+fn scrub(message: String, location: &ContainerLocation) -> String {
     let ContainerAccess::Sas { token, .. } = location.access() else {
         return message;
     };

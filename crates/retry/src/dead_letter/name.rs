@@ -134,7 +134,7 @@ fn write_hash(out: &mut String, parts: &[&[u8]]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::event::{EventLimits, EventParts};
 
     const DIED_AT: Timestamp = Timestamp::from_unix_millis(1_772_409_845_123);
 
@@ -143,8 +143,8 @@ mod tests {
     }
 
     fn event(id: &str) -> Event {
-        Parts::new(id, "source", "type")
-            .build(&Limits::default())
+        EventParts::new(id, "source", "type")
+            .build(&EventLimits::default())
             .unwrap()
     }
 

@@ -28,14 +28,14 @@ use std::fmt;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
-use twinroute_model::event::{Event, Invalid, Limits, Problem};
+use twinroute_model::event::{Event, EventLimits, EventProblem, InvalidEvent};
 use twinroute_model::event_grid_schema;
 
 /// The largest blob that is read, in bytes: the largest event, its payload in base64, and an envelope.
 pub const BLOB_BYTES_MAX: usize = 96 << 20;
 
 /// Members of one event: its extensions, what CloudEvents define, and what Event Grid adds.
-const MEMBERS_MAX: usize = Limits::EXTENSIONS_MAX + 32;
+const MEMBERS_MAX: usize = EventLimits::EXTENSIONS_MAX + 32;
 
 /// An event taken out of a blob, and what is known of it.
 #[derive(Clone, Debug)]
@@ -77,37 +77,39 @@ pub struct DeadLetterDetails {
 pub fn parse(
     content: &Bytes,
     metadata: &BlobMetadata,
-    limits: &Limits,
-) -> Result<Vec<Result<ReadBack, Invalid>>, Problem> {
+    limits: &EventLimits,
+) -> Result<Vec<Result<ReadBack, InvalidEvent>>, EventProblem> {
     if content.len() > BLOB_BYTES_MAX {
-        return Err(Problem::TooLarge {
+        return Err(EventProblem::TooLarge {
             bytes: content.len(),
             bytes_max: BLOB_BYTES_MAX,
         });
     }
-    let text = std::str::from_utf8(content).map_err(|error| Problem::NotUtf8 {
+    let text = std::str::from_utf8(content).map_err(|error| EventProblem::NotUtf8 {
         offset: error.valid_up_to(),
     })?;
     // Some writers begin with a byte order mark, which is no JSON.
     let text = text.trim_start_matches('\u{feff}').trim();
     if !text.starts_with('[') {
         let object = EventObject::parse(text)?;
-        return Ok(vec![object.read(metadata, limits).map_err(Invalid::from)]);
+        return Ok(vec![
+            object.read(metadata, limits).map_err(InvalidEvent::from),
+        ]);
     }
     let events_max = limits.batch_events_max;
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = ArrayItems { events_max }.deserialize(&mut reader);
     let items = read.and_then(|items| reader.end().map(|()| items));
-    let items = items.map_err(|error| Problem::NotArray {
+    let items = items.map_err(|error| EventProblem::NotArray {
         reason: error.to_string(),
     })?;
     if items.len() > events_max {
-        return Err(Problem::TooMany { events_max });
+        return Err(EventProblem::TooMany { events_max });
     }
     let read = |(index, item): (usize, &RawValue)| {
         EventObject::parse(item.get())
             .and_then(|object| object.read(metadata, limits))
-            .map_err(|problem| Invalid {
+            .map_err(|problem| InvalidEvent {
                 index: Some(index),
                 problem,
             })
@@ -156,14 +158,18 @@ struct EventObject<'a> {
 }
 
 impl<'a> EventObject<'a> {
-    fn parse(text: &'a str) -> Result<Self, Problem> {
-        let members = serde_json::from_str(text).map_err(|error| Problem::NotJson {
+    fn parse(text: &'a str) -> Result<Self, EventProblem> {
+        let members = serde_json::from_str(text).map_err(|error| EventProblem::NotJson {
             reason: error.to_string(),
         })?;
         Ok(Self { text, members })
     }
 
-    fn read(&self, metadata: &BlobMetadata, limits: &Limits) -> Result<ReadBack, Problem> {
+    fn read(
+        &self,
+        metadata: &BlobMetadata,
+        limits: &EventLimits,
+    ) -> Result<ReadBack, EventProblem> {
         let ours = metadata.contains_key(REASON);
         let mixed = !ours && self.has(|name| name.eq_ignore_ascii_case(EVENT_GRID_REASON));
         let known = if mixed {

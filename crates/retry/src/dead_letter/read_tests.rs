@@ -3,7 +3,7 @@
 use super::super::document::DeadLetterDocument;
 use super::*;
 use proptest::prelude::*;
-use twinroute_model::event::{Data, Parts};
+use twinroute_model::event::{EventData, EventParts};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// As published, Event Grid "Message delivery and retry".
@@ -46,9 +46,9 @@ const DIGITAL_TWINS: &str = r#"{
   "traceparent": "00-889a9094ba22b9419dd9d8b3bfe1a301-f6564945cb20e94a-01"
 }"#;
 
-fn read(content: &str, metadata: &BlobMetadata) -> Vec<Result<ReadBack, Invalid>> {
+fn read(content: &str, metadata: &BlobMetadata) -> Vec<Result<ReadBack, InvalidEvent>> {
     let content = Bytes::copy_from_slice(content.as_bytes());
-    parse(&content, metadata, &Limits::default()).unwrap()
+    parse(&content, metadata, &EventLimits::default()).unwrap()
 }
 
 fn only(content: &str) -> ReadBack {
@@ -74,7 +74,7 @@ fn event_grids_cloud_events_lose_what_it_mixed_in() {
     assert_eq!(event.subject(), Some("mySubject"));
     assert_eq!(
         event.data(),
-        Data::Json(r#"{ "prop1": "value1", "prop2": 5.0 }"#)
+        EventData::Json(r#"{ "prop1": "value1", "prop2": 5.0 }"#)
     );
     let names: Vec<&str> = event.extensions().map(|(name, _)| name).collect();
     assert_eq!(names, ["dataversion"]);
@@ -103,7 +103,7 @@ fn event_grids_own_schema_becomes_a_cloud_event() {
 
 #[test]
 fn our_own_blobs_come_back_whole() {
-    let event = json::parse(DIGITAL_TWINS.into(), &Limits::default()).unwrap();
+    let event = json::parse(DIGITAL_TWINS.into(), &EventLimits::default()).unwrap();
     let dead = DeadLetter {
         reason: DeadLetterReason::Expired,
         attempts: 7,
@@ -162,12 +162,15 @@ fn one_bad_event_does_not_hide_the_others() {
 
 #[test]
 fn sizes_are_bounded() {
-    let limits = Limits {
+    let limits = EventLimits {
         event_bytes_max: 64,
         batch_events_max: 2,
     };
     let parse = |text: &str| parse(&Bytes::from(text.to_owned()), &BlobMetadata::new(), &limits);
-    assert!(matches!(parse("[{},{},{}]"), Err(Problem::TooMany { .. })));
+    assert!(matches!(
+        parse("[{},{},{}]"),
+        Err(EventProblem::TooMany { .. })
+    ));
     for large in [CLOUD_EVENT, EVENT_GRID, DIGITAL_TWINS] {
         let refused = parse(large).unwrap().remove(0).unwrap_err();
         assert!(refused.problem.is_too_large(), "{refused}");
@@ -186,7 +189,7 @@ fn sizes_are_bounded() {
 proptest! {
     #[test]
     fn hostile_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        drop(parse(&bytes.into(), &BlobMetadata::new(), &Limits::default()));
+        drop(parse(&bytes.into(), &BlobMetadata::new(), &EventLimits::default()));
     }
 
     #[test]
@@ -201,9 +204,9 @@ proptest! {
         bytes[at] = byte;
         let names = [REASON, ATTEMPTS, OUTCOME, PUBLISH_TIME];
         let metadata = BlobMetadata::from([(names[cut % 4].to_owned(), value)]);
-        drop(parse(&bytes.clone().into(), &metadata, &Limits::default()));
+        drop(parse(&bytes.clone().into(), &metadata, &EventLimits::default()));
         bytes.truncate(at);
-        drop(parse(&bytes.into(), &metadata, &Limits::default()));
+        drop(parse(&bytes.into(), &metadata, &EventLimits::default()));
     }
 
     #[test]
@@ -213,7 +216,7 @@ proptest! {
         attempts in 1..31_u32,
     ) {
         let data = serde_json::Value::from(data).to_string();
-        let event = Parts::new(&id, "source", "type").json(&data).build(&Limits::default()).unwrap();
+        let event = EventParts::new(&id, "source", "type").json(&data).build(&EventLimits::default()).unwrap();
         let mut json = Vec::new();
         json::write(&event, &mut json);
         let mixed = String::from_utf8(json).unwrap().replacen(

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
-use twinroute_model::endpoint::location::Location;
-use twinroute_model::event::Limits;
+use twinroute_model::endpoint::location::ContainerLocation;
+use twinroute_model::event::EventLimits;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::secret::Secret;
 use twinroute_retry::dead_letter::container::{ContainerClient, LetterContainer, PutOutcome};
@@ -37,9 +37,9 @@ pub(crate) fn sas(permissions: &str) -> String {
     )
 }
 
-pub(crate) fn location(address: &str, permissions: &str) -> Location {
+pub(crate) fn location(address: &str, permissions: &str) -> ContainerLocation {
     let uri = format!("http://{address}/account/dead?{}", sas(permissions));
-    Location::from_secret(&Secret::new(uri)).unwrap()
+    ContainerLocation::from_secret(&Secret::new(uri)).unwrap()
 }
 
 /// Made as a program makes it, but for the trust in servers, which plain HTTP does not need.
@@ -75,7 +75,7 @@ pub(crate) async fn putting(
     container: &LetterContainer,
     now: Timestamp,
 ) -> Result<PutOutcome, StoreFault> {
-    let event = json::parse(EVENT.into(), &Limits::default()).unwrap();
+    let event = json::parse(EVENT.into(), &EventLimits::default()).unwrap();
     let letter = DeadLetterDocument {
         instance: &InstanceName::new("contoso").unwrap(),
         endpoint: &EndpointName::new("hub").unwrap(),
@@ -88,14 +88,14 @@ pub(crate) async fn putting(
 
 /// One answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct FakeAnswer {
     /// `None`: the connection is cut instead.
     status: Option<u16>,
     headers: Vec<(String, String)>,
     body: String,
 }
 
-impl Answer {
+impl FakeAnswer {
     pub(crate) fn status(status: u16) -> Self {
         Self {
             status: Some(status),
@@ -136,7 +136,7 @@ impl Answer {
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct SeenRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) query: String,
@@ -145,26 +145,26 @@ pub(crate) struct Seen {
 }
 
 #[derive(Default)]
-struct State {
-    answers: VecDeque<Answer>,
-    seen: Vec<Seen>,
+struct FakeState {
+    answers: VecDeque<FakeAnswer>,
+    seen: Vec<SeenRequest>,
     connections: usize,
 }
 
 /// The server. Out of answers it cuts connections.
-pub(crate) struct Fake {
+pub(crate) struct FakeContainer {
     address: String,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FakeState>>,
     _tasks: JoinSet<()>,
 }
 
-impl Fake {
-    pub(crate) async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
+impl FakeContainer {
+    pub(crate) async fn start(answers: impl IntoIterator<Item = FakeAnswer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let state = Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(FakeState {
             answers: answers.into_iter().collect(),
-            ..State::default()
+            ..FakeState::default()
         }));
         let shared = Arc::clone(&state);
         let mut tasks = JoinSet::new();
@@ -198,7 +198,7 @@ impl Fake {
         self.address.clone()
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<SeenRequest> {
         self.state.lock().unwrap().seen.clone()
     }
 
@@ -209,12 +209,12 @@ impl Fake {
 
 async fn answer(
     request: Request<Incoming>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FakeState>>,
 ) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let mut state = state.lock().unwrap();
-    state.seen.push(Seen {
+    state.seen.push(SeenRequest {
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),

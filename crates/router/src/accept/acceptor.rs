@@ -1,9 +1,9 @@
 //! Accepting: from a producer's events to the journal and the lanes, and the answer.
 
-use super::admission::{ADMISSION_WAIT_MAX, Admission, Admitted};
-use super::answer::{AcceptError, Accepted, AckLevel};
-use super::appender::{Appender, durable};
-use super::duplicates::{ClaimedBatch, Duplicates, FirstFailed};
+use super::admission::{ADMISSION_WAIT_MAX, AdmissionGate, AdmissionTurn};
+use super::answer::{AcceptError, AcceptedBatch, AckLevel};
+use super::appender::{JournalAppender, durable};
+use super::duplicates::{ClaimedBatch, FirstFailed, SharedDuplicateWindow};
 use super::matched_batch::MatchedBatch;
 use super::receipt::{BatchReceipt, EventTally};
 use crate::delivery::{LaneArrival, TrackedBatch};
@@ -26,10 +26,10 @@ const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
 /// Accepts batches of producers.
 pub(crate) struct Acceptor {
     pub(crate) live: Arc<LiveTable>,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) admission: Arc<AdmissionGate>,
     /// Where repeats are to be known.
-    pub(crate) duplicates: Option<Arc<Duplicates>>,
-    pub(crate) appender: Arc<Appender>,
+    pub(crate) duplicates: Option<Arc<SharedDuplicateWindow>>,
+    pub(crate) appender: Arc<JournalAppender>,
     /// What was accepted since the start.
     pub(crate) tally: Arc<EventTally>,
     /// Whether a stop is over: nobody waits for deliveries any more.
@@ -46,9 +46,9 @@ impl Drop for Acceptor {
 impl Acceptor {
     pub(crate) fn new(
         live: Arc<LiveTable>,
-        admission: Arc<Admission>,
-        duplicates: Option<Arc<Duplicates>>,
-        appender: Arc<Appender>,
+        admission: Arc<AdmissionGate>,
+        duplicates: Option<Arc<SharedDuplicateWindow>>,
+        appender: Arc<JournalAppender>,
     ) -> Self {
         Self {
             live,
@@ -85,7 +85,7 @@ impl Acceptor {
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> Result<AcceptedBatch, AcceptError> {
         let bytes = events.iter().map(|event| event.size() as u64).sum();
         let admitted = self.admission.admit(bytes, ADMISSION_WAIT_MAX).await;
         let count = events.len() as u64;
@@ -97,12 +97,12 @@ impl Acceptor {
     /// As [`Router::accept_admitted`](crate::Router::accept_admitted).
     pub(crate) async fn accept_admitted(
         &self,
-        admitted: Admitted,
+        admitted: AdmissionTurn,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
         until: impl Future<Output = ()>,
-    ) -> Result<Accepted, AcceptError> {
+    ) -> Result<AcceptedBatch, AcceptError> {
         let count = events.len() as u64;
         let result = self.take_in(admitted, instance, events, level).await;
         let (mut accepted, tracked) = result.inspect_err(|_| self.tally.refused.add(count))?;
@@ -122,11 +122,11 @@ impl Acceptor {
     /// Accepts as far as the journal goes. Gives what level `delivered` has to wait for.
     async fn take_in(
         &self,
-        admitted: Admitted,
+        admitted: AdmissionTurn,
         instance: Option<&str>,
         events: Vec<Event>,
         level: AckLevel,
-    ) -> Result<(Accepted, Option<TrackedBatch>), AcceptError> {
+    ) -> Result<(AcceptedBatch, Option<TrackedBatch>), AcceptError> {
         if self.appender.is_stopping() {
             return Err(AcceptError::Stopping);
         }
@@ -137,7 +137,7 @@ impl Acceptor {
         };
         // After whatever there was to wait for, so that the table is the one in use.
         let (compiled, generation) = self.instance(instance)?;
-        let mut accepted = Accepted {
+        let mut accepted = AcceptedBatch {
             events: events.len(),
             duplicates: 0,
             deliveries: 0,
@@ -188,7 +188,7 @@ impl Acceptor {
     /// Finds the duplicates among events, and puts the others on their way.
     async fn claim(
         &self,
-        duplicates: &Arc<Duplicates>,
+        duplicates: &Arc<SharedDuplicateWindow>,
         instance: Option<&str>,
         events: &[Event],
     ) -> Result<ClaimedBatch, AcceptError> {
@@ -251,7 +251,7 @@ fn matching(
     compiled: &CompiledInstance,
     events: Vec<Event>,
     repeats: Option<&[bool]>,
-    accepted: &mut Accepted,
+    accepted: &mut AcceptedBatch,
 ) -> (MatchedBatch, MatchScratch) {
     let mut scratch = MatchScratch::with_capacity(events.len());
     let mut matched = MatchedBatch::with_capacity(events.len());

@@ -56,7 +56,7 @@ const WAITING_MAX: usize = 16 << 10;
 
 /// Gives out turns. One for a router; the task that refills it is [`give_turns`].
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct AdmissionGate {
     turns: Mutex<AdmissionTurns>,
     /// Tells the task that credit was spent, or is wanted.
     wanted: Notify,
@@ -88,7 +88,7 @@ struct WaitingProducer {
 /// A producer's turn. It may be dropped unused.
 #[must_use = "it is what `Router::accept_admitted` takes"]
 #[derive(Debug)]
-pub struct Admitted {
+pub struct AdmissionTurn {
     /// What was paid for it.
     cost: i64,
     /// When the producer is to be answered at the latest.
@@ -103,7 +103,7 @@ fn overloaded(waited: Duration) -> AcceptError {
     }
 }
 
-impl Admission {
+impl AdmissionGate {
     /// Must be called within a tokio runtime, whose workers it counts.
     pub(crate) fn new() -> Self {
         let workers = i64::try_from(Handle::current().metrics().num_workers()).unwrap_or(1);
@@ -137,10 +137,10 @@ impl Admission {
         &self,
         bytes: u64,
         wait_max: Duration,
-    ) -> Result<Admitted, AcceptError> {
+    ) -> Result<AdmissionTurn, AcceptError> {
         let now = Instant::now();
         let cost = REQUEST_BYTES + bytes.min(ANNOUNCED_BYTES_MAX) as i64;
-        let admitted = Admitted {
+        let admitted = AdmissionTurn {
             cost,
             until: now + wait_max,
         };
@@ -182,7 +182,7 @@ impl Admission {
     }
 
     /// Pays for what a turn brought.
-    pub(super) fn charge(&self, admitted: &Admitted, matched: &MatchedBatch) {
+    pub(super) fn charge(&self, admitted: &AdmissionTurn, matched: &MatchedBatch) {
         let (deliveries, bytes) = matched.deliveries();
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX / 2);
         let cost = bytes + DELIVERY_BYTES * i64::try_from(deliveries).unwrap_or(i64::MAX >> 32);
@@ -212,7 +212,7 @@ impl Admission {
     /// It waited as long as it may, or the router stops.
     pub(super) async fn wait_for_lanes(
         &self,
-        admitted: &Admitted,
+        admitted: &AdmissionTurn,
         matched: &MatchedBatch,
         all: &[Arc<Lane>],
     ) -> Result<(), AcceptError> {
@@ -344,7 +344,7 @@ impl WaitingProducer {
 /// Bytes that are on their way to the disk.
 #[derive(Debug)]
 pub(crate) struct UnsyncedBytes {
-    admission: Arc<Admission>,
+    admission: Arc<AdmissionGate>,
     bytes: u64,
 }
 
@@ -363,7 +363,7 @@ impl Drop for UnsyncedBytes {
 
 /// Counts a producer that waits for a lane.
 #[derive(Debug)]
-pub(crate) struct WaitsForLane<'a>(&'a Admission);
+pub(crate) struct WaitsForLane<'a>(&'a AdmissionGate);
 
 impl Drop for WaitsForLane<'_> {
     fn drop(&mut self) {
@@ -376,7 +376,7 @@ impl Drop for WaitsForLane<'_> {
 /// `yield_now` comes back when the runtime has nothing else that is ready and has looked for input and
 /// timers, or after some dozens of turns. What that input woke runs before the second one comes back: so
 /// lanes have sent what they could by then.
-pub(crate) async fn give_turns(admission: Arc<Admission>) {
+pub(crate) async fn give_turns(admission: Arc<AdmissionGate>) {
     loop {
         admission.wanted.notified().await;
         loop {

@@ -3,7 +3,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Spends all that is given without waiting.
-async fn spend_all(admission: &Admission) {
+async fn spend_all(admission: &AdmissionGate) {
     while let Some(admitted) = admission.admit(100 << 10, SECOND).now_or_never() {
         drop(admitted.unwrap());
     }
@@ -12,7 +12,7 @@ async fn spend_all(admission: &Admission) {
 #[tokio::test(start_paused = true)]
 async fn who_waits_longer_than_he_may_is_told_when_to_come_back() {
     // Nobody gives turns.
-    let admission = Admission::new();
+    let admission = AdmissionGate::new();
     spend_all(&admission).await;
     let begun = Instant::now();
     let refused = admission.admit(1, SECOND).await.unwrap_err();
@@ -32,7 +32,7 @@ async fn who_waits_longer_than_he_may_is_told_when_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn turns_are_given_first_come_first_served_and_to_nobody_who_has_gone() {
-    let admission = Arc::new(Admission::new());
+    let admission = Arc::new(AdmissionGate::new());
     spend_all(&admission).await;
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waiting = Vec::new();
@@ -58,7 +58,7 @@ async fn turns_are_given_first_come_first_served_and_to_nobody_who_has_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_told_when_the_router_stops() {
-    let admission = Arc::new(Admission::new());
+    let admission = Arc::new(AdmissionGate::new());
     spend_all(&admission).await;
     let waits = tokio::spawn({
         let admission = Arc::clone(&admission);
@@ -75,7 +75,7 @@ async fn who_waits_is_told_when_the_router_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_does_not_come_after_stops_all_until_it_does() {
-    let admission = Arc::new(Admission::new());
+    let admission = Arc::new(AdmissionGate::new());
     drop(tokio::spawn(give_turns(Arc::clone(&admission))));
     let first = admission.unsynced(UNSYNCED_BYTES_MAX - 1);
     drop(admission.admit(1, SECOND).await.unwrap());

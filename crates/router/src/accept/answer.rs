@@ -1,6 +1,6 @@
 //! What accepting events means: acknowledgement levels, answers and refusals.
 
-use crate::delivery::Outcomes;
+use crate::delivery::EndpointResult;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use twinroute_model::name::EndpointName;
@@ -39,7 +39,7 @@ impl AckLevel {
 
 /// A batch that was accepted, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedBatch {
     /// Events in it.
     pub events: usize,
     /// Of these, repeats of events that were accepted before, or stand before them in the batch. Nothing
@@ -52,12 +52,12 @@ pub struct Accepted {
     /// Generation of the table that matched them.
     pub generation: u64,
     /// At level `delivered`, what became of the deliveries by the end or the deadline; empty else.
-    pub outcomes: BTreeMap<EndpointName, Outcomes>,
+    pub outcomes: BTreeMap<EndpointName, EndpointResult>,
     /// Whether an event repeats one of an earlier batch, of whose deliveries this answer knows nothing.
     pub repeats_earlier: bool,
 }
 
-impl Accepted {
+impl AcceptedBatch {
     /// Whether deliveries were still waiting at the deadline.
     #[must_use]
     pub fn is_open(&self) -> bool {

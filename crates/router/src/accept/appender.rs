@@ -1,6 +1,6 @@
 //! From a matched batch to the journal, and from there to the lanes: the one way in for deliveries.
 
-use super::admission::Admission;
+use super::admission::AdmissionGate;
 use super::answer::{AcceptError, AckLevel};
 use super::commit::{self, CommitMessage, DurableBatch};
 use super::drain::DrainRate;
@@ -28,22 +28,26 @@ pub(super) async fn durable(on_disk: OnDisk) -> Result<(), AcceptError> {
 }
 
 /// Appends to the journal and queues for the lanes, in one order for all.
-pub(crate) struct Appender {
+pub(crate) struct JournalAppender {
     /// Held while a batch is numbered and handed to its lanes, so that lanes see one order.
     journal: Mutex<Journal>,
     stopping: AtomicBool,
     drain: DrainRate,
     pub(crate) room: Arc<RoomMaker>,
-    admission: Arc<Admission>,
+    admission: Arc<AdmissionGate>,
     /// The way of events from a journal on disk to their lanes.
     commits: Option<mpsc::UnboundedSender<CommitMessage>>,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
 }
 
-impl Appender {
+impl JournalAppender {
     /// Must be called within a tokio runtime: with a journal on disk a task hands batches to their lanes.
-    pub(crate) fn new(journal: Journal, room: Arc<RoomMaker>, admission: Arc<Admission>) -> Self {
+    pub(crate) fn new(
+        journal: Journal,
+        room: Arc<RoomMaker>,
+        admission: Arc<AdmissionGate>,
+    ) -> Self {
         let lost = Arc::new(AtomicU64::new(0));
         let commits = journal.disk().map(|_| {
             let (commits, inbox) = mpsc::unbounded_channel();

@@ -182,7 +182,7 @@ impl Hasher for AsHashed {
 
 /// A window that requests share.
 #[derive(Debug)]
-pub(crate) struct Duplicates {
+pub(crate) struct SharedDuplicateWindow {
     /// The secret that keys are hashed with: drawn for this process, so that collisions cannot be made.
     secret: RandomState,
     shared: Mutex<DuplicatesState>,
@@ -198,7 +198,7 @@ struct DuplicatesState {
 /// The keys of a batch that is on its way. Dropping it has them forgotten and fails who waits for it.
 #[derive(Debug)]
 pub(crate) struct BatchClaim {
-    duplicates: Arc<Duplicates>,
+    duplicates: Arc<SharedDuplicateWindow>,
     batch: BatchNumber,
     /// Those that it put on their way.
     keys: Vec<EventKey>,
@@ -218,7 +218,7 @@ pub(crate) struct ClaimedBatch {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FirstFailed;
 
-impl Duplicates {
+impl SharedDuplicateWindow {
     pub(crate) fn new(settings: DuplicateWindow) -> Arc<Self> {
         Arc::new(Self {
             secret: RandomState::new(),

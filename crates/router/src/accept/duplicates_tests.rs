@@ -1,6 +1,6 @@
 use super::*;
 use proptest::prelude::*;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 
 fn key(number: u64) -> EventKey {
     // Spread like a hash, which the table relies on.
@@ -20,14 +20,14 @@ fn seconds(length: u64, events_max: usize) -> DuplicateWindow {
 
 /// What the window does, said as simply as possible.
 #[derive(Default)]
-struct Model {
+struct WindowModel {
     /// Key, and when it was accepted.
     accepted: Vec<(u64, u64)>,
     /// Batch, and what it claimed.
     on_their_way: Vec<(BatchNumber, Vec<u64>)>,
 }
 
-impl Model {
+impl WindowModel {
     fn expire(&mut self, settings: DuplicateWindow, now: u64) {
         let length = settings.length.as_secs();
         self.accepted.retain(|(_, at)| at + length > now);
@@ -50,7 +50,7 @@ impl Model {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum WindowStep {
     BatchClaim(Vec<u64>),
     /// Ends one of the batches on their way.
     End {
@@ -60,12 +60,12 @@ enum Step {
     Pass(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = WindowStep> {
     prop_oneof![
-        3 => prop::collection::vec(0_u64..12, 0..5).prop_map(Step::BatchClaim),
+        3 => prop::collection::vec(0_u64..12, 0..5).prop_map(WindowStep::BatchClaim),
         2 => (any::<prop::sample::Index>(), any::<bool>())
-            .prop_map(|(which, accepted)| Step::End { which, accepted }),
-        1 => (0_u64..8).prop_map(Step::Pass),
+            .prop_map(|(which, accepted)| WindowStep::End { which, accepted }),
+        1 => (0_u64..8).prop_map(WindowStep::Pass),
     ]
 }
 
@@ -78,13 +78,13 @@ proptest! {
     ) {
         let settings = seconds(length, events_max);
         let begun = Instant::now();
-        let (mut window, mut model) = (SeenEvents::new(settings, begun), Model::default());
+        let (mut window, mut model) = (SeenEvents::new(settings, begun), WindowModel::default());
         let mut passed = 0;
         for step in steps {
             let now = begun + Duration::from_secs(passed);
             match step {
-                Step::Pass(some) => passed += some,
-                Step::BatchClaim(numbers) => {
+                WindowStep::Pass(some) => passed += some,
+                WindowStep::BatchClaim(numbers) => {
                     model.expire(settings, passed);
                     match (window.claim(&keys(numbers.clone()), now), model.claim(&numbers)) {
                         (WindowClaim::Wait(batch), Err(expected)) => prop_assert_eq!(batch, expected),
@@ -97,7 +97,7 @@ proptest! {
                         other => prop_assert!(false, "{:?}", other),
                     }
                 }
-                Step::End { which, accepted } if !model.on_their_way.is_empty() => {
+                WindowStep::End { which, accepted } if !model.on_their_way.is_empty() => {
                     let index = which.index(model.on_their_way.len());
                     let (_, numbers) = model.on_their_way.remove(index);
                     let claimed = keys(numbers.iter().copied());
@@ -109,7 +109,7 @@ proptest! {
                         window.forget(&claimed);
                     }
                 }
-                Step::End { .. } => {}
+                WindowStep::End { .. } => {}
             }
             let on_their_way: usize = model.on_their_way.iter().map(|(_, keys)| keys.len()).sum();
             prop_assert!(window.len() <= events_max);
@@ -143,13 +143,13 @@ fn a_remembered_event_takes_no_more_bytes_than_said() {
 }
 
 fn event(id: &str, source: &str) -> Event {
-    let parts = Parts::new(id, source, "t");
-    parts.build(&Limits::default()).unwrap()
+    let parts = EventParts::new(id, source, "t");
+    parts.build(&EventLimits::default()).unwrap()
 }
 
 #[tokio::test]
 async fn keys_tell_instances_sources_and_ids_apart() {
-    let duplicates = Duplicates::new(seconds(60, 10));
+    let duplicates = SharedDuplicateWindow::new(seconds(60, 10));
     let name = |text: &str| InstanceName::new(text).unwrap();
     let key = |instance: &str, source: &str, id: &str| {
         duplicates.keys(&name(instance), &[event(id, source)])[0]
@@ -166,14 +166,14 @@ async fn keys_tell_instances_sources_and_ids_apart() {
     assert_eq!(key("PLANT-1", "a", "b"), all[0], "names ignore case");
     let EventKey([first, second]) = all[0];
     assert_ne!(first, second);
-    let other = Duplicates::new(seconds(60, 10));
+    let other = SharedDuplicateWindow::new(seconds(60, 10));
     let foreign = other.keys(&name("plant-1"), &[event("b", "a")])[0];
     assert_ne!(foreign, all[0], "each window has a secret of its own");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_repeat_shares_the_fate_of_what_is_on_its_way() {
-    let duplicates = Duplicates::new(seconds(60, 10));
+    let duplicates = SharedDuplicateWindow::new(seconds(60, 10));
     let (one, both) = (keys([1]), keys([1, 2]));
     for accepted in [false, true] {
         let first = duplicates.claim(&one).await.unwrap();

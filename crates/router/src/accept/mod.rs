@@ -14,12 +14,12 @@ mod slowdown;
 mod unreadable;
 
 pub(crate) use acceptor::{Acceptor, DELIVERED_DEADLINE};
-pub use admission::{ADMISSION_WAIT_MAX, Admitted};
-pub(crate) use admission::{Admission, give_turns};
-pub use answer::{AcceptError, Accepted, AckLevel};
-pub(crate) use appender::{Appender, OnDisk};
+pub use admission::{ADMISSION_WAIT_MAX, AdmissionTurn};
+pub(crate) use admission::{AdmissionGate, give_turns};
+pub use answer::{AcceptError, AcceptedBatch, AckLevel};
+pub(crate) use appender::{JournalAppender, OnDisk};
 pub use duplicates::DuplicateWindow;
-pub(crate) use duplicates::Duplicates;
+pub(crate) use duplicates::SharedDuplicateWindow;
 pub(crate) use room_maker::RoomMaker;
 #[cfg(test)]
 pub(crate) use room_maker::share;

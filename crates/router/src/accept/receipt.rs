@@ -1,6 +1,6 @@
 //! What is recorded of a batch once it is accepted, whoever still waits for the answer by then.
 
-use super::answer::Accepted;
+use super::answer::AcceptedBatch;
 use super::duplicates::BatchClaim;
 use crate::table::{CompiledInstance, MatchScratch};
 use metrics::{Counter, counter};
@@ -73,7 +73,7 @@ pub(super) struct BatchReceipt {
 impl BatchReceipt {
     /// Of a producer's batch, as it is to be answered.
     pub(super) fn new(
-        accepted: &Accepted,
+        accepted: &AcceptedBatch,
         tally: Arc<EventTally>,
         matched: (Arc<CompiledInstance>, MatchScratch),
         claim: Option<BatchClaim>,

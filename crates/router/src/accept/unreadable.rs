@@ -20,7 +20,9 @@ use super::appender::durable;
 use super::matched_batch::MatchedBatch;
 use super::receipt::BatchReceipt;
 use crate::delivery::{self, LaneArrival};
-use crate::sink::{BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink};
+use crate::sink::{
+    BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
+};
 use crate::status::{EndpointStatus, InstanceStatus};
 use crate::unreadable_endpoint::{ENDPOINT, ENDPOINT_TYPE};
 use crate::user_code::UserSink;
@@ -30,7 +32,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_model::event::{Event, Limits, Parts, Problem};
+use twinroute_model::event::{Event, EventLimits, EventParts, EventProblem};
 use twinroute_model::name::InstanceName;
 use twinroute_model::received;
 use twinroute_model::settings::EndpointSettings;
@@ -67,7 +69,7 @@ pub struct UnreadableSettings {
     /// Bytes of it that each instance keeps; beyond, the oldest is discarded.
     pub bytes_max: ByteSize,
     /// What its events may measure when they are read again.
-    pub limits: Limits,
+    pub limits: EventLimits,
 }
 
 impl Default for UnreadableSettings {
@@ -75,7 +77,7 @@ impl Default for UnreadableSettings {
     fn default() -> Self {
         Self {
             bytes_max: ByteSize::mib(16),
-            limits: Limits::default(),
+            limits: EventLimits::default(),
         }
     }
 }
@@ -84,7 +86,7 @@ impl Default for UnreadableSettings {
 #[derive(Clone)]
 pub(crate) struct UnreadableLanes {
     settings: Arc<EndpointSettings>,
-    limits: Limits,
+    limits: EventLimits,
     /// Where events go that can be read after all; set once the router runs.
     acceptor: Arc<OnceLock<Weak<Acceptor>>>,
 }
@@ -183,13 +185,13 @@ impl UnreadableKeeper {
 /// The event around the bytes. What is JSON or text stays legible in it.
 fn wrap(delivery: &UnreadableDelivery) -> Event {
     /// The bytes are bounded by what a body may have.
-    const WIDEST: Limits = Limits {
+    const WIDEST: EventLimits = EventLimits {
         event_bytes_max: usize::MAX,
         batch_events_max: 1,
     };
-    let build = |reason: &str| -> Result<Event, Problem> {
+    let build = |reason: &str| -> Result<Event, EventProblem> {
         let id = received::content_id(&delivery.bytes);
-        let parts = Parts::new(&id, &delivery.path, EVENT_TYPE).set(REASON, reason)?;
+        let parts = EventParts::new(&id, &delivery.path, EVENT_TYPE).set(REASON, reason)?;
         let text = std::str::from_utf8(&delivery.bytes);
         let parts = match text {
             Ok(text) if received::is_json(text) => parts.json(text),
@@ -221,12 +223,12 @@ fn shown(reason: &str) -> String {
 /// Reads again what could not be read.
 struct SecondReader {
     instance: InstanceName,
-    limits: Limits,
+    limits: EventLimits,
     acceptor: Arc<OnceLock<Weak<Acceptor>>>,
 }
 
 impl SecondReader {
-    async fn read(&self, event: &Event) -> Outcome {
+    async fn read(&self, event: &Event) -> DeliveryOutcome {
         let payload = event.payload();
         let bytes = Bytes::copy_from_slice(&payload.bytes);
         let received = received::read(&bytes, event.source(), &self.limits);
@@ -234,7 +236,7 @@ impl SecondReader {
             let first = received.unreadable.first();
             let reason =
                 first.map_or_else(|| "it is empty".to_owned(), |part| part.reason.to_string());
-            return Outcome::Reject(FailureReason::new(UNREADABLE, reason));
+            return DeliveryOutcome::Reject(FailureReason::new(UNREADABLE, reason));
         }
         let Some(acceptor) = self.acceptor.get().and_then(Weak::upgrade) else {
             return unavailable("the router does not run yet, or no more");
@@ -259,20 +261,20 @@ impl SecondReader {
             accepted => accepted.map(drop),
         };
         match accepted {
-            Ok(()) => Outcome::Delivered,
+            Ok(()) => DeliveryOutcome::Delivered,
             Err(error @ AcceptError::UnknownInstance { .. }) => {
-                Outcome::Reject(FailureReason::new("unknown-instance", error.to_string()))
+                DeliveryOutcome::Reject(FailureReason::new("unknown-instance", error.to_string()))
             }
             Err(error @ AcceptError::TooLarge { .. }) => {
-                Outcome::Reject(FailureReason::new(UNREADABLE, error.to_string()))
+                DeliveryOutcome::Reject(FailureReason::new(UNREADABLE, error.to_string()))
             }
             Err(error) => unavailable(&error.to_string()),
         }
     }
 }
 
-fn unavailable(why: &str) -> Outcome {
-    Outcome::Unavailable(EndpointFault {
+fn unavailable(why: &str) -> DeliveryOutcome {
+    DeliveryOutcome::Unavailable(EndpointFault {
         kind: FaultKind::Throttled,
         after: Some(RETRY_AFTER),
         reason: FailureReason::new("not-accepted", why),
@@ -288,7 +290,7 @@ impl Sink for SecondReader {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             let mut outcomes = Vec::with_capacity(batch.len());
             for delivery in batch {

@@ -3,7 +3,7 @@ use crate::Router;
 use crate::dead_letters::{DeadLetterPage, DeadLetterQuery};
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::router::dead_letter_tests::ended;
-use crate::router::tests::Script;
+use crate::router::tests::ScriptedSink;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
@@ -23,7 +23,11 @@ fn without_subject(id: usize) -> String {
 }
 
 /// A router that sends everything to `sink`.
-fn router(sim: Option<&SimulatedDisk>, sink: &Script, settings: UnreadableSettings) -> Router {
+fn router(
+    sim: Option<&SimulatedDisk>,
+    sink: &ScriptedSink,
+    settings: UnreadableSettings,
+) -> Router {
     let mut builder = Router::builder()
         .unreadable(settings)
         .sink("only", sink.clone())
@@ -65,7 +69,11 @@ async fn replayed(router: &Router) -> crate::replay::ReplayStatus {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_listed_with_its_bytes_and_the_reason() {
-    let router = router(None, &Script::default(), UnreadableSettings::default());
+    let router = router(
+        None,
+        &ScriptedSink::default(),
+        UnreadableSettings::default(),
+    );
     let bad = without_subject(2);
     let text = "no JSON at all";
     let binary = UnreadableDelivery {
@@ -124,7 +132,7 @@ async fn what_cannot_be_read_is_listed_with_its_bytes_and_the_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_still_unreadable_stays_and_what_can_be_read_is_accepted() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = router(None, &sink, UnreadableSettings::default());
     // Enough in a row that would end a replay of another endpoint; then one that a newer reader takes.
     let mut deliveries: Vec<_> = (10..17)
@@ -154,13 +162,13 @@ async fn what_is_still_unreadable_stays_and_what_can_be_read_is_accepted() {
 async fn an_event_above_a_limit_is_accepted_by_a_replay_once_the_limit_is_raised() {
     let sim = SimulatedDisk::default();
     let tight = UnreadableSettings {
-        limits: Limits {
+        limits: EventLimits {
             event_bytes_max: 20,
-            ..Limits::default()
+            ..EventLimits::default()
         },
         ..UnreadableSettings::default()
     };
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let before = router(Some(&sim), &sink, tight);
     before
         .keep_unreadable(None, vec![unreadable(EVENT)])
@@ -192,7 +200,7 @@ async fn an_event_above_a_limit_is_accepted_by_a_replay_once_the_limit_is_raised
 #[tokio::test(start_paused = true)]
 async fn it_is_on_disk_before_the_answer_wherever_the_power_goes() {
     let sim = SimulatedDisk::default();
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let before = router(Some(&sim), &sink, UnreadableSettings::default());
     for id in 0..3 {
         let kept = before
@@ -227,7 +235,7 @@ async fn at_its_limit_the_oldest_is_discarded_and_counted() {
         bytes_max: ByteSize::kib(4),
         ..UnreadableSettings::default()
     };
-    let router = router(None, &Script::default(), settings);
+    let router = router(None, &ScriptedSink::default(), settings);
     for id in 0..20 {
         let large = without_subject(id).replace("\"t\"", &format!("\"{}\"", "t".repeat(500)));
         router
@@ -274,7 +282,7 @@ async fn what_cannot_be_kept_is_refused_and_comes_again() {
 
 #[tokio::test(start_paused = true)]
 async fn its_endpoint_is_nobodys_but_ours() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let builder = Router::builder().sink(ENDPOINT, sink.clone());
     let Err(refused) = builder.build() else {
         panic!("the name was taken");

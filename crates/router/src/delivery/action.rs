@@ -2,7 +2,7 @@
 
 use super::in_flight::InFlightBatch;
 use super::kept_dead_letters::KeptDeadLetter;
-use crate::sink::{EndpointFault, Outcome};
+use crate::sink::{DeliveryOutcome, EndpointFault};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ pub(super) enum LaneAction {
 /// What came back of it.
 pub(super) enum CompletedAction {
     /// Nothing for an event that the disk did not give back.
-    Batch(InFlightBatch, Vec<Option<Outcome>>),
+    Batch(InFlightBatch, Vec<Option<DeliveryOutcome>>),
     Probe(CredentialProbe, Result<(), EndpointFault>),
     DeadLetterUpload(Box<DeadLetterUpload>, UploadOutcome),
 }

@@ -3,9 +3,11 @@
 //! A held lane takes deliveries into its queue within its limits, and nobody's time to live runs. When its
 //! endpoint is ready it goes on with what waits.
 
-use crate::sink::{BatchLimits, Delivery, EndpointFault, FailureReason, FaultKind, Outcome, Sink};
+use crate::sink::{
+    BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
+};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use twinroute_model::endpoint::{Destination, Endpoint, ProvisioningState};
+use twinroute_model::endpoint::{Endpoint, EndpointDestination, ProvisioningState};
 
 /// Why nothing is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +37,12 @@ impl HoldReason {
             return Some(Self::State { word, state, error });
         }
         match &endpoint.destination {
-            Destination::Waiting(waiting) => Some(Self::Secret {
+            EndpointDestination::Waiting(waiting) => Some(Self::Secret {
                 missing: waiting.missing.clone(),
             }),
-            Destination::EventGrid(_) | Destination::EventHub(_) | Destination::ServiceBus(_) => {
-                None
-            }
+            EndpointDestination::EventGrid(_)
+            | EndpointDestination::EventHub(_)
+            | EndpointDestination::ServiceBus(_) => None,
         }
     }
 
@@ -104,12 +106,12 @@ impl Sink for HeldSink {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         let fault = EndpointFault {
             kind: FaultKind::Unsupported,
             after: None,
             reason: FailureReason::new("held", "the endpoint is not ready to be sent to"),
         };
-        ready(vec![Outcome::Unavailable(fault); batch.len()]).boxed()
+        ready(vec![DeliveryOutcome::Unavailable(fault); batch.len()]).boxed()
     }
 }

@@ -31,8 +31,8 @@ pub(crate) use hold::{HeldSink, HoldReason};
 pub(crate) use kept_dead_letters::KeptDeadLetter;
 pub(crate) use run::spawn;
 pub(crate) use setup::{LaneKey, LaneSetup};
-pub use state::Purged;
-pub use tracker::Outcomes;
+pub use state::PurgeResult;
+pub use tracker::EndpointResult;
 pub(crate) use tracker::{DeliveryTracker, TrackedBatch};
 
 use crate::credential_refresh::RefreshTrigger;
@@ -292,7 +292,7 @@ impl Lane {
         evicted
     }
 
-    pub(crate) fn purge(&self, dead_letters: bool) -> Purged {
+    pub(crate) fn purge(&self, dead_letters: bool) -> PurgeResult {
         let purged = self.lock().purge(dead_letters);
         self.settled.notify_waiters();
         self.wake.notify_one();

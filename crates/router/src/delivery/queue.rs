@@ -7,7 +7,7 @@ use super::queued_delivery::QueuedDelivery;
 use rapidhash::RapidHashMap;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
-use twinroute_model::settings::Ordering;
+use twinroute_model::settings::TwinOrdering;
 
 /// For each delivery of a twin that was answered so many of its line are released. A whole line would be held
 /// again each time its twin is in flight, and with long lines a lane would do nothing else.
@@ -49,7 +49,7 @@ struct TwinState {
 
 #[derive(Debug)]
 pub(crate) struct LaneQueue {
-    ordering: Ordering,
+    ordering: TwinOrdering,
     /// Given back or released, by sequence; of each twin, older than what stands in `held` and `arrivals`.
     ready: BTreeMap<u64, QueuedDelivery>,
     arrivals: VecDeque<QueuedDelivery>,
@@ -72,7 +72,7 @@ pub(crate) struct LaneQueue {
 }
 
 impl LaneQueue {
-    pub(crate) fn new(ordering: Ordering) -> Self {
+    pub(crate) fn new(ordering: TwinOrdering) -> Self {
         Self {
             ordering,
             ready: BTreeMap::new(),
@@ -92,9 +92,9 @@ impl LaneQueue {
     }
 
     /// Takes effect for batches taken from now on.
-    pub(crate) fn set_ordering(&mut self, ordering: Ordering) {
+    pub(crate) fn set_ordering(&mut self, ordering: TwinOrdering) {
         self.ordering = ordering;
-        if ordering == Ordering::None {
+        if ordering == TwinOrdering::None {
             self.held_fronts.clear();
             let held = std::mem::take(&mut self.held).into_values().flatten();
             held.for_each(|waiting| self.make_ready(waiting));
@@ -293,7 +293,7 @@ impl LaneQueue {
     }
 
     fn has_none_in_flight(&self, twin: u64) -> bool {
-        self.ordering == Ordering::None
+        self.ordering == TwinOrdering::None
             || self
                 .twins
                 .get(&twin)
@@ -301,7 +301,7 @@ impl LaneQueue {
     }
 
     fn may_be_sent(&self, waiting: &QueuedDelivery) -> bool {
-        if self.ordering == Ordering::None {
+        if self.ordering == TwinOrdering::None {
             return true;
         }
         // Older events of the twin that are held go first, even into the batch being made.
@@ -381,7 +381,7 @@ impl LaneQueue {
     fn retry_later(&mut self, waiting: QueuedDelivery, due: Instant) {
         self.count_in(&waiting);
         let twin = self.twins.entry(waiting.twin).or_default();
-        if twin.retrying > 0 && self.ordering == Ordering::Twin {
+        if twin.retrying > 0 && self.ordering == TwinOrdering::Twin {
             return self.hold_back(waiting);
         }
         twin.retrying += 1;
@@ -394,7 +394,7 @@ impl LaneQueue {
         for waiting in returned.into_iter().rev() {
             // A retrying delivery of the same twin is older; this one waits behind it.
             let twin = self.twins.get(&waiting.twin);
-            if twin.is_some_and(|twin| twin.retrying > 0) && self.ordering == Ordering::Twin {
+            if twin.is_some_and(|twin| twin.retrying > 0) && self.ordering == TwinOrdering::Twin {
                 self.hold_back(waiting);
             } else {
                 self.make_ready(waiting);

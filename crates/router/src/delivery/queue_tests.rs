@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 use std::time::Duration;
 use twinroute_journal::{MemoryJournal, NewEvent};
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 
 const ROOM: BatchRoom = BatchRoom {
     events_max: 4,
@@ -14,14 +14,14 @@ const CAPS: QueueCaps = QueueCaps {
     bytes_max: 1 << 30,
 };
 
-struct Bench {
+struct QueueScene {
     queue: LaneQueue,
     journal: MemoryJournal,
     now: Instant,
 }
 
-impl Bench {
-    fn new(ordering: Ordering) -> Self {
+impl QueueScene {
+    fn new(ordering: TwinOrdering) -> Self {
         let journal = MemoryJournal::new(1 << 30);
         Self {
             queue: LaneQueue::new(ordering),
@@ -31,7 +31,9 @@ impl Bench {
     }
 
     fn waiting(&mut self, twin: u64) -> QueuedDelivery {
-        let event = Parts::new("1", "s", "t").build(&Limits::default()).unwrap();
+        let event = EventParts::new("1", "s", "t")
+            .build(&EventLimits::default())
+            .unwrap();
         let lanes = Vec::new();
         let new = NewEvent { event, twin, lanes };
         let entry = self.journal.append(vec![new]).unwrap().remove(0);
@@ -95,7 +97,7 @@ fn settled(batch: Vec<QueuedDelivery>) -> Vec<(u64, DeliveryFate)> {
 
 #[test]
 fn a_twin_in_flight_is_passed_by_others_and_followed_in_order() {
-    let mut bench = Bench::new(Ordering::Twin);
+    let mut bench = QueueScene::new(TwinOrdering::Twin);
     bench.push(&[7, 7, 8, 9, 7, 10]);
     let first = bench.take();
     assert_eq!(
@@ -111,7 +113,7 @@ fn a_twin_in_flight_is_passed_by_others_and_followed_in_order() {
 
 #[test]
 fn of_a_long_line_only_as_much_is_let_go_as_lands() {
-    let mut bench = Bench::new(Ordering::Twin);
+    let mut bench = QueueScene::new(TwinOrdering::Twin);
     bench.push(&[7; 100]);
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -127,7 +129,7 @@ fn of_a_long_line_only_as_much_is_let_go_as_lands() {
 
 #[test]
 fn without_ordering_nothing_is_held() {
-    let mut bench = Bench::new(Ordering::None);
+    let mut bench = QueueScene::new(TwinOrdering::None);
     bench.push(&[7, 7, 7, 7, 7]);
     assert_eq!(bench.take().len(), 4);
     assert_eq!(sequences(&bench.take()), [5]);
@@ -135,7 +137,7 @@ fn without_ordering_nothing_is_held() {
 
 #[test]
 fn a_retrying_delivery_holds_its_twin_only() {
-    let mut bench = Bench::new(Ordering::Twin);
+    let mut bench = QueueScene::new(TwinOrdering::Twin);
     bench.push(&[1, 2, 1, 2]);
     let batch = bench.queue.take(
         BatchRoom {
@@ -174,7 +176,7 @@ fn a_retrying_delivery_holds_its_twin_only() {
 
 #[test]
 fn what_is_returned_goes_before_what_came_later() {
-    let mut bench = Bench::new(Ordering::Twin);
+    let mut bench = QueueScene::new(TwinOrdering::Twin);
     bench.push(&[1, 2, 1, 2, 1]);
     let batch = bench.queue.take(
         BatchRoom {
@@ -190,7 +192,7 @@ fn what_is_returned_goes_before_what_came_later() {
 
 #[test]
 fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
-    let mut bench = Bench::new(Ordering::Twin);
+    let mut bench = QueueScene::new(TwinOrdering::Twin);
     bench.push(&[1, 1, 2]);
     let batch = bench.queue.take(
         BatchRoom {
@@ -218,7 +220,7 @@ fn at_the_cap_the_oldest_leaves_wherever_it_waits() {
 
 #[test]
 fn an_event_larger_than_the_room_goes_alone() {
-    let mut bench = Bench::new(Ordering::Twin);
+    let mut bench = QueueScene::new(TwinOrdering::Twin);
     bench.push(&[1, 2]);
     let tiny = BatchRoom {
         events_max: 9,
@@ -229,7 +231,7 @@ fn an_event_larger_than_the_room_goes_alone() {
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+enum QueueAct {
     Push(u64),
     Take(usize),
     /// Resolve the batch at this place; each delivery's fate by its sequence and this number.
@@ -242,23 +244,23 @@ enum Act {
     RetryNow,
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn act() -> impl Strategy<Value = QueueAct> {
     prop_oneof![
-        4 => (0..5_u64).prop_map(Act::Push),
-        3 => (1..6_usize).prop_map(Act::Take),
-        3 => (any::<usize>(), any::<u64>()).prop_map(|(at, seed)| Act::Resolve(at, seed)),
-        1 => Just(Act::Pass),
-        1 => prop_oneof![Just(Act::Shed), Just(Act::Evict), Just(Act::RetryNow)],
+        4 => (0..5_u64).prop_map(QueueAct::Push),
+        3 => (1..6_usize).prop_map(QueueAct::Take),
+        3 => (any::<usize>(), any::<u64>()).prop_map(|(at, seed)| QueueAct::Resolve(at, seed)),
+        1 => Just(QueueAct::Pass),
+        1 => prop_oneof![Just(QueueAct::Shed), Just(QueueAct::Evict), Just(QueueAct::RetryNow)],
     ]
 }
 
 #[test]
 fn ordering_may_change_while_events_are_retrying() {
     for (before, after) in [
-        (Ordering::None, Ordering::Twin),
-        (Ordering::Twin, Ordering::None),
+        (TwinOrdering::None, TwinOrdering::Twin),
+        (TwinOrdering::Twin, TwinOrdering::None),
     ] {
-        let mut bench = Bench::new(before);
+        let mut bench = QueueScene::new(before);
         bench.push(&[7]);
         let now = bench.now;
         let batch = bench.take();
@@ -270,7 +272,7 @@ fn ordering_may_change_while_events_are_retrying() {
         let batch = bench.take();
         assert_eq!(sequences(&batch), [1]);
         bench.resolve(all(batch, |_| DeliveryFate::Settled));
-        bench.queue.set_ordering(Ordering::Twin);
+        bench.queue.set_ordering(TwinOrdering::Twin);
         bench.push(&[7]);
         let batch = bench.take();
         assert_eq!(sequences(&batch), [2], "{before:?} to {after:?}");
@@ -283,7 +285,7 @@ fn ordering_may_change_while_events_are_retrying() {
 #[test]
 fn a_hundred_thousand_twins_leave_nothing_behind() {
     const TWINS: u64 = 100_000;
-    let mut bench = Bench::new(Ordering::Twin);
+    let mut bench = QueueScene::new(TwinOrdering::Twin);
     let caps = QueueCaps {
         events_max: usize::MAX,
         ..CAPS
@@ -316,7 +318,7 @@ proptest! {
     /// First attempts follow acceptance order per twin, a twin is never in two batches, nothing is lost.
     #[test]
     fn order_and_conservation(acts in proptest::collection::vec(act(), 0..200)) {
-        let mut bench = Bench::new(Ordering::Twin);
+        let mut bench = QueueScene::new(TwinOrdering::Twin);
         let mut flights: Vec<Vec<QueuedDelivery>> = Vec::new();
         let mut pushed = 0_usize;
         let mut done = 0_usize;
@@ -326,14 +328,14 @@ proptest! {
         let mut open: BTreeMap<u64, std::collections::BTreeSet<u64>> = BTreeMap::new();
         for act in acts {
             match act {
-                Act::Push(twin) => {
+                QueueAct::Push(twin) => {
                     bench.push(&[twin]);
                     pushed += 1;
                     open.entry(twin).or_default().insert(pushed as u64);
                 }
-                Act::Shed => bench.queue.shed(),
-                Act::RetryNow => bench.queue.retry_now(bench.now),
-                Act::Evict => {
+                QueueAct::Shed => bench.queue.shed(),
+                QueueAct::RetryNow => bench.queue.retry_now(bench.now),
+                QueueAct::Evict => {
                     let oldest = bench.queue.oldest().map(|oldest| oldest.sequence);
                     let evicted = bench.queue.evict_oldest();
                     prop_assert_eq!(evicted.as_ref().map(|evicted| evicted.sequence), oldest);
@@ -342,7 +344,7 @@ proptest! {
                         open.entry(evicted.twin).or_default().remove(&evicted.sequence);
                     }
                 }
-                Act::Take(events_max) => {
+                QueueAct::Take(events_max) => {
                     let batch = bench.queue.take(BatchRoom { events_max, ..ROOM }, bench.now);
                     for waiting in &batch {
                         let older = open[&waiting.twin].range(..waiting.sequence);
@@ -360,7 +362,7 @@ proptest! {
                     }
                     if !batch.is_empty() { flights.push(batch); }
                 }
-                Act::Resolve(at, seed) if !flights.is_empty() => {
+                QueueAct::Resolve(at, seed) if !flights.is_empty() => {
                     let batch = flights.swap_remove(at % flights.len());
                     let mut fates = Vec::new();
                     let mut cut = std::collections::HashSet::new();
@@ -392,8 +394,8 @@ proptest! {
                     }
                     bench.resolve(fates);
                 }
-                Act::Resolve(..) => {}
-                Act::Pass => bench.now += Duration::from_millis(3),
+                QueueAct::Resolve(..) => {}
+                QueueAct::Pass => bench.now += Duration::from_millis(3),
             }
             let in_flight: usize = flights.iter().map(Vec::len).sum();
             prop_assert_eq!(bench.queue.in_flight(), in_flight);

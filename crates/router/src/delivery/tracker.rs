@@ -7,7 +7,7 @@ use twinroute_model::name::EndpointName;
 
 /// What became of a request's deliveries to one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcomes {
+pub struct EndpointResult {
     /// They arrived.
     pub delivered: u64,
     /// They became dead letters.
@@ -34,7 +34,7 @@ pub(crate) struct DeliveryTracker {
     changed: Notify,
 }
 
-type EndpointOutcomes = BTreeMap<EndpointName, Outcomes>;
+type EndpointOutcomes = BTreeMap<EndpointName, EndpointResult>;
 
 impl Default for DeliveryTracker {
     fn default() -> Self {
@@ -85,7 +85,7 @@ impl DeliveryTracker {
     }
 
     /// How things stand.
-    pub(crate) fn outcomes(&self) -> BTreeMap<EndpointName, Outcomes> {
+    pub(crate) fn outcomes(&self) -> BTreeMap<EndpointName, EndpointResult> {
         self.lock().clone().unwrap_or_default()
     }
 
@@ -152,10 +152,10 @@ mod tests {
         let tracker = DeliveryTracker::default();
         tracker.expect(&name, 3);
         tracker.ended(&name, DeliveryEnd::Delivered);
-        let expect = Outcomes {
+        let expect = EndpointResult {
             delivered: 1,
             open: 2,
-            ..Outcomes::default()
+            ..EndpointResult::default()
         };
         assert_eq!(tracker.outcomes()[&name], expect);
         tracker.abandon();

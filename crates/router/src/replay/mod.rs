@@ -10,7 +10,7 @@ mod run;
 pub use job::{ReplayRequest, ReplayState, ReplayStatus};
 pub(crate) use notes::ReplayNotes;
 
-use crate::accept::Appender;
+use crate::accept::JournalAppender;
 use crate::dead_letters::{DeadLetterQuery, lanes_of};
 use crate::table::LiveTable;
 use job::ReplayJob;
@@ -43,7 +43,7 @@ pub enum ReplayError {
 /// The replays of a router.
 pub(crate) struct ReplayJobs {
     live: Arc<LiveTable>,
-    appender: Arc<Appender>,
+    appender: Arc<JournalAppender>,
     jobs: Mutex<BTreeMap<u64, Arc<ReplayJob>>>,
     notes: Option<ReplayNotes>,
 }
@@ -52,7 +52,7 @@ impl ReplayJobs {
     /// None yet; what is recorded goes on with [`Self::resume`].
     pub(crate) fn new(
         live: Arc<LiveTable>,
-        appender: Arc<Appender>,
+        appender: Arc<JournalAppender>,
         notes: Option<ReplayNotes>,
     ) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! The course of a replay.
 
 use super::job::{ReplayJob, ReplayState};
-use crate::accept::{Appender, OnDisk};
+use crate::accept::{JournalAppender, OnDisk};
 use crate::dead_letters::{DeadLetterQuery, lanes_of, some_of};
 use crate::delivery::{DeliveryTracker, Lane};
 use crate::sink::StoredLetter;
@@ -37,7 +37,7 @@ struct StopReason(String);
 /// Runs a replay to its end.
 pub(super) async fn run(
     live: Arc<LiveTable>,
-    appender: Arc<Appender>,
+    appender: Arc<JournalAppender>,
     job: Arc<ReplayJob>,
     query: DeadLetterQuery,
 ) {
@@ -79,7 +79,7 @@ pub(super) async fn run(
 
 /// The replay of one endpoint's dead letters.
 struct LaneReplay<'a> {
-    appender: &'a Appender,
+    appender: &'a JournalAppender,
     job: &'a Arc<ReplayJob>,
     lane: &'a Arc<Lane>,
     next_at: Instant,
@@ -89,7 +89,7 @@ struct LaneReplay<'a> {
 }
 
 impl<'a> LaneReplay<'a> {
-    fn new(appender: &'a Appender, job: &'a Arc<ReplayJob>, lane: &'a Arc<Lane>) -> Self {
+    fn new(appender: &'a JournalAppender, job: &'a Arc<ReplayJob>, lane: &'a Arc<Lane>) -> Self {
         Self {
             appender,
             job,
@@ -275,8 +275,9 @@ impl<'a> LaneReplay<'a> {
         let (mut failures, job) = (self.failures, self.job);
         self.open.retain(|tracker| {
             let outcomes = tracker.outcomes();
-            let sum =
-                |count: fn(&crate::Outcomes) -> u64| outcomes.values().map(count).sum::<u64>();
+            let sum = |count: fn(&crate::EndpointResult) -> u64| {
+                outcomes.values().map(count).sum::<u64>()
+            };
             let (delivered, dead) = (sum(|of| of.delivered), sum(|of| of.dead_lettered));
             let discarded = sum(|of| of.discarded);
             if delivered + dead + discarded == 0 {

@@ -6,9 +6,9 @@ use twinroute_model::name::InstanceName;
 
 /// SHA-256 of one endpoint or route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Fingerprint([u8; 32]);
+pub(crate) struct DefinitionFingerprint([u8; 32]);
 
-impl Fingerprint {
+impl DefinitionFingerprint {
     pub(crate) fn of(text: fmt::Arguments<'_>) -> Self {
         let mut hashing = TextHasher(Sha256::new());
         hashing.write_fmt(text).expect("a hash takes everything");

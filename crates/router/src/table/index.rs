@@ -10,8 +10,8 @@
 use rapidhash::RapidHashMap;
 use rapidhash::v3::rapidhash_v3;
 use std::collections::HashMap;
-use twinroute_filter::Filter;
-use twinroute_filter::anchor::{Anchor, Atom, Field, Test};
+use twinroute_filter::RouteFilter;
+use twinroute_filter::anchor::{FieldCondition, FilterAnchor, IndexedField, StringTest};
 use twinroute_filter::eval::EventScope;
 
 /// The position of a route in its table.
@@ -21,7 +21,7 @@ pub(crate) type RouteNumber = u32;
 pub(crate) struct RouteIndex {
     /// Routes to look at for every event.
     always: Vec<RouteNumber>,
-    fields: Vec<(Field, FieldIndex)>,
+    fields: Vec<(IndexedField, FieldIndex)>,
 }
 
 #[derive(Debug, Default)]
@@ -42,9 +42,10 @@ struct RoutesByValue {
 
 impl RouteIndex {
     /// Files every filter under its most selective anchor.
-    pub(crate) fn new<'a>(filters: impl IntoIterator<Item = &'a Filter>) -> Self {
-        let anchors: Vec<Vec<Anchor>> = filters.into_iter().map(Filter::anchors).collect();
-        let mut shared: HashMap<&Atom, usize> = HashMap::new();
+    pub(crate) fn new<'a>(filters: impl IntoIterator<Item = &'a RouteFilter>) -> Self {
+        let anchors: Vec<Vec<FilterAnchor>> =
+            filters.into_iter().map(RouteFilter::anchors).collect();
+        let mut shared: HashMap<&FieldCondition, usize> = HashMap::new();
         for atom in anchors
             .iter()
             .flatten()
@@ -52,7 +53,7 @@ impl RouteIndex {
         {
             *shared.entry(atom).or_default() += 1;
         }
-        let crowd = |anchor: &&Anchor| -> usize {
+        let crowd = |anchor: &&FilterAnchor| -> usize {
             anchor.alternatives.iter().map(|atom| shared[atom]).sum()
         };
         let mut index = Self::default();
@@ -77,7 +78,7 @@ impl RouteIndex {
         index
     }
 
-    fn file(&mut self, atom: &Atom, number: RouteNumber) {
+    fn file(&mut self, atom: &FieldCondition, number: RouteNumber) {
         let at = self
             .fields
             .iter()
@@ -88,8 +89,8 @@ impl RouteIndex {
         });
         let index = &mut self.fields[at].1;
         match &atom.test {
-            Test::Equals(value) => index.equals.file(value, number),
-            Test::Prefix(prefix) => {
+            StringTest::Equals(value) => index.equals.file(value, number),
+            StringTest::Prefix(prefix) => {
                 index.prefixes.file(prefix, number);
                 index.prefix_lengths.push(prefix.len());
             }

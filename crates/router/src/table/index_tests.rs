@@ -1,7 +1,7 @@
 use super::*;
-use twinroute_filter::Options;
-use twinroute_filter::eval::Fields;
-use twinroute_model::event::{Event, Limits, Parts};
+use twinroute_filter::FilterOptions;
+use twinroute_filter::eval::EventFields;
+use twinroute_model::event::{Event, EventLimits, EventParts};
 
 const FILTERS: [&str; 16] = [
     "true",
@@ -39,11 +39,11 @@ fn events() -> Vec<Event> {
                 r#"{"$metadata":{"$model":"dtmi:m;1"}}"#,
                 "7",
             ] {
-                let mut parts = Parts::new("1", "host", kind).json(data);
+                let mut parts = EventParts::new("1", "host", kind).json(data);
                 if let Some(subject) = subject {
                     parts = parts.set("subject", subject).unwrap();
                 }
-                events.push(parts.build(&Limits::default()).unwrap());
+                events.push(parts.build(&EventLimits::default()).unwrap());
             }
         }
     }
@@ -53,8 +53,8 @@ fn events() -> Vec<Event> {
 /// Whichever routes stand together in a table, the index hides none that matches.
 #[test]
 fn the_index_finds_what_a_walk_over_all_filters_finds() {
-    let parse = |text: &&str| Filter::parse(text, &Options::default()).unwrap();
-    let all: Vec<Filter> = FILTERS.iter().map(parse).collect();
+    let parse = |text: &&str| RouteFilter::parse(text, &FilterOptions::default()).unwrap();
+    let all: Vec<RouteFilter> = FILTERS.iter().map(parse).collect();
     let events = events();
     let mut candidates = Vec::new();
     for subset in 1_u32..1 << FILTERS.len() {
@@ -63,12 +63,12 @@ fn the_index_finds_what_a_walk_over_all_filters_finds() {
             continue;
         }
         let table = all.iter().enumerate();
-        let table: Vec<&Filter> = table
+        let table: Vec<&RouteFilter> = table
             .filter(|(number, _)| subset >> number & 1 == 1)
             .map(|(_, filter)| filter)
             .collect();
         let index = RouteIndex::new(table.iter().copied());
-        let mut fields = Fields::new();
+        let mut fields = EventFields::new();
         let programs: Vec<_> = table
             .iter()
             .map(|filter| fields.compile(filter.expr()))
@@ -93,15 +93,15 @@ fn the_index_finds_what_a_walk_over_all_filters_finds() {
 fn routes_that_require_something_else_are_not_looked_at() {
     let parse = |number: usize| {
         let text = format!("type = 'a' AND subject = 'room{number}'");
-        Filter::parse(&text, &Options::default()).unwrap()
+        RouteFilter::parse(&text, &FilterOptions::default()).unwrap()
     };
-    let filters: Vec<Filter> = (0..100).map(parse).collect();
+    let filters: Vec<RouteFilter> = (0..100).map(parse).collect();
     let index = RouteIndex::new(&filters);
-    let fields = Fields::new();
-    let event = Parts::new("1", "host", "a")
+    let fields = EventFields::new();
+    let event = EventParts::new("1", "host", "a")
         .set("subject", "room7")
         .unwrap();
-    let event = event.build(&Limits::default()).unwrap();
+    let event = event.build(&EventLimits::default()).unwrap();
     let mut candidates = Vec::new();
     index.candidates(&EventScope::new(&fields, &event), &mut candidates);
     assert_eq!(candidates, [7]);

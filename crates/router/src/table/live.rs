@@ -11,7 +11,7 @@ use super::removed::RemovedEndpoints;
 use super::route::{CompiledRoute, PlannedRoute};
 use super::routing_table::{CompiledInstance, RoutingTable};
 use super::running_lanes::RunningLanes;
-use super::source::{Definitions, Fault, Faults};
+use super::source::{DefinitionFault, DefinitionFaults, Definitions};
 use crate::credential_refresh::CredentialRefresh;
 use crate::delivery::{Lane, LaneKey};
 use crate::sink::Connect;
@@ -81,9 +81,9 @@ impl LiveTable {
     }
 
     /// Notes why definitions could not even be read.
-    pub(crate) fn refuse(&self, faults: &Faults) {
+    pub(crate) fn refuse(&self, faults: &DefinitionFaults) {
         let mut shown = self.faults_locked();
-        let faults: Vec<String> = faults.0.iter().map(Fault::to_string).collect();
+        let faults: Vec<String> = faults.0.iter().map(DefinitionFault::to_string).collect();
         counter!("twinroute_table_refusals_total").increment(1);
         // Before the first table the caller gets them, and nothing runs that could go on.
         if *shown != faults && self.table.load().generation > 0 {
@@ -97,7 +97,7 @@ impl LiveTable {
 
     /// Makes `definitions` the table. Gives the generation in use afterwards, which stays the same when
     /// nothing changed.
-    pub(crate) fn apply(&self, definitions: &Definitions) -> Result<u64, Faults> {
+    pub(crate) fn apply(&self, definitions: &Definitions) -> Result<u64, DefinitionFaults> {
         let previous = self.previous.lock();
         let mut previous = previous.unwrap_or_else(PoisonError::into_inner);
         let mut warnings = Vec::new();

@@ -1,10 +1,10 @@
 //! From definitions to what a table is made of: everything is checked here, nothing that runs is touched.
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::DefinitionFingerprint;
 use super::previous::{PreviousEndpoint, PreviousInstance, PreviousTable};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute, RouteDefinition};
 use super::sink_definition::SinkDefinition;
-use super::source::{Definitions, Fault, Faults, Strays};
+use super::source::{DefinitionFault, DefinitionFaults, Definitions, StraySettings};
 use crate::delivery::{HeldSink, HoldReason, LaneSetup};
 use crate::sink::{Connect, ConnectError};
 use crate::unreadable_endpoint;
@@ -40,7 +40,7 @@ pub(crate) struct PlannedInstance {
 
 pub(crate) struct PlannedEndpoint {
     pub(crate) name: EndpointName,
-    pub(crate) fingerprint: Fingerprint,
+    pub(crate) fingerprint: DefinitionFingerprint,
     pub(crate) settings: Arc<EndpointSettings>,
     /// Its sink and what that is made of; none while the running one is kept.
     pub(crate) change: Option<(SinkDefinition, LaneSetup)>,
@@ -62,7 +62,7 @@ impl TablePlanner<'_> {
         &self,
         definitions: &Definitions,
         warnings: &mut Vec<String>,
-    ) -> Result<Vec<PlannedInstance>, Faults> {
+    ) -> Result<Vec<PlannedInstance>, DefinitionFaults> {
         let mut faults = check_settings(definitions, self.custom, warnings);
         if let Some(folder) = &definitions.folder {
             warnings.extend(folder.unread());
@@ -90,7 +90,7 @@ impl TablePlanner<'_> {
         for instance in definitions.instances.iter().chain(implied) {
             if !names.insert(&instance.name) {
                 let object = format!("instance {}", instance.name);
-                faults.push(Fault::new(object, "is defined twice"));
+                faults.push(DefinitionFault::new(object, "is defined twice"));
                 continue;
             }
             let planning = InstancePlanning {
@@ -103,7 +103,7 @@ impl TablePlanner<'_> {
         if faults.is_empty() {
             return Ok(planned);
         }
-        let faults = Faults(faults);
+        let faults = DefinitionFaults(faults);
         Err(match &definitions.folder {
             Some(folder) => folder.locate(faults),
             None => faults,
@@ -123,7 +123,7 @@ impl InstancePlanning<'_> {
         &self,
         instance: &Instance,
         definitions: &Definitions,
-        faults: &mut Vec<Fault>,
+        faults: &mut Vec<DefinitionFault>,
         warnings: &mut Vec<String>,
     ) -> PlannedInstance {
         let mut endpoints = Vec::with_capacity(instance.endpoints.len());
@@ -140,10 +140,10 @@ impl InstancePlanning<'_> {
             }
             match self.plan_endpoint(endpoint, settings) {
                 Ok(planned) if places.contains_key(&planned.name) => {
-                    faults.push(Fault::new(object(), "is defined twice"));
+                    faults.push(DefinitionFault::new(object(), "is defined twice"));
                 }
                 Ok(planned) => place(planned, &mut endpoints, &mut places),
-                Err(error) => faults.push(Fault::new(object(), error.reason)),
+                Err(error) => faults.push(DefinitionFault::new(object(), error.reason)),
             }
         }
         if *self.instance == *self.planner.default_instance {
@@ -155,7 +155,7 @@ impl InstancePlanning<'_> {
                 };
                 if let Some(reason) = reason {
                     let object = format!("endpoint {}/{name}", self.instance);
-                    faults.push(Fault::new(object, reason));
+                    faults.push(DefinitionFault::new(object, reason));
                 } else {
                     place(self.plan_custom(name, custom), &mut endpoints, &mut places);
                 }
@@ -237,7 +237,7 @@ impl InstancePlanning<'_> {
         routes: &[Route],
         endpoints: &[PlannedEndpoint],
         places: &LanePlaces,
-        faults: &mut Vec<Fault>,
+        faults: &mut Vec<DefinitionFault>,
         warnings: &mut Vec<String>,
     ) -> Vec<PlannedRoute> {
         let mut planned = Vec::with_capacity(routes.len());
@@ -245,7 +245,7 @@ impl InstancePlanning<'_> {
         for route in routes {
             let object = || format!("route {}/{}", self.instance, route.id);
             if !ids.insert(&route.id) {
-                faults.push(Fault::new(object(), "is defined twice"));
+                faults.push(DefinitionFault::new(object(), "is defined twice"));
                 continue;
             }
             let lane = places.get(&route.endpoint_name);
@@ -255,7 +255,7 @@ impl InstancePlanning<'_> {
                     route.endpoint_name,
                     names(endpoints)
                 );
-                faults.push(Fault::new(object(), reason));
+                faults.push(DefinitionFault::new(object(), reason));
             }
             let previous = self.previous.routes.get(&route.id);
             let definition = match previous.filter(|previous| previous.definition.is(route)) {
@@ -263,7 +263,7 @@ impl InstancePlanning<'_> {
                 None => match RouteDefinition::parse(self.instance, route, &object()) {
                     Ok(definition) => Arc::new(definition),
                     Err(error) => {
-                        faults.push(Fault::new(object(), error.render()));
+                        faults.push(DefinitionFault::new(object(), error.render()));
                         continue;
                     }
                 },
@@ -342,23 +342,23 @@ fn check_settings(
     definitions: &Definitions,
     custom: &BTreeMap<EndpointName, CustomEndpoint>,
     warnings: &mut Vec<String>,
-) -> Vec<Fault> {
+) -> Vec<DefinitionFault> {
     let mut faults = Vec::new();
     let settable = settable(definitions, custom);
     for (key, settings) in definitions.settings.iter() {
         let object = format!("[endpoints.\"{key}\"]");
         let stray = !settable.contains(key);
         match (definitions.strays, settings.check()) {
-            (Strays::Refuse, _) if stray => {
-                faults.push(Fault::new(object, "no endpoint has this name"));
+            (StraySettings::Refuse, _) if stray => {
+                faults.push(DefinitionFault::new(object, "no endpoint has this name"));
             }
-            (_, Err(rule)) => faults.push(Fault::new(object, rule)),
-            (Strays::Warn, Ok(())) if stray => {
+            (_, Err(rule)) => faults.push(DefinitionFault::new(object, rule)),
+            (StraySettings::Warn, Ok(())) if stray => {
                 warnings.push(format!(
                     "{object}: no endpoint has this name; the settings are for one that may come"
                 ));
             }
-            (Strays::Refuse | Strays::Warn, Ok(())) => {}
+            (StraySettings::Refuse | StraySettings::Warn, Ok(())) => {}
         }
     }
     faults
@@ -389,14 +389,14 @@ fn settable(
 
 /// Over everything but secrets; the same for the same definitions in whatever order.
 pub(crate) fn hash(planned: &[PlannedInstance]) -> String {
-    Fingerprint::of_all(planned.iter().flat_map(|instance| {
+    DefinitionFingerprint::of_all(planned.iter().flat_map(|instance| {
         let endpoints = instance
             .endpoints
             .iter()
             .map(|endpoint| endpoint.fingerprint);
         let routes = instance.routes.iter();
         // One without endpoints takes events too.
-        std::iter::once(Fingerprint::of_instance(&instance.name))
+        std::iter::once(DefinitionFingerprint::of_instance(&instance.name))
             .chain(endpoints)
             .chain(routes.map(|planned| planned.route.definition.fingerprint))
     }))

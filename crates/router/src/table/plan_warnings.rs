@@ -2,7 +2,7 @@
 
 use super::plan::{PlannedEndpoint, PlannedInstance, TablePlanner, some};
 use super::previous::PreviousTable;
-use super::source::{Definitions, Faults};
+use super::source::{DefinitionFaults, Definitions};
 use crate::sink::Connect;
 use std::collections::BTreeMap;
 use twinroute_model::clock::{Clock as _, SystemClock};
@@ -15,7 +15,10 @@ use twinroute_model::settings::KeptDeadLetters;
 ///
 /// # Errors
 /// Everything that is wrong.
-pub fn check(definitions: &Definitions, connect: &dyn Connect) -> Result<Vec<String>, Faults> {
+pub fn check(
+    definitions: &Definitions,
+    connect: &dyn Connect,
+) -> Result<Vec<String>, DefinitionFaults> {
     let first = definitions
         .instances
         .first()

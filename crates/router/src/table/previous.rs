@@ -1,6 +1,6 @@
 //! What the table in use was made of, so that what did not change is known again.
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::DefinitionFingerprint;
 use super::route::CompiledRoute;
 use super::sink_definition::SinkDefinition;
 use crate::delivery::Lane;
@@ -21,7 +21,7 @@ pub(super) struct PreviousInstance {
 
 pub(super) struct PreviousEndpoint {
     pub(super) definition: SinkDefinition,
-    pub(super) fingerprint: Fingerprint,
+    pub(super) fingerprint: DefinitionFingerprint,
     pub(super) lane: Arc<Lane>,
 }
 

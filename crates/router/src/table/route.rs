@@ -1,10 +1,10 @@
 //! A route: what defines it, what it counts, the lane it sends to.
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::DefinitionFingerprint;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use twinroute_filter::error::Error;
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 use twinroute_model::route::Route;
 
@@ -16,10 +16,10 @@ pub(crate) type LaneIndex = u32;
 pub(crate) struct RouteDefinition {
     pub(crate) id: RouteId,
     pub(crate) endpoint: EndpointName,
-    pub(crate) filter: Filter,
+    pub(crate) filter: RouteFilter,
     /// About its filter, with the route's name.
     pub(crate) warnings: Vec<String>,
-    pub(crate) fingerprint: Fingerprint,
+    pub(crate) fingerprint: DefinitionFingerprint,
 }
 
 impl RouteDefinition {
@@ -34,7 +34,7 @@ impl RouteDefinition {
             endpoint_name,
             filter,
         } = route;
-        let filter = Filter::parse(filter, &Options::default())?;
+        let filter = RouteFilter::parse(filter, &FilterOptions::default())?;
         let found = filter.warnings();
         let warnings = found
             .iter()
@@ -43,7 +43,7 @@ impl RouteDefinition {
             id: id.clone(),
             endpoint: endpoint_name.clone(),
             warnings: warnings.collect(),
-            fingerprint: Fingerprint::of(format_args!(
+            fingerprint: DefinitionFingerprint::of(format_args!(
                 "{instance}/route/{id}/{endpoint_name}/{filter}"
             )),
             filter,

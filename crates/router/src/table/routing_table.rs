@@ -6,7 +6,7 @@ use crate::delivery::Lane;
 use rapidhash::RapidHashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use twinroute_filter::eval::{EventScope, Fields, Program};
+use twinroute_filter::eval::{EventFields, EventScope, FilterProgram};
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
 
@@ -35,13 +35,13 @@ pub(crate) struct CompiledInstance {
     pub(crate) routes: Vec<CompiledRoute>,
     /// What matching looks at of each route, apart from the rest so that more of it stays in the cache.
     matchers: Vec<RouteMatcher>,
-    fields: Fields,
+    fields: EventFields,
     index: RouteIndex,
 }
 
 #[derive(Debug)]
 struct RouteMatcher {
-    program: Program,
+    program: FilterProgram,
     lane: LaneIndex,
 }
 
@@ -71,7 +71,7 @@ impl CompiledInstance {
     pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<PlannedRoute>) -> Self {
         let filters = routes.iter().map(|route| &route.route.definition.filter);
         let index = RouteIndex::new(filters);
-        let mut fields = Fields::new();
+        let mut fields = EventFields::new();
         let matcher = |planned: &PlannedRoute| RouteMatcher {
             program: fields.compile(planned.route.definition.filter.expr()),
             lane: planned.lane,

@@ -1,6 +1,6 @@
 //! What a lane's sink was made of: while that stays the same, the sink does.
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::DefinitionFingerprint;
 use crate::delivery::HoldReason;
 use std::sync::Arc;
 use twinroute_model::endpoint::{Endpoint, ProvisioningState};
@@ -59,12 +59,16 @@ impl SinkDefinition {
     }
 
     /// Over everything but secrets, which print as masks.
-    pub(super) fn fingerprint(&self, instance: &InstanceName, name: &EndpointName) -> Fingerprint {
+    pub(super) fn fingerprint(
+        &self,
+        instance: &InstanceName,
+        name: &EndpointName,
+    ) -> DefinitionFingerprint {
         match self {
-            Self::Endpoint(endpoint, settings) => Fingerprint::of(format_args!(
+            Self::Endpoint(endpoint, settings) => DefinitionFingerprint::of(format_args!(
                 "{instance}/endpoint/{name}/{endpoint:?} {settings:?}"
             )),
-            Self::Custom(settings) => Fingerprint::of(format_args!(
+            Self::Custom(settings) => DefinitionFingerprint::of(format_args!(
                 "{instance}/endpoint/{name}/custom {settings:?}"
             )),
         }

@@ -1,6 +1,6 @@
 //! Level `delivered`: the answer waits for the ends of the deliveries.
 
-use super::{Script, begin, endpoint, event, events, outcomes};
+use super::{ScriptedSink, begin, endpoint, event, events, outcomes};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use twinroute_router::accept::AckLevel::{Delivered, Memory};
 use twinroute_router::sink::{Connect, ConnectError, Sink};
 use twinroute_router::source::Definitions;
 
-fn router(sink: &Script) -> Router {
+fn router(sink: &ScriptedSink) -> Router {
     let router = Router::builder().sink("only", sink.clone());
     router.route("all", "only", "true").build().unwrap()
 }
@@ -27,10 +27,10 @@ async fn each_endpoint_tells_how_its_deliveries_ended() {
         ..EndpointSettings::default()
     };
     let router = Router::builder()
-        .sink("good", Script::default())
-        .sink("picky", Script::rejecting(1))
-        .sink_with("small", Script::default(), small)
-        .sink("unused", Script::default())
+        .sink("good", ScriptedSink::default())
+        .sink("picky", ScriptedSink::rejecting(1))
+        .sink_with("small", ScriptedSink::default(), small)
+        .sink("unused", ScriptedSink::default())
         .route("all", "good", "true")
         .route("again", "GOOD", "true")
         .route("some", "picky", "true")
@@ -54,7 +54,7 @@ async fn each_endpoint_tells_how_its_deliveries_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_open_at_the_deadline_is_said_and_goes_on() {
-    let sink = Script::closed();
+    let sink = ScriptedSink::closed();
     let router = router(&sink);
     let begun = Instant::now();
     let deadline = Duration::from_secs(7);
@@ -74,7 +74,7 @@ async fn what_is_open_at_the_deadline_is_said_and_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_to_deliver_is_nothing_to_wait_for() {
-    let sink = Script::closed();
+    let sink = ScriptedSink::closed();
     let router = Router::builder().sink("only", sink);
     let router = router.route("none", "only", "false").build().unwrap();
     let accepted = router.accept(None, events(0..2), Delivered).await.unwrap();
@@ -83,7 +83,7 @@ async fn nothing_to_deliver_is_nothing_to_wait_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_producer_that_leaves_undoes_nothing() {
-    let sink = Script::closed();
+    let sink = ScriptedSink::closed();
     let router = router(&sink);
     let answer = begin(&router, 0..2, Delivered).await;
     answer.abort();
@@ -96,7 +96,7 @@ async fn a_producer_that_leaves_undoes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_answers_whoever_waits() {
-    let sink = Script::closed();
+    let sink = ScriptedSink::closed();
     let router = router(&sink);
     let answer = begin(&router, 0..1, Delivered).await;
     let begun = Instant::now();
@@ -108,7 +108,7 @@ async fn a_stop_answers_whoever_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn the_grace_of_a_stop_is_waited_for() {
-    let sink = Script::closed();
+    let sink = ScriptedSink::closed();
     let router = router(&sink);
     let answer = begin(&router, 0..1, Delivered).await;
     let stop = router.stop(Duration::from_secs(2));
@@ -121,9 +121,9 @@ async fn the_grace_of_a_stop_is_waited_for() {
 }
 
 /// Makes one scripted sink an endpoint.
-struct Scripts(Script);
+struct ScriptedConnect(ScriptedSink);
 
-impl Connect for Scripts {
+impl Connect for ScriptedConnect {
     fn connect(&self, _: &Endpoint, _: &EndpointSettings) -> Result<Arc<dyn Sink>, ConnectError> {
         Ok(Arc::new(self.0.clone()))
     }
@@ -153,9 +153,9 @@ fn definitions(endpoints: &[&str]) -> Definitions {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_removed_meanwhile_has_an_end_too() {
-    let sink = Script::closed();
+    let sink = ScriptedSink::closed();
     let router = Router::builder()
-        .connect(Scripts(sink.clone()))
+        .connect(ScriptedConnect(sink.clone()))
         .removed_grace(Duration::from_secs(3))
         .definitions(definitions(&["hub-1", "hub-2"]))
         .build()

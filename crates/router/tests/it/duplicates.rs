@@ -1,13 +1,13 @@
 //! The duplicate window: repeats of accepted events are answered and go nowhere.
 
 use super::slow_disk::SlowDisk;
-use super::{Script, begin, endpoint, events, outcomes};
+use super::{ScriptedSink, begin, endpoint, events, outcomes};
 use std::time::Duration;
 use tokio::time::advance;
 use twinroute_journal::sim::DiskFault;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_router::accept::AckLevel::{Delivered, Durable, Memory};
-use twinroute_router::accept::{AcceptError, Accepted};
+use twinroute_router::accept::{AcceptError, AcceptedBatch};
 use twinroute_router::{DuplicateWindow, Router};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ const WINDOW: DuplicateWindow = DuplicateWindow {
     events_max: 4,
 };
 
-fn in_memory(sink: &Script) -> Router {
+fn in_memory(sink: &ScriptedSink) -> Router {
     Router::builder()
         .duplicate_window(WINDOW)
         .sink("only", sink.clone())
@@ -27,8 +27,8 @@ fn in_memory(sink: &Script) -> Router {
 }
 
 /// Events, duplicates, deliveries, unmatched.
-fn numbers(accepted: &Accepted) -> [usize; 4] {
-    let Accepted {
+fn numbers(accepted: &AcceptedBatch) -> [usize; 4] {
+    let AcceptedBatch {
         events,
         duplicates,
         deliveries,
@@ -46,7 +46,7 @@ fn counted(router: &Router) -> (u64, u64) {
 
 #[tokio::test(start_paused = true)]
 async fn repeats_within_the_window_go_nowhere() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = in_memory(&sink);
     let accept = |ids: &[usize]| {
         let (router, events) = (router.clone(), events(ids.iter().copied()));
@@ -71,7 +71,7 @@ async fn repeats_within_the_window_go_nowhere() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_window_nothing_is_a_repeat() {
-    let sink = Script::default();
+    let sink = ScriptedSink::default();
     let router = Router::builder().sink("only", sink.clone());
     let router = router.route("all", "only", "true").build().unwrap();
     let accepted = router.accept(None, events([1, 1]), Memory).await.unwrap();
@@ -83,12 +83,12 @@ async fn what_was_refused_is_no_repeat_when_it_comes_again() {
     let router = Router::builder()
         .duplicate_window(WINDOW)
         .journal_bytes_max(1 << 10)
-        .sink("only", Script::closed())
+        .sink("only", ScriptedSink::closed())
         .route("all", "only", "true")
         .build()
         .unwrap();
-    let large = Parts::new("1", "host", "t").set("subject", &"x".repeat(2000));
-    let large = large.unwrap().build(&Limits::default()).unwrap();
+    let large = EventParts::new("1", "host", "t").set("subject", &"x".repeat(2000));
+    let large = large.unwrap().build(&EventLimits::default()).unwrap();
     let mut batch = events([2]);
     batch.push(large);
     for _ in 0..2 {
@@ -105,7 +105,7 @@ async fn what_was_refused_is_no_repeat_when_it_comes_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repeat_at_level_delivered_does_not_say_that_all_has_ended() {
-    let router = in_memory(&Script::default());
+    let router = in_memory(&ScriptedSink::default());
     let first = router
         .accept(None, events([1, 1]), Delivered)
         .await
@@ -122,7 +122,7 @@ async fn a_repeat_at_level_delivered_does_not_say_that_all_has_ended() {
 
 #[tokio::test]
 async fn a_repeat_waits_for_the_disk_with_the_first() {
-    let (disk, sink) = (SlowDisk::default(), Script::default());
+    let (disk, sink) = (SlowDisk::default(), ScriptedSink::default());
     let router = disk.router(&sink).duplicate_window(WINDOW).build().unwrap();
     disk.hold(true);
     let first = begin(&router, [1], Durable).await;
@@ -151,7 +151,7 @@ async fn a_repeat_waits_for_the_disk_with_the_first() {
 
 #[tokio::test]
 async fn a_repeat_fails_with_the_first_and_both_may_come_again() {
-    let (disk, sink) = (SlowDisk::default(), Script::default());
+    let (disk, sink) = (SlowDisk::default(), ScriptedSink::default());
     let router = disk.router(&sink).duplicate_window(WINDOW).build().unwrap();
     disk.hold(true);
     let first = begin(&router, [1], Durable).await;
@@ -171,7 +171,7 @@ async fn a_repeat_fails_with_the_first_and_both_may_come_again() {
 
 #[tokio::test]
 async fn a_producer_that_leaves_before_the_sync_is_counted_and_remembered() {
-    let (disk, sink) = (SlowDisk::default(), Script::default());
+    let (disk, sink) = (SlowDisk::default(), ScriptedSink::default());
     let router = disk.router(&sink).duplicate_window(WINDOW).build().unwrap();
     disk.hold(true);
     let first = begin(&router, [1], Durable).await;

@@ -9,22 +9,22 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
-use twinroute_model::event::{Event, Limits, Parts};
-use twinroute_router::accept::{AcceptError, Accepted, AckLevel};
-use twinroute_router::sink::{BatchLimits, Delivery, FailureReason, Outcome, Sink};
+use twinroute_model::event::{Event, EventLimits, EventParts};
+use twinroute_router::accept::{AcceptError, AcceptedBatch, AckLevel};
+use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, FailureReason, Sink};
 use twinroute_router::status::EndpointStatus;
-use twinroute_router::{Outcomes, Router};
+use twinroute_router::{EndpointResult, Router};
 
 /// Answers by script, then with `Delivered`; keeps the ids of what it was given.
 #[derive(Clone)]
-struct Script {
-    answers: Arc<Mutex<VecDeque<Outcome>>>,
+struct ScriptedSink {
+    answers: Arc<Mutex<VecDeque<DeliveryOutcome>>>,
     ids: Arc<Mutex<Vec<String>>>,
     /// A batch takes a permit before it is answered.
     gate: Arc<Semaphore>,
 }
 
-impl Default for Script {
+impl Default for ScriptedSink {
     fn default() -> Self {
         Self {
             gate: Arc::new(Semaphore::new(1000)),
@@ -33,7 +33,7 @@ impl Default for Script {
     }
 }
 
-impl Script {
+impl ScriptedSink {
     /// Answers nothing until there are permits.
     fn closed() -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Script {
 
     fn rejecting(events: usize) -> Self {
         let script = Self::default();
-        let reject = Outcome::Reject(FailureReason::new("test", "as the script says"));
+        let reject = DeliveryOutcome::Reject(FailureReason::new("test", "as the script says"));
         script.answers.lock().unwrap().extend(vec![reject; events]);
         script
     }
@@ -55,7 +55,7 @@ impl Script {
     }
 }
 
-impl Sink for Script {
+impl Sink for ScriptedSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events_max: 10,
@@ -64,14 +64,14 @@ impl Sink for Script {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
             self.gate.acquire().await.unwrap().forget();
             let mut answers = self.answers.lock().unwrap();
             let mut ids = self.ids.lock().unwrap();
             let answer = |delivery: &Delivery| {
                 ids.push(delivery.event.id().to_owned());
-                answers.pop_front().unwrap_or(Outcome::Delivered)
+                answers.pop_front().unwrap_or(DeliveryOutcome::Delivered)
             };
             batch.iter().map(answer).collect()
         }
@@ -80,9 +80,9 @@ impl Sink for Script {
 }
 
 fn event(id: usize) -> Event {
-    let parts = Parts::new(&id.to_string(), "host", "t");
+    let parts = EventParts::new(&id.to_string(), "host", "t");
     let parts = parts.set("subject", &format!("twin-{id}")).unwrap();
-    parts.build(&Limits::default()).unwrap()
+    parts.build(&EventLimits::default()).unwrap()
 }
 
 fn events(ids: impl IntoIterator<Item = usize>) -> Vec<Event> {
@@ -98,8 +98,8 @@ fn endpoint(router: &Router, name: &str) -> EndpointStatus {
 }
 
 /// The outcomes by endpoint: delivered, dead-lettered, discarded, open.
-fn outcomes(accepted: &Accepted) -> BTreeMap<&str, [u64; 4]> {
-    let counts = |of: &Outcomes| [of.delivered, of.dead_lettered, of.discarded, of.open];
+fn outcomes(accepted: &AcceptedBatch) -> BTreeMap<&str, [u64; 4]> {
+    let counts = |of: &EndpointResult| [of.delivered, of.dead_lettered, of.discarded, of.open];
     let outcomes = accepted.outcomes.iter();
     outcomes
         .map(|(name, of)| (name.as_str(), counts(of)))
@@ -113,10 +113,14 @@ async fn others() {
     }
 }
 
-type Answer = tokio::task::JoinHandle<Result<Accepted, AcceptError>>;
+type SinkAnswer = tokio::task::JoinHandle<Result<AcceptedBatch, AcceptError>>;
 
 /// Accepts in a task of its own, which has come as far as it can.
-async fn begin(router: &Router, ids: impl IntoIterator<Item = usize>, level: AckLevel) -> Answer {
+async fn begin(
+    router: &Router,
+    ids: impl IntoIterator<Item = usize>,
+    level: AckLevel,
+) -> SinkAnswer {
     let (router, events) = (router.clone(), events(ids));
     let answer = tokio::spawn(async move { router.accept(None, events, level).await });
     others().await;

@@ -1,6 +1,6 @@
 //! A disk whose writes are held up until they are let go.
 
-use super::Script;
+use super::ScriptedSink;
 use std::any::Any;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use twinroute_journal::sim::SimulatedDisk;
 use twinroute_journal::storage::Storage;
 use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
-use twinroute_router::{Builder, Router};
+use twinroute_router::{Router, RouterBuilder};
 
 #[derive(Clone, Default)]
 pub(crate) struct SlowDisk {
@@ -37,7 +37,7 @@ impl SlowDisk {
         self.held.1.notify_all();
     }
 
-    pub(crate) fn router(&self, sink: &Script) -> Builder {
+    pub(crate) fn router(&self, sink: &ScriptedSink) -> RouterBuilder {
         let settings = JournalSettings {
             segment_bytes: 64 << 10,
             commit_window: Duration::ZERO,

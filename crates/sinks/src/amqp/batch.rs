@@ -12,9 +12,9 @@ use fe2o3_amqp_types::messaging::{
 use fe2o3_amqp_types::primitives::{SimpleValue, Symbol, Value};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use twinroute_model::cloudevents::amqp::{self, Envelope};
-use twinroute_model::event::{Event, ExtensionValue, Limits};
-use twinroute_model::settings::{PartitionKey, Session};
+use twinroute_model::cloudevents::amqp::{self, MessageEnvelope};
+use twinroute_model::event::{Event, EventLimits, ExtensionValue};
+use twinroute_model::settings::{PartitionKey, SessionKey};
 use twinroute_model::twin::TwinKey;
 use twinroute_router::sink::Delivery;
 
@@ -27,7 +27,7 @@ const MESSAGE_FORMAT: u32 = 0;
 const KEY_CHARS_MAX: usize = 128;
 /// More than a message has around its payload and its event's attributes: an envelope of three values of at most
 /// 128 characters of up to four bytes, the names of the attributes, and what AMQP writes around each.
-const AROUND_BYTES: usize = 3 * 4 * KEY_CHARS_MAX + 64 * (16 + Limits::EXTENSIONS_MAX);
+const AROUND_BYTES: usize = 3 * 4 * KEY_CHARS_MAX + 64 * (16 + EventLimits::EXTENSIONS_MAX);
 
 /// The partition keys of `partition_key = "bucket"`. They decide where events land: never change
 /// them.
@@ -38,30 +38,34 @@ const BUCKETS: [&str; 32] = [
 
 /// What stands around an event's message, by destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Routing {
+pub(crate) enum MessageRouting {
     /// A partition key.
     EventHubs(PartitionKey),
     /// A message id, and perhaps a session.
-    ServiceBus(Session),
+    ServiceBus(SessionKey),
 }
 
-impl Routing {
+impl MessageRouting {
     /// The key whose events share a transfer, or `None` when any may.
     pub(crate) fn key<'a>(self, delivery: &'a Delivery) -> Option<Cow<'a, str>> {
         match self {
-            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(Session::None) => None,
+            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(SessionKey::None) => None,
             Self::EventHubs(PartitionKey::Bucket) => {
                 // The remainder is below 32.
                 Some(BUCKETS[(delivery.twin % BUCKETS.len() as u64) as usize].into())
             }
-            Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(Session::Twin) => {
+            Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(SessionKey::Twin) => {
                 Some(twin_key(delivery).into())
             }
         }
     }
 
-    fn envelope<'a>(self, key: Option<&'a str>, message_id: Option<&'a str>) -> Envelope<'a> {
-        Envelope {
+    fn envelope<'a>(
+        self,
+        key: Option<&'a str>,
+        message_id: Option<&'a str>,
+    ) -> MessageEnvelope<'a> {
+        MessageEnvelope {
             partition_key: key,
             message_id,
             group_id: key.filter(|_| matches!(self, Self::ServiceBus(_))),
@@ -76,7 +80,7 @@ impl Routing {
     pub(crate) fn spreads(self) -> bool {
         !matches!(
             self,
-            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(Session::None)
+            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(SessionKey::None)
         )
     }
 }
@@ -101,23 +105,23 @@ pub(crate) enum TransferForm {
 
 /// Some deliveries of a lane's batch that go in one transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
+pub(crate) struct TransferGroup {
     /// Their places in the lane's batch, ascending.
     pub(crate) places: Vec<usize>,
     pub(crate) form: TransferForm,
 }
 
 /// A group and its bytes.
-pub(crate) struct Encoded {
-    pub(crate) group: Group,
+pub(crate) struct EncodedGroup {
+    pub(crate) group: TransferGroup,
     pub(crate) sendable: Box<Sendable<Batch<Data>>>,
 }
 
 /// What became of a lane's batch on its way to transfers.
 #[derive(Default)]
-pub(crate) struct Plan {
+pub(crate) struct TransferPlan {
     /// Ready to be sent, in order.
-    pub(crate) transfers: Vec<Encoded>,
+    pub(crate) transfers: Vec<EncodedGroup>,
     /// Deliveries that are larger than any transfer may be.
     pub(crate) too_large: Vec<TooLargeEvent>,
 }
@@ -146,14 +150,14 @@ pub(crate) struct SizeLimits {
 /// Sizes are exact. An event that does not fit a batch, not even alone, goes as a message of its own where that
 /// fits.
 pub(crate) fn plan(
-    routing: Routing,
+    routing: MessageRouting,
     batched: bool,
     limits: SizeLimits,
     batch: &[Delivery],
     places: impl Iterator<Item = usize>,
-) -> Plan {
-    let mut plan = Plan::default();
-    let mut open: Vec<Open<'_>> = Vec::new();
+) -> TransferPlan {
+    let mut plan = TransferPlan::default();
+    let mut open: Vec<OpenTransfer<'_>> = Vec::new();
     let mut by_key: HashMap<Cow<'_, str>, usize> = HashMap::new();
     for place in places {
         let delivery = &batch[place];
@@ -204,14 +208,18 @@ pub(crate) fn plan(
     plan
 }
 
-fn open_group<'a>(open: &mut Vec<Open<'a>>, routing: Routing, key: Option<Cow<'a, str>>) -> usize {
+fn open_group<'a>(
+    open: &mut Vec<OpenTransfer<'a>>,
+    routing: MessageRouting,
+    key: Option<Cow<'a, str>>,
+) -> usize {
     // All message ids have the same length.
     let id = match routing {
-        Routing::ServiceBus(_) => Some("x".repeat(amqp::MESSAGE_ID_BYTES)),
-        Routing::EventHubs(_) => None,
+        MessageRouting::ServiceBus(_) => Some("x".repeat(amqp::MESSAGE_ID_BYTES)),
+        MessageRouting::EventHubs(_) => None,
     };
     let envelope_bytes = envelope_bytes(&routing.envelope(key.as_deref(), id.as_deref()));
-    open.push(Open {
+    open.push(OpenTransfer {
         envelope_bytes,
         key,
         message_id: None,
@@ -223,7 +231,7 @@ fn open_group<'a>(open: &mut Vec<Open<'a>>, routing: Routing, key: Option<Cow<'a
 }
 
 /// A transfer that is being filled.
-struct Open<'a> {
+struct OpenTransfer<'a> {
     envelope_bytes: usize,
     key: Option<Cow<'a, str>>,
     /// Of the first event.
@@ -233,7 +241,7 @@ struct Open<'a> {
     bytes: usize,
 }
 
-impl Open<'_> {
+impl OpenTransfer<'_> {
     fn push(&mut self, place: usize, bytes: Vec<u8>, cost: usize, message_id: Option<String>) {
         if self.places.is_empty() {
             self.message_id = message_id;
@@ -243,13 +251,13 @@ impl Open<'_> {
         self.sections.push(Data::from(bytes));
     }
 
-    fn flush(&mut self, routing: Routing, plan: &mut Plan) {
+    fn flush(&mut self, routing: MessageRouting, plan: &mut TransferPlan) {
         let places = std::mem::take(&mut self.places);
         let sections = std::mem::take(&mut self.sections);
         self.bytes = self.envelope_bytes;
         let envelope = routing.envelope(self.key.as_deref(), self.message_id.as_deref());
-        plan.transfers.push(Encoded {
-            group: Group {
+        plan.transfers.push(EncodedGroup {
+            group: TransferGroup {
                 places,
                 form: TransferForm::Batch,
             },
@@ -262,11 +270,11 @@ impl Open<'_> {
     }
 }
 
-impl Plan {
+impl TransferPlan {
     /// One event as one AMQP message, for brokers that know no batches and for events that fit none.
     fn single(
         &mut self,
-        routing: Routing,
+        routing: MessageRouting,
         limits: SizeLimits,
         delivery: &Delivery,
         place: usize,
@@ -293,8 +301,8 @@ impl Plan {
                 return;
             }
         }
-        self.transfers.push(Encoded {
-            group: Group {
+        self.transfers.push(EncodedGroup {
+            group: TransferGroup {
                 places: vec![place],
                 form: TransferForm::Single,
             },
@@ -308,7 +316,7 @@ impl Plan {
 }
 
 /// What the sections before the payload of a batch have.
-fn envelope_bytes(envelope: &Envelope<'_>) -> usize {
+fn envelope_bytes(envelope: &MessageEnvelope<'_>) -> usize {
     message_bytes(&message(envelope, None, None, Vec::new()))
 }
 
@@ -337,7 +345,7 @@ fn encoded_bytes(section: &impl serde::Serialize) -> usize {
 }
 
 fn message(
-    envelope: &Envelope<'_>,
+    envelope: &MessageEnvelope<'_>,
     content_type: Option<&str>,
     application_properties: Option<ApplicationProperties>,
     sections: Vec<Data>,

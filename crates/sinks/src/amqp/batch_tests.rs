@@ -4,10 +4,10 @@ use fe2o3_amqp_types::messaging::MessageId;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use proptest::prelude::*;
 use std::sync::Arc;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 
 fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
-    let event = Parts::new(
+    let event = EventParts::new(
         &id.to_string(),
         "contoso.api.weu.digitaltwins.azure.net",
         "t",
@@ -17,7 +17,7 @@ fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
     .set("datacontenttype", "application/octet-stream")
     .unwrap()
     .data(data.to_vec().into())
-    .build(&Limits::default())
+    .build(&EventLimits::default())
     .unwrap();
     let twin = TwinKey::of(&event).stable_hash();
     Delivery {
@@ -29,13 +29,13 @@ fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
 }
 
 /// What fe2o3-amqp puts on the wire for a transfer.
-fn wire(encoded: &Encoded) -> Vec<u8> {
+fn wire(encoded: &EncodedGroup) -> Vec<u8> {
     serde_amqp::to_vec(&Serializable(&encoded.sendable.message)).unwrap()
 }
 
 #[test]
 fn a_message_has_every_attribute_where_the_binding_puts_it() {
-    let event = Parts::new("1", "h/digitaltwins/a", "microsoft.iot.telemetry")
+    let event = EventParts::new("1", "h/digitaltwins/a", "microsoft.iot.telemetry")
         .set("subject", "comp")
         .unwrap()
         .set("time", "2020-01-01T00:00:00Z")
@@ -51,9 +51,9 @@ fn a_message_has_every_attribute_where_the_binding_puts_it() {
         .extension("flag", ExtensionValue::Boolean(true))
         .unwrap()
         .json("{\"a\": 1.10}")
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .unwrap();
-    let envelope = Envelope {
+    let envelope = MessageEnvelope {
         partition_key: Some("key"),
         message_id: Some("id"),
         group_id: Some("group"),
@@ -100,9 +100,9 @@ fn values_of_any_length_are_written() {
         let name = "s".repeat(len.max(1));
         let delivery = delivery(1, &name, &data);
         let mut bytes = Vec::new();
-        let envelope = Envelope {
+        let envelope = MessageEnvelope {
             message_id: Some(&name),
-            ..Envelope::default()
+            ..MessageEnvelope::default()
         };
         amqp::write(&delivery.event, &envelope, &mut bytes);
         let message = broker::decode(&bytes);
@@ -136,12 +136,12 @@ fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
         (r#","data_base64":"AP8=""#, b"\x00\xff", None),
     ] {
         let json = format!("{{{head}{rest}}}");
-        let event =
-            twinroute_model::cloudevents::json::parse(json.into(), &Limits::default()).unwrap();
+        let event = twinroute_model::cloudevents::json::parse(json.into(), &EventLimits::default())
+            .unwrap();
         assert_eq!(event.payload().bytes.as_ref(), expected);
         assert_eq!(event.data().as_bytes(), expected);
         let mut bytes = Vec::new();
-        amqp::write(&event, &Envelope::default(), &mut bytes);
+        amqp::write(&event, &MessageEnvelope::default(), &mut bytes);
         let message = broker::decode(&bytes);
         assert_eq!(message.body.0.as_slice(), expected);
         let found = message
@@ -154,9 +154,9 @@ fn a_payload_is_the_same_bytes_whatever_form_it_came_in() {
 #[test]
 fn the_envelope_alone_is_annotations_and_properties() {
     let mut bytes = Vec::new();
-    amqp::write_envelope(&Envelope::default(), &mut bytes);
+    amqp::write_envelope(&MessageEnvelope::default(), &mut bytes);
     assert!(bytes.is_empty());
-    let envelope = Envelope {
+    let envelope = MessageEnvelope {
         partition_key: Some("k"),
         message_id: None,
         group_id: Some("k"),
@@ -174,11 +174,11 @@ proptest! {
     fn transfers_decode_to_the_same_events_and_never_mix_keys(
         events in prop::collection::vec(("[a-d]{1,2}", prop::collection::vec(any::<u8>(), 0..600)), 0..40),
         routing in prop::sample::select(vec![
-            Routing::EventHubs(PartitionKey::Bucket),
-            Routing::EventHubs(PartitionKey::Twin),
-            Routing::EventHubs(PartitionKey::None),
-            Routing::ServiceBus(Session::None),
-            Routing::ServiceBus(Session::Twin),
+            MessageRouting::EventHubs(PartitionKey::Bucket),
+            MessageRouting::EventHubs(PartitionKey::Twin),
+            MessageRouting::EventHubs(PartitionKey::None),
+            MessageRouting::ServiceBus(SessionKey::None),
+            MessageRouting::ServiceBus(SessionKey::Twin),
         ]),
         batched in any::<bool>(),
     ) {
@@ -203,7 +203,7 @@ proptest! {
                 if batched { BATCH_FORMAT } else { 0 }
             );
             let first = &batch[encoded.group.places[0]];
-            let bus = matches!(routing, Routing::ServiceBus(_));
+            let bus = matches!(routing, MessageRouting::ServiceBus(_));
             if let Some(properties) = &message.properties {
                 let id = bus.then(|| MessageId::String(amqp::message_id(&first.event)));
                 prop_assert_eq!(&properties.message_id, &id);
@@ -240,7 +240,7 @@ proptest! {
 #[test]
 fn a_key_is_at_most_128_characters() {
     let short = delivery(1, "room", b"");
-    let routing = Routing::ServiceBus(Session::Twin);
+    let routing = MessageRouting::ServiceBus(SessionKey::Twin);
     let host = "contoso.api.weu.digitaltwins.azure.net";
     assert_eq!(routing.key(&short).unwrap(), format!("{host}/room"));
     let long = delivery(1, &"ä".repeat(128), b"");
@@ -254,7 +254,7 @@ fn a_key_is_at_most_128_characters() {
 fn buckets_are_stable() {
     let mut one = delivery(1, "room", b"");
     one.twin = 32 * 7 + 31;
-    let key = |delivery| Routing::EventHubs(PartitionKey::Bucket).key(delivery);
+    let key = |delivery| MessageRouting::EventHubs(PartitionKey::Bucket).key(delivery);
     assert_eq!(key(&one).as_deref(), Some("31"));
     for (index, bucket) in BUCKETS.iter().enumerate() {
         assert_eq!(*bucket, index.to_string());
@@ -273,7 +273,7 @@ fn an_event_larger_than_the_link_takes_is_set_aside() {
         .map(|(id, size)| delivery(id, "s", &vec![1; *size]))
         .collect();
     for batched in [true, false] {
-        let routing = Routing::ServiceBus(Session::None);
+        let routing = MessageRouting::ServiceBus(SessionKey::None);
         let plan = plan(routing, batched, limits, &batch, 0..4);
         let places: Vec<usize> = plan.too_large.iter().map(|event| event.place).collect();
         assert_eq!(places, [1]);
@@ -286,17 +286,17 @@ fn an_event_larger_than_the_link_takes_is_set_aside() {
     }
 }
 
-const ROUTINGS: [Routing; 5] = [
-    Routing::EventHubs(PartitionKey::Bucket),
-    Routing::EventHubs(PartitionKey::Twin),
-    Routing::EventHubs(PartitionKey::None),
-    Routing::ServiceBus(Session::None),
-    Routing::ServiceBus(Session::Twin),
+const ROUTINGS: [MessageRouting; 5] = [
+    MessageRouting::EventHubs(PartitionKey::Bucket),
+    MessageRouting::EventHubs(PartitionKey::Twin),
+    MessageRouting::EventHubs(PartitionKey::None),
+    MessageRouting::ServiceBus(SessionKey::None),
+    MessageRouting::ServiceBus(SessionKey::Twin),
 ];
 
 /// The form, the events and the bytes of each transfer.
 fn planned(
-    routing: Routing,
+    routing: MessageRouting,
     batched: bool,
     (message_max, batch_max): (usize, usize),
     batch: &[Delivery],
@@ -306,7 +306,7 @@ fn planned(
         batch_max,
     };
     let plan = plan(routing, batched, limits, batch, 0..batch.len());
-    let shown = |encoded: &Encoded| {
+    let shown = |encoded: &EncodedGroup| {
         let group = &encoded.group;
         (group.form, group.places.len(), wire(encoded).len())
     };
@@ -388,7 +388,7 @@ fn size_reserve_is_none_for_a_batch() {
 
 #[test]
 fn an_event_that_fits_no_batch_keeps_its_place_among_those_of_its_key() {
-    let routing = Routing::ServiceBus(Session::Twin);
+    let routing = MessageRouting::ServiceBus(SessionKey::Twin);
     let batch: Vec<Delivery> = [100, 100, 5_000, 100, 100]
         .iter()
         .enumerate()
@@ -413,7 +413,7 @@ fn size_reserve_lets_an_event_of_260_933_bytes_through_a_link_of_262_144() {
     let bytes = |data: usize| {
         let mut bytes = Vec::new();
         let delivery = delivery(1, "room", &vec![7; data]);
-        amqp::write(&delivery.event, &Envelope::default(), &mut bytes);
+        amqp::write(&delivery.event, &MessageEnvelope::default(), &mut bytes);
         bytes.len()
     };
     let data = 260_933 - (bytes(260_000) - 260_000);

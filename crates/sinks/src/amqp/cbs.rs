@@ -3,7 +3,7 @@
 //! Source: OASIS "AMQP Claims-based Security 1.0" draft; Azure Service Bus "AMQP protocol guide",
 //! "Claims-based authorization". A put-token must succeed within 20 s of opening the connection.
 
-use super::token::{Kind, Renewal, Token, Tokens};
+use super::token::{ConnectionToken, ConnectionTokens, TokenKind, TokenRenewal};
 use super::{fault, fault_text};
 use crate::status;
 use fe2o3_amqp::link::{Receiver, ReceiverAttachError, Sender};
@@ -34,26 +34,26 @@ const RENEW_RETRY: Duration = Duration::from_secs(30);
 const RENEW_GIVE_UP: Duration = Duration::from_secs(12 * 60 - 90);
 
 /// The two links to `$cbs`. Azure allows one such pair on a connection.
-pub(crate) struct Cbs {
+pub(crate) struct CbsLinks {
     sender: Sender,
     receiver: Receiver,
-    tokens: Tokens,
+    tokens: ConnectionTokens,
     /// The one that was put last.
-    token: Token,
+    token: ConnectionToken,
     requests: u64,
 }
 
 /// Address that replies are sent to.
 const REPLY_TO: &str = "twinroute-cbs";
 
-impl Cbs {
+impl CbsLinks {
     /// Attaches the links and puts `token`, the first one.
     ///
     /// Dropping the future leaves links on the session: drop the connection too.
     pub(crate) async fn attach(
         session: &mut SessionHandle<()>,
-        tokens: Tokens,
-        token: Token,
+        tokens: ConnectionTokens,
+        token: ConnectionToken,
     ) -> Result<Self, EndpointFault> {
         let sender = Sender::builder()
             .name("twinroute-cbs-sender")
@@ -81,7 +81,7 @@ impl Cbs {
     }
 
     /// Puts a token and waits for the answer to this very request.
-    async fn put_token(&mut self, token: Token) -> Result<(), EndpointFault> {
+    async fn put_token(&mut self, token: ConnectionToken) -> Result<(), EndpointFault> {
         let ends = token.expires_at;
         let put = tokio::time::timeout(PUT_TOKEN_TIMEOUT, self.exchange(&token))
             .await
@@ -110,7 +110,7 @@ impl Cbs {
         })
     }
 
-    async fn exchange(&mut self, token: &Token) -> Result<(), EndpointFault> {
+    async fn exchange(&mut self, token: &ConnectionToken) -> Result<(), EndpointFault> {
         self.requests += 1;
         let id = MessageId::String(format!("put-token-{}", self.requests));
         let request = request(&self.tokens.audience, token, id.clone());
@@ -152,9 +152,9 @@ impl Cbs {
     /// future too.
     pub(crate) async fn keep_renewed(&mut self) -> EndpointFault {
         match self.tokens.renewal() {
-            Renewal::Never => self.until_ended().await,
-            Renewal::Made => self.keep_made().await,
-            Renewal::Awaited => self.keep_awaited().await,
+            TokenRenewal::Never => self.until_ended().await,
+            TokenRenewal::Made => self.keep_made().await,
+            TokenRenewal::Awaited => self.keep_awaited().await,
         }
     }
 
@@ -231,13 +231,13 @@ fn receiver_fault(error: &ReceiverAttachError) -> EndpointFault {
     }
 }
 
-fn request(audience: &str, token: &Token, id: MessageId) -> Message<AmqpValue<String>> {
+fn request(audience: &str, token: &ConnectionToken, id: MessageId) -> Message<AmqpValue<String>> {
     let mut properties = ApplicationProperties::builder()
         .insert("operation", SimpleValue::String("put-token".to_owned()))
         .insert("type", SimpleValue::String(token.kind.as_str().to_owned()))
         .insert("name", SimpleValue::String(audience.to_owned()));
     // An identity's token tells itself when it ends; what its source says may be earlier.
-    if let (Kind::Signature, Some(expiry)) = (token.kind, token.expires_at) {
+    if let (TokenKind::Signature, Some(expiry)) = (token.kind, token.expires_at) {
         let expiry = AmqpTimestamp::from_milliseconds(expiry.unix_millis());
         properties = properties.insert("expiration", SimpleValue::Timestamp(expiry));
     }

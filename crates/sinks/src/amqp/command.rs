@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use twinroute_router::sink::EndpointFault;
 
 /// One thing to do, on the link or on a new one.
-pub(crate) enum Command {
-    Send(Transfer),
-    Probe(Probe),
+pub(crate) enum LinkCommand {
+    Send(BatchTransfer),
+    Probe(LinkProbe),
 }
 
-impl Command {
+impl LinkCommand {
     /// Answers it if there is nothing left to do.
     pub(super) fn still_wanted(self) -> Option<Self> {
         match self {
@@ -39,12 +39,12 @@ impl Command {
 }
 
 /// The question whether there is a link, or can be one.
-pub(crate) struct Probe {
+pub(crate) struct LinkProbe {
     pub(super) deadline: Instant,
     pub(super) answer: oneshot::Sender<Result<(), EndpointFault>>,
 }
 
-impl Probe {
+impl LinkProbe {
     pub(super) fn give(self, answer: Result<(), EndpointFault>) {
         // Nobody waits when the question was abandoned.
         drop(self.answer.send(answer));
@@ -52,18 +52,18 @@ impl Probe {
 }
 
 /// One transfer on its way.
-pub(crate) struct Transfer {
+pub(crate) struct BatchTransfer {
     pub(crate) sendable: Box<Sendable<Batch<Data>>>,
     /// When it counts as lost.
     pub(crate) deadline: Instant,
-    pub(crate) answer: Reply,
+    pub(crate) answer: TransferReply,
     /// Whether it was held over to a second connection.
     pub(super) held_over: bool,
 }
 
 /// What became of a transfer.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum TransferAnswer {
     /// The broker's word.
     Outcome(AmqpOutcome),
     /// Larger than the link takes: by its limit, and not sent; or, without sizes, by the broker's word.
@@ -86,10 +86,10 @@ pub(crate) struct MessageSizes {
 ///
 /// They could only arrive before it, and out of order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Course(Arc<OnceLock<Stop>>);
+pub(crate) struct BatchCourse(Arc<OnceLock<CourseStop>>);
 
 #[derive(Clone, Debug)]
-enum Stop {
+enum CourseStop {
     /// The link ended under one of them.
     Lost(EndpointFault),
     /// One of them has to be sent again, in parts.
@@ -97,24 +97,24 @@ enum Stop {
 }
 
 /// Where the answer to a transfer goes.
-pub(crate) struct Reply {
-    sender: oneshot::Sender<Answer>,
-    course: Course,
+pub(crate) struct TransferReply {
+    sender: oneshot::Sender<TransferAnswer>,
+    course: BatchCourse,
 }
 
-impl Reply {
+impl TransferReply {
     /// One of a batch, and where its answer comes.
-    pub(super) fn new(course: &Course) -> (Self, oneshot::Receiver<Answer>) {
+    pub(super) fn new(course: &BatchCourse) -> (Self, oneshot::Receiver<TransferAnswer>) {
         let (sender, answered) = oneshot::channel();
         let course = course.clone();
         (Self { sender, course }, answered)
     }
 
-    pub(super) fn give(self, answer: Answer) {
+    pub(super) fn give(self, answer: TransferAnswer) {
         let stop = match &answer {
-            Answer::Outcome(_) | Answer::Unsent => None,
-            Answer::TooLarge(_) => Some(Stop::TooLarge),
-            Answer::Lost(fault) => Some(Stop::Lost(fault.clone())),
+            TransferAnswer::Outcome(_) | TransferAnswer::Unsent => None,
+            TransferAnswer::TooLarge(_) => Some(CourseStop::TooLarge),
+            TransferAnswer::Lost(fault) => Some(CourseStop::Lost(fault.clone())),
         };
         if let Some(stop) = stop {
             self.course.0.get_or_init(|| stop);
@@ -124,9 +124,9 @@ impl Reply {
     }
 }
 
-impl Transfer {
+impl BatchTransfer {
     pub(super) fn fail(self, fault: EndpointFault) {
-        self.answer.give(Answer::Lost(fault));
+        self.answer.give(TransferAnswer::Lost(fault));
     }
 
     /// Answers it, unsent, if nobody waits for it or its batch does not go on.
@@ -135,8 +135,8 @@ impl Transfer {
             return Ok(());
         }
         let answer = match self.answer.course.0.get() {
-            Some(Stop::Lost(fault)) => Answer::Lost(fault.clone()),
-            Some(Stop::TooLarge) => Answer::Unsent,
+            Some(CourseStop::Lost(fault)) => TransferAnswer::Lost(fault.clone()),
+            Some(CourseStop::TooLarge) => TransferAnswer::Unsent,
             None => return Err(self),
         };
         self.answer.give(answer);

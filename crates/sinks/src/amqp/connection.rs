@@ -4,14 +4,14 @@
 //! built-in list of roots; so the stream is made here and handed over ready.
 
 use super::batch::SizeLimits;
-use super::cbs::Cbs;
+use super::cbs::CbsLinks;
 use super::fault::{attach_fault, begin_fault, dial_fault, open_fault};
 use super::guard::FRAME_BYTES_MAX;
 use super::link_state::LinkState;
-use super::stream::{Cut, Severable, severable};
-use super::target::{AmqpTarget, Dial};
-use super::token::{Token, Tokens};
-use super::websocket::{self, Scheme};
+use super::stream::{SeverableStream, StreamCut, severable};
+use super::target::{AmqpTarget, DialTarget};
+use super::token::{ConnectionToken, ConnectionTokens};
+use super::websocket::{self, WebSocketScheme};
 use crate::status;
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::session::SessionHandle;
@@ -35,17 +35,17 @@ const BATCH_MAX: usize = 1 << 20;
 const BATCH_SIZE_PROPERTY: &str = "com.microsoft:max-message-batch-size";
 
 /// A link that is ready to send, and what it stands on.
-pub(crate) struct Link {
+pub(crate) struct ReadyLink {
     pub(crate) sender: Sender,
-    pub(crate) cbs: Option<Cbs>,
+    pub(crate) cbs: Option<CbsLinks>,
     pub(crate) session: SessionHandle<()>,
     pub(crate) connection: ConnectionHandle<()>,
     pub(crate) limits: SizeLimits,
     /// Last, so that it is dropped last: what stands above must not outlive its stream.
-    cut: Cut,
+    cut: StreamCut,
 }
 
-impl Link {
+impl ReadyLink {
     /// Connects.
     ///
     /// Dropping the future drops what was opened so far; the peer sees the connection close.
@@ -56,7 +56,8 @@ impl Link {
         // Before there is a connection: the broker gives it 20 s for its first token.
         let tokens = match target.auth {
             AmqpAuth::Cbs => {
-                let tokens = Tokens::new(&target.entity, Arc::clone(&target.clock), state.clone());
+                let tokens =
+                    ConnectionTokens::new(&target.entity, Arc::clone(&target.clock), state.clone());
                 let token = tokens.token().await?;
                 Some((tokens, token))
             }
@@ -79,15 +80,23 @@ impl Link {
 
     async fn open_over(
         target: &AmqpTarget,
-        stream: Severable<Box<dyn ByteStream>>,
-        tokens: Option<(Tokens, Token)>,
-    ) -> Result<(Sender, Option<Cbs>, SessionHandle<()>, ConnectionHandle<()>), EndpointFault> {
+        stream: SeverableStream<Box<dyn ByteStream>>,
+        tokens: Option<(ConnectionTokens, ConnectionToken)>,
+    ) -> Result<
+        (
+            Sender,
+            Option<CbsLinks>,
+            SessionHandle<()>,
+            ConnectionHandle<()>,
+        ),
+        EndpointFault,
+    > {
         let mut connection = open_connection(target, stream).await?;
         let mut session = Session::begin(&mut connection)
             .await
             .map_err(|error| begin_fault(&error))?;
         let cbs = match tokens {
-            Some((tokens, token)) => Some(Cbs::attach(&mut session, tokens, token).await?),
+            Some((tokens, token)) => Some(CbsLinks::attach(&mut session, tokens, token).await?),
             None => None,
         };
         let sender = Sender::builder()
@@ -155,7 +164,7 @@ fn batch_max_property(properties: &Fields) -> Option<usize> {
     .filter(|bytes| *bytes > 0)
 }
 
-fn seen(cut: &Cut, fault: EndpointFault) -> EndpointFault {
+fn seen(cut: &StreamCut, fault: EndpointFault) -> EndpointFault {
     match cut.refusal() {
         Some(refusal) => status::unreachable("broken-protocol", refusal),
         None => fault,
@@ -171,7 +180,7 @@ async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, Endpoin
     };
     let port = entity.port(target.transport);
     let stream = match &target.dial {
-        Dial::Network => {
+        DialTarget::Network => {
             let dialled = tunnel::dial(outgoing, entity.host(), port, proxy_use).await;
             let stream = dialled.map_err(|error| dial_fault(&error))?;
             match entity.plain() {
@@ -183,7 +192,7 @@ async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, Endpoin
             }
         }
         #[cfg(test)]
-        Dial::Memory(dial) => {
+        DialTarget::Memory(dial) => {
             let stream = dial();
             Box::new(stream.map_err(|error| status::unreachable("connect", error.to_string()))?)
         }
@@ -192,8 +201,8 @@ async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, Endpoin
         AmqpTransport::Tcp => Ok(stream),
         AmqpTransport::Websocket => {
             let scheme = match entity.plain() {
-                true => Scheme::Ws,
-                false => Scheme::Wss,
+                true => WebSocketScheme::Ws,
+                false => WebSocketScheme::Wss,
             };
             let (host, now) = (entity.host(), target.clock.now());
             let socket = websocket::connect(stream, scheme, host, port, now).await?;
@@ -204,7 +213,7 @@ async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, Endpoin
 
 async fn open_connection(
     target: &AmqpTarget,
-    stream: Severable<Box<dyn ByteStream>>,
+    stream: SeverableStream<Box<dyn ByteStream>>,
 ) -> Result<ConnectionHandle<()>, EndpointFault> {
     Connection::builder()
         .container_id(target.container_id.as_str())

@@ -13,16 +13,16 @@ const WEBSOCKET_PORT: u16 = 443;
 
 /// One entity with one credential.
 #[derive(Clone)]
-pub(crate) enum Entity {
+pub(crate) enum AmqpEntity {
     /// Opened by a shared access key or signature.
     Keys(ConnectionString),
     /// Opened by an identity's tokens.
-    Identity(Place),
+    Identity(IdentityEntity),
 }
 
 /// An entity that is opened by an identity.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct IdentityEntity {
     host: String,
     port: Option<u16>,
     entity_path: String,
@@ -31,7 +31,7 @@ pub(crate) struct Place {
     pub(crate) scope: &'static str,
 }
 
-impl Place {
+impl IdentityEntity {
     /// The entity `entity_path` at a namespace's host and port.
     pub(crate) fn new(
         (host, port): (String, Option<u16>),
@@ -49,7 +49,7 @@ impl Place {
     }
 }
 
-impl Entity {
+impl AmqpEntity {
     /// Host without the brackets of an IPv6 address.
     pub(crate) fn host(&self) -> &str {
         let host = self.written_host();

@@ -1,20 +1,20 @@
 //! The faults of fe2o3-amqp and of networks that the sink is built around, each provoked.
 
-use super::testing::broker::{Broker, Reply};
-use super::testing::{Wire, deliveries, delivery, manner, short, sink};
-use super::{AmqpSink, Manner};
+use super::testing::broker::{TestBroker, TransferAction};
+use super::testing::{TestWire, deliveries, delivery, manner, short, sink};
+use super::{AmqpSink, SendSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_router::sink::{Outcome, Sink};
+use twinroute_router::sink::{DeliveryOutcome, Sink};
 
 /// Sends in a task of its own and waits until the broker holds the transfers.
 async fn held(
-    broker: &Arc<Broker>,
+    broker: &Arc<TestBroker>,
     sink: &Arc<AmqpSink>,
     events: usize,
-) -> tokio::task::JoinHandle<Vec<Outcome>> {
-    broker.script(|_| Reply::Hold);
+) -> tokio::task::JoinHandle<Vec<DeliveryOutcome>> {
+    broker.script(|_| TransferAction::Hold);
     let seen = broker.ids().len();
     let sending = Arc::clone(sink);
     let task = tokio::spawn(async move { sending.send(&deliveries(0..events)).await });
@@ -27,12 +27,12 @@ async fn held(
 /// Fault 1: pending deliveries of fe2o3-amqp hang while the sender lives.
 #[tokio::test(start_paused = true)]
 async fn a_cut_connection_answers_everything_in_flight_at_once() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     let batched = false;
     let sink = Arc::new(sink(
         &wire,
-        Manner {
+        SendSettings {
             batched,
             ..manner()
         },
@@ -50,7 +50,7 @@ async fn a_cut_connection_answers_everything_in_flight_at_once() {
         "{:?}",
         cut.elapsed()
     );
-    broker.script(|_| Reply::Accept);
+    broker.script(|_| TransferAction::Accept);
     assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
     assert_eq!(broker.connections(), 2);
 }
@@ -58,8 +58,8 @@ async fn a_cut_connection_answers_everything_in_flight_at_once() {
 /// Fault 2: a connection that swallows everything looks alive.
 #[tokio::test(start_paused = true)]
 async fn a_black_hole_ends_with_the_attempt_timeout() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     let sink = Arc::new(sink(&wire, manner()));
     assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
     wire.swallow();
@@ -79,8 +79,8 @@ async fn a_black_hole_ends_with_the_attempt_timeout() {
 /// fault.
 #[tokio::test(start_paused = true)]
 async fn an_idle_black_hole_is_left_within_the_idle_time_out() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     let sink = sink(&wire, manner());
     assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
     wire.swallow();
@@ -93,13 +93,13 @@ async fn an_idle_black_hole_is_left_within_the_idle_time_out() {
 /// A broker that takes a transfer and says nothing more, on a connection that lives.
 #[tokio::test(start_paused = true)]
 async fn a_missing_outcome_ends_at_the_deadline() {
-    let broker = Arc::new(Broker::default());
-    let sink = Arc::new(sink(&Wire::to(&broker), manner()));
+    let broker = Arc::new(TestBroker::default());
+    let sink = Arc::new(sink(&TestWire::to(&broker), manner()));
     let start = Instant::now();
     let task = held(&broker, &sink, 3).await;
     assert_eq!(short(&task.await.unwrap()), ["unreachable timeout"; 3]);
     assert_eq!(start.elapsed().as_secs(), 30);
-    broker.script(|_| Reply::Accept);
+    broker.script(|_| TransferAction::Accept);
     assert_eq!(short(&sink.send(&deliveries(3..4)).await), ["delivered"]);
 }
 
@@ -107,12 +107,12 @@ async fn a_missing_outcome_ends_at_the_deadline() {
 /// them.
 #[tokio::test(start_paused = true)]
 async fn waiting_for_credit_is_bounded() {
-    let broker = Arc::new(Broker::default());
-    broker.script(|_| Reply::Hold);
+    let broker = Arc::new(TestBroker::default());
+    broker.script(|_| TransferAction::Hold);
     let batched = false;
     let sink = sink(
-        &Wire::to(&broker),
-        Manner {
+        &TestWire::to(&broker),
+        SendSettings {
             batched,
             ..manner()
         },
@@ -131,8 +131,8 @@ async fn waiting_for_credit_is_bounded() {
 /// Fault 4: an idle link or connection that the broker ends is opened again without a word.
 #[tokio::test(start_paused = true)]
 async fn a_connection_ended_while_idle_is_no_fault() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     let sink = sink(&wire, manner());
     for round in 1..4 {
         assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
@@ -144,15 +144,15 @@ async fn a_connection_ended_while_idle_is_no_fault() {
 /// Fault 5: links are not resumed. What was unanswered is not sent by itself: the lane does that.
 #[tokio::test(start_paused = true)]
 async fn after_a_forced_detach_a_new_link_is_made_and_nothing_is_resent_by_itself() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let mut first = true;
     broker.script(move |_| {
         if std::mem::take(&mut first) {
-            return Reply::Detach("amqp:link:detach-forced");
+            return TransferAction::Detach("amqp:link:detach-forced");
         }
-        Reply::Accept
+        TransferAction::Accept
     });
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     let outcomes = short(&sink.send(&deliveries(0..2)).await);
     assert_eq!(outcomes, ["unreachable detach-forced"; 2]);
     assert_eq!(broker.transfers().len(), 1);
@@ -162,8 +162,8 @@ async fn after_a_forced_detach_a_new_link_is_made_and_nothing_is_resent_by_itsel
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_is_killed_and_started_again_gets_its_events() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     let sink = Arc::new(sink(&wire, manner()));
     let task = held(&broker, &sink, 5).await;
     wire.refuse();
@@ -173,7 +173,7 @@ async fn a_broker_that_is_killed_and_started_again_gets_its_events() {
     }
     let down = short(&sink.send(&deliveries(0..5)).await);
     assert_eq!(down, ["unreachable connect"; 5]);
-    let second = Arc::new(Broker::default());
+    let second = Arc::new(TestBroker::default());
     wire.restart(&second);
     assert_eq!(short(&sink.send(&deliveries(0..5)).await), ["delivered"; 5]);
     assert_eq!(second.ids(), ["0", "1", "2", "3", "4"]);
@@ -182,9 +182,9 @@ async fn a_broker_that_is_killed_and_started_again_gets_its_events() {
 /// Fault 8: a `$cbs` that does not answer is abandoned after 20 s together with its connection.
 #[tokio::test(start_paused = true)]
 async fn a_put_token_without_an_answer_is_bounded() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     broker.gate(|_| None);
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     let start = Instant::now();
     let outcomes = short(&sink.send(&deliveries(0..1)).await);
     assert_eq!(outcomes, ["unreachable cbs-timeout"]);
@@ -196,8 +196,8 @@ async fn a_put_token_without_an_answer_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_at_80_percent_of_its_life() {
-    let broker = Arc::new(Broker::default());
-    let sink = sink(&Wire::to(&broker), manner());
+    let broker = Arc::new(TestBroker::default());
+    let sink = sink(&TestWire::to(&broker), manner());
     sink.send(&deliveries(0..1)).await;
     let tokens = || broker.tokens.lock().unwrap().len();
     tokio::time::sleep(Duration::from_secs(47 * 60)).await;
@@ -221,12 +221,12 @@ async fn a_token_is_renewed_at_80_percent_of_its_life() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_send_and_a_dropped_sink_leave_nothing_hanging() {
-    let broker = Arc::new(Broker::default());
-    let sink = Arc::new(sink(&Wire::to(&broker), manner()));
+    let broker = Arc::new(TestBroker::default());
+    let sink = Arc::new(sink(&TestWire::to(&broker), manner()));
     let task = held(&broker, &sink, 2).await;
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
-    broker.script(|_| Reply::Accept);
+    broker.script(|_| TransferAction::Accept);
     assert_eq!(short(&sink.send(&deliveries(2..3)).await), ["delivered"]);
     drop(sink);
     // The task closes its connection; the broker sees it and its own tasks end.
@@ -238,18 +238,18 @@ async fn a_dropped_send_and_a_dropped_sink_leave_nothing_hanging() {
 /// What came behind a lost transfer was sent over the next connection, and arrived before it.
 #[tokio::test(start_paused = true)]
 async fn a_batch_does_not_go_on_over_the_next_connection() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let batched = false;
     let sink = sink(
-        &Wire::to(&broker),
-        Manner {
+        &TestWire::to(&broker),
+        SendSettings {
             batched,
             ..manner()
         },
     );
     broker.script(|transfer| match transfer.connection {
-        1 => Reply::Close("amqp:connection:forced"),
-        _ => Reply::Accept,
+        1 => TransferAction::Close("amqp:connection:forced"),
+        _ => TransferAction::Accept,
     });
     // More than may wait for the connection's task, so that some are handed over after the fault.
     let outcomes = short(&sink.send(&deliveries(0..500)).await);
@@ -270,11 +270,11 @@ async fn a_batch_does_not_go_on_over_the_next_connection() {
 /// back and was halved, when its last one had arrived.
 #[tokio::test(start_paused = true)]
 async fn what_is_halved_goes_before_what_comes_behind_it() {
-    let broker = Arc::new(Broker {
+    let broker = Arc::new(TestBroker {
         max_message_size: 300_000,
-        ..Broker::default()
+        ..TestBroker::default()
     });
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     // Ten of them fill a transfer of 1 MiB; the last one goes alone and is small enough.
     let batch: Vec<_> = (0..11).map(|id| delivery(id, 100_000)).collect();
     let outcomes = short(&sink.send(&batch).await);
@@ -286,14 +286,14 @@ async fn what_is_halved_goes_before_what_comes_behind_it() {
 /// A fault in one half keeps the other from being sent.
 #[tokio::test(start_paused = true)]
 async fn what_is_halved_stops_at_a_fault() {
-    let broker = Arc::new(Broker {
+    let broker = Arc::new(TestBroker {
         max_message_size: 10_000,
-        ..Broker::default()
+        ..TestBroker::default()
     });
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     broker.script(|transfer| match transfer.connection {
-        1 => Reply::Detach("amqp:link:detach-forced"),
-        _ => Reply::Accept,
+        1 => TransferAction::Detach("amqp:link:detach-forced"),
+        _ => TransferAction::Accept,
     });
     let batch: Vec<_> = (0..100).map(|id| delivery(id, 1_000)).collect();
     let outcomes = short(&sink.send(&batch).await);

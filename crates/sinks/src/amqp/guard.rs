@@ -5,7 +5,7 @@
 //! may do to its decoder; a disposition makes it go through all ids from `first` to `last`, and frames
 //! are answered one for one. What is refused here ends the connection as a broken one does.
 
-use super::wire::{self, Performative, code};
+use super::wire::{self, FramePerformative, code};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
@@ -34,12 +34,12 @@ const UNASKED_MAX: u64 = 10_000;
 
 /// How much of something the peer may still send.
 #[derive(Debug)]
-struct Allowance {
+struct PeerAllowance {
     left: u64,
     since: Instant,
 }
 
-impl Allowance {
+impl PeerAllowance {
     fn new() -> Self {
         Self {
             left: UNASKED_MAX,
@@ -67,7 +67,7 @@ impl Allowance {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum GuardPhase {
     /// A protocol header comes next.
     Header,
     Sasl,
@@ -76,8 +76,8 @@ enum Phase {
 
 /// The bytes of one peer, looked over.
 #[derive(Debug)]
-pub(crate) struct Guard {
-    phase: Phase,
+pub(crate) struct PeerGuard {
+    phase: GuardPhase,
     /// What was read: first what may pass, then a frame that is not whole yet.
     buffer: BytesMut,
     /// Bytes at the front that may pass.
@@ -86,24 +86,24 @@ pub(crate) struct Guard {
     opens: u32,
     begins: u32,
     attaches: u32,
-    frames: Allowance,
-    states: Allowance,
+    frames: PeerAllowance,
+    states: PeerAllowance,
     /// Once something was refused, nothing passes any more.
     refused: Option<&'static str>,
 }
 
-impl Guard {
+impl PeerGuard {
     pub(crate) fn new() -> Self {
         Self {
-            phase: Phase::Header,
+            phase: GuardPhase::Header,
             buffer: BytesMut::new(),
             passed: 0,
             sasl_frames: 0,
             opens: 0,
             begins: 0,
             attaches: 0,
-            frames: Allowance::new(),
-            states: Allowance::new(),
+            frames: PeerAllowance::new(),
+            states: PeerAllowance::new(),
             refused: None,
         }
     }
@@ -146,18 +146,18 @@ impl Guard {
         })
     }
 
-    fn look(&mut self) -> Result<(), wire::Fault> {
+    fn look(&mut self) -> Result<(), wire::FrameFault> {
         loop {
             let fresh = &self.buffer[self.passed..];
             let bytes = match self.phase {
-                Phase::Header => match header(fresh)? {
+                GuardPhase::Header => match header(fresh)? {
                     None => return Ok(()),
                     Some(phase) => {
                         self.phase = phase;
                         8
                     }
                 },
-                Phase::Sasl | Phase::Amqp => match self.frame_bytes(fresh)? {
+                GuardPhase::Sasl | GuardPhase::Amqp => match self.frame_bytes(fresh)? {
                     None => return Ok(()),
                     Some(bytes) => {
                         let buffer = std::mem::take(&mut self.buffer);
@@ -173,13 +173,13 @@ impl Guard {
     }
 
     /// The size of a frame that is whole.
-    fn frame_bytes(&self, fresh: &[u8]) -> Result<Option<usize>, wire::Fault> {
+    fn frame_bytes(&self, fresh: &[u8]) -> Result<Option<usize>, wire::FrameFault> {
         let Some(size) = fresh.first_chunk() else {
             return Ok(None);
         };
         let size = u32::from_be_bytes(*size);
         let max = match self.phase {
-            Phase::Amqp if self.opens > 0 => FRAME_BYTES_MAX as usize,
+            GuardPhase::Amqp if self.opens > 0 => FRAME_BYTES_MAX as usize,
             _ => FIRST_FRAME_BYTES_MAX,
         };
         let size = usize::try_from(size).ok().filter(|size| *size <= max);
@@ -190,7 +190,7 @@ impl Guard {
         Ok((fresh.len() >= size).then_some(size))
     }
 
-    fn frame(&mut self, mut frame: &[u8]) -> Result<(), wire::Fault> {
+    fn frame(&mut self, mut frame: &[u8]) -> Result<(), wire::FrameFault> {
         if !self.frames.take(1) {
             return Err("a flood of frames");
         }
@@ -198,24 +198,24 @@ impl Guard {
         if offset < 8 || offset > frame.len() {
             return Err("a frame with an impossible header");
         }
-        if kind != u8::from(self.phase == Phase::Sasl) {
+        if kind != u8::from(self.phase == GuardPhase::Sasl) {
             return Err("a frame of another kind than was agreed");
         }
         frame.advance(offset);
         if frame.is_empty() {
             return match self.phase {
-                Phase::Amqp => Ok(()),
+                GuardPhase::Amqp => Ok(()),
                 _ => Err("an empty SASL frame"),
             };
         }
         let performative = wire::body(frame)?;
         match self.phase {
-            Phase::Sasl => self.sasl(&performative),
+            GuardPhase::Sasl => self.sasl(&performative),
             _ => self.amqp(&performative),
         }
     }
 
-    fn sasl(&mut self, performative: &Performative<'_>) -> Result<(), wire::Fault> {
+    fn sasl(&mut self, performative: &FramePerformative<'_>) -> Result<(), wire::FrameFault> {
         if !(code::SASL_MECHANISMS..=code::SASL_OUTCOME).contains(&performative.code) {
             return Err("something else than SASL");
         }
@@ -224,12 +224,12 @@ impl Guard {
             return Err("SASL frames without end");
         }
         if performative.code == code::SASL_OUTCOME {
-            self.phase = Phase::Header;
+            self.phase = GuardPhase::Header;
         }
         Ok(())
     }
 
-    fn amqp(&mut self, performative: &Performative<'_>) -> Result<(), wire::Fault> {
+    fn amqp(&mut self, performative: &FramePerformative<'_>) -> Result<(), wire::FrameFault> {
         if self.opens == 0 && !matches!(performative.code, code::OPEN | code::CLOSE) {
             return Err("something else than an open frame first");
         }
@@ -259,7 +259,7 @@ impl Guard {
     }
 }
 
-fn once(seen: &mut u32, max: u32, fault: wire::Fault) -> Result<(), wire::Fault> {
+fn once(seen: &mut u32, max: u32, fault: wire::FrameFault) -> Result<(), wire::FrameFault> {
     *seen += 1;
     match *seen <= max {
         true => Ok(()),
@@ -268,16 +268,16 @@ fn once(seen: &mut u32, max: u32, fault: wire::Fault) -> Result<(), wire::Fault>
 }
 
 /// The phase behind a protocol header, once all of it is there. AMQP 1.0 part 2 §2.2.
-fn header(fresh: &[u8]) -> Result<Option<Phase>, wire::Fault> {
+fn header(fresh: &[u8]) -> Result<Option<GuardPhase>, wire::FrameFault> {
     let known = fresh.len().min(4);
     if fresh[..known] != b"AMQP"[..known] {
         return Err("something else than AMQP");
     }
     match fresh.get(4..8) {
         None => Ok(None),
-        Some([3, ..]) => Ok(Some(Phase::Sasl)),
+        Some([3, ..]) => Ok(Some(GuardPhase::Sasl)),
         // fe2o3-amqp knows the versions.
-        Some(_) => Ok(Some(Phase::Amqp)),
+        Some(_) => Ok(Some(GuardPhase::Amqp)),
     }
 }
 
@@ -286,7 +286,7 @@ const HEAD_BYTES: usize = 11;
 
 /// Counts the transfers in what we write. Other frames of ours do not count: a peer can ask for those.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(super) struct TransferMeter {
     /// The begin of a frame or protocol header.
     head: [u8; HEAD_BYTES],
     head_bytes: usize,
@@ -294,7 +294,7 @@ pub(super) struct Meter {
     left: usize,
 }
 
-impl Meter {
+impl TransferMeter {
     /// The transfers that begin in `bytes`.
     pub(super) fn count(&mut self, mut bytes: &[u8]) -> u64 {
         let mut transfers = 0;

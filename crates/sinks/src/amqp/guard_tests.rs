@@ -23,7 +23,7 @@ fn opening() -> Vec<u8> {
 fn nothing_is_changed_or_held_back_however_it_is_cut() {
     proptest!(|(cuts in prop::collection::vec(1_usize..60, 1..80))| {
         let all = opening();
-        let (mut guard, mut passed, mut rest) = (Guard::new(), Vec::new(), &all[..]);
+        let (mut guard, mut passed, mut rest) = (PeerGuard::new(), Vec::new(), &all[..]);
         for cut in cuts.iter().cycle() {
             let (now, later) = rest.split_at((*cut).min(rest.len()));
             guard.put(now).unwrap();
@@ -41,7 +41,7 @@ fn nothing_is_changed_or_held_back_however_it_is_cut() {
 
 #[test]
 fn no_more_is_held_than_a_frame() {
-    let mut guard = Guard::new();
+    let mut guard = PeerGuard::new();
     guard.put(&opening()).unwrap();
     guard.take(usize::MAX);
     let large = framed(0, 0, &[0; 65_528]);
@@ -65,10 +65,10 @@ fn no_more_is_held_than_a_frame() {
 
 #[tokio::test(start_paused = true)]
 async fn what_we_send_and_time_make_room_for_answers() {
-    let mut guard = Guard::new();
+    let mut guard = PeerGuard::new();
     guard.put(&opening()).unwrap();
     let one = scripted_peer::disposition(0, 0);
-    let answers = |guard: &mut Guard, times: usize| guard.put(&one.repeat(times)).is_ok();
+    let answers = |guard: &mut PeerGuard, times: usize| guard.put(&one.repeat(times)).is_ok();
     // A sender of single messages, one disposition each, for as long as it likes.
     for _ in 0..100 {
         guard.sent(1_000);
@@ -95,7 +95,7 @@ fn transfers_of_ours_are_counted_however_they_are_cut() {
     .concat();
     let all = [opening(), transfer.repeat(3)].concat();
     for step in [1, 3, 8, 1_000] {
-        let mut meter = Meter::default();
+        let mut meter = TransferMeter::default();
         let transfers: u64 = all.chunks(step).map(|chunk| meter.count(chunk)).sum();
         assert_eq!(transfers, 6, "{step}");
     }

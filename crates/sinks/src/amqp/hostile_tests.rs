@@ -2,20 +2,20 @@
 //! connection delivers.
 
 use super::scripted_peer::{
-    At, Attack, NULL, TRUE, Then, attach, described, disposition, error, flow, flow_of, frame,
-    framed, list, play, sasl, string, symbol, uint,
+    AttackPoint, AttackTail, NULL, PeerAttack, TRUE, attach, described, disposition, error, flow,
+    flow_of, frame, framed, list, play, sasl, string, symbol, uint,
 };
-use super::target::Dial;
-use super::testing::broker::Broker;
-use super::testing::{PRIMARY_KEY, Wire, deliveries, manner, short, target};
+use super::target::DialTarget;
+use super::testing::broker::TestBroker;
+use super::testing::{PRIMARY_KEY, TestWire, deliveries, manner, short, target};
 use super::wire::code;
-use super::{AmqpSink, Manner};
+use super::{AmqpSink, SendSettings};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_router::sink::{EndpointFault, Outcome, Sink};
+use twinroute_router::sink::{DeliveryOutcome, EndpointFault, Sink};
 
 /// Bytes that the wire itself holds.
 const WIRE_BYTES: usize = 64 << 10;
@@ -24,8 +24,8 @@ const WIRE_BYTES: usize = 64 << 10;
 const PROCESS_BYTES_MAX: u64 = 256 << 20;
 
 /// What became of it.
-pub(super) struct Faced {
-    pub(super) outcome: Outcome,
+pub(super) struct FacedResult {
+    pub(super) outcome: DeliveryOutcome,
     pub(super) short: String,
     pub(super) took: Duration,
     /// Bytes that the peer got rid of.
@@ -33,7 +33,7 @@ pub(super) struct Faced {
 }
 
 /// A sink that first meets the attack and then a good broker.
-async fn face(attack: Attack) -> Faced {
+async fn face(attack: PeerAttack) -> FacedResult {
     face_over(AmqpTransport::Tcp, move |stream, written| {
         let attack = attack.clone();
         Box::pin(play(stream, attack, written))
@@ -41,17 +41,17 @@ async fn face(attack: Attack) -> Faced {
     .await
 }
 
-pub(super) type Peer = futures_util::future::BoxFuture<'static, ()>;
+pub(super) type HostilePeer = futures_util::future::BoxFuture<'static, ()>;
 
 pub(super) async fn face_over(
     transport: AmqpTransport,
-    peer: impl Fn(tokio::io::DuplexStream, Arc<AtomicU64>) -> Peer + Send + Sync + 'static,
-) -> Faced {
+    peer: impl Fn(tokio::io::DuplexStream, Arc<AtomicU64>) -> HostilePeer + Send + Sync + 'static,
+) -> FacedResult {
     let written = Arc::new(AtomicU64::new(0));
     let good = Arc::new(AtomicBool::new(false));
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let tasks = Arc::new(Mutex::new(tokio::task::JoinSet::new()));
-    let mut target = target(&Wire::to(&broker), PRIMARY_KEY, AmqpAuth::Anonymous);
+    let mut target = target(&TestWire::to(&broker), PRIMARY_KEY, AmqpAuth::Anonymous);
     target.transport = transport;
     let dial = {
         let (written, good, tasks) = (Arc::clone(&written), Arc::clone(&good), Arc::clone(&tasks));
@@ -68,11 +68,11 @@ pub(super) async fn face_over(
             Ok(near)
         }
     };
-    target.dial = Dial::Memory(Arc::new(dial));
+    target.dial = DialTarget::Memory(Arc::new(dial));
     let batched = false;
     let sink = AmqpSink::new(
         vec![target],
-        Manner {
+        SendSettings {
             batched,
             ..manner()
         },
@@ -92,7 +92,7 @@ pub(super) async fn face_over(
     let after = short(&sink.send(&deliveries(1..2)).await);
     assert_eq!(after, ["delivered"], "after the attack");
     assert!(peak_bytes() < PROCESS_BYTES_MAX, "{} bytes", peak_bytes());
-    Faced {
+    FacedResult {
         short: short(std::slice::from_ref(&outcome)).remove(0),
         outcome,
         took,
@@ -108,19 +108,19 @@ fn peak_bytes() -> u64 {
     kilobytes.unwrap_or_default() * 1024
 }
 
-pub(super) fn unavailable(outcome: &Outcome) -> &EndpointFault {
+pub(super) fn unavailable(outcome: &DeliveryOutcome) -> &EndpointFault {
     match outcome {
-        Outcome::Unavailable(fault) => fault,
+        DeliveryOutcome::Unavailable(fault) => fault,
         other => panic!("{other:?}"),
     }
 }
 
-fn detail(outcome: &Outcome) -> &str {
+fn detail(outcome: &DeliveryOutcome) -> &str {
     &unavailable(outcome).reason.detail
 }
 
 /// Attacks that are seen for what they are, at once.
-async fn refused(attacks: Vec<(Attack, &str)>) {
+async fn refused(attacks: Vec<(PeerAttack, &str)>) {
     for (attack, expect) in attacks {
         let shown = format!(
             "{:?} {:02x?}",
@@ -147,19 +147,22 @@ async fn refused(attacks: Vec<(Attack, &str)>) {
     }
 }
 
-fn at(code: u64, bytes: Vec<u8>) -> Attack {
-    Attack::new(At::Code(code), bytes)
+fn at(code: u64, bytes: Vec<u8>) -> PeerAttack {
+    PeerAttack::new(AttackPoint::Code(code), bytes)
 }
 
 #[tokio::test(start_paused = true)]
 async fn frames_that_are_none_or_too_large_are_refused() {
     let attacks = vec![
         (
-            Attack::new(At::Connect, vec![0; 1 << 20]),
+            PeerAttack::new(AttackPoint::Connect, vec![0; 1 << 20]),
             "something else than AMQP",
         ),
         (
-            Attack::new(At::Connect, b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+            PeerAttack::new(
+                AttackPoint::Connect,
+                b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+            ),
             "something else than AMQP",
         ),
         (at(code::OPEN, vec![0xff; 16]), "larger than was agreed"),
@@ -236,7 +239,7 @@ async fn values_that_would_eat_memory_or_stack_are_refused() {
             "bytes behind",
         ),
         (
-            Attack::new(At::SaslInit, sasl(code::SASL_OUTCOME, &[&nulls])),
+            PeerAttack::new(AttackPoint::SaslInit, sasl(code::SASL_OUTCOME, &[&nulls])),
             "does not fit its size",
         ),
     ];
@@ -279,23 +282,23 @@ async fn floods_end_soon() {
     let echo = flow_of([0, 5_000], 0, 100, TRUE);
     for (attack, expect) in [
         (
-            Attack::new(At::SaslInit, Vec::new()).then(Then::Flood(challenge)),
+            PeerAttack::new(AttackPoint::SaslInit, Vec::new()).then(AttackTail::Flood(challenge)),
             "",
         ),
         (
-            at(code::BEGIN, Vec::new()).then(Then::Flood(empty)),
+            at(code::BEGIN, Vec::new()).then(AttackTail::Flood(empty)),
             "a flood of frames",
         ),
         (
-            at(code::TRANSFER, Vec::new()).then(Then::Flood(echo)),
+            at(code::TRANSFER, Vec::new()).then(AttackTail::Flood(echo)),
             "a flood of frames",
         ),
         (
-            at(code::TRANSFER, Vec::new()).then(Then::Flood(disposition(9, 9))),
+            at(code::TRANSFER, Vec::new()).then(AttackTail::Flood(disposition(9, 9))),
             "",
         ),
         (
-            at(code::TRANSFER, Vec::new()).then(Then::Flood(flow(0, u32::MAX))),
+            at(code::TRANSFER, Vec::new()).then(AttackTail::Flood(flow(0, u32::MAX))),
             "a flood of frames",
         ),
     ] {
@@ -318,7 +321,7 @@ async fn floods_end_soon() {
 }
 
 /// Frames that a broker may send, but not then.
-fn contradictions() -> Vec<Attack> {
+fn contradictions() -> Vec<PeerAttack> {
     let (zero, one) = (uint(0), uint(1));
     let attached = |bytes| at(code::ATTACH, bytes);
     let end = |info: &[u8]| frame(0x17, &[info]);
@@ -360,13 +363,13 @@ fn contradictions() -> Vec<Attack> {
             code::BEGIN,
             frame(code::BEGIN, &[&[0x60, 0, 0], &uint(u32::MAX), &zero, &zero]),
         )
-        .then(Then::PlayAlong),
+        .then(AttackTail::PlayAlong),
         at(code::OPEN, frame(code::OPEN, &[NULL])),
         at(
             code::OPEN,
             frame(code::OPEN, &[&string("p"), NULL, &zero, &[0x60, 0, 0]]),
         )
-        .then(Then::PlayAlong),
+        .then(AttackTail::PlayAlong),
         at(code::OPEN, frame(code::OPEN, &[&list(&[]), TRUE, TRUE])),
         at(code::OPEN, frame(0x77, &[])),
         at(
@@ -378,12 +381,15 @@ fn contradictions() -> Vec<Attack> {
         ),
         at(code::TRANSFER, frame(code::DISPOSITION, &[NULL, &zero])),
         at(code::TRANSFER, frame(code::CLOSE, &[])),
-        Attack::new(
-            At::SaslInit,
+        PeerAttack::new(
+            AttackPoint::SaslInit,
             sasl(code::SASL_MECHANISMS, &[&symbol("PLAIN")]),
         ),
-        Attack::new(At::AmqpHeader, b"AMQP\x00\x09\x09\x09".to_vec()),
-        Attack::new(At::Connect, super::scripted_peer::AMQP_HEADER.to_vec()),
+        PeerAttack::new(AttackPoint::AmqpHeader, b"AMQP\x00\x09\x09\x09".to_vec()),
+        PeerAttack::new(
+            AttackPoint::Connect,
+            super::scripted_peer::AMQP_HEADER.to_vec(),
+        ),
     ]
 }
 
@@ -415,10 +421,11 @@ async fn slow_bytes_hold_an_attempt_no_longer_than_its_deadline() {
     let pause = Duration::from_secs(2);
     let heartbeat = framed(0, 0, &[]);
     for attack in [
-        Attack::new(At::Connect, Vec::new()).then(Then::Drip(b"AMQP".to_vec(), 3 * pause)),
-        at(code::OPEN, vec![0, 0, 1, 0]).then(Then::Drip(vec![0], pause)),
-        at(code::BEGIN, Vec::new()).then(Then::Drip(heartbeat.clone(), pause / 8)),
-        at(code::TRANSFER, Vec::new()).then(Then::Drip(heartbeat, pause / 8)),
+        PeerAttack::new(AttackPoint::Connect, Vec::new())
+            .then(AttackTail::Drip(b"AMQP".to_vec(), 3 * pause)),
+        at(code::OPEN, vec![0, 0, 1, 0]).then(AttackTail::Drip(vec![0], pause)),
+        at(code::BEGIN, Vec::new()).then(AttackTail::Drip(heartbeat.clone(), pause / 8)),
+        at(code::TRANSFER, Vec::new()).then(AttackTail::Drip(heartbeat, pause / 8)),
     ] {
         let faced = face(attack.clone()).await;
         let shown = format!("{attack:?}: {} {:?}", faced.short, faced.took);

@@ -1,9 +1,9 @@
 //! Sinks that log in with an identity: its tokens on a connection, and what their want costs.
 
 use super::AmqpSink;
-use super::entity::{Entity, Place};
-use super::testing::broker::Broker;
-use super::testing::{Wire, deliveries, manner, short, target_of};
+use super::entity::{AmqpEntity, IdentityEntity};
+use super::testing::broker::TestBroker;
+use super::testing::{TestWire, deliveries, manner, short, target_of};
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
@@ -21,16 +21,16 @@ const SCOPE: &str = "https://eventhubs.azure.net/.default";
 const START: Timestamp = Timestamp::from_unix_millis(1_774_000_000_000);
 
 /// Tells the time that tokio has, so that both stand still and go on together.
-struct Paused(Instant);
+struct PausedClock(Instant);
 
-impl Clock for Paused {
+impl Clock for PausedClock {
     fn now(&self) -> Timestamp {
         START.after(self.0.elapsed())
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
+enum TokenMood {
     /// Gives tokens that live so many seconds.
     Gives(u64),
     Refuses,
@@ -39,44 +39,44 @@ enum Mood {
 }
 
 /// What gives tokens; they are numbered.
-struct Desk {
-    mood: Mutex<Mood>,
+struct NumberedTokens {
+    mood: Mutex<TokenMood>,
     given: Mutex<HashMap<String, Timestamp>>,
-    clock: Arc<Paused>,
+    clock: Arc<PausedClock>,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for NumberedTokens {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Desk")
     }
 }
 
-impl Desk {
-    fn new(mood: Mood) -> Arc<Self> {
+impl NumberedTokens {
+    fn new(mood: TokenMood) -> Arc<Self> {
         Arc::new(Self {
             mood: Mutex::new(mood),
             given: Mutex::default(),
-            clock: Arc::new(Paused(Instant::now())),
+            clock: Arc::new(PausedClock(Instant::now())),
         })
     }
 
-    fn set(&self, mood: Mood) {
+    fn set(&self, mood: TokenMood) {
         *self.mood.lock().unwrap() = mood;
     }
 
-    fn sink(self: &Arc<Self>, broker: &Arc<Broker>) -> AmqpSink {
+    fn sink(self: &Arc<Self>, broker: &Arc<TestBroker>) -> AmqpSink {
         let desk = Arc::clone(self);
         let make = move || Ok(Arc::clone(&desk) as Arc<dyn TokenCredential>);
         let clock: Arc<dyn Clock> = self.clock.clone();
         let tokens = TokenSource::from_credentials(make, Arc::clone(&clock));
-        let place = Place::new(("ns.example".to_owned(), None), "hub", tokens, SCOPE);
-        let wire = Wire::to(broker);
-        let target = target_of(&wire, Entity::Identity(place), AmqpAuth::Cbs, clock);
+        let place = IdentityEntity::new(("ns.example".to_owned(), None), "hub", tokens, SCOPE);
+        let wire = TestWire::to(broker);
+        let target = target_of(&wire, AmqpEntity::Identity(place), AmqpAuth::Cbs, clock);
         AmqpSink::new(vec![target], manner())
     }
 
     /// Lets the broker take tokens that have not ended alone.
-    fn guards(self: &Arc<Self>, broker: &Broker) {
+    fn guards(self: &Arc<Self>, broker: &TestBroker) {
         let desk = Arc::clone(self);
         broker.gate(move |token| {
             let ends = desk.given.lock().unwrap()[token];
@@ -86,7 +86,7 @@ impl Desk {
 }
 
 #[async_trait]
-impl TokenCredential for Desk {
+impl TokenCredential for NumberedTokens {
     async fn get_token(
         &self,
         scopes: &[&str],
@@ -95,13 +95,13 @@ impl TokenCredential for Desk {
         assert_eq!(scopes, [SCOPE]);
         let mood = *self.mood.lock().unwrap();
         let seconds = match mood {
-            Mood::Gives(seconds) => seconds,
-            Mood::Refuses => {
+            TokenMood::Gives(seconds) => seconds,
+            TokenMood::Refuses => {
                 let text = "the identity is not assigned";
                 return Err(Error::with_message(ErrorKind::Credential, text));
             }
-            Mood::Away => return Err(Error::with_message(ErrorKind::Io, "no route to host")),
-            Mood::Silent => return std::future::pending().await,
+            TokenMood::Away => return Err(Error::with_message(ErrorKind::Io, "no route to host")),
+            TokenMood::Silent => return std::future::pending().await,
         };
         let ends = self.clock.now().after(Duration::from_secs(seconds));
         let mut given = self.given.lock().unwrap();
@@ -114,8 +114,8 @@ impl TokenCredential for Desk {
 
 /// Sends every so many seconds with tokens that live so many, and counts those that were put.
 async fn renewed(life: u64, every: u64) -> usize {
-    let broker = Arc::new(Broker::default());
-    let desk = Desk::new(Mood::Gives(life));
+    let broker = Arc::new(TestBroker::default());
+    let desk = NumberedTokens::new(TokenMood::Gives(life));
     desk.guards(&broker);
     let sink = desk.sink(&broker);
     let mut put = Vec::new();
@@ -155,19 +155,19 @@ async fn tokens_are_renewed_on_the_live_connection_and_no_send_fails() {
 #[tokio::test(start_paused = true)]
 async fn without_a_token_there_is_no_connection_and_the_fault_is_the_endpoints() {
     for (mood, expect) in [
-        (Mood::Refuses, "unauthorized no-token"),
-        (Mood::Away, "unreachable no-token"),
-        (Mood::Silent, "unreachable no-token"),
+        (TokenMood::Refuses, "unauthorized no-token"),
+        (TokenMood::Away, "unreachable no-token"),
+        (TokenMood::Silent, "unreachable no-token"),
     ] {
-        let broker = Arc::new(Broker::default());
-        let desk = Desk::new(mood);
+        let broker = Arc::new(TestBroker::default());
+        let desk = NumberedTokens::new(mood);
         let sink = desk.sink(&broker);
         let before = Instant::now();
         let sent = short(&sink.send(&deliveries(0..3)).await);
         assert_eq!(sent, [expect; 3], "{mood:?}");
         assert!(before.elapsed() <= Duration::from_secs(10), "{mood:?}");
         assert_eq!(broker.connections(), 0);
-        desk.set(Mood::Gives(3_600));
+        desk.set(TokenMood::Gives(3_600));
         // Longer than a source pauses after a failure, and than it waits for an answer.
         tokio::time::sleep(Duration::from_secs(130)).await;
         let sent = short(&sink.send(&deliveries(0..3)).await);
@@ -177,8 +177,8 @@ async fn without_a_token_there_is_no_connection_and_the_fault_is_the_endpoints()
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_the_broker_refuses_is_asked_for_again() {
-    let broker = Arc::new(Broker::default());
-    let desk = Desk::new(Mood::Gives(3_600));
+    let broker = Arc::new(TestBroker::default());
+    let desk = NumberedTokens::new(TokenMood::Gives(3_600));
     broker.gate(|token| Some(if token == "h.0.s" { 401 } else { 202 }));
     let sink = desk.sink(&broker);
     let sent = short(&sink.send(&deliveries(0..1)).await);
@@ -190,12 +190,12 @@ async fn a_token_that_the_broker_refuses_is_asked_for_again() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_token_serves_until_shortly_before_its_end() {
-    let broker = Arc::new(Broker::default());
-    let desk = Desk::new(Mood::Gives(1_200));
+    let broker = Arc::new(TestBroker::default());
+    let desk = NumberedTokens::new(TokenMood::Gives(1_200));
     desk.guards(&broker);
     let sink = desk.sink(&broker);
     sink.send(&deliveries(0..1)).await;
-    desk.set(Mood::Away);
+    desk.set(TokenMood::Away);
     tokio::time::sleep(Duration::from_secs(1_100)).await;
     let sent = short(&sink.send(&deliveries(1..2)).await);
     assert_eq!(sent, ["delivered"], "with the old token");
@@ -206,7 +206,7 @@ async fn the_last_token_serves_until_shortly_before_its_end() {
     tokio::time::sleep(Duration::from_secs(101)).await;
     let sent = short(&sink.send(&deliveries(2..3)).await);
     assert_eq!(sent, ["unreachable no-token"]);
-    desk.set(Mood::Gives(1_200));
+    desk.set(TokenMood::Gives(1_200));
     tokio::time::sleep(Duration::from_secs(61)).await;
     let sent = short(&sink.send(&deliveries(2..3)).await);
     assert_eq!(sent, ["delivered"]);
@@ -216,14 +216,14 @@ async fn the_last_token_serves_until_shortly_before_its_end() {
 /// The identity comes back while the connection still stands: it goes on with the new token.
 #[tokio::test(start_paused = true)]
 async fn an_identity_that_comes_back_in_time_costs_no_connection() {
-    let broker = Arc::new(Broker::default());
-    let desk = Desk::new(Mood::Gives(1_200));
+    let broker = Arc::new(TestBroker::default());
+    let desk = NumberedTokens::new(TokenMood::Gives(1_200));
     desk.guards(&broker);
     let sink = desk.sink(&broker);
     sink.send(&deliveries(0..1)).await;
-    desk.set(Mood::Refuses);
+    desk.set(TokenMood::Refuses);
     tokio::time::sleep(Duration::from_secs(1_000)).await;
-    desk.set(Mood::Gives(1_200));
+    desk.set(TokenMood::Gives(1_200));
     tokio::time::sleep(Duration::from_secs(300)).await;
     let sent = short(&sink.send(&deliveries(1..2)).await);
     assert_eq!(sent, ["delivered"]);

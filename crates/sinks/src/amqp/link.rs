@@ -6,12 +6,15 @@
 //! one exception: a transfer that never left because an idle link had ended is handed to a new
 //! connection.
 
-use super::command::{Answer, Command, Course, MessageSizes, Probe, Reply, Transfer, timed_out};
-use super::connection::Link;
+use super::command::{
+    BatchCourse, BatchTransfer, LinkCommand, LinkProbe, MessageSizes, TransferAnswer,
+    TransferReply, timed_out,
+};
+use super::connection::ReadyLink;
 use super::fault;
 use super::link_state::{self, LinkState};
 use super::target::AmqpTarget;
-use super::unsettled::{Failure, Unsettled};
+use super::unsettled::{FailedTransfer, UnsettledTransfer};
 use crate::status;
 use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::Sendable;
@@ -31,15 +34,15 @@ const COMMANDS_MAX: usize = 64;
 const UNSETTLED_MAX: usize = 2_048;
 
 /// The way to the task.
-pub(crate) struct Handle {
-    commands: mpsc::Sender<Command>,
+pub(crate) struct LinkHandle {
+    commands: mpsc::Sender<LinkCommand>,
 }
 
-impl Handle {
+impl LinkHandle {
     /// Starts the task; it ends when the handle is dropped.
     pub(crate) fn start(targets: Vec<AmqpTarget>, state: LinkState) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let owner = Owner { targets, state };
+        let owner = LinkTask { targets, state };
         tokio::spawn(owner.run(inbox));
         Self { commands }
     }
@@ -51,16 +54,16 @@ impl Handle {
         &self,
         sendable: Box<Sendable<Batch<Data>>>,
         deadline: Instant,
-        course: &Course,
-    ) -> Result<oneshot::Receiver<Answer>, EndpointFault> {
-        let (answer, answered) = Reply::new(course);
-        let transfer = Transfer {
+        course: &BatchCourse,
+    ) -> Result<oneshot::Receiver<TransferAnswer>, EndpointFault> {
+        let (answer, answered) = TransferReply::new(course);
+        let transfer = BatchTransfer {
             sendable,
             deadline,
             answer,
             held_over: false,
         };
-        self.tell(Command::Send(transfer), deadline).await?;
+        self.tell(LinkCommand::Send(transfer), deadline).await?;
         Ok(answered)
     }
 
@@ -73,12 +76,12 @@ impl Handle {
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Result<(), EndpointFault>>, EndpointFault> {
         let (answer, answered) = oneshot::channel();
-        let probe = Probe { deadline, answer };
-        self.tell(Command::Probe(probe), deadline).await?;
+        let probe = LinkProbe { deadline, answer };
+        self.tell(LinkCommand::Probe(probe), deadline).await?;
         Ok(answered)
     }
 
-    async fn tell(&self, command: Command, deadline: Instant) -> Result<(), EndpointFault> {
+    async fn tell(&self, command: LinkCommand, deadline: Instant) -> Result<(), EndpointFault> {
         match tokio::time::timeout_at(deadline, self.commands.send(command)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(status::unreachable("stopped", "the connection task ended")),
@@ -87,17 +90,17 @@ impl Handle {
     }
 }
 
-struct Owner {
+struct LinkTask {
     /// With the primary and, where given, the secondary credential.
     targets: Vec<AmqpTarget>,
     /// Knows which one worked last.
     state: LinkState,
 }
 
-impl Owner {
+impl LinkTask {
     /// Runs until nobody can send any more. A panic, ours or fe2o3-amqp's, costs the connection
     /// and its unanswered transfers, never the sink.
-    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<LinkCommand>) {
         loop {
             let working = AssertUnwindSafe(self.work(&mut inbox)).catch_unwind();
             match working.await {
@@ -107,11 +110,11 @@ impl Owner {
         }
     }
 
-    async fn work(&mut self, inbox: &mut mpsc::Receiver<Command>) {
-        let mut held: Option<Transfer> = None;
+    async fn work(&mut self, inbox: &mut mpsc::Receiver<LinkCommand>) {
+        let mut held: Option<BatchTransfer> = None;
         loop {
             let first = match held.take() {
-                Some(transfer) => Command::Send(transfer),
+                Some(transfer) => LinkCommand::Send(transfer),
                 None => match inbox.recv().await {
                     Some(command) => command,
                     None => return,
@@ -140,12 +143,12 @@ impl Owner {
     }
 
     /// Connects with the credential that worked last; one that is refused gives way to the other.
-    async fn connect(&mut self, deadline: Instant) -> Result<Link, EndpointFault> {
+    async fn connect(&mut self, deadline: Instant) -> Result<ReadyLink, EndpointFault> {
         let first = self.state.current();
         let mut refused: Option<EndpointFault> = None;
         for turn in 0..self.targets.len() {
             let index = (first + turn) % self.targets.len();
-            let opening = Link::open(&self.targets[index], &self.state);
+            let opening = ReadyLink::open(&self.targets[index], &self.state);
             let opened = tokio::time::timeout_at(deadline, opening).await;
             match opened.unwrap_or_else(|_| Err(timed_out("no connection in time"))) {
                 Ok(link) => {
@@ -175,22 +178,22 @@ impl Owner {
         (self.state.current() + 1) % self.targets.len()
     }
 
-    fn spare(&self) -> Spare {
+    fn spare(&self) -> SpareCredential {
         match self.targets.len() {
-            0 | 1 => Spare::None,
-            _ => Spare::Another,
+            0 | 1 => SpareCredential::None,
+            _ => SpareCredential::Another,
         }
     }
 }
 
 /// Whether there is another credential beside the one in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spare {
+enum SpareCredential {
     None,
     Another,
 }
 
-impl Spare {
+impl SpareCredential {
     /// What the lane is told of a link's end: that the credential was refused is the endpoint's last word
     /// only if there is no other.
     fn told(self, fault: EndpointFault) -> EndpointFault {
@@ -217,10 +220,10 @@ fn both(before: EndpointFault, fault: &EndpointFault, index: usize) -> EndpointF
 }
 
 /// What the task does next.
-enum Next {
-    HandOver(Transfer),
+enum NextStep {
+    HandOver(BatchTransfer),
     /// The link is over.
-    Lost(Failure),
+    Lost(FailedTransfer),
     /// The token can no longer be renewed: answer what is pending, then connect again.
     Drain(EndpointFault),
     /// Nobody can send any more.
@@ -228,12 +231,12 @@ enum Next {
     Again,
 }
 
-impl Next {
+impl NextStep {
     /// What a command asks of a link that stands.
-    fn of(command: Command) -> Self {
+    fn of(command: LinkCommand) -> Self {
         match command {
-            Command::Send(transfer) => Self::HandOver(transfer),
-            Command::Probe(probe) => {
+            LinkCommand::Send(transfer) => Self::HandOver(transfer),
+            LinkCommand::Probe(probe) => {
                 probe.give(Ok(()));
                 Self::Again
             }
@@ -243,21 +246,21 @@ impl Next {
 
 /// How a link ended.
 #[derive(Default)]
-struct Ended {
+struct EndedLink {
     /// A transfer that a new link should take.
-    held: Option<Transfer>,
+    held: Option<BatchTransfer>,
     /// Whether the broker refused the credential.
     refused: bool,
 }
 
 /// Serves one link until it ends.
 async fn serve(
-    mut link: Link,
-    first: Command,
-    inbox: &mut mpsc::Receiver<Command>,
-    spare: Spare,
-) -> Ended {
-    let mut unsettled: FuturesUnordered<Unsettled> = FuturesUnordered::new();
+    mut link: ReadyLink,
+    first: LinkCommand,
+    inbox: &mut mpsc::Receiver<LinkCommand>,
+    spare: SpareCredential,
+) -> EndedLink {
+    let mut unsettled: FuturesUnordered<UnsettledTransfer> = FuturesUnordered::new();
     let mut cbs = link.cbs.take();
     let mut renewing = pin!(async {
         match &mut cbs {
@@ -267,58 +270,58 @@ async fn serve(
     });
     // When the oldest unanswered transfer is overdue, at the latest.
     let mut check = pin!(tokio::time::sleep_until(first.deadline()));
-    let mut next = Next::of(first);
+    let mut next = NextStep::of(first);
     let mut draining = false;
     loop {
         next = match next {
-            Next::HandOver(transfer) => {
+            NextStep::HandOver(transfer) => {
                 if unsettled.is_empty() {
                     check.as_mut().reset(transfer.deadline);
                 }
                 match hand_over(&mut link, transfer, &mut unsettled, spare).await {
-                    HandedOver::Yes => Next::Again,
-                    HandedOver::Lost(fault) => Next::Lost(fault.into()),
+                    HandedOver::Yes => NextStep::Again,
+                    HandedOver::Lost(fault) => NextStep::Lost(fault.into()),
                     HandedOver::Never(transfer, fault) => {
-                        return Ended {
+                        return EndedLink {
                             held: Some(transfer),
                             refused: fault.kind == FaultKind::Unauthorized,
                         };
                     }
                 }
             }
-            Next::Lost(failure) => return give_up(link, unsettled, failure, spare),
-            Next::Close => {
+            NextStep::Lost(failure) => return give_up(link, unsettled, failure, spare),
+            NextStep::Close => {
                 link.close().await;
-                return Ended::default();
+                return EndedLink::default();
             }
-            Next::Drain(fault) => {
+            NextStep::Drain(fault) => {
                 tracing::debug!(error = %fault.reason, "token not renewed");
                 draining = true;
-                Next::Again
+                NextStep::Again
             }
-            Next::Again if draining && unsettled.is_empty() => {
+            NextStep::Again if draining && unsettled.is_empty() => {
                 link.close().await;
-                return Ended::default();
+                return EndedLink::default();
             }
-            Next::Again => {
+            NextStep::Again => {
                 let room = !draining && unsettled.len() < UNSETTLED_MAX;
                 tokio::select! {
                     biased;
                     Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
-                        ended.map_or(Next::Again, Next::Lost)
+                        ended.map_or(NextStep::Again, NextStep::Lost)
                     }
-                    error = link.sender.on_detach() => Next::Lost(fault::detach_fault(&error).into()),
+                    error = link.sender.on_detach() => NextStep::Lost(fault::detach_fault(&error).into()),
                     result = link.session.on_end() => {
-                        Next::Lost(fault::session_fault(&result).into())
+                        NextStep::Lost(fault::session_fault(&result).into())
                     }
                     result = link.connection.on_close() => {
-                        Next::Lost(fault::connection_fault(&result).into())
+                        NextStep::Lost(fault::connection_fault(&result).into())
                     }
                     () = &mut check, if !unsettled.is_empty() => {
                         overdue(&unsettled, check.as_mut())
                     }
-                    fault = &mut renewing, if !draining => Next::Drain(fault),
-                    command = inbox.recv(), if room => command.map_or(Next::Close, Next::of),
+                    fault = &mut renewing, if !draining => NextStep::Drain(fault),
+                    command = inbox.recv(), if room => command.map_or(NextStep::Close, NextStep::of),
                 }
             }
         };
@@ -326,17 +329,17 @@ async fn serve(
 }
 
 /// Whether an unanswered transfer has passed its deadline; if not, when to look again.
-fn overdue(unsettled: &FuturesUnordered<Unsettled>, check: Pin<&mut Sleep>) -> Next {
+fn overdue(unsettled: &FuturesUnordered<UnsettledTransfer>, check: Pin<&mut Sleep>) -> NextStep {
     let oldest = unsettled.iter().map(|transfer| transfer.deadline).min();
     match oldest {
         Some(deadline) if deadline > Instant::now() => {
             check.reset(deadline);
-            Next::Again
+            NextStep::Again
         }
         // A link on which one answer is missing is not trusted with others: their answers could
         // come after the lane has sent them again.
-        Some(_) => Next::Lost(timed_out("no outcome in time").into()),
-        None => Next::Again,
+        Some(_) => NextStep::Lost(timed_out("no outcome in time").into()),
+        None => NextStep::Again,
     }
 }
 
@@ -344,15 +347,15 @@ enum HandedOver {
     Yes,
     Lost(EndpointFault),
     /// The link had ended before, while nothing was under way.
-    Never(Transfer, EndpointFault),
+    Never(BatchTransfer, EndpointFault),
 }
 
 /// Hands one transfer to the link, which waits for credit, until the transfer's deadline.
 async fn hand_over(
-    link: &mut Link,
-    transfer: Transfer,
-    unsettled: &mut FuturesUnordered<Unsettled>,
-    spare: Spare,
+    link: &mut ReadyLink,
+    transfer: BatchTransfer,
+    unsettled: &mut FuturesUnordered<UnsettledTransfer>,
+    spare: SpareCredential,
 ) -> HandedOver {
     let mut transfer = match transfer.stopped() {
         Ok(()) => return HandedOver::Yes,
@@ -364,47 +367,49 @@ async fn hand_over(
         loop {
             tokio::select! {
                 biased;
-                result = &mut sending => break result.map_err(Failed::Send),
+                result = &mut sending => break result.map_err(OpenFailure::Send),
                 result = link.connection.on_close() => {
-                    break Err(Failed::Link(fault::connection_fault(&result)));
+                    break Err(OpenFailure::Link(fault::connection_fault(&result)));
                 }
                 result = link.session.on_end() => {
-                    break Err(Failed::Link(fault::session_fault(&result)));
+                    break Err(OpenFailure::Link(fault::session_fault(&result)));
                 }
                 Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
                     if let Some(failure) = ended {
                         let fault = failure.fault.clone();
-                        failure.give(Answer::Lost(spare.told(fault.clone())));
-                        break Err(Failed::Link(fault));
+                        failure.give(TransferAnswer::Lost(spare.told(fault.clone())));
+                        break Err(OpenFailure::Link(fault));
                     }
                 }
                 () = tokio::time::sleep_until(transfer.deadline) => {
-                    break Err(Failed::Link(timed_out("no credit to send")));
+                    break Err(OpenFailure::Link(timed_out("no credit to send")));
                 }
             }
         }
     };
     let fault = match handed {
         Ok(delivery) => {
-            unsettled.push(Unsettled {
+            unsettled.push(UnsettledTransfer {
                 delivery,
                 deadline: transfer.deadline,
                 answer: Some(transfer.answer),
             });
             return HandedOver::Yes;
         }
-        Err(Failed::Send(SendError::MessageSizeExceeded(exceeded))) => {
-            transfer.answer.give(Answer::TooLarge(Some(MessageSizes {
-                bytes: exceeded.size,
-                bytes_max: exceeded.max_size,
-            })));
+        Err(OpenFailure::Send(SendError::MessageSizeExceeded(exceeded))) => {
+            transfer
+                .answer
+                .give(TransferAnswer::TooLarge(Some(MessageSizes {
+                    bytes: exceeded.size,
+                    bytes_max: exceeded.max_size,
+                })));
             return HandedOver::Yes;
         }
-        Err(Failed::Send(error)) => link.seen(fault::send_fault(&error)),
-        Err(Failed::Link(fault)) => link.seen(fault),
+        Err(OpenFailure::Send(error)) => link.seen(fault::send_fault(&error)),
+        Err(OpenFailure::Link(fault)) => link.seen(fault),
     };
     if idle && too_large(&fault) {
-        transfer.answer.give(Answer::TooLarge(None));
+        transfer.answer.give(TransferAnswer::TooLarge(None));
         return HandedOver::Lost(fault);
     }
     let in_time = transfer.deadline > Instant::now();
@@ -417,7 +422,7 @@ async fn hand_over(
     HandedOver::Lost(fault)
 }
 
-enum Failed {
+enum OpenFailure {
     Send(SendError),
     Link(EndpointFault),
 }
@@ -427,11 +432,11 @@ enum Failed {
 /// Outcomes that have arrived already still count. Nothing is awaited: futures of a dead link may
 /// never be ready.
 fn give_up(
-    link: Link,
-    mut unsettled: FuturesUnordered<Unsettled>,
-    mut failure: Failure,
-    spare: Spare,
-) -> Ended {
+    link: ReadyLink,
+    mut unsettled: FuturesUnordered<UnsettledTransfer>,
+    mut failure: FailedTransfer,
+    spare: SpareCredential,
+) -> EndedLink {
     let refused = failure.fault.kind == FaultKind::Unauthorized;
     failure.fault = spare.told(link.seen(failure.fault));
     let fault = failure.fault.clone();
@@ -442,8 +447,8 @@ fn give_up(
     // Alone on the link, a transfer is what the broker means.
     let alone = pending == 1 && too_large(&fault);
     let answer = || match alone {
-        true => Answer::TooLarge(None),
-        false => Answer::Lost(fault.clone()),
+        true => TransferAnswer::TooLarge(None),
+        false => TransferAnswer::Lost(fault.clone()),
     };
     failure.give(answer());
     let mut context = Context::from_waker(std::task::Waker::noop());
@@ -457,7 +462,7 @@ fn give_up(
         transfer.give(answer());
     }
     let held = None;
-    Ended { held, refused }
+    EndedLink { held, refused }
 }
 
 /// Whether the broker ended the link over the size of a message: some do not reject, they detach.

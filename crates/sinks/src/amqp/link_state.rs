@@ -1,12 +1,12 @@
 //! What the task that owns the connection tells the sink: sizes of the link, and the credential in use.
 
 use super::batch::SizeLimits;
-use super::entity::Entity;
+use super::entity::AmqpEntity;
 use super::target::AmqpTarget;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use twinroute_model::clock::Timestamp;
-use twinroute_router::sink::{CredentialState, Slot};
+use twinroute_router::sink::{CredentialSlot, CredentialState};
 
 /// What is assumed before a link has named its limits: batches as for Event Hubs Standard. No event is refused
 /// by a guess.
@@ -20,9 +20,9 @@ const NO_END: i64 = i64::MAX;
 
 /// Kept over reconnects. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct LinkState(Arc<Inner>);
+pub(crate) struct LinkState(Arc<LinkStateInner>);
 
-struct Inner {
+struct LinkStateInner {
     limits: Mutex<SizeLimits>,
     /// The place of the credential that is tried first: the one that worked last.
     current: AtomicUsize,
@@ -32,7 +32,7 @@ struct Inner {
 
 impl LinkState {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(LinkStateInner {
             limits: Mutex::new(FIRST_LIMITS),
             current: AtomicUsize::new(0),
             token_ends: AtomicI64::new(NO_END),
@@ -68,11 +68,11 @@ impl LinkState {
         let current = self.current();
         let state = |(index, target): (usize, &AmqpTarget)| {
             let (slot, expires_at) = match &target.entity {
-                Entity::Keys(text) => (slot(index), text.expires_at()),
-                Entity::Identity(_) => {
+                AmqpEntity::Keys(text) => (slot(index), text.expires_at()),
+                AmqpEntity::Identity(_) => {
                     let millis = self.0.token_ends.load(Ordering::Relaxed);
                     let end = (millis != NO_END).then_some(Timestamp::from_unix_millis(millis));
-                    (Slot::Identity, end)
+                    (CredentialSlot::Identity, end)
                 }
             };
             CredentialState {
@@ -86,9 +86,9 @@ impl LinkState {
 }
 
 /// The name of a connection string by its place.
-pub(crate) const fn slot(index: usize) -> Slot {
+pub(crate) const fn slot(index: usize) -> CredentialSlot {
     match index {
-        0 => Slot::Primary,
-        _ => Slot::Secondary,
+        0 => CredentialSlot::Primary,
+        _ => CredentialSlot::Secondary,
     }
 }

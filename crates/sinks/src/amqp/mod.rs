@@ -34,8 +34,8 @@ mod unsettled;
 mod websocket;
 mod wire;
 
-pub(crate) use batch::Routing;
-pub(crate) use sink::{AmqpSink, Manner};
+pub(crate) use batch::MessageRouting;
+pub(crate) use sink::{AmqpSink, SendSettings};
 pub(crate) use target::{AmqpTarget, PLAIN_NEEDS_KEY};
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Probes: what they find out, and what they leave behind.
 
-use super::testing::broker::Broker;
-use super::testing::{PRIMARY_KEY, SECONDARY_KEY, Wire, deliveries, manner, short, sink, target};
-use super::{AmqpSink, Manner};
+use super::testing::broker::TestBroker;
+use super::testing::{
+    PRIMARY_KEY, SECONDARY_KEY, TestWire, deliveries, manner, short, sink, target,
+};
+use super::{AmqpSink, SendSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,8 +20,8 @@ fn shown(probed: Result<(), EndpointFault>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_sends_nothing_and_leaves_its_link_to_later_batches() {
-    let broker = Arc::new(Broker::default());
-    let sink = sink(&Wire::to(&broker), manner());
+    let broker = Arc::new(TestBroker::default());
+    let sink = sink(&TestWire::to(&broker), manner());
     for _ in 0..2 {
         assert_eq!(shown(sink.probe().await), "ok");
     }
@@ -32,8 +34,8 @@ async fn a_probe_sends_nothing_and_leaves_its_link_to_later_batches() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_connection_and_a_lost_one_are_found_out() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     let sink = sink(&wire, manner());
     wire.refuse();
     assert_eq!(shown(sink.probe().await), "unreachable connect");
@@ -48,8 +50,8 @@ async fn a_refused_connection_and_a_lost_one_are_found_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_key_is_found_out_and_the_other_one_is_taken() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     broker.gate(|_| Some(401));
     let keys = [PRIMARY_KEY, SECONDARY_KEY];
     let both = || {
@@ -65,13 +67,13 @@ async fn a_wrong_key_is_found_out_and_the_other_one_is_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_probe_at_the_attempt_timeout() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     wire.swallow();
     let attempt_timeout = Duration::from_secs(7);
     let sink = sink(
         &wire,
-        Manner {
+        SendSettings {
             attempt_timeout,
             ..manner()
         },

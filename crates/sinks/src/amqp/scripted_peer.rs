@@ -96,7 +96,7 @@ pub(super) fn disposition(first: u32, last: u32) -> Vec<u8> {
 
 /// Our frame that is answered by the attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum AttackPoint {
     Connect,
     SaslInit,
     AmqpHeader,
@@ -105,7 +105,7 @@ pub(super) enum At {
 
 /// What comes after the first bytes of an attack.
 #[derive(Clone, Debug)]
-pub(super) enum Then {
+pub(super) enum AttackTail {
     /// Nothing; what we write is read.
     Silence,
     /// Plays along again.
@@ -118,22 +118,22 @@ pub(super) enum Then {
 
 /// What the peer does.
 #[derive(Clone, Debug)]
-pub(super) struct Attack {
-    pub(super) at: At,
+pub(super) struct PeerAttack {
+    pub(super) at: AttackPoint,
     pub(super) bytes: Vec<u8>,
-    pub(super) then: Then,
+    pub(super) then: AttackTail,
 }
 
-impl Attack {
-    pub(super) fn new(at: At, bytes: Vec<u8>) -> Self {
+impl PeerAttack {
+    pub(super) fn new(at: AttackPoint, bytes: Vec<u8>) -> Self {
         Self {
             at,
             bytes,
-            then: Then::Silence,
+            then: AttackTail::Silence,
         }
     }
 
-    pub(super) fn then(self, then: Then) -> Self {
+    pub(super) fn then(self, then: AttackTail) -> Self {
         Self { then, ..self }
     }
 }
@@ -144,13 +144,13 @@ pub(super) const FLOOD_BYTES_MAX: u64 = 256 << 20;
 /// Plays the peer on one connection; counts the bytes that it got rid of.
 pub(super) async fn play(
     stream: impl AsyncRead + AsyncWrite,
-    attack: Attack,
+    attack: PeerAttack,
     written: Arc<AtomicU64>,
 ) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     // Errors mean that the sink has hung up.
     let mut attack = Some(attack);
-    if attack_is_at(&attack, At::Connect) {
+    if attack_is_at(&attack, AttackPoint::Connect) {
         let attack = attack.take().unwrap();
         if strike(&mut reader, &mut writer, attack, &written)
             .await
@@ -177,7 +177,7 @@ pub(super) async fn play(
     }
 }
 
-fn attack_is_at(attack: &Option<Attack>, at: At) -> bool {
+fn attack_is_at(attack: &Option<PeerAttack>, at: AttackPoint) -> bool {
     attack.as_ref().is_some_and(|attack| attack.at == at)
 }
 
@@ -185,7 +185,7 @@ fn attack_is_at(attack: &Option<Attack>, at: At) -> bool {
 async fn strike(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
-    attack: Attack,
+    attack: PeerAttack,
     written: &AtomicU64,
 ) -> Option<()> {
     let mut sink = tokio::io::sink();
@@ -194,14 +194,14 @@ async fn strike(
         writer.write_all(&attack.bytes).await.ok()?;
         written.fetch_add(bytes, Ordering::SeqCst);
         match &attack.then {
-            Then::Silence => std::future::pending().await,
-            Then::PlayAlong => Some(()),
-            Then::Flood(bytes) => loop {
+            AttackTail::Silence => std::future::pending().await,
+            AttackTail::PlayAlong => Some(()),
+            AttackTail::Flood(bytes) => loop {
                 writer.write_all(bytes).await.ok()?;
                 let before = written.fetch_add(bytes.len() as u64, Ordering::SeqCst);
                 assert!(before < FLOOD_BYTES_MAX, "the sink took all of a flood");
             },
-            Then::Drip(bytes, pause) => loop {
+            AttackTail::Drip(bytes, pause) => loop {
                 for byte in bytes {
                     tokio::time::sleep(*pause).await;
                     writer.write_all(&[*byte]).await.ok()?;
@@ -210,7 +210,7 @@ async fn strike(
             },
         }
     };
-    if matches!(attack.then, Then::PlayAlong) {
+    if matches!(attack.then, AttackTail::PlayAlong) {
         return striking.await;
     }
     tokio::select! {
@@ -220,42 +220,44 @@ async fn strike(
 }
 
 /// The next header or frame of the sink.
-async fn hear(reader: &mut (impl AsyncRead + Unpin)) -> Option<At> {
+async fn hear(reader: &mut (impl AsyncRead + Unpin)) -> Option<AttackPoint> {
     let mut head = [0; 8];
     reader.read_exact(&mut head).await.ok()?;
     match head {
-        SASL_HEADER => return Some(At::Connect),
-        AMQP_HEADER => return Some(At::AmqpHeader),
+        SASL_HEADER => return Some(AttackPoint::Connect),
+        AMQP_HEADER => return Some(AttackPoint::AmqpHeader),
         _ => {}
     }
     let size = u32::from_be_bytes(head[..4].try_into().unwrap()) as usize;
     let mut body = vec![0; size - 8];
     reader.read_exact(&mut body).await.ok()?;
     match body.get(2) {
-        Some(0x41) => Some(At::SaslInit),
-        Some(code) => Some(At::Code(u64::from(*code))),
-        None => Some(At::Code(0)),
+        Some(0x41) => Some(AttackPoint::SaslInit),
+        Some(code) => Some(AttackPoint::Code(u64::from(*code))),
+        None => Some(AttackPoint::Code(0)),
     }
 }
 
 /// What a broker answers.
-fn usual(heard: At) -> Vec<u8> {
+fn usual(heard: AttackPoint) -> Vec<u8> {
     let zero = uint(0);
     match heard {
-        At::Connect => {
+        AttackPoint::Connect => {
             let mechanisms = sasl(code::SASL_MECHANISMS, &[&symbol("ANONYMOUS")]);
             [&SASL_HEADER[..], &mechanisms].concat()
         }
-        At::SaslInit => sasl(code::SASL_OUTCOME, &[&[0x50, 0]]),
-        At::AmqpHeader => AMQP_HEADER.to_vec(),
-        At::Code(code::OPEN) => frame(code::OPEN, &[&string("scripted-peer")]),
-        At::Code(code::BEGIN) => {
+        AttackPoint::SaslInit => sasl(code::SASL_OUTCOME, &[&[0x50, 0]]),
+        AttackPoint::AmqpHeader => AMQP_HEADER.to_vec(),
+        AttackPoint::Code(code::OPEN) => frame(code::OPEN, &[&string("scripted-peer")]),
+        AttackPoint::Code(code::BEGIN) => {
             let window = uint(5_000);
             frame(code::BEGIN, &[&[0x60, 0, 0], &zero, &window, &window])
         }
-        At::Code(code::ATTACH) => [attach("twinroute-test-sender", 0), flow(0, 100)].concat(),
-        At::Code(code::TRANSFER) => disposition(0, 0),
-        At::Code(_) => Vec::new(),
+        AttackPoint::Code(code::ATTACH) => {
+            [attach("twinroute-test-sender", 0), flow(0, 100)].concat()
+        }
+        AttackPoint::Code(code::TRANSFER) => disposition(0, 0),
+        AttackPoint::Code(_) => Vec::new(),
     }
 }
 

@@ -1,27 +1,27 @@
 //! What is sent, and what each answer of a broker becomes.
 
-use super::batch::Routing;
-use super::entity::Entity;
-use super::testing::broker::{Broker, Reply};
+use super::batch::MessageRouting;
+use super::entity::AmqpEntity;
+use super::testing::broker::{TestBroker, TransferAction};
 use super::testing::{
-    PRIMARY_KEY, SECONDARY_KEY, Wire, deliveries, delivery, manner, short, sink, target,
+    PRIMARY_KEY, SECONDARY_KEY, TestWire, deliveries, delivery, manner, short, sink, target,
 };
-use super::{AmqpSink, Manner};
+use super::{AmqpSink, SendSettings};
 use std::sync::Arc;
-use twinroute_model::endpoint::Credential;
+use twinroute_model::endpoint::ConnectionCredential;
 use twinroute_model::sas::ServiceBusToken;
-use twinroute_model::settings::{AmqpAuth, PartitionKey, Session};
-use twinroute_router::sink::{FaultKind, Outcome, Sink};
+use twinroute_model::settings::{AmqpAuth, PartitionKey, SessionKey};
+use twinroute_router::sink::{DeliveryOutcome, FaultKind, Sink};
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_arrives_in_one_transfer_in_order() {
-    let broker = Arc::new(Broker::default());
-    let sink = sink(&Wire::to(&broker), manner());
+    let broker = Arc::new(TestBroker::default());
+    let sink = sink(&TestWire::to(&broker), manner());
     let outcomes = sink.send(&deliveries(0..50)).await;
     assert!(
         outcomes
             .iter()
-            .all(|outcome| *outcome == Outcome::Delivered)
+            .all(|outcome| *outcome == DeliveryOutcome::Delivered)
     );
     let transfers = broker.transfers();
     assert_eq!(transfers.len(), 1);
@@ -34,11 +34,11 @@ async fn a_batch_arrives_in_one_transfer_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn sessions_carry_group_id_partition_key_and_message_id() {
-    let broker = Arc::new(Broker::default());
-    let routing = Routing::ServiceBus(Session::Twin);
+    let broker = Arc::new(TestBroker::default());
+    let routing = MessageRouting::ServiceBus(SessionKey::Twin);
     let sink = sink(
-        &Wire::to(&broker),
-        Manner {
+        &TestWire::to(&broker),
+        SendSettings {
             routing,
             ..manner()
         },
@@ -58,11 +58,11 @@ async fn sessions_carry_group_id_partition_key_and_message_id() {
 
 #[tokio::test(start_paused = true)]
 async fn buckets_do_not_mix_in_a_transfer() {
-    let broker = Arc::new(Broker::default());
-    let routing = Routing::EventHubs(PartitionKey::Bucket);
+    let broker = Arc::new(TestBroker::default());
+    let routing = MessageRouting::EventHubs(PartitionKey::Bucket);
     let sink = sink(
-        &Wire::to(&broker),
-        Manner {
+        &TestWire::to(&broker),
+        SendSettings {
             routing,
             ..manner()
         },
@@ -71,7 +71,7 @@ async fn buckets_do_not_mix_in_a_transfer() {
     assert!(
         outcomes
             .iter()
-            .all(|outcome| *outcome == Outcome::Delivered)
+            .all(|outcome| *outcome == DeliveryOutcome::Delivered)
     );
     let transfers = broker.transfers();
     assert_eq!(transfers.len(), 32);
@@ -88,11 +88,11 @@ async fn buckets_do_not_mix_in_a_transfer() {
 
 #[tokio::test(start_paused = true)]
 async fn without_batches_each_event_is_one_message() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let batched = false;
     let sink = sink(
-        &Wire::to(&broker),
-        Manner {
+        &TestWire::to(&broker),
+        SendSettings {
             batched,
             ..manner()
         },
@@ -101,7 +101,7 @@ async fn without_batches_each_event_is_one_message() {
     assert!(
         outcomes
             .iter()
-            .all(|outcome| *outcome == Outcome::Delivered)
+            .all(|outcome| *outcome == DeliveryOutcome::Delivered)
     );
     let transfers = broker.transfers();
     assert_eq!(transfers.len(), 300);
@@ -113,39 +113,42 @@ async fn without_batches_each_event_is_one_message() {
 #[tokio::test(start_paused = true)]
 async fn each_answer_has_its_outcome() {
     for (reply, expected) in [
-        (Reply::Accept, "delivered"),
-        (Reply::Release, "retry released"),
+        (TransferAction::Accept, "delivered"),
+        (TransferAction::Release, "retry released"),
         (
-            Reply::Modify {
+            TransferAction::Modify {
                 undeliverable_here: false,
             },
             "retry modified",
         ),
         (
-            Reply::Modify {
+            TransferAction::Modify {
                 undeliverable_here: true,
             },
             "reject undeliverable-here",
         ),
-        (Reply::RejectWithout, "reject rejected"),
+        (TransferAction::RejectWithout, "reject rejected"),
         (
-            Reply::Reject("com.microsoft:server-busy", "Please wait 9 seconds"),
+            TransferAction::Reject("com.microsoft:server-busy", "Please wait 9 seconds"),
             "throttled server-busy",
         ),
         (
-            Reply::Reject("amqp:unauthorized-access", ""),
+            TransferAction::Reject("amqp:unauthorized-access", ""),
             "unauthorized unauthorized-access",
         ),
         (
-            Reply::Detach("com.microsoft:entity-disabled"),
+            TransferAction::Detach("com.microsoft:entity-disabled"),
             "gone entity-disabled",
         ),
-        (Reply::Close("amqp:connection:forced"), "unreachable forced"),
+        (
+            TransferAction::Close("amqp:connection:forced"),
+            "unreachable forced",
+        ),
     ] {
-        let broker = Arc::new(Broker::default());
+        let broker = Arc::new(TestBroker::default());
         let mut reply = Some(reply);
-        broker.script(move |_| reply.take().unwrap_or(Reply::Accept));
-        let sink = sink(&Wire::to(&broker), manner());
+        broker.script(move |_| reply.take().unwrap_or(TransferAction::Accept));
+        let sink = sink(&TestWire::to(&broker), manner());
         assert_eq!(short(&sink.send(&deliveries(0..1)).await), [expected]);
         // Whatever it was, the next batch goes through.
         assert_eq!(short(&sink.send(&deliveries(1..2)).await), ["delivered"]);
@@ -154,12 +157,12 @@ async fn each_answer_has_its_outcome() {
 
 #[tokio::test(start_paused = true)]
 async fn the_event_at_fault_is_found_and_the_others_arrive() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     broker.script(|transfer| match transfer.ids().contains(&"13") {
-        true => Reply::Reject("com.microsoft:argument-error", "bad property"),
-        false => Reply::Accept,
+        true => TransferAction::Reject("com.microsoft:argument-error", "bad property"),
+        false => TransferAction::Accept,
     });
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     let outcomes = short(&sink.send(&deliveries(0..64)).await);
     for (id, outcome) in outcomes.iter().enumerate() {
         let expected = if id == 13 {
@@ -176,15 +179,15 @@ async fn the_event_at_fault_is_found_and_the_others_arrive() {
 /// Some brokers do not reject what is too large, they end the link; it must not block the endpoint.
 #[tokio::test(start_paused = true)]
 async fn the_event_that_ends_links_by_its_size_is_found() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     broker.script(|transfer| match transfer.ids().contains(&"13") {
-        true => Reply::Detach("amqp:link:message-size-exceeded"),
-        false => Reply::Accept,
+        true => TransferAction::Detach("amqp:link:message-size-exceeded"),
+        false => TransferAction::Accept,
     });
-    let routing = Routing::EventHubs(PartitionKey::Bucket);
+    let routing = MessageRouting::EventHubs(PartitionKey::Bucket);
     let sink = sink(
-        &Wire::to(&broker),
-        Manner {
+        &TestWire::to(&broker),
+        SendSettings {
             routing,
             ..manner()
         },
@@ -196,8 +199,8 @@ async fn the_event_that_ends_links_by_its_size_is_found() {
         let mut again = Vec::new();
         for (delivery, outcome) in left.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Delivered => {}
-                Outcome::Reject(_) => rejected.push(delivery.sequence),
+                DeliveryOutcome::Delivered => {}
+                DeliveryOutcome::Reject(_) => rejected.push(delivery.sequence),
                 _ => again.push(delivery),
             }
         }
@@ -209,11 +212,11 @@ async fn the_event_that_ends_links_by_its_size_is_found() {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_that_takes_less_is_learnt_and_obeyed() {
-    let broker = Arc::new(Broker {
+    let broker = Arc::new(TestBroker {
         max_message_size: 10_000,
-        ..Broker::default()
+        ..TestBroker::default()
     });
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     assert_eq!(sink.limits().bytes_max, 1 << 20);
     let mut batch: Vec<_> = (0..8).map(|id| delivery(id, 3_000)).collect();
     batch.push(delivery(8, 20_000));
@@ -229,7 +232,7 @@ async fn a_link_that_takes_less_is_learnt_and_obeyed() {
 
 #[tokio::test(start_paused = true)]
 async fn the_secondary_key_takes_over_and_is_remembered() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let only = |key: &'static str| {
         move |token: &str| {
             let parsed = ServiceBusToken::parse(token).unwrap();
@@ -242,7 +245,7 @@ async fn the_secondary_key_takes_over_and_is_remembered() {
         }
     };
     broker.gate(only(SECONDARY_KEY));
-    let wire = Wire::to(&broker);
+    let wire = TestWire::to(&broker);
     let targets = [PRIMARY_KEY, SECONDARY_KEY]
         .map(|key| target(&wire, key, AmqpAuth::Cbs))
         .to_vec();
@@ -264,18 +267,18 @@ async fn the_secondary_key_takes_over_and_is_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn sasl_plain_and_anonymous_need_no_cbs() {
-    let plain = Arc::new(Broker {
+    let plain = Arc::new(TestBroker {
         plain: Some(("send", PRIMARY_KEY)),
-        ..Broker::default()
+        ..TestBroker::default()
     });
-    let anonymous = Arc::new(Broker::default());
+    let anonymous = Arc::new(TestBroker::default());
     for (broker, auth) in [(&plain, AmqpAuth::Plain), (&anonymous, AmqpAuth::Anonymous)] {
-        let targets = vec![target(&Wire::to(broker), PRIMARY_KEY, auth)];
+        let targets = vec![target(&TestWire::to(broker), PRIMARY_KEY, auth)];
         let sink = AmqpSink::new(targets, manner());
         assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
         assert!(broker.tokens.lock().unwrap().is_empty());
     }
-    let targets = vec![target(&Wire::to(&plain), "wrong", AmqpAuth::Plain)];
+    let targets = vec![target(&TestWire::to(&plain), "wrong", AmqpAuth::Plain)];
     let outcomes = AmqpSink::new(targets, manner())
         .send(&deliveries(0..1))
         .await;
@@ -284,8 +287,8 @@ async fn sasl_plain_and_anonymous_need_no_cbs() {
 
 #[tokio::test(start_paused = true)]
 async fn no_key_and_no_token_is_ever_shown() {
-    let broker = Arc::new(Broker::default());
-    let wire = Wire::to(&broker);
+    let broker = Arc::new(TestBroker::default());
+    let wire = TestWire::to(&broker);
     let targets = vec![target(&wire, PRIMARY_KEY, AmqpAuth::Cbs)];
     let sink = AmqpSink::new(targets, manner());
     let mut shown = String::new();
@@ -295,7 +298,7 @@ async fn no_key_and_no_token_is_ever_shown() {
     }
     wire.refuse();
     let refused = sink.send(&deliveries(0..1)).await;
-    let Outcome::Unavailable(fault) = &refused[0] else {
+    let DeliveryOutcome::Unavailable(fault) = &refused[0] else {
         panic!("{refused:?}")
     };
     assert_eq!(fault.kind, FaultKind::Unreachable);
@@ -304,10 +307,10 @@ async fn no_key_and_no_token_is_ever_shown() {
         !shown.contains(PRIMARY_KEY) && !shown.contains("sig="),
         "{shown}"
     );
-    let Entity::Keys(text) = target(&wire, PRIMARY_KEY, AmqpAuth::Cbs).entity else {
+    let AmqpEntity::Keys(text) = target(&wire, PRIMARY_KEY, AmqpAuth::Cbs).entity else {
         panic!("keys")
     };
-    let Credential::Key { key, .. } = text.credential() else {
+    let ConnectionCredential::Key { key, .. } = text.credential() else {
         panic!("a key")
     };
     assert_eq!(format!("{key:?}"), "***");
@@ -315,16 +318,16 @@ async fn no_key_and_no_token_is_ever_shown() {
 
 #[tokio::test(start_paused = true)]
 async fn the_size_and_the_limit_stand_in_the_reason_also_before_the_limit_is_known() {
-    let broker = Arc::new(Broker {
+    let broker = Arc::new(TestBroker {
         max_message_size: 10_000,
-        ..Broker::default()
+        ..TestBroker::default()
     });
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     let mut reasons = Vec::new();
     // First the link is not open, then its limit is known.
     for id in 0..2 {
         let outcomes = sink.send(&[delivery(id, 20_000)]).await;
-        let [Outcome::Reject(reason)] = &outcomes[..] else {
+        let [DeliveryOutcome::Reject(reason)] = &outcomes[..] else {
             panic!("{outcomes:?}");
         };
         reasons.push(reason.to_string());
@@ -336,11 +339,11 @@ async fn the_size_and_the_limit_stand_in_the_reason_also_before_the_limit_is_kno
 
 #[tokio::test(start_paused = true)]
 async fn an_event_above_one_mebibyte_waits_for_the_links_own_limit() {
-    let broker = Arc::new(Broker {
+    let broker = Arc::new(TestBroker {
         max_message_size: 100 << 20,
-        ..Broker::default()
+        ..TestBroker::default()
     });
-    let sink = sink(&Wire::to(&broker), manner());
+    let sink = sink(&TestWire::to(&broker), manner());
     let outcomes = short(&sink.send(&[delivery(0, (1 << 20) - 400)]).await);
     assert_eq!(outcomes, ["delivered"]);
 }

@@ -1,10 +1,12 @@
 //! The sink of Event Hubs and Service Bus: plans transfers, sends them, tells what became of each
 //! event.
 
-use super::batch::{self, Encoded, Group, Plan, Routing, SizeLimits, TransferForm};
-use super::command::{Answer, Course, MessageSizes};
+use super::batch::{
+    self, EncodedGroup, MessageRouting, SizeLimits, TransferForm, TransferGroup, TransferPlan,
+};
+use super::command::{BatchCourse, MessageSizes, TransferAnswer};
 use super::fault::parts;
-use super::link::{Handle, too_large};
+use super::link::{LinkHandle, too_large};
 use super::link_state::LinkState;
 use super::target::AmqpTarget;
 use crate::status;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use twinroute_router::sink::{
-    BatchLimits, CredentialState, Delivery, EndpointFault, FailureReason, Outcome, Sink,
+    BatchLimits, CredentialState, Delivery, DeliveryOutcome, EndpointFault, FailureReason, Sink,
 };
 
 /// Events of a lane's batch. Spread over 32 keys it still fills transfers.
@@ -31,12 +33,12 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// The sink of one event hub or Service Bus topic.
 pub(crate) struct AmqpSink {
     targets: Vec<AmqpTarget>,
-    routing: Routing,
+    routing: MessageRouting,
     batched: bool,
     attempt_timeout: Duration,
     in_flight_max: usize,
     state: LinkState,
-    link: OnceLock<Handle>,
+    link: OnceLock<LinkHandle>,
     /// Set when the link ended over the size of one of several transfers: the next batch sends one at
     /// a time, so that the one at fault shows.
     one_at_a_time: AtomicBool,
@@ -53,8 +55,8 @@ impl std::fmt::Debug for AmqpSink {
 
 /// How a sink sends, out of the endpoint's settings.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    pub(crate) routing: Routing,
+pub(crate) struct SendSettings {
+    pub(crate) routing: MessageRouting,
     pub(crate) batched: bool,
     pub(crate) attempt_timeout: Duration,
     pub(crate) in_flight_max: usize,
@@ -62,7 +64,7 @@ pub(crate) struct Manner {
 
 impl AmqpSink {
     /// Does no I/O; the first batch connects.
-    pub(crate) fn new(targets: Vec<AmqpTarget>, manner: Manner) -> Self {
+    pub(crate) fn new(targets: Vec<AmqpTarget>, manner: SendSettings) -> Self {
         Self {
             targets,
             routing: manner.routing,
@@ -79,12 +81,12 @@ impl AmqpSink {
         self.state.limits()
     }
 
-    fn link(&self) -> &Handle {
+    fn link(&self) -> &LinkHandle {
         self.link
-            .get_or_init(|| Handle::start(self.targets.clone(), self.state.clone()))
+            .get_or_init(|| LinkHandle::start(self.targets.clone(), self.state.clone()))
     }
 
-    fn plan(&self, batch: &[Delivery], places: impl Iterator<Item = usize>) -> Plan {
+    fn plan(&self, batch: &[Delivery], places: impl Iterator<Item = usize>) -> TransferPlan {
         batch::plan(
             self.routing,
             self.batched,
@@ -94,15 +96,15 @@ impl AmqpSink {
         )
     }
 
-    async fn send_all(&self, batch: &[Delivery]) -> Vec<Outcome> {
+    async fn send_all(&self, batch: &[Delivery]) -> Vec<DeliveryOutcome> {
         let deadline = Instant::now() + self.attempt_timeout;
-        let mut results = Results::new(batch.len());
-        let course = Course::default();
+        let mut results = BatchResults::new(batch.len());
+        let course = BatchCourse::default();
         let plan = self.plan(batch, 0..batch.len());
         results.reject_too_large(&plan);
         let one_at_a_time = self.one_at_a_time.swap(false, Ordering::Relaxed);
         let mut waiting = Vec::with_capacity(plan.transfers.len());
-        for Encoded { group, sendable } in plan.transfers {
+        for EncodedGroup { group, sendable } in plan.transfers {
             let submitted = match &results.fault {
                 None => self.link().submit(sendable, deadline, &course).await,
                 Some(fault) => Err(fault.clone()),
@@ -114,7 +116,7 @@ impl AmqpSink {
                         .await;
                 }
                 Ok(answer) => waiting.push((group, answer)),
-                Err(fault) => results.set_all(&group, &Outcome::Unavailable(fault)),
+                Err(fault) => results.set_all(&group, &DeliveryOutcome::Unavailable(fault)),
             }
         }
         for (group, answer) in waiting {
@@ -134,16 +136,16 @@ impl AmqpSink {
     async fn settle(
         &self,
         batch: &[Delivery],
-        group: Group,
-        answer: Answer,
+        group: TransferGroup,
+        answer: TransferAnswer,
         deadline: Instant,
-        results: &mut Results,
+        results: &mut BatchResults,
     ) {
         // What is still to be sent, the next one last.
         let mut open = results.note(&group, answer);
         while let Some(places) = open.pop() {
             if let Some(fault) = results.fault.clone() {
-                results.set_places(&places, &Outcome::Unavailable(fault));
+                results.set_places(&places, &DeliveryOutcome::Unavailable(fault));
                 continue;
             }
             if Instant::now() >= deadline {
@@ -153,11 +155,11 @@ impl AmqpSink {
             let plan = self.plan(batch, places.iter().copied());
             results.reject_too_large(&plan);
             let mut transfers = plan.transfers.into_iter();
-            for Encoded { group, sendable } in transfers.by_ref() {
-                let alone = Course::default();
+            for EncodedGroup { group, sendable } in transfers.by_ref() {
+                let alone = BatchCourse::default();
                 let answer = match self.link().submit(sendable, deadline, &alone).await {
                     Ok(answer) => answered(answer, deadline).await,
-                    Err(fault) => Answer::Lost(fault),
+                    Err(fault) => TransferAnswer::Lost(fault),
                 };
                 let again = results.note(&group, answer);
                 if !again.is_empty() || results.fault.is_some() {
@@ -171,7 +173,7 @@ impl AmqpSink {
 }
 
 /// The events of transfers that were not sent.
-fn rest(transfers: impl Iterator<Item = Encoded>) -> Option<Vec<usize>> {
+fn rest(transfers: impl Iterator<Item = EncodedGroup>) -> Option<Vec<usize>> {
     let places: Vec<usize> = transfers
         .flat_map(|transfer| transfer.group.places)
         .collect();
@@ -194,7 +196,7 @@ impl Sink for AmqpSink {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         self.send_all(batch).boxed()
     }
 
@@ -216,36 +218,36 @@ impl Sink for AmqpSink {
     }
 }
 
-async fn answered(answer: oneshot::Receiver<Answer>, deadline: Instant) -> Answer {
+async fn answered(answer: oneshot::Receiver<TransferAnswer>, deadline: Instant) -> TransferAnswer {
     match tokio::time::timeout_at(deadline + MARGIN, answer).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Answer::Lost(status::unreachable("connection-lost", "")),
-        Err(_) => Answer::Lost(status::unreachable("timeout", "no answer in time")),
+        Ok(Err(_)) => TransferAnswer::Lost(status::unreachable("connection-lost", "")),
+        Err(_) => TransferAnswer::Lost(status::unreachable("timeout", "no answer in time")),
     }
 }
 
-fn outcome_of(answer: Answer) -> Outcome {
+fn outcome_of(answer: TransferAnswer) -> DeliveryOutcome {
     match answer {
-        Answer::Outcome(AmqpOutcome::Accepted(_)) => Outcome::Delivered,
-        Answer::Outcome(AmqpOutcome::Rejected(Rejected { error: Some(error) })) => {
+        TransferAnswer::Outcome(AmqpOutcome::Accepted(_)) => DeliveryOutcome::Delivered,
+        TransferAnswer::Outcome(AmqpOutcome::Rejected(Rejected { error: Some(error) })) => {
             let (condition, description) = parts(&error);
             status::outcome(condition.as_str(), description)
         }
-        Answer::Outcome(AmqpOutcome::Rejected(Rejected { error: None })) => {
+        TransferAnswer::Outcome(AmqpOutcome::Rejected(Rejected { error: None })) => {
             status::outcome("", "rejected without a reason")
         }
-        Answer::Outcome(AmqpOutcome::Modified(Modified {
+        TransferAnswer::Outcome(AmqpOutcome::Modified(Modified {
             undeliverable_here: Some(true),
             ..
-        })) => Outcome::Reject(FailureReason::new(
+        })) => DeliveryOutcome::Reject(FailureReason::new(
             "undeliverable-here",
             "modified by the broker",
         )),
-        Answer::Outcome(AmqpOutcome::Released(_)) => retry("released"),
-        Answer::Outcome(_) => retry("modified"),
-        Answer::TooLarge(sizes) => Outcome::Reject(too_large_reason(sizes)),
-        Answer::Lost(fault) => Outcome::Unavailable(fault),
-        Answer::Unsent => retry("unsent"),
+        TransferAnswer::Outcome(AmqpOutcome::Released(_)) => retry("released"),
+        TransferAnswer::Outcome(_) => retry("modified"),
+        TransferAnswer::TooLarge(sizes) => DeliveryOutcome::Reject(too_large_reason(sizes)),
+        TransferAnswer::Lost(fault) => DeliveryOutcome::Unavailable(fault),
+        TransferAnswer::Unsent => retry("unsent"),
     }
 }
 
@@ -259,28 +261,28 @@ fn too_large_reason(sizes: Option<MessageSizes>) -> FailureReason {
     FailureReason::new(status::PAYLOAD_TOO_LARGE, detail)
 }
 
-fn retry(code: &'static str) -> Outcome {
-    Outcome::Retry {
+fn retry(code: &'static str) -> DeliveryOutcome {
+    DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new(code, "given back by the broker"),
     }
 }
 
-fn not_isolated() -> Outcome {
-    Outcome::Retry {
+fn not_isolated() -> DeliveryOutcome {
+    DeliveryOutcome::Retry {
         after: None,
         reason: FailureReason::new("batch-refused", "no time left to find the event at fault"),
     }
 }
 
 /// The outcomes of a lane's batch while they come in.
-struct Results {
-    outcomes: Vec<Option<Outcome>>,
+struct BatchResults {
+    outcomes: Vec<Option<DeliveryOutcome>>,
     /// The first fault of the endpoint.
     fault: Option<EndpointFault>,
 }
 
-impl Results {
+impl BatchResults {
     fn new(len: usize) -> Self {
         Self {
             outcomes: vec![None; len],
@@ -288,12 +290,12 @@ impl Results {
         }
     }
 
-    fn set_all(&mut self, group: &Group, outcome: &Outcome) {
+    fn set_all(&mut self, group: &TransferGroup, outcome: &DeliveryOutcome) {
         self.set_places(&group.places, outcome);
     }
 
-    fn set_places(&mut self, places: &[usize], outcome: &Outcome) {
-        if let Outcome::Unavailable(fault) = outcome {
+    fn set_places(&mut self, places: &[usize], outcome: &DeliveryOutcome) {
+        if let DeliveryOutcome::Unavailable(fault) = outcome {
             self.fault.get_or_insert_with(|| fault.clone());
         }
         for place in places {
@@ -302,17 +304,17 @@ impl Results {
     }
 
     /// Takes note of a transfer's answer; gives what is to be sent again, the first of it last.
-    fn note(&mut self, group: &Group, answer: Answer) -> Vec<Vec<usize>> {
-        if matches!(answer, Answer::Unsent) {
+    fn note(&mut self, group: &TransferGroup, answer: TransferAnswer) -> Vec<Vec<usize>> {
+        if matches!(answer, TransferAnswer::Unsent) {
             return vec![group.places.clone()];
         }
         // Nothing was sent: by the link's limit, which may only now be known, it is planned again.
         let alone = group.places.len() == 1 && group.form == TransferForm::Batch;
-        if alone && matches!(answer, Answer::TooLarge(Some(_))) {
+        if alone && matches!(answer, TransferAnswer::TooLarge(Some(_))) {
             return vec![group.places.clone()];
         }
         let outcome = outcome_of(answer);
-        if matches!(outcome, Outcome::Reject(_)) && group.places.len() > 1 {
+        if matches!(outcome, DeliveryOutcome::Reject(_)) && group.places.len() > 1 {
             let (first, second) = group.places.split_at(group.places.len() / 2);
             return vec![second.to_vec(), first.to_vec()];
         }
@@ -320,17 +322,17 @@ impl Results {
         Vec::new()
     }
 
-    fn reject_too_large(&mut self, plan: &Plan) {
+    fn reject_too_large(&mut self, plan: &TransferPlan) {
         for event in &plan.too_large {
             let reason = too_large_reason(Some(MessageSizes {
                 bytes: event.bytes as u64,
                 bytes_max: event.bytes_max as u64,
             }));
-            self.set_places(&[event.place], &Outcome::Reject(reason));
+            self.set_places(&[event.place], &DeliveryOutcome::Reject(reason));
         }
     }
 
-    fn finish(self) -> Vec<Outcome> {
+    fn finish(self) -> Vec<DeliveryOutcome> {
         let missing = || retry("unanswered");
         self.outcomes
             .into_iter()

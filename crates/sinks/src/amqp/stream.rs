@@ -9,7 +9,7 @@
 //! a whole core for ever. So a connection is never left to itself: when its [`Cut`] is dropped,
 //! reads and writes fail, and the engine stops.
 
-use super::guard::{Guard, Meter};
+use super::guard::{PeerGuard, TransferMeter};
 use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;
 use std::io::{Error, ErrorKind};
@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[derive(Debug, Default)]
-struct Switch {
+struct CutSwitch {
     cut: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
@@ -28,7 +28,7 @@ struct Switch {
     refusal: OnceLock<String>,
 }
 
-impl Switch {
+impl CutSwitch {
     fn check(&self, waker: &AtomicWaker, context: &Context<'_>) -> Result<(), Error> {
         // Registered before the flag is read, so a cut in between still wakes.
         waker.register(context.waker());
@@ -41,16 +41,16 @@ impl Switch {
 
 /// Cuts its stream when dropped.
 #[derive(Debug)]
-pub(super) struct Cut(Arc<Switch>);
+pub(super) struct StreamCut(Arc<CutSwitch>);
 
-impl Cut {
+impl StreamCut {
     /// What the peer sent that was not passed on.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.0.refusal.get().map(String::as_str)
     }
 }
 
-impl Drop for Cut {
+impl Drop for StreamCut {
     fn drop(&mut self) {
         self.0.cut.store(true, Ordering::Release);
         self.0.reader.wake();
@@ -65,32 +65,32 @@ const READ_BYTES: usize = 8 << 10;
 
 /// A stream under a [`Cut`].
 #[derive(Debug)]
-pub(super) struct Severable<Io> {
+pub(super) struct SeverableStream<Io> {
     inner: Io,
-    switch: Arc<Switch>,
+    switch: Arc<CutSwitch>,
     gathered: BytesMut,
-    guard: Guard,
-    meter: Meter,
+    guard: PeerGuard,
+    meter: TransferMeter,
     /// What was just read.
     chunk: Box<[u8]>,
 }
 
 /// Puts `inner` under a cut.
-pub(super) fn severable<Io>(inner: Io) -> (Severable<Io>, Cut) {
-    let switch = Arc::new(Switch::default());
-    let cut = Cut(Arc::clone(&switch));
-    let stream = Severable {
+pub(super) fn severable<Io>(inner: Io) -> (SeverableStream<Io>, StreamCut) {
+    let switch = Arc::new(CutSwitch::default());
+    let cut = StreamCut(Arc::clone(&switch));
+    let stream = SeverableStream {
         inner,
         switch,
         gathered: BytesMut::new(),
-        guard: Guard::new(),
-        meter: Meter::default(),
+        guard: PeerGuard::new(),
+        meter: TransferMeter::default(),
         chunk: vec![0; READ_BYTES].into(),
     };
     (stream, cut)
 }
 
-impl<Io> Severable<Io> {
+impl<Io> SeverableStream<Io> {
     /// Takes note of what we send.
     fn note(&mut self, bytes: &[u8]) {
         let transfers = self.meter.count(bytes);
@@ -98,7 +98,7 @@ impl<Io> Severable<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> Severable<Io> {
+impl<Io: AsyncWrite + Unpin> SeverableStream<Io> {
     /// Writes what is gathered.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while !self.gathered.is_empty() {
@@ -113,7 +113,7 @@ impl<Io: AsyncWrite + Unpin> Severable<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Severable<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for SeverableStream<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,7 +144,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Severable<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Severable<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for SeverableStream<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,12 +1,12 @@
 //! Where to connect, as whom and how.
 
-use super::entity::Entity;
+use super::entity::AmqpEntity;
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::Credential;
+use twinroute_model::endpoint::ConnectionCredential;
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// Why SASL PLAIN cannot be used.
@@ -15,18 +15,18 @@ pub(crate) const PLAIN_NEEDS_KEY: &str = "amqp_auth = \"plain\" needs SharedAcce
 /// Everything that is needed to connect to one entity with one credential.
 #[derive(Clone)]
 pub(crate) struct AmqpTarget {
-    pub(crate) entity: Entity,
+    pub(crate) entity: AmqpEntity,
     pub(crate) auth: AmqpAuth,
     pub(crate) container_id: String,
-    pub(crate) outgoing: Outgoing,
+    pub(crate) outgoing: OutgoingConnections,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: AmqpTransport,
-    pub(crate) dial: Dial,
+    pub(crate) dial: DialTarget,
 }
 
 /// Where a connection's bytes go.
 #[derive(Clone)]
-pub(crate) enum Dial {
+pub(crate) enum DialTarget {
     /// TCP, with TLS unless the connection string is an emulator's.
     Network,
     #[cfg(test)]
@@ -38,10 +38,10 @@ type MemoryDial = Arc<dyn Fn() -> std::io::Result<tokio::io::DuplexStream> + Sen
 
 impl AmqpTarget {
     pub(crate) fn new(
-        entity: Entity,
+        entity: AmqpEntity,
         auth: AmqpAuth,
         container_id: String,
-        outgoing: Outgoing,
+        outgoing: OutgoingConnections,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl AmqpTarget {
             outgoing,
             clock,
             transport: AmqpTransport::Tcp,
-            dial: Dial::Network,
+            dial: DialTarget::Network,
         }
     }
 
@@ -59,14 +59,14 @@ impl AmqpTarget {
     pub(super) fn sasl(&self) -> Result<SaslProfile, EndpointFault> {
         match (self.auth, &self.entity) {
             (AmqpAuth::Cbs | AmqpAuth::Anonymous, _) => Ok(SaslProfile::Anonymous),
-            (AmqpAuth::Plain, Entity::Keys(text)) => match text.credential() {
-                Credential::Key { name, key } => Ok(SaslProfile::Plain {
+            (AmqpAuth::Plain, AmqpEntity::Keys(text)) => match text.credential() {
+                ConnectionCredential::Key { name, key } => Ok(SaslProfile::Plain {
                     username: name.clone(),
                     password: key.expose().to_owned(),
                 }),
-                Credential::Signature(_) => Err(plain_needs_key()),
+                ConnectionCredential::Signature(_) => Err(plain_needs_key()),
             },
-            (AmqpAuth::Plain, Entity::Identity(_)) => Err(plain_needs_key()),
+            (AmqpAuth::Plain, AmqpEntity::Identity(_)) => Err(plain_needs_key()),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Sinks against a scripted broker over memory: time is paused, so nothing here waits in earnest.
 
-use super::batch::Routing;
-use super::entity::Entity;
-use super::sink::{AmqpSink, Manner};
-use super::target::{AmqpTarget, Dial};
-use broker::Broker;
+use super::batch::MessageRouting;
+use super::entity::AmqpEntity;
+use super::sink::{AmqpSink, SendSettings};
+use super::target::{AmqpTarget, DialTarget};
+use broker::TestBroker;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::task::JoinSet;
 use twinroute_model::clock::{Clock, ManualClock, Timestamp};
 use twinroute_model::endpoint::ConnectionString;
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{AmqpAuth, PartitionKey};
 use twinroute_model::twin::TwinKey;
-use twinroute_outgoing::Outgoing;
-use twinroute_router::sink::{Delivery, Outcome};
+use twinroute_outgoing::OutgoingConnections;
+use twinroute_router::sink::{Delivery, DeliveryOutcome};
 
 #[path = "../../tests/broker/mod.rs"]
 pub(crate) mod broker;
@@ -32,15 +32,15 @@ const BLACK_HOLE: u8 = 1;
 const REFUSE: u8 = 2;
 
 /// The wire between sinks and a broker; it can be cut, swallow everything, or refuse connections.
-pub(crate) struct Wire {
-    broker: Mutex<Arc<Broker>>,
+pub(crate) struct TestWire {
+    broker: Mutex<Arc<TestBroker>>,
     state: Arc<AtomicU8>,
     /// Pumps and connections; dropped to cut.
     tasks: Mutex<JoinSet<()>>,
 }
 
-impl Wire {
-    pub(crate) fn to(broker: &Arc<Broker>) -> Arc<Self> {
+impl TestWire {
+    pub(crate) fn to(broker: &Arc<TestBroker>) -> Arc<Self> {
         Arc::new(Self {
             broker: Mutex::new(Arc::clone(broker)),
             state: Arc::new(AtomicU8::new(OPEN)),
@@ -70,7 +70,7 @@ impl Wire {
     }
 
     /// Puts another broker behind the wire.
-    pub(crate) fn restart(&self, broker: &Arc<Broker>) {
+    pub(crate) fn restart(&self, broker: &Arc<TestBroker>) {
         *self.broker.lock().unwrap() = Arc::clone(broker);
         self.heal();
     }
@@ -109,47 +109,47 @@ async fn pump(
     to.shutdown().await.ok();
 }
 
-pub(crate) fn no_tls() -> Outgoing {
+pub(crate) fn no_tls() -> OutgoingConnections {
     let config = rustls::ClientConfig::builder_with_provider(twinroute_outgoing::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Outgoing::direct(Arc::new(config))
+    OutgoingConnections::direct(Arc::new(config))
 }
 
-pub(crate) fn target(wire: &Arc<Wire>, key: &str, auth: AmqpAuth) -> AmqpTarget {
+pub(crate) fn target(wire: &Arc<TestWire>, key: &str, auth: AmqpAuth) -> AmqpTarget {
     let text = format!(
         "Endpoint=sb://ns.example;SharedAccessKeyName=send;SharedAccessKey={key};EntityPath=hub"
     );
     let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
     let clock = ManualClock::new(Timestamp::from_unix_millis(1_700_000_000_000));
-    target_of(wire, Entity::Keys(parsed), auth, Arc::new(clock))
+    target_of(wire, AmqpEntity::Keys(parsed), auth, Arc::new(clock))
 }
 
 pub(crate) fn target_of(
-    wire: &Arc<Wire>,
-    entity: Entity,
+    wire: &Arc<TestWire>,
+    entity: AmqpEntity,
     auth: AmqpAuth,
     clock: Arc<dyn Clock>,
 ) -> AmqpTarget {
     let container = "twinroute-test".to_owned();
     let mut target = AmqpTarget::new(entity, auth, container, no_tls(), clock);
     let wire = Arc::clone(wire);
-    target.dial = Dial::Memory(Arc::new(move || wire.dial()));
+    target.dial = DialTarget::Memory(Arc::new(move || wire.dial()));
     target
 }
 
-pub(crate) fn manner() -> Manner {
-    Manner {
-        routing: Routing::EventHubs(PartitionKey::None),
+pub(crate) fn manner() -> SendSettings {
+    SendSettings {
+        routing: MessageRouting::EventHubs(PartitionKey::None),
         batched: true,
         attempt_timeout: Duration::from_secs(30),
         in_flight_max: 4,
     }
 }
 
-pub(crate) fn sink(wire: &Arc<Wire>, manner: Manner) -> AmqpSink {
+pub(crate) fn sink(wire: &Arc<TestWire>, manner: SendSettings) -> AmqpSink {
     AmqpSink::new(vec![target(wire, PRIMARY_KEY, AmqpAuth::Cbs)], manner)
 }
 
@@ -158,11 +158,11 @@ pub(crate) fn deliveries(ids: std::ops::Range<usize>) -> Vec<Delivery> {
 }
 
 pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
-    let event = Parts::new(&id.to_string(), "h", "t")
+    let event = EventParts::new(&id.to_string(), "h", "t")
         .set("subject", &format!("twin{id}"))
         .unwrap()
         .json(&format!("\"{}\"", "x".repeat(data_bytes)))
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .unwrap();
     let twin = TwinKey::of(&event).stable_hash();
     Delivery {
@@ -174,12 +174,14 @@ pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
 }
 
 /// Outcomes in short: `delivered`, `reject <code>`, `<kind> <code>`.
-pub(crate) fn short(outcomes: &[Outcome]) -> Vec<String> {
-    let one = |outcome: &Outcome| match outcome {
-        Outcome::Delivered => "delivered".to_owned(),
-        Outcome::Retry { reason, .. } => format!("retry {}", reason.code),
-        Outcome::Reject(reason) => format!("reject {}", reason.code),
-        Outcome::Unavailable(fault) => format!("{} {}", fault.kind.as_str(), fault.reason.code),
+pub(crate) fn short(outcomes: &[DeliveryOutcome]) -> Vec<String> {
+    let one = |outcome: &DeliveryOutcome| match outcome {
+        DeliveryOutcome::Delivered => "delivered".to_owned(),
+        DeliveryOutcome::Retry { reason, .. } => format!("retry {}", reason.code),
+        DeliveryOutcome::Reject(reason) => format!("reject {}", reason.code),
+        DeliveryOutcome::Unavailable(fault) => {
+            format!("{} {}", fault.kind.as_str(), fault.reason.code)
+        }
     };
     outcomes.iter().map(one).collect()
 }

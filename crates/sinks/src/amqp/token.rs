@@ -1,13 +1,13 @@
 //! What is put to `$cbs`: signatures that are made here, ready-made ones, and an identity's tokens.
 
-use super::entity::{Entity, Place};
+use super::entity::{AmqpEntity, IdentityEntity};
 use super::link_state::LinkState;
 use crate::status;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_credential::token::{Token as IdentityToken, TokenError};
+use twinroute_credential::token::{CachedToken, TokenError};
 use twinroute_model::clock::{Clock, Timestamp};
-use twinroute_model::endpoint::Credential;
+use twinroute_model::endpoint::ConnectionCredential;
 use twinroute_model::sas;
 use twinroute_model::secret::Secret;
 use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
@@ -17,29 +17,29 @@ const SIGNATURE_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// Where tokens for one connection come from.
 #[derive(Clone)]
-pub(crate) struct Tokens {
+pub(crate) struct ConnectionTokens {
     pub(crate) audience: String,
-    entity: Entity,
+    entity: AmqpEntity,
     clock: Arc<dyn Clock>,
     state: LinkState,
 }
 
 /// A token, and when it ends where we know.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token {
+pub(crate) struct ConnectionToken {
     pub(crate) text: Secret,
     pub(crate) expires_at: Option<Timestamp>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: TokenKind,
 }
 
 /// The `type` of a put-token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     Signature,
     Jwt,
 }
 
-impl Kind {
+impl TokenKind {
     /// Source: Azure Service Bus, "AMQP protocol guide", Claims-based authorization.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Kind {
 
 /// How the token on a connection stays good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub(crate) enum TokenRenewal {
     /// Not at all: there is no other.
     Never,
     /// A new one is made at any time.
@@ -60,8 +60,8 @@ pub(crate) enum Renewal {
     Awaited,
 }
 
-impl Tokens {
-    pub(crate) fn new(entity: &Entity, clock: Arc<dyn Clock>, state: LinkState) -> Self {
+impl ConnectionTokens {
+    pub(crate) fn new(entity: &AmqpEntity, clock: Arc<dyn Clock>, state: LinkState) -> Self {
         Self {
             audience: entity.audience(),
             entity: entity.clone(),
@@ -70,12 +70,12 @@ impl Tokens {
         }
     }
 
-    pub(crate) fn renewal(&self) -> Renewal {
+    pub(crate) fn renewal(&self) -> TokenRenewal {
         match &self.entity {
-            Entity::Identity(_) => Renewal::Awaited,
-            Entity::Keys(text) => match text.credential() {
-                Credential::Signature(_) => Renewal::Never,
-                Credential::Key { .. } => Renewal::Made,
+            AmqpEntity::Identity(_) => TokenRenewal::Awaited,
+            AmqpEntity::Keys(text) => match text.credential() {
+                ConnectionCredential::Signature(_) => TokenRenewal::Never,
+                ConnectionCredential::Key { .. } => TokenRenewal::Made,
             },
         }
     }
@@ -83,29 +83,29 @@ impl Tokens {
     /// The token to put now.
     ///
     /// Waits only for an identity's, as long as its source waits. Dropping the future is harmless.
-    pub(crate) async fn token(&self) -> Result<Token, EndpointFault> {
+    pub(crate) async fn token(&self) -> Result<ConnectionToken, EndpointFault> {
         let text = match &self.entity {
-            Entity::Identity(place) => return identity_token(place).await,
-            Entity::Keys(text) => text,
+            AmqpEntity::Identity(place) => return identity_token(place).await,
+            AmqpEntity::Keys(text) => text,
         };
         let (text, expires_at) = match text.credential() {
-            Credential::Signature(signature) => {
+            ConnectionCredential::Signature(signature) => {
                 let end = text.expires_at();
                 if let Some(end) = end.filter(|end| *end <= self.clock.now()) {
                     return Err(ended(end));
                 }
                 (signature.clone(), end)
             }
-            Credential::Key { name, key } => {
+            ConnectionCredential::Key { name, key } => {
                 let expiry = self.clock.now().after(SIGNATURE_LIFETIME);
                 let token = sas::service_bus_token(&self.audience, name, key.expose(), expiry);
                 (Secret::new(token), Some(expiry))
             }
         };
-        Ok(Token {
+        Ok(ConnectionToken {
             text,
             expires_at,
-            kind: Kind::Signature,
+            kind: TokenKind::Signature,
         })
     }
 
@@ -115,8 +115,8 @@ impl Tokens {
         let expired = fault.kind == FaultKind::Unauthorized && said.contains("expire");
         let (ends, now) = (ends.filter(|_| expired)?, self.clock.now());
         let made = match self.renewal() {
-            Renewal::Made => ", and was made just now",
-            Renewal::Never | Renewal::Awaited => "",
+            TokenRenewal::Made => ", and was made just now",
+            TokenRenewal::Never | TokenRenewal::Awaited => "",
         };
         Some(format!(
             "the token ends at {}{made}; this machine's clock says {}: set it if that is wrong",
@@ -126,16 +126,16 @@ impl Tokens {
     }
 
     /// The broker took `token`.
-    pub(crate) fn put(&self, token: &Token) {
-        if let Entity::Identity(_) = &self.entity {
+    pub(crate) fn put(&self, token: &ConnectionToken) {
+        if let AmqpEntity::Identity(_) = &self.entity {
             self.state.set_token_end(token.expires_at);
         }
     }
 
     /// The broker refused `token`: the next one shall be another, where there can be one.
-    pub(crate) fn refused(&self, token: &Token) {
-        if let Entity::Identity(place) = &self.entity {
-            let token = IdentityToken {
+    pub(crate) fn refused(&self, token: &ConnectionToken) {
+        if let AmqpEntity::Identity(place) = &self.entity {
+            let token = CachedToken {
                 secret: token.text.clone(),
                 expires_at: token.expires_at,
             };
@@ -144,7 +144,7 @@ impl Tokens {
     }
 
     /// How long `token` is good from now; `None` when nobody says.
-    pub(crate) fn left(&self, token: &Token) -> Option<Duration> {
+    pub(crate) fn left(&self, token: &ConnectionToken) -> Option<Duration> {
         let now = self.clock.now();
         token.expires_at.map(|expires_at| expires_at.since(now))
     }
@@ -166,13 +166,13 @@ fn ended(end: Timestamp) -> EndpointFault {
     }
 }
 
-async fn identity_token(place: &Place) -> Result<Token, EndpointFault> {
+async fn identity_token(place: &IdentityEntity) -> Result<ConnectionToken, EndpointFault> {
     let token = place.tokens.token(place.scope).await;
     let token = token.map_err(|error| fault(&error))?;
-    Ok(Token {
+    Ok(ConnectionToken {
         text: token.secret,
         expires_at: token.expires_at,
-        kind: Kind::Jwt,
+        kind: TokenKind::Jwt,
     })
 }
 
@@ -201,9 +201,9 @@ mod tests {
         Arc::new(ManualClock::new(now))
     }
 
-    fn tokens(text: &str) -> Tokens {
+    fn tokens(text: &str) -> ConnectionTokens {
         let parsed = ConnectionString::parse(&Secret::new(text)).unwrap();
-        Tokens::new(&Entity::Keys(parsed), clock(), LinkState::new())
+        ConnectionTokens::new(&AmqpEntity::Keys(parsed), clock(), LinkState::new())
     }
 
     #[tokio::test]
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(parsed.resource(), "sb://ns:5673/hub");
         assert_eq!(parsed.expiry().unix_seconds(), 1_700_003_600);
         parsed.verify("k", tokens.clock.now()).unwrap();
-        assert_eq!(tokens.renewal(), Renewal::Made);
+        assert_eq!(tokens.renewal(), TokenRenewal::Made);
     }
 
     #[tokio::test]
@@ -247,7 +247,7 @@ mod tests {
         ));
         let token = tokens.token().await.unwrap();
         assert_eq!(token.text.expose(), signature);
-        assert_eq!(tokens.renewal(), Renewal::Never);
+        assert_eq!(tokens.renewal(), TokenRenewal::Never);
         assert_eq!(tokens.left(&token), Some(Duration::from_secs(1)));
     }
 
@@ -275,13 +275,13 @@ mod tests {
     #[tokio::test]
     async fn an_identity_puts_its_token_as_jwt_for_the_same_audience() {
         let source = TokenSource::fixed("a.b.c".into(), clock());
-        let place = Place::new(
+        let place = IdentityEntity::new(
             ("ns.example".to_owned(), Some(5673)),
             "hub",
             source,
             "scope",
         );
-        let tokens = Tokens::new(&Entity::Identity(place), clock(), LinkState::new());
+        let tokens = ConnectionTokens::new(&AmqpEntity::Identity(place), clock(), LinkState::new());
         assert_eq!(tokens.audience, "sb://ns.example:5673/hub");
         let token = tokens.token().await.unwrap();
         assert_eq!((token.text.expose(), token.kind.as_str()), ("a.b.c", "jwt"));

@@ -1,6 +1,6 @@
 //! A transfer that the broker has not answered, and one that failed with its link.
 
-use super::command::{Answer, Reply};
+use super::command::{TransferAnswer, TransferReply};
 use super::fault::{parts, send_fault};
 use crate::status;
 use fe2o3_amqp::link::SendError;
@@ -13,23 +13,23 @@ use tokio::time::Instant;
 use twinroute_router::sink::{EndpointFault, FaultKind};
 
 /// A transfer that the broker has not answered.
-pub(super) struct Unsettled {
+pub(super) struct UnsettledTransfer {
     pub(super) delivery: DeliveryFut<Result<AmqpOutcome, SendError>>,
     pub(super) deadline: Instant,
-    pub(super) answer: Option<Reply>,
+    pub(super) answer: Option<TransferReply>,
 }
 
-impl Unsettled {
-    pub(super) fn give(&mut self, answer: Answer) {
+impl UnsettledTransfer {
+    pub(super) fn give(&mut self, answer: TransferAnswer) {
         if let Some(waiting) = self.answer.take() {
             waiting.give(answer);
         }
     }
 }
 
-impl Future for Unsettled {
+impl Future for UnsettledTransfer {
     /// What is left to be answered when the link ended.
-    type Output = Option<Failure>;
+    type Output = Option<FailedTransfer>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.delivery).poll(context) {
@@ -38,12 +38,12 @@ impl Future for Unsettled {
                 if let Some(fault) = refusal(&outcome) {
                     // The link is of no more use: another one may be opened with another credential.
                     let answer = self.answer.take();
-                    return Poll::Ready(Some(Failure { fault, answer }));
+                    return Poll::Ready(Some(FailedTransfer { fault, answer }));
                 }
-                self.give(Answer::Outcome(outcome));
+                self.give(TransferAnswer::Outcome(outcome));
                 Poll::Ready(None)
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Failure {
+            Poll::Ready(Err(error)) => Poll::Ready(Some(FailedTransfer {
                 fault: send_fault(&error),
                 answer: self.answer.take(),
             })),
@@ -62,20 +62,20 @@ fn refusal(outcome: &AmqpOutcome) -> Option<EndpointFault> {
 }
 
 /// A transfer that failed with its link.
-pub(super) struct Failure {
+pub(super) struct FailedTransfer {
     pub(super) fault: EndpointFault,
-    pub(super) answer: Option<Reply>,
+    pub(super) answer: Option<TransferReply>,
 }
 
-impl Failure {
-    pub(super) fn give(self, answer: Answer) {
+impl FailedTransfer {
+    pub(super) fn give(self, answer: TransferAnswer) {
         if let Some(waiting) = self.answer {
             waiting.give(answer);
         }
     }
 }
 
-impl From<EndpointFault> for Failure {
+impl From<EndpointFault> for FailedTransfer {
     fn from(fault: EndpointFault) -> Self {
         Self {
             fault,

@@ -49,7 +49,7 @@ const CONTROL_MESSAGES_MAX: u32 = 64;
 
 /// Whether TLS lies below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scheme {
+pub(super) enum WebSocketScheme {
     Ws,
     Wss,
 }
@@ -59,14 +59,14 @@ pub(super) enum Scheme {
 /// Dropping the future drops the stream.
 pub(super) async fn connect(
     stream: Box<dyn ByteStream>,
-    scheme: Scheme,
+    scheme: WebSocketScheme,
     host: &str,
     port: u16,
     now: Timestamp,
-) -> Result<Socket, EndpointFault> {
+) -> Result<WebSocketBytes, EndpointFault> {
     let (scheme, usual) = match scheme {
-        Scheme::Ws => ("ws", 80),
-        Scheme::Wss => ("wss", 443),
+        WebSocketScheme::Ws => ("ws", 80),
+        WebSocketScheme::Wss => ("wss", 443),
     };
     let host = match host.contains(':') {
         true => format!("[{host}]"),
@@ -90,7 +90,7 @@ pub(super) async fn connect(
     // Boxed: its state is large, and it would stand in every caller's future.
     let shaking = Box::pin(client_async_with_config(request, stream, Some(config)));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await {
-        Ok(Ok((socket, _))) => Ok(Socket::of(socket)),
+        Ok(Ok((socket, _))) => Ok(WebSocketBytes::of(socket)),
         Ok(Err(error)) => Err(handshake_fault(&error, now)),
         Err(_) => {
             let detail = "no answer to the WebSocket handshake within 10 s";
@@ -121,12 +121,12 @@ fn handshake_fault(error: &tungstenite::Error, now: Timestamp) -> EndpointFault 
 
 /// The bytes within a WebSocket.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct WebSocketBytes {
     socket: WebSocketStream<Box<dyn ByteStream>>,
     unread: Bytes,
 }
 
-impl Socket {
+impl WebSocketBytes {
     pub(super) fn of(socket: WebSocketStream<Box<dyn ByteStream>>) -> Self {
         Self {
             socket,
@@ -135,7 +135,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for WebSocketBytes {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -169,7 +169,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for WebSocketBytes {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,11 +1,11 @@
 //! AMQP within WebSockets: a good server, servers that say no, and servers that mean harm.
 
 use super::hostile_tests::{face_over, unavailable};
-use super::target::Dial;
-use super::testing::broker::{Broker, Reply};
-use super::testing::{PRIMARY_KEY, Wire, deliveries, manner, short, target};
-use super::websocket::Socket;
-use super::{AmqpSink, Manner};
+use super::target::DialTarget;
+use super::testing::broker::{TestBroker, TransferAction};
+use super::testing::{PRIMARY_KEY, TestWire, deliveries, manner, short, target};
+use super::websocket::WebSocketBytes;
+use super::{AmqpSink, SendSettings};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use twinroute_model::settings::{AmqpAuth, AmqpTransport};
-use twinroute_router::sink::{Outcome, Sink};
+use twinroute_router::sink::{DeliveryOutcome, Sink};
 
 /// The broker behind a WebSocket.
-pub(super) async fn serve(stream: DuplexStream, broker: Arc<Broker>) {
+pub(super) async fn serve(stream: DuplexStream, broker: Arc<TestBroker>) {
     #[allow(clippy::result_large_err, reason = "the callback's type")]
     let upgrade = |request: &Request, mut response: Response| {
         assert_eq!(request.uri(), "/$servicebus/websocket");
@@ -30,28 +30,30 @@ pub(super) async fn serve(stream: DuplexStream, broker: Arc<Broker>) {
     };
     let stream: Box<dyn twinroute_outgoing::tunnel::ByteStream> = Box::new(stream);
     let socket = tokio_tungstenite::accept_hdr_async(stream, upgrade);
-    broker.serve(Socket::of(socket.await.unwrap())).await;
+    broker
+        .serve(WebSocketBytes::of(socket.await.unwrap()))
+        .await;
 }
 
-struct Namespace {
-    broker: Arc<Broker>,
+struct FakeNamespace {
+    broker: Arc<TestBroker>,
     sink: AmqpSink,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
-fn namespace(manner: Manner) -> Namespace {
-    let broker = Arc::new(Broker::default());
+fn namespace(manner: SendSettings) -> FakeNamespace {
+    let broker = Arc::new(TestBroker::default());
     let tasks = Arc::new(Mutex::new(JoinSet::new()));
-    let mut target = target(&Wire::to(&broker), PRIMARY_KEY, AmqpAuth::Cbs);
+    let mut target = target(&TestWire::to(&broker), PRIMARY_KEY, AmqpAuth::Cbs);
     target.transport = AmqpTransport::Websocket;
     let (serving, behind) = (Arc::clone(&tasks), Arc::clone(&broker));
-    target.dial = Dial::Memory(Arc::new(move || {
+    target.dial = DialTarget::Memory(Arc::new(move || {
         let (near, far) = tokio::io::duplex(64 << 10);
         let mut tasks = serving.lock().unwrap();
         tasks.spawn(serve(far, Arc::clone(&behind)));
         Ok(near)
     }));
-    Namespace {
+    FakeNamespace {
         broker,
         sink: AmqpSink::new(vec![target], manner),
         tasks,
@@ -88,7 +90,7 @@ async fn a_message_larger_than_a_websocket_message_of_ours_arrives_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_goes_away_is_found_at_once_and_again() {
     let namespace = namespace(manner());
-    namespace.broker.script(|_| Reply::Hold);
+    namespace.broker.script(|_| TransferAction::Hold);
     let tasks = Arc::clone(&namespace.tasks);
     let broker = Arc::clone(&namespace.broker);
     let cut = tokio::spawn(async move {
@@ -103,7 +105,7 @@ async fn a_server_that_goes_away_is_found_at_once_and_again() {
     assert!(outcomes[0].starts_with("unreachable"), "{outcomes:?}");
     assert!(start.elapsed() < Duration::from_secs(1));
     cut.await.unwrap();
-    namespace.broker.script(|_| Reply::Accept);
+    namespace.broker.script(|_| TransferAction::Accept);
     let outcomes = namespace.sink.send(&deliveries(0..1)).await;
     assert_eq!(short(&outcomes), ["delivered"]);
 }
@@ -173,7 +175,7 @@ async fn retry_after_forms_and_clock_skew_are_read_of_the_handshake_too() {
             })
         })
         .await;
-        let Outcome::Unavailable(fault) = faced.outcome else {
+        let DeliveryOutcome::Unavailable(fault) = faced.outcome else {
             panic!("{more}: {:?}", faced.outcome);
         };
         assert_eq!(fault.after.map(|after| after.as_secs()), after, "{more}");

@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 16;
 const EMPTY_ELEMENTS_MAX: usize = 256;
 
 /// Why a frame is not passed on.
-pub(super) type Fault = &'static str;
+pub(super) type FrameFault = &'static str;
 
 /// Descriptor codes that are looked at.
 pub(super) mod code {
@@ -29,13 +29,13 @@ pub(super) mod code {
 
 /// A performative: its code and where its fields are.
 #[derive(Debug)]
-pub(super) struct Performative<'a> {
+pub(super) struct FramePerformative<'a> {
     pub(super) code: u64,
     fields: &'a [u8],
     count: usize,
 }
 
-impl Performative<'_> {
+impl FramePerformative<'_> {
     /// The number in a field; `None` for null, for a field that is not there, and for what is no number.
     pub(super) fn number(&self, index: usize) -> Option<u64> {
         let field = self.field(index)?;
@@ -67,18 +67,18 @@ impl Performative<'_> {
 }
 
 /// Walks through the body of a frame.
-pub(super) fn body(bytes: &[u8]) -> Result<Performative<'_>, Fault> {
+pub(super) fn body(bytes: &[u8]) -> Result<FramePerformative<'_>, FrameFault> {
     let (code, list) = descriptor(bytes)?;
     let rest = value(list, 1)?;
     let performative = match list {
-        [0x45, ..] => Performative {
+        [0x45, ..] => FramePerformative {
             code,
             fields: &[],
             count: 0,
         },
         [0xc0 | 0xd0, ..] => {
             let (fields, count, _) = compound(list)?;
-            Performative {
+            FramePerformative {
                 code,
                 fields,
                 count,
@@ -95,7 +95,7 @@ pub(super) fn body(bytes: &[u8]) -> Result<Performative<'_>, Fault> {
     Ok(performative)
 }
 
-fn sections(mut rest: &[u8]) -> Result<(), Fault> {
+fn sections(mut rest: &[u8]) -> Result<(), FrameFault> {
     while !rest.is_empty() {
         if rest[0] != 0 {
             return Err("a message section without its descriptor");
@@ -106,8 +106,8 @@ fn sections(mut rest: &[u8]) -> Result<(), Fault> {
 }
 
 /// A numeric descriptor; nobody writes the symbolic ones, and what Azure's clients read allows none.
-fn descriptor(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
-    const RULE: Fault = "a performative without a numeric descriptor";
+fn descriptor(bytes: &[u8]) -> Result<(u64, &[u8]), FrameFault> {
+    const RULE: FrameFault = "a performative without a numeric descriptor";
     match bytes {
         [0, 0x53, code, rest @ ..] => Ok((u64::from(*code), rest)),
         [0, 0x80, rest @ ..] => {
@@ -119,7 +119,7 @@ fn descriptor(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
 }
 
 /// Walks over one value; gives what stands behind it.
-fn value(bytes: &[u8], depth: usize) -> Result<&[u8], Fault> {
+fn value(bytes: &[u8], depth: usize) -> Result<&[u8], FrameFault> {
     let (format, rest) = bytes.split_first().ok_or(TRUNCATED)?;
     if *format == 0 {
         let depth = deeper(depth)?;
@@ -129,9 +129,9 @@ fn value(bytes: &[u8], depth: usize) -> Result<&[u8], Fault> {
     after_format(*format, bytes, rest, depth)
 }
 
-const TRUNCATED: Fault = "a value that is longer than its frame";
+const TRUNCATED: FrameFault = "a value that is longer than its frame";
 
-fn deeper(depth: usize) -> Result<usize, Fault> {
+fn deeper(depth: usize) -> Result<usize, FrameFault> {
     match depth < DEPTH_MAX {
         true => Ok(depth + 1),
         false => Err("values nested too deep"),
@@ -144,7 +144,7 @@ fn after_format<'a>(
     whole: &'a [u8],
     rest: &'a [u8],
     depth: usize,
-) -> Result<&'a [u8], Fault> {
+) -> Result<&'a [u8], FrameFault> {
     match format >> 4 {
         0xc | 0xd => elements(format, whole, deeper(depth)?),
         0xe | 0xf => array(whole, deeper(depth)?),
@@ -153,7 +153,7 @@ fn after_format<'a>(
 }
 
 /// Walks over what follows the format code of a value without inner values.
-fn scalar(format: u8, rest: &[u8]) -> Result<&[u8], Fault> {
+fn scalar(format: u8, rest: &[u8]) -> Result<&[u8], FrameFault> {
     let (width, rest) = match format {
         0x40..=0x45 => (0, rest),
         0x50..=0x56 => (1, rest),
@@ -161,20 +161,20 @@ fn scalar(format: u8, rest: &[u8]) -> Result<&[u8], Fault> {
         0x70..=0x74 => (4, rest),
         0x80..=0x84 => (8, rest),
         0x94 | 0x98 => (16, rest),
-        0xa0 | 0xa1 | 0xa3 => length(rest, Size::Byte)?,
-        0xb0 | 0xb1 | 0xb3 => length(rest, Size::Four)?,
+        0xa0 | 0xa1 | 0xa3 => length(rest, SizePrefix::Byte)?,
+        0xb0 | 0xb1 | 0xb3 => length(rest, SizePrefix::Four)?,
         _ => return Err("a value of an unknown kind"),
     };
     rest.get(width..).ok_or(TRUNCATED)
 }
 
 #[derive(Clone, Copy)]
-enum Size {
+enum SizePrefix {
     Byte,
     Four,
 }
 
-impl Size {
+impl SizePrefix {
     /// Of the lengths of a compound or array.
     fn of(format: u8) -> Self {
         match format >> 4 {
@@ -184,13 +184,13 @@ impl Size {
     }
 }
 
-fn length(bytes: &[u8], size: Size) -> Result<(usize, &[u8]), Fault> {
+fn length(bytes: &[u8], size: SizePrefix) -> Result<(usize, &[u8]), FrameFault> {
     match size {
-        Size::Byte => {
+        SizePrefix::Byte => {
             let (length, rest) = bytes.split_first().ok_or(TRUNCATED)?;
             Ok((usize::from(*length), rest))
         }
-        Size::Four => {
+        SizePrefix::Four => {
             let (length, rest) = bytes.split_first_chunk().ok_or(TRUNCATED)?;
             let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| TRUNCATED)?;
             Ok((length, rest))
@@ -199,9 +199,9 @@ fn length(bytes: &[u8], size: Size) -> Result<(usize, &[u8]), Fault> {
 }
 
 /// The content of a compound or array, its count, and what stands behind it.
-fn compound(whole: &[u8]) -> Result<(&[u8], usize, &[u8]), Fault> {
+fn compound(whole: &[u8]) -> Result<(&[u8], usize, &[u8]), FrameFault> {
     let (format, rest) = whole.split_first().ok_or(TRUNCATED)?;
-    let size = Size::of(*format);
+    let size = SizePrefix::of(*format);
     let (bytes, rest) = length(rest, size)?;
     if bytes > rest.len() {
         return Err(TRUNCATED);
@@ -211,7 +211,7 @@ fn compound(whole: &[u8]) -> Result<(&[u8], usize, &[u8]), Fault> {
     Ok((content, count, behind))
 }
 
-fn elements(format: u8, whole: &[u8], depth: usize) -> Result<&[u8], Fault> {
+fn elements(format: u8, whole: &[u8], depth: usize) -> Result<&[u8], FrameFault> {
     let map = match format {
         0xc0 | 0xd0 => false,
         0xc1 | 0xd1 => true,
@@ -231,7 +231,7 @@ fn elements(format: u8, whole: &[u8], depth: usize) -> Result<&[u8], Fault> {
     }
 }
 
-fn array(whole: &[u8], depth: usize) -> Result<&[u8], Fault> {
+fn array(whole: &[u8], depth: usize) -> Result<&[u8], FrameFault> {
     if !matches!(whole[0], 0xe0 | 0xf0) {
         return Err("a value of an unknown kind");
     }
@@ -264,7 +264,7 @@ fn array(whole: &[u8], depth: usize) -> Result<&[u8], Fault> {
 }
 
 /// One element of an array: what stands behind a format code that is written once for all.
-fn element(format: u8, content: &[u8], depth: usize) -> Result<&[u8], Fault> {
+fn element(format: u8, content: &[u8], depth: usize) -> Result<&[u8], FrameFault> {
     match format >> 4 {
         // Arrays in arrays, or lists: no frame of ours or of Azure's has them.
         0xc..=0xf => {

@@ -32,21 +32,22 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use request::{BYTES_MAX, Requests};
+use request::{BYTES_MAX, BatchRequests};
 use reqwest::{Client, Url};
-use response::Answer;
+use response::ResponseMeaning;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::clock::Clock;
-use twinroute_model::endpoint::Topic;
+use twinroute_model::endpoint::EventGridTopic;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_outgoing::{Outgoing, failure_text};
+use twinroute_outgoing::{OutgoingConnections, failure_text};
 use twinroute_router::sink::{
-    BatchLimits, CredentialState, Delivery, EndpointFault, FailureReason, Outcome, Sink, Slot,
+    BatchLimits, CredentialSlot, CredentialState, Delivery, DeliveryOutcome, EndpointFault,
+    FailureReason, Sink,
 };
 
 /// Source: "Access keys and shared access signatures".
@@ -57,7 +58,7 @@ const API_VERSION: &str = "2018-01-01";
 const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// What the keys are called, by their place.
-const SLOTS: [Slot; 2] = [Slot::Primary, Slot::Secondary];
+const SLOTS: [CredentialSlot; 2] = [CredentialSlot::Primary, CredentialSlot::Secondary];
 
 /// The sink of one topic.
 pub(crate) struct EventGrid {
@@ -73,13 +74,13 @@ pub(crate) struct EventGrid {
 }
 
 /// The HTTP client that all topics share; it keeps connections by host.
-pub(crate) struct Clients {
-    outgoing: Outgoing,
+pub(crate) struct TopicClients {
+    outgoing: OutgoingConnections,
     client: OnceLock<Result<Client, String>>,
 }
 
-impl Clients {
-    pub(crate) fn new(outgoing: Outgoing) -> Self {
+impl TopicClients {
+    pub(crate) fn new(outgoing: OutgoingConnections) -> Self {
         Self {
             outgoing,
             client: OnceLock::new(),
@@ -112,10 +113,10 @@ impl EventGrid {
     /// # Errors
     /// What is wrong with the topic's URL or keys; never the values.
     pub(crate) fn new(
-        topic: &Topic,
+        topic: &EventGridTopic,
         settings: &EndpointSettings,
         clock: Arc<dyn Clock>,
-        clients: &Clients,
+        clients: &TopicClients,
     ) -> Result<Self, String> {
         let url = publish_url(&topic.endpoint)?;
         let keys = std::iter::once((&topic.access_key1, "accessKey1"))
@@ -134,14 +135,16 @@ impl EventGrid {
         })
     }
 
-    async fn send_all(&self, batch: &[Delivery]) -> Vec<Outcome> {
+    async fn send_all(&self, batch: &[Delivery]) -> Vec<DeliveryOutcome> {
         let deadline = Instant::now() + self.attempt_timeout;
-        let mut outcomes = vec![Outcome::Delivered; batch.len()];
-        let requests = Requests::encode(self.schema, batch.iter().map(|delivery| &*delivery.event));
+        let mut outcomes = vec![DeliveryOutcome::Delivered; batch.len()];
+        let requests =
+            BatchRequests::encode(self.schema, batch.iter().map(|delivery| &*delivery.event));
         for (place, bytes) in requests.too_large() {
             let detail =
                 format!("{bytes} bytes encoded, and Event Grid accepts {BYTES_MAX} (1 MB)");
-            outcomes[place] = Outcome::Reject(FailureReason::new(PAYLOAD_TOO_LARGE, detail));
+            outcomes[place] =
+                DeliveryOutcome::Reject(FailureReason::new(PAYLOAD_TOO_LARGE, detail));
         }
         // Ranges still to be sent, the next one last.
         let mut open: Vec<Range<usize>> = requests.split().rev().collect();
@@ -149,26 +152,29 @@ impl EventGrid {
             let many = range.len() > 1;
             let (_, answer) = self.deliver(requests.body(&range), deadline).await;
             let outcome = match answer {
-                Answer::Delivered => Outcome::Delivered,
-                Answer::Refused(_) if many && Instant::now() >= deadline => Outcome::Retry {
-                    after: None,
-                    reason: FailureReason::new(
-                        "http-400",
-                        "no time left to find the event at fault",
-                    ),
-                },
-                Answer::Refused(_) if many => {
+                ResponseMeaning::Delivered => DeliveryOutcome::Delivered,
+                ResponseMeaning::Refused(_) if many && Instant::now() >= deadline => {
+                    DeliveryOutcome::Retry {
+                        after: None,
+                        reason: FailureReason::new(
+                            "http-400",
+                            "no time left to find the event at fault",
+                        ),
+                    }
+                }
+                ResponseMeaning::Refused(_) if many => {
                     let middle = range.start + range.len() / 2;
                     open.push(middle..range.end);
                     open.push(range.start..middle);
                     continue;
                 }
-                Answer::Refused(reason) => Outcome::Reject(reason),
-                Answer::Unavailable(fault) => {
+                ResponseMeaning::Refused(reason) => DeliveryOutcome::Reject(reason),
+                ResponseMeaning::Unavailable(fault) => {
                     // The rest would fare no better; sending it could only put it out of order.
                     open.push(range);
                     for place in open.drain(..).flatten() {
-                        outcomes[requests.place(place)] = Outcome::Unavailable(fault.clone());
+                        outcomes[requests.place(place)] =
+                            DeliveryOutcome::Unavailable(fault.clone());
                     }
                     break;
                 }
@@ -183,14 +189,14 @@ impl EventGrid {
     async fn ask(&self) -> Result<(), EndpointFault> {
         let deadline = Instant::now() + self.attempt_timeout;
         match self.deliver(Bytes::from_static(b"[]"), deadline).await {
-            (0 | 401 | 403 | 404 | 410, Answer::Unavailable(fault)) => Err(fault),
+            (0 | 401 | 403 | 404 | 410, ResponseMeaning::Unavailable(fault)) => Err(fault),
             _ => Ok(()),
         }
     }
 
     /// Sends one request, and once more with the other key when the first is refused. Gives the status
     /// (0 for none) and what it means.
-    async fn deliver(&self, body: Bytes, deadline: Instant) -> (u16, Answer) {
+    async fn deliver(&self, body: Bytes, deadline: Instant) -> (u16, ResponseMeaning) {
         let first = self.key.load(Ordering::Relaxed);
         let mut refused = None;
         for turn in 0..self.keys.len() {
@@ -209,11 +215,21 @@ impl EventGrid {
                 }
             }
         }
-        refused.unwrap_or_else(|| (0, Answer::Unavailable(status::unreachable("no-key", ""))))
+        refused.unwrap_or_else(|| {
+            (
+                0,
+                ResponseMeaning::Unavailable(status::unreachable("no-key", "")),
+            )
+        })
     }
 
     /// The status (0 for none) and what it means.
-    async fn post(&self, key: &HeaderValue, body: Bytes, deadline: Instant) -> (u16, Answer) {
+    async fn post(
+        &self,
+        key: &HeaderValue,
+        body: Bytes,
+        deadline: Instant,
+    ) -> (u16, ResponseMeaning) {
         let content_type = match self.schema {
             // Azure's clients send a batch even for one event.
             TopicSchema::CloudEvents => "application/cloudevents-batch+json; charset=utf-8",
@@ -232,12 +248,12 @@ impl EventGrid {
         };
         match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => (0, Answer::Unavailable(transport_fault(error))),
+            Ok(Err(error)) => (0, ResponseMeaning::Unavailable(transport_fault(error))),
             Err(_) => {
                 let detail = "no answer in time";
                 (
                     0,
-                    Answer::Unavailable(status::unreachable("timeout", detail)),
+                    ResponseMeaning::Unavailable(status::unreachable("timeout", detail)),
                 )
             }
         }
@@ -253,7 +269,7 @@ impl Sink for EventGrid {
         }
     }
 
-    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         self.send_all(batch).boxed()
     }
 

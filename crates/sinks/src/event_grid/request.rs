@@ -18,7 +18,7 @@ pub(crate) const BYTES_MAX: usize = 1_000_000;
 /// The events of a lane's batch, encoded one after the other.
 ///
 /// Items are the events that fit a request, in order; their places are those in the lane's batch.
-pub(crate) struct Requests {
+pub(crate) struct BatchRequests {
     /// Every item with a comma behind it.
     text: Vec<u8>,
     /// Where each item starts; one more for the end.
@@ -29,7 +29,7 @@ pub(crate) struct Requests {
     events_max: usize,
 }
 
-impl Requests {
+impl BatchRequests {
     /// Encodes `events` in the topic's schema.
     pub(crate) fn encode<'a>(schema: TopicSchema, events: impl Iterator<Item = &'a Event>) -> Self {
         Self::bounded(schema, events, BYTES_MAX, EVENTS_MAX)
@@ -112,12 +112,12 @@ impl Requests {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use twinroute_model::event::{Limits, Parts};
+    use twinroute_model::event::{EventLimits, EventParts};
 
     fn event(id: usize, data_bytes: usize) -> Event {
-        Parts::new(&id.to_string(), "h", "t")
+        EventParts::new(&id.to_string(), "h", "t")
             .json(&format!("\"{}\"", "x".repeat(data_bytes)))
-            .build(&Limits::default())
+            .build(&EventLimits::default())
             .unwrap()
     }
 
@@ -129,7 +129,7 @@ mod tests {
         ) {
             let events: Vec<Event> =
                 sizes.iter().enumerate().map(|(id, size)| event(id, *size)).collect();
-            let requests = Requests::bounded(schema, events.iter(), 400, 7);
+            let requests = BatchRequests::bounded(schema, events.iter(), 400, 7);
             let mut seen: Vec<usize> = requests.too_large().map(|(place, _)| place).collect();
             for range in requests.split() {
                 let body = requests.body(&range);
@@ -149,11 +149,11 @@ mod tests {
     #[test]
     fn an_event_at_the_limit_goes_and_one_above_does_not() {
         let one = event(0, 10);
-        let alone = Requests::encode(TopicSchema::CloudEvents, [&one].into_iter());
+        let alone = BatchRequests::encode(TopicSchema::CloudEvents, [&one].into_iter());
         let bytes = alone.body(&(0..1)).len();
         for (bytes_max, refused) in [(bytes, 0), (bytes - 1, 1)] {
             let requests =
-                Requests::bounded(TopicSchema::CloudEvents, [&one].into_iter(), bytes_max, 9);
+                BatchRequests::bounded(TopicSchema::CloudEvents, [&one].into_iter(), bytes_max, 9);
             assert_eq!(requests.too_large().count(), refused);
             assert!(requests.too_large().all(|found| found == (0, bytes)));
         }
@@ -163,10 +163,10 @@ mod tests {
     fn size_reserve_is_none_in_a_request() {
         let events: Vec<Event> = (0..20).map(|id| event(id, 10)).collect();
         for schema in [TopicSchema::CloudEvents, TopicSchema::EventGrid] {
-            let all = Requests::encode(schema, events.iter());
+            let all = BatchRequests::encode(schema, events.iter());
             let bytes = all.body(&(0..20)).len();
             let split = |bytes_max, events_max| {
-                let requests = Requests::bounded(schema, events.iter(), bytes_max, events_max);
+                let requests = BatchRequests::bounded(schema, events.iter(), bytes_max, events_max);
                 let ranges: Vec<_> = requests.split().collect();
                 assert!(
                     ranges
@@ -185,11 +185,11 @@ mod tests {
 
     #[test]
     fn an_event_of_a_million_bytes_goes_and_one_byte_more_does_not() {
-        let around = Requests::encode(TopicSchema::CloudEvents, [&event(0, 0)].into_iter());
+        let around = BatchRequests::encode(TopicSchema::CloudEvents, [&event(0, 0)].into_iter());
         let around = around.body(&(0..1)).len();
         for (bytes, refused) in [(BYTES_MAX - 1, 0), (BYTES_MAX, 0), (BYTES_MAX + 1, 1)] {
             let one = event(0, bytes - around);
-            let requests = Requests::encode(TopicSchema::CloudEvents, [&one].into_iter());
+            let requests = BatchRequests::encode(TopicSchema::CloudEvents, [&one].into_iter());
             assert_eq!(requests.too_large().count(), refused, "{bytes}");
         }
     }

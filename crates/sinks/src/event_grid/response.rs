@@ -11,7 +11,7 @@ use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// What an answer means for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ResponseMeaning {
     /// Event Grid has all of it.
     Delivered,
     /// Some event in it is not taken.
@@ -21,7 +21,7 @@ pub(crate) enum Answer {
 }
 
 /// Reads the answer; what is left of its body is dropped with the connection.
-pub(crate) async fn read(response: reqwest::Response, clock: &dyn Clock) -> (u16, Answer) {
+pub(crate) async fn read(response: reqwest::Response, clock: &dyn Clock) -> (u16, ResponseMeaning) {
     let status = response.status().as_u16();
     let after = retry_after(response.headers(), clock.now());
     let skew = clock_hint(status, response.headers(), clock.now());
@@ -36,18 +36,18 @@ pub(crate) async fn read(response: reqwest::Response, clock: &dyn Clock) -> (u16
 }
 
 /// The table at the top of [`super`].
-fn answer(status: u16, after: Option<Duration>, detail: &str) -> Answer {
+fn answer(status: u16, after: Option<Duration>, detail: &str) -> ResponseMeaning {
     let code = Cow::Owned(format!("http-{status}"));
     let kind = match status {
-        200..=204 => return Answer::Delivered,
-        400 | 422 => return Answer::Refused(FailureReason::new(code, detail)),
-        413 => return Answer::Refused(FailureReason::new(PAYLOAD_TOO_LARGE, detail)),
+        200..=204 => return ResponseMeaning::Delivered,
+        400 | 422 => return ResponseMeaning::Refused(FailureReason::new(code, detail)),
+        413 => return ResponseMeaning::Refused(FailureReason::new(PAYLOAD_TOO_LARGE, detail)),
         401 | 403 => FaultKind::Unauthorized,
         404 | 410 => FaultKind::Gone,
         429 | 503 => FaultKind::Throttled,
         _ => FaultKind::Unreachable,
     };
-    Answer::Unavailable(EndpointFault {
+    ResponseMeaning::Unavailable(EndpointFault {
         kind,
         after,
         reason: FailureReason::new(code, detail),
@@ -83,9 +83,11 @@ mod tests {
     #[test]
     fn every_status_has_its_answer() {
         let shown = |status| match answer(status, None, "") {
-            Answer::Delivered => "delivered".to_owned(),
-            Answer::Refused(reason) => format!("refused {}", reason.code),
-            Answer::Unavailable(fault) => format!("{} {}", fault.kind.as_str(), fault.reason.code),
+            ResponseMeaning::Delivered => "delivered".to_owned(),
+            ResponseMeaning::Refused(reason) => format!("refused {}", reason.code),
+            ResponseMeaning::Unavailable(fault) => {
+                format!("{} {}", fault.kind.as_str(), fault.reason.code)
+            }
         };
         for (status, expected) in [
             (200, "delivered"),

@@ -23,16 +23,16 @@ use tokio::task::JoinSet;
 
 /// One transfer as it arrived.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Arrived {
+pub(crate) struct ArrivedTransfer {
     pub(crate) connection: usize,
     pub(crate) format: u32,
     pub(crate) partition_key: Option<String>,
     pub(crate) message_id: Option<String>,
     pub(crate) group_id: Option<String>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<ArrivedEvent>,
 }
 
-impl Arrived {
+impl ArrivedTransfer {
     pub(crate) fn ids(&self) -> Vec<&str> {
         self.events.iter().map(|event| event.id.as_str()).collect()
     }
@@ -40,7 +40,7 @@ impl Arrived {
 
 /// One event in it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Event {
+pub(crate) struct ArrivedEvent {
     pub(crate) id: String,
     pub(crate) partition_key: Option<String>,
     pub(crate) message_id: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) struct Event {
 }
 
 /// What to do with a transfer.
-pub(crate) enum Reply {
+pub(crate) enum TransferAction {
     Accept,
     Reject(&'static str, &'static str),
     RejectWithout,
@@ -65,15 +65,15 @@ pub(crate) enum Reply {
     Close(&'static str),
 }
 
-pub(crate) type Script = Box<dyn FnMut(&Arrived) -> Reply + Send>;
-pub(crate) type Gate = Box<dyn FnMut(&str) -> Option<i32> + Send>;
+pub(crate) type BrokerScript = Box<dyn FnMut(&ArrivedTransfer) -> TransferAction + Send>;
+pub(crate) type BrokerGate = Box<dyn FnMut(&str) -> Option<i32> + Send>;
 
 /// What a broker is told and what it has seen.
-pub(crate) struct Broker {
-    pub(crate) script: Mutex<Script>,
+pub(crate) struct TestBroker {
+    pub(crate) script: Mutex<BrokerScript>,
     /// The status that a token gets, or `None` for no answer at all.
-    pub(crate) gate: Mutex<Gate>,
-    pub(crate) arrived: Mutex<Vec<Arrived>>,
+    pub(crate) gate: Mutex<BrokerGate>,
+    pub(crate) arrived: Mutex<Vec<ArrivedTransfer>>,
     /// Audience and token of every put-token.
     pub(crate) tokens: Mutex<Vec<(String, String)>>,
     /// The `type` of every put-token.
@@ -86,10 +86,10 @@ pub(crate) struct Broker {
     pub(crate) fast: bool,
 }
 
-impl Default for Broker {
+impl Default for TestBroker {
     fn default() -> Self {
         Self {
-            script: Mutex::new(Box::new(|_| Reply::Accept)),
+            script: Mutex::new(Box::new(|_| TransferAction::Accept)),
             gate: Mutex::new(Box::new(|_| Some(202))),
             arrived: Mutex::default(),
             tokens: Mutex::default(),
@@ -102,8 +102,11 @@ impl Default for Broker {
     }
 }
 
-impl Broker {
-    pub(crate) fn script(&self, script: impl FnMut(&Arrived) -> Reply + Send + 'static) {
+impl TestBroker {
+    pub(crate) fn script(
+        &self,
+        script: impl FnMut(&ArrivedTransfer) -> TransferAction + Send + 'static,
+    ) {
         *self.script.lock().unwrap() = Box::new(script);
     }
 
@@ -111,7 +114,7 @@ impl Broker {
         *self.gate.lock().unwrap() = Box::new(gate);
     }
 
-    pub(crate) fn transfers(&self) -> Vec<Arrived> {
+    pub(crate) fn transfers(&self) -> Vec<ArrivedTransfer> {
         self.arrived.lock().unwrap().clone()
     }
 
@@ -295,13 +298,13 @@ impl Broker {
             let reply = (self.script.lock().unwrap())(&arrived);
             self.arrived.lock().unwrap().push(arrived);
             let done = match reply {
-                Reply::Accept => receiver.accept(&delivery).await,
-                Reply::Reject(condition, text) => {
+                TransferAction::Accept => receiver.accept(&delivery).await,
+                TransferAction::Reject(condition, text) => {
                     receiver.reject(&delivery, error(condition, text)).await
                 }
-                Reply::RejectWithout => receiver.reject(&delivery, None).await,
-                Reply::Release => receiver.release(&delivery).await,
-                Reply::Modify { undeliverable_here } => {
+                TransferAction::RejectWithout => receiver.reject(&delivery, None).await,
+                TransferAction::Release => receiver.release(&delivery).await,
+                TransferAction::Modify { undeliverable_here } => {
                     let modified = Modified {
                         delivery_failed: Some(true),
                         undeliverable_here: Some(undeliverable_here),
@@ -309,15 +312,15 @@ impl Broker {
                     };
                     receiver.modify(&delivery, modified).await
                 }
-                Reply::Hold => continue,
-                Reply::Detach(condition) => {
+                TransferAction::Hold => continue,
+                TransferAction::Detach(condition) => {
                     receiver
                         .close_with_error(error(condition, "scripted"))
                         .await
                         .ok();
                     return;
                 }
-                Reply::Close(condition) => {
+                TransferAction::Close(condition) => {
                     close.send(condition).ok();
                     // The link lives on until the connection ends it.
                     return std::future::pending().await;
@@ -346,7 +349,7 @@ fn error(condition: &'static str, text: &str) -> Error {
     Error::new(condition, text.to_owned(), None)
 }
 
-fn arrived(connection: usize, format: u32, message: &Message<Body<Value>>) -> Arrived {
+fn arrived(connection: usize, format: u32, message: &Message<Body<Value>>) -> ArrivedTransfer {
     let Body::Data(sections) = &message.body else {
         panic!("not data: {message:?}")
     };
@@ -367,7 +370,7 @@ fn arrived(connection: usize, format: u32, message: &Message<Body<Value>>) -> Ar
             .map(|section| event(&decode(&section.0)))
             .collect()
     };
-    Arrived {
+    ArrivedTransfer {
         connection,
         format,
         partition_key: partition_key(message),
@@ -384,7 +387,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Message<Data> {
     message
 }
 
-fn event(message: &Message<Data>) -> Event {
+fn event(message: &Message<Data>) -> ArrivedEvent {
     let id = match message
         .application_properties
         .as_ref()
@@ -395,7 +398,7 @@ fn event(message: &Message<Data>) -> Event {
         Some(SimpleValue::String(id)) => id.clone(),
         other => panic!("an id is a string, not {other:?}"),
     };
-    Event {
+    ArrivedEvent {
         id,
         partition_key: partition_key(message),
         message_id: message_id(message),

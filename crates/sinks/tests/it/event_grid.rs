@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_router::sink::{EndpointFault, FaultKind, Outcome, Sink, Slot};
+use twinroute_router::sink::{CredentialSlot, DeliveryOutcome, EndpointFault, FaultKind, Sink};
 
-struct Seen {
+struct SeenRequest {
     target: String,
     headers: HeaderMap,
     ids: Vec<String>,
@@ -23,12 +23,12 @@ struct Seen {
     body: Bytes,
 }
 
-type Script = Box<dyn FnMut(&Seen) -> Option<Response<Full<Bytes>>> + Send>;
+type TopicScript = Box<dyn FnMut(&SeenRequest) -> Option<Response<Full<Bytes>>> + Send>;
 
 /// A topic that answers as its script says; `None` is no answer at all.
-struct Topic {
+struct ScriptedTopic {
     url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<SeenRequest>>>,
     _tasks: JoinSet<()>,
 }
 
@@ -42,14 +42,14 @@ fn reply(status: u16) -> Option<Response<Full<Bytes>>> {
     )
 }
 
-impl Topic {
+impl ScriptedTopic {
     async fn start(
-        script: impl FnMut(&Seen) -> Option<Response<Full<Bytes>>> + Send + 'static,
+        script: impl FnMut(&SeenRequest) -> Option<Response<Full<Bytes>>> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/events", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
+        let script: Arc<Mutex<TopicScript>> = Arc::new(Mutex::new(Box::new(script)));
         let mut tasks = JoinSet::new();
         let shared = Arc::clone(&seen);
         tasks.spawn(async move {
@@ -91,14 +91,14 @@ impl Topic {
 
 async fn answer(
     request: Request<Incoming>,
-    script: Arc<Mutex<Script>>,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    script: Arc<Mutex<TopicScript>>,
+    seen: Arc<Mutex<Vec<SeenRequest>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let events: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let id = |event: &serde_json::Value| event["id"].as_str().unwrap().to_owned();
-    let one = Seen {
+    let one = SeenRequest {
         target: head.uri.to_string(),
         headers: head.headers,
         ids: events.iter().map(id).collect(),
@@ -115,7 +115,7 @@ async fn answer(
 
 #[tokio::test]
 async fn a_batch_is_one_request_with_key_version_and_content_type() {
-    let topic = Topic::start(|_| reply(200)).await;
+    let topic = ScriptedTopic::start(|_| reply(200)).await;
     let sink = topic.sink(&settings());
     assert_eq!(short(&sink.send(&deliveries(0..3)).await), ["delivered"; 3]);
     let grid = EndpointSettings {
@@ -142,7 +142,7 @@ async fn a_batch_is_one_request_with_key_version_and_content_type() {
 
 #[tokio::test]
 async fn requests_stay_under_a_megabyte_and_a_larger_event_is_rejected_unsent() {
-    let topic = Topic::start(|_| reply(200)).await;
+    let topic = ScriptedTopic::start(|_| reply(200)).await;
     let sink = topic.sink(&settings());
     let mut batch: Vec<_> = (0..5).map(|id| delivery(id, 400_000)).collect();
     batch.insert(2, delivery(99, 1_000_000));
@@ -163,7 +163,7 @@ async fn requests_stay_under_a_megabyte_and_a_larger_event_is_rejected_unsent() 
 
 #[tokio::test]
 async fn a_refused_key_gives_way_to_the_other_which_is_remembered() {
-    let topic = Topic::start(|seen| {
+    let topic = ScriptedTopic::start(|seen| {
         let second = seen.headers["aeg-sas-key"] == "key-two=";
         reply(if second { 200 } else { 401 })
     })
@@ -179,17 +179,17 @@ async fn a_refused_key_gives_way_to_the_other_which_is_remembered() {
 async fn the_first_key_is_tried_again_when_the_second_is_refused() {
     let good = Arc::new(Mutex::new("key-two="));
     let taken = Arc::clone(&good);
-    let topic = Topic::start(move |seen| {
+    let topic = ScriptedTopic::start(move |seen| {
         let known = seen.headers["aeg-sas-key"] == *taken.lock().unwrap();
         reply(if known { 200 } else { 401 })
     })
     .await;
     let sink = topic.sink(&settings());
     for (key, slot, requests) in [
-        ("key-two=", Slot::Secondary, 2),
-        ("key-two=", Slot::Secondary, 3),
-        ("key-one=", Slot::Primary, 5),
-        ("key-one=", Slot::Primary, 6),
+        ("key-two=", CredentialSlot::Secondary, 2),
+        ("key-two=", CredentialSlot::Secondary, 3),
+        ("key-one=", CredentialSlot::Primary, 5),
+        ("key-one=", CredentialSlot::Primary, 6),
     ] {
         *good.lock().unwrap() = key;
         assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
@@ -201,7 +201,7 @@ async fn the_first_key_is_tried_again_when_the_second_is_refused() {
 
 #[tokio::test]
 async fn both_keys_refused_is_the_endpoints_fault_and_shows_neither() {
-    let topic = Topic::start(|_| reply(401)).await;
+    let topic = ScriptedTopic::start(|_| reply(401)).await;
     let outcomes = topic.sink(&settings()).send(&deliveries(0..2)).await;
     assert_eq!(short(&outcomes), ["unauthorized http-401"; 2]);
     assert_eq!(topic.requests(), 2);
@@ -216,7 +216,7 @@ async fn both_keys_refused_is_the_endpoints_fault_and_shows_neither() {
 #[tokio::test]
 async fn the_event_at_fault_is_found_within_the_batch() {
     for (status, code) in [(400, "http-400"), (413, "payload-too-large")] {
-        let topic = Topic::start(move |seen| {
+        let topic = ScriptedTopic::start(move |seen| {
             let poison = seen.ids.iter().any(|id| id == "5");
             reply(if poison { status } else { 200 })
         })
@@ -238,7 +238,7 @@ async fn the_event_at_fault_is_found_within_the_batch() {
 #[tokio::test]
 async fn a_fault_of_the_endpoint_ends_the_batch_and_keeps_its_wait() {
     let mut turn = 0;
-    let topic = Topic::start(move |_| {
+    let topic = ScriptedTopic::start(move |_| {
         turn += 1;
         let mut response = reply(if turn == 1 { 200 } else { 503 }).unwrap();
         let date = "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap();
@@ -254,7 +254,7 @@ async fn a_fault_of_the_endpoint_ends_the_batch_and_keeps_its_wait() {
         ["delivered", throttled, throttled, throttled]
     );
     assert_eq!(topic.requests(), 2);
-    let Outcome::Unavailable(fault) = &outcomes[3] else {
+    let DeliveryOutcome::Unavailable(fault) = &outcomes[3] else {
         panic!("{outcomes:?}")
     };
     assert_eq!(fault.after, Some(Duration::from_secs(30)));
@@ -262,9 +262,9 @@ async fn a_fault_of_the_endpoint_ends_the_batch_and_keeps_its_wait() {
 
 #[tokio::test]
 async fn redirects_are_not_followed() {
-    let elsewhere = Topic::start(|_| reply(200)).await;
+    let elsewhere = ScriptedTopic::start(|_| reply(200)).await;
     let location = elsewhere.url.clone();
-    let topic = Topic::start(move |_| {
+    let topic = ScriptedTopic::start(move |_| {
         let mut response = reply(307).unwrap();
         response
             .headers_mut()
@@ -279,7 +279,7 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn no_answer_ends_with_the_attempt_timeout_and_no_server_at_once() {
-    let topic = Topic::start(|_| None).await;
+    let topic = ScriptedTopic::start(|_| None).await;
     let quick = EndpointSettings {
         attempt_timeout: Duration::from_millis(200),
         ..settings()
@@ -301,13 +301,13 @@ async fn no_answer_ends_with_the_attempt_timeout_and_no_server_at_once() {
 
 #[tokio::test]
 async fn an_endless_error_text_is_cut() {
-    let topic = Topic::start(|_| {
+    let topic = ScriptedTopic::start(|_| {
         let body = Full::from(vec![b'x'; 4 << 20]);
         Some(Response::builder().status(500).body(body).unwrap())
     })
     .await;
     let outcomes = topic.sink(&settings()).send(&deliveries(0..1)).await;
-    let Outcome::Unavailable(fault) = &outcomes[0] else {
+    let DeliveryOutcome::Unavailable(fault) = &outcomes[0] else {
         panic!("{outcomes:?}")
     };
     assert_eq!(fault.kind, FaultKind::Unreachable);
@@ -344,7 +344,7 @@ async fn a_probe_publishes_no_event_and_tells_what_the_key_and_the_topic_are_wor
         (429, "ok", 1),
         (503, "ok", 1),
     ] {
-        let topic = Topic::start(move |_| reply(status)).await;
+        let topic = ScriptedTopic::start(move |_| reply(status)).await;
         let sink = topic.sink(&settings());
         assert_eq!(probed(sink.probe().await), expected, "{status}");
         assert_eq!(topic.requests(), requests, "{status}");
@@ -356,7 +356,7 @@ async fn a_probe_publishes_no_event_and_tells_what_the_key_and_the_topic_are_wor
 
 #[tokio::test]
 async fn a_probe_keeps_the_key_that_works() {
-    let topic = Topic::start(|seen| match seen.headers["aeg-sas-key"] == "key-two=" {
+    let topic = ScriptedTopic::start(|seen| match seen.headers["aeg-sas-key"] == "key-two=" {
         true => reply(200),
         false => reply(401),
     })
@@ -376,7 +376,7 @@ async fn a_probe_without_an_answer_says_so_in_time() {
         format!(r#""endpointType":"EventGrid","TopicEndpoint":"{url}","accessKey1":"k""#);
     let refused = connect(&properties, &settings()).probe().await;
     assert_eq!(probed(refused), "unreachable connect");
-    let topic = Topic::start(|_| None).await;
+    let topic = ScriptedTopic::start(|_| None).await;
     let settings = EndpointSettings {
         attempt_timeout: Duration::from_secs(1),
         ..settings()

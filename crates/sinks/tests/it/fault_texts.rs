@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_router::sink::Outcome;
+use twinroute_router::sink::DeliveryOutcome;
 
 /// How a peer breaks off.
 #[derive(Clone, Copy, Debug)]
-enum Break {
+enum PeerBreak {
     /// Nobody listens.
     Refused,
     /// The connection is reset (TCP RST) at once, or behind these bytes.
@@ -19,11 +19,11 @@ enum Break {
     Closed(&'static [u8]),
 }
 
-async fn peer(way: Break) -> (u16, JoinSet<()>) {
+async fn peer(way: PeerBreak) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut tasks = JoinSet::new();
-    if !matches!(way, Break::Refused) {
+    if !matches!(way, PeerBreak::Refused) {
         tasks.spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -34,15 +34,15 @@ async fn peer(way: Break) -> (u16, JoinSet<()>) {
     (port, tasks)
 }
 
-async fn break_off(mut stream: TcpStream, way: Break) {
+async fn break_off(mut stream: TcpStream, way: PeerBreak) {
     stream.read_exact(&mut [0; 8]).await.ok();
     match way {
-        Break::Refused => {}
-        Break::Reset(bytes) => {
+        PeerBreak::Refused => {}
+        PeerBreak::Reset(bytes) => {
             stream.write_all(bytes).await.ok();
             stream.set_zero_linger().ok();
         }
-        Break::Closed(bytes) => {
+        PeerBreak::Closed(bytes) => {
             stream.write_all(bytes).await.ok();
             stream.shutdown().await.ok();
         }
@@ -59,16 +59,16 @@ async fn last_error_holds_sentences_and_no_debug_text() {
         ..settings()
     };
     for way in [
-        Break::Refused,
-        Break::Reset(b""),
-        Break::Reset(AMQP),
-        Break::Reset(SASL),
-        Break::Closed(b""),
-        Break::Closed(AMQP),
-        Break::Closed(SASL),
-        Break::Closed(b"AMQP\x03\x01\x00\x00\x00\x00\x00\x09"),
-        Break::Closed(b"HTTP/1.1 200 OK\r\n"),
-        Break::Closed(b"\x15\x03\x03\x00\x02\x02\x28"),
+        PeerBreak::Refused,
+        PeerBreak::Reset(b""),
+        PeerBreak::Reset(AMQP),
+        PeerBreak::Reset(SASL),
+        PeerBreak::Closed(b""),
+        PeerBreak::Closed(AMQP),
+        PeerBreak::Closed(SASL),
+        PeerBreak::Closed(b"AMQP\x03\x01\x00\x00\x00\x00\x00\x09"),
+        PeerBreak::Closed(b"HTTP/1.1 200 OK\r\n"),
+        PeerBreak::Closed(b"\x15\x03\x03\x00\x02\x02\x28"),
     ] {
         let (port, _tasks) = peer(way).await;
         let string = format!(
@@ -83,7 +83,7 @@ async fn last_error_holds_sentences_and_no_debug_text() {
         for properties in [hub(&string), grid, secure] {
             let sink = connect(&properties, &settings);
             let outcome = sink.send(&deliveries(0..1)).await.remove(0);
-            let Outcome::Unavailable(fault) = outcome else {
+            let DeliveryOutcome::Unavailable(fault) = outcome else {
                 panic!("{way:?}: {outcome:?}");
             };
             let text = fault.reason.to_string();

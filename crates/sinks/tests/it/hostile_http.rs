@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_router::sink::Outcome;
+use twinroute_router::sink::DeliveryOutcome;
 
 /// What the system's sockets hold beside what we took.
 const TAKEN_BYTES_MAX: u64 = 16 << 20;
@@ -70,14 +70,14 @@ fn quick() -> EndpointSettings {
     }
 }
 
-struct Faced {
-    outcome: Outcome,
+struct FacedResult {
+    outcome: DeliveryOutcome,
     short: String,
     took: Duration,
     sent: u64,
 }
 
-async fn face(begin: &'static [u8], again: &'static [u8], pause: Duration) -> Faced {
+async fn face(begin: &'static [u8], again: &'static [u8], pause: Duration) -> FacedResult {
     let (url, sent, _tasks) = server(begin, again, pause).await;
     let properties = format!(
         r#""endpointType":"EventGrid","TopicEndpoint":"{url}","accessKey1":"a-key-that-is-secret""#
@@ -86,7 +86,7 @@ async fn face(begin: &'static [u8], again: &'static [u8], pause: Duration) -> Fa
     let start = Instant::now();
     let outcome = sink.send(&deliveries(0..1)).await.remove(0);
     assert!(peak_bytes() < PROCESS_BYTES_MAX, "{} bytes", peak_bytes());
-    Faced {
+    FacedResult {
         short: short(std::slice::from_ref(&outcome)).remove(0),
         outcome,
         took: start.elapsed(),

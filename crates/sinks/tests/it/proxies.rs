@@ -1,6 +1,6 @@
 //! Sinks behind an HTTP proxy.
 
-use crate::broker::Broker;
+use crate::broker::TestBroker;
 use crate::support::{certificate, deliveries, endpoint, hub, settings, short};
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
@@ -14,22 +14,22 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::settings::{AmqpTransport, EndpointSettings};
-use twinroute_outgoing::Outgoing;
-use twinroute_outgoing::proxy::Proxies;
+use twinroute_outgoing::OutgoingConnections;
+use twinroute_outgoing::proxy::ProxyTable;
 use twinroute_router::sink::{Connect, Sink};
-use twinroute_sinks::connect::Connector;
+use twinroute_sinks::connect::AzureConnector;
 
 /// `p@ss` under `user`.
 const AUTHORIZATION: &str = "Proxy-Authorization: Basic dXNlcjpwQHNz";
 
 /// A proxy that leads everywhere to one server, once it has heard the password.
-struct Proxy {
+struct TestProxy {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
-impl Proxy {
+impl TestProxy {
     async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -54,10 +54,10 @@ impl Proxy {
         self.asked.lock().unwrap().clone()
     }
 
-    fn proxies(&self, password: &str) -> Proxies {
+    fn proxies(&self, password: &str) -> ProxyTable {
         let url = format!("http://user:{password}@{}", self.address);
         let exempt = ["exempt.example".to_owned()];
-        Proxies::new(Some(&url.as_str().into()), &exempt, |_| None).unwrap()
+        ProxyTable::new(Some(&url.as_str().into()), &exempt, |_| None).unwrap()
     }
 }
 
@@ -111,9 +111,13 @@ async fn take(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     stream.flush().await.unwrap();
 }
 
-fn sink(outgoing: &Outgoing, properties: &str, settings: &EndpointSettings) -> Arc<dyn Sink> {
+fn sink(
+    outgoing: &OutgoingConnections,
+    properties: &str,
+    settings: &EndpointSettings,
+) -> Arc<dyn Sink> {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(0)));
-    let connector = Connector::new(clock, outgoing.clone());
+    let connector = AzureConnector::new(clock, outgoing.clone());
     connector.connect(&endpoint(properties), settings).unwrap()
 }
 
@@ -127,8 +131,8 @@ fn grid(url: &str) -> String {
 async fn event_grid_goes_through_the_proxy_and_shows_it_nothing() {
     let (tls, acceptor) = certificate("topic.example");
     let (server, _tasks) = topic(acceptor).await;
-    let proxy = Proxy::start(server).await;
-    let outgoing = Outgoing::direct(tls).with_proxies(proxy.proxies("p%40ss"));
+    let proxy = TestProxy::start(server).await;
+    let outgoing = OutgoingConnections::direct(tls).with_proxies(proxy.proxies("p%40ss"));
     let properties = grid("https://topic.example/api/events");
     let sink = sink(&outgoing, &properties, &settings());
     let outcomes = sink.send(&deliveries(0..3)).await;
@@ -146,8 +150,8 @@ async fn event_grid_goes_through_the_proxy_and_shows_it_nothing() {
 async fn a_proxy_that_refuses_is_a_fault_that_shows_no_password() {
     let (tls, acceptor) = certificate("topic.example");
     let (server, _tasks) = topic(acceptor).await;
-    let proxy = Proxy::start(server).await;
-    let outgoing = Outgoing::direct(tls).with_proxies(proxy.proxies("wr0ng"));
+    let proxy = TestProxy::start(server).await;
+    let outgoing = OutgoingConnections::direct(tls).with_proxies(proxy.proxies("wr0ng"));
     let properties = grid("https://topic.example/api/events");
     let outcomes = sink(&outgoing, &properties, &settings())
         .send(&deliveries(0..1))
@@ -162,11 +166,11 @@ async fn a_proxy_that_refuses_is_a_fault_that_shows_no_password() {
 
 #[tokio::test]
 async fn what_is_in_the_clear_exempt_or_amqp_asks_no_proxy() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let (address, _tasks) = broker.listen("127.0.0.1:0").await;
-    let proxy = Proxy::start(address).await;
+    let proxy = TestProxy::start(address).await;
     let (tls, _) = certificate("topic.example");
-    let outgoing = Outgoing::direct(tls).with_proxies(proxy.proxies("p%40ss"));
+    let outgoing = OutgoingConnections::direct(tls).with_proxies(proxy.proxies("p%40ss"));
     let quick = settings();
     for (properties, expect) in [
         (
@@ -200,7 +204,7 @@ async fn what_is_in_the_clear_exempt_or_amqp_asks_no_proxy() {
 }
 
 /// A namespace on port 443: TLS, in it WebSockets, in them the broker.
-async fn namespace(acceptor: TlsAcceptor, broker: &Arc<Broker>) -> (SocketAddr, JoinSet<()>) {
+async fn namespace(acceptor: TlsAcceptor, broker: &Arc<TestBroker>) -> (SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let broker = Arc::clone(broker);
@@ -262,9 +266,9 @@ where
 #[tokio::test]
 async fn amqp_within_websockets_goes_through_the_proxy_under_tls() {
     let (tls, acceptor) = certificate("ns.example");
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let (server, _tasks) = namespace(acceptor, &broker).await;
-    let proxy = Proxy::start(server).await;
+    let proxy = TestProxy::start(server).await;
     let websocket = EndpointSettings {
         amqp_transport: AmqpTransport::Websocket,
         ..settings()
@@ -272,7 +276,7 @@ async fn amqp_within_websockets_goes_through_the_proxy_under_tls() {
     let text = |host: &str| {
         format!("Endpoint=sb://{host}/;SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=hub")
     };
-    let outgoing = Outgoing::direct(tls).with_proxies(proxy.proxies("p%40ss"));
+    let outgoing = OutgoingConnections::direct(tls).with_proxies(proxy.proxies("p%40ss"));
     // The port of AMQP itself is not that of WebSockets.
     for host in ["ns.example", "ns.example:5671"] {
         let sink = sink(&outgoing, &hub(&text(host)), &websocket);

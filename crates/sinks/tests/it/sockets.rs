@@ -1,6 +1,6 @@
 //! AMQP over TCP and TLS: connection strings, ports, trust, and a broker that comes and goes.
 
-use crate::broker::{Broker, Reply};
+use crate::broker::{TestBroker, TransferAction};
 use crate::support::{
     certificate, connect, connect_with, deliveries, hub, settings, short, trusting,
 };
@@ -22,7 +22,7 @@ fn emulator(address: SocketAddr) -> String {
 
 #[tokio::test]
 async fn an_emulators_port_is_kept_and_no_tls_is_used() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let (address, _tasks) = broker.listen("127.0.0.1:0").await;
     let sink = connect(&emulator(address), &settings());
     assert_eq!(
@@ -36,7 +36,7 @@ async fn an_emulators_port_is_kept_and_no_tls_is_used() {
 }
 
 async fn tls_broker(
-    broker: &Arc<Broker>,
+    broker: &Arc<TestBroker>,
     name: &str,
 ) -> (SocketAddr, Arc<rustls::ClientConfig>, JoinSet<()>) {
     let (trust, acceptor) = certificate(name);
@@ -61,7 +61,7 @@ async fn tls_broker(
 
 #[tokio::test]
 async fn tls_is_used_and_the_name_is_checked() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     for (name, expected) in [
         ("localhost", "delivered"),
         ("elsewhere.example", "unreachable tls"),
@@ -82,8 +82,8 @@ async fn tls_is_used_and_the_name_is_checked() {
 
 #[tokio::test]
 async fn a_broker_killed_mid_send_and_started_again_on_its_port_gets_everything() {
-    let broker = Arc::new(Broker::default());
-    broker.script(|_| Reply::Hold);
+    let broker = Arc::new(TestBroker::default());
+    broker.script(|_| TransferAction::Hold);
     let (address, tasks) = broker.listen("127.0.0.1:0").await;
     let sink = connect(&emulator(address), &settings());
     let sending = Arc::clone(&sink);
@@ -103,7 +103,7 @@ async fn a_broker_killed_mid_send_and_started_again_on_its_port_gets_everything(
     );
     let down = short(&sink.send(&deliveries(0..10)).await);
     assert_eq!(down, ["unreachable connect"; 10]);
-    let second = Arc::new(Broker::default());
+    let second = Arc::new(TestBroker::default());
     let (again, _tasks) = second.listen(&address.to_string()).await;
     assert_eq!(again, address);
     assert_eq!(
@@ -137,7 +137,7 @@ async fn identities_and_impossible_credentials_are_told() {
 
 #[tokio::test]
 async fn many_sends_at_once_share_one_connection() {
-    let broker = Arc::new(Broker::default());
+    let broker = Arc::new(TestBroker::default());
     let (address, _tasks) = broker.listen("127.0.0.1:0").await;
     let sink: Arc<dyn Sink> = connect(&emulator(address), &settings());
     let mut tasks = JoinSet::new();

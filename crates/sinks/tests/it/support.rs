@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::{self, Endpoint};
-use twinroute_model::event::{Limits, Parts};
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::EndpointSettings;
-use twinroute_outgoing::Outgoing;
-use twinroute_router::sink::{Connect, ConnectError, Delivery, Outcome, Sink};
-use twinroute_sinks::connect::Connector;
+use twinroute_outgoing::OutgoingConnections;
+use twinroute_router::sink::{Connect, ConnectError, Delivery, DeliveryOutcome, Sink};
+use twinroute_sinks::connect::AzureConnector;
 
 /// 1994-11-06T08:49:07Z.
 pub(crate) const NOW: i64 = 784_111_747_000;
@@ -61,7 +61,7 @@ pub(crate) fn connect_with(
 ) -> Result<Arc<dyn Sink>, ConnectError> {
     let endpoint = endpoint(properties);
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix_millis(NOW)));
-    Connector::new(clock, Outgoing::direct(tls)).connect(&endpoint, settings)
+    AzureConnector::new(clock, OutgoingConnections::direct(tls)).connect(&endpoint, settings)
 }
 
 pub(crate) fn connect(properties: &str, settings: &EndpointSettings) -> Arc<dyn Sink> {
@@ -82,13 +82,13 @@ pub(crate) fn deliveries(ids: std::ops::Range<usize>) -> Vec<Delivery> {
 }
 
 pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
-    let event = Parts::new(&id.to_string(), "h", "t")
+    let event = EventParts::new(&id.to_string(), "h", "t")
         .set("subject", "twin")
         .unwrap()
         .set("time", "2020-01-01T00:00:00Z")
         .unwrap()
         .json(&format!("\"{}\"", "x".repeat(data_bytes)))
-        .build(&Limits::default())
+        .build(&EventLimits::default())
         .unwrap();
     Delivery {
         sequence: id as u64,
@@ -99,12 +99,14 @@ pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
 }
 
 /// Outcomes in short: `delivered`, `reject <code>`, `<kind> <code>`.
-pub(crate) fn short(outcomes: &[Outcome]) -> Vec<String> {
-    let one = |outcome: &Outcome| match outcome {
-        Outcome::Delivered => "delivered".to_owned(),
-        Outcome::Retry { reason, .. } => format!("retry {}", reason.code),
-        Outcome::Reject(reason) => format!("reject {}", reason.code),
-        Outcome::Unavailable(fault) => format!("{} {}", fault.kind.as_str(), fault.reason.code),
+pub(crate) fn short(outcomes: &[DeliveryOutcome]) -> Vec<String> {
+    let one = |outcome: &DeliveryOutcome| match outcome {
+        DeliveryOutcome::Delivered => "delivered".to_owned(),
+        DeliveryOutcome::Retry { reason, .. } => format!("retry {}", reason.code),
+        DeliveryOutcome::Reject(reason) => format!("reject {}", reason.code),
+        DeliveryOutcome::Unavailable(fault) => {
+            format!("{} {}", fault.kind.as_str(), fault.reason.code)
+        }
     };
     outcomes.iter().map(one).collect()
 }

@@ -1,12 +1,12 @@
 //! The address of a server that a command asks: one reader for every option and variable that names one.
 
-use super::client_certificate::Wire;
+use super::client_certificate::ServerScheme;
 use reqwest::Url;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use twinroute_admin::client::{AdminClient, InvalidClient};
-use twinroute_listen::Address;
+use twinroute_listen::ListenAddress;
 use twinroute_model::pasted;
 
 /// Where a server is.
@@ -71,10 +71,10 @@ fn has_port(text: &str) -> bool {
 }
 
 impl ServerAddress {
-    pub(super) fn wire(&self) -> Wire {
+    pub(super) fn wire(&self) -> ServerScheme {
         match self {
-            Self::Url(url) if url.scheme() == "https" => Wire::Tls,
-            Self::Url(_) | Self::Unix(_) => Wire::Plain,
+            Self::Url(url) if url.scheme() == "https" => ServerScheme::Tls,
+            Self::Url(_) | Self::Unix(_) => ServerScheme::Plain,
         }
     }
 
@@ -85,7 +85,7 @@ impl ServerAddress {
     pub(super) fn plain_client(&self) -> Result<AdminClient, InvalidClient> {
         match self {
             Self::Url(url) => AdminClient::http(url.as_str()),
-            Self::Unix(path) => Ok(AdminClient::plain(Address::Unix(path.clone()))),
+            Self::Unix(path) => Ok(AdminClient::plain(ListenAddress::Unix(path.clone()))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What commands share that ask a running twinroute.
 
 use super::address::ServerAddress;
-use super::client_certificate::{self, ClientCertificate, Wire};
+use super::client_certificate::{self, ClientCertificate, ServerScheme};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -20,8 +20,8 @@ use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
-use twinroute_outgoing::Outgoing;
-use twinroute_router::status::Status;
+use twinroute_outgoing::OutgoingConnections;
+use twinroute_router::status::RouterStatus;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// Whom to ask.
 #[derive(Args, Debug)]
-pub(crate) struct Whom {
+pub(crate) struct AdminTarget {
     /// Its admin address: `localhost:8081`, `http://127.0.0.1:8081`, `https://router.example:8443` or
     /// `unix:/run/twinroute-admin.sock`.
     #[arg(long, env = "TWINROUTE_ADMIN", hide_env_values = true, default_value = DEFAULT)]
@@ -52,7 +52,7 @@ pub(crate) struct Whom {
 /// Where it is unless it is said otherwise.
 const DEFAULT: &str = "127.0.0.1:8081";
 
-impl Whom {
+impl AdminTarget {
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<String> {
         let answer = self.client()?.get(path, PATIENCE).await;
         self.taken(answer)
@@ -75,7 +75,7 @@ impl Whom {
         self.taken(answer).map(drop)
     }
 
-    pub(super) async fn status(&self) -> anyhow::Result<Status> {
+    pub(super) async fn status(&self) -> anyhow::Result<RouterStatus> {
         read(&self.get("/status").await?)
     }
 
@@ -108,10 +108,10 @@ impl Whom {
         let address: ServerAddress = admin.parse().context("--admin")?;
         let certificate = self.client_certificate.read(&self.admin, address.wire())?;
         let token = self.token()?;
-        let client = if address.wire() == Wire::Tls {
+        let client = if address.wire() == ServerScheme::Tls {
             let outgoing = match &self.admin_ca_file {
-                Some(file) => Outgoing::direct(trust(file)?),
-                None => Outgoing::of_environment()?,
+                Some(file) => OutgoingConnections::direct(trust(file)?),
+                None => OutgoingConnections::of_environment()?,
             };
             let outgoing = match certificate {
                 Some(certificate) => outgoing.with_client_certificate(certificate),
@@ -211,7 +211,7 @@ pub(super) fn read<T: DeserializeOwned>(json: &str) -> anyhow::Result<T> {
 /// # Errors
 /// When none or several have the name; tells which there are.
 pub(super) fn endpoint(
-    status: &Status,
+    status: &RouterStatus,
     instance: Option<&str>,
     name: &str,
 ) -> anyhow::Result<(String, String)> {
@@ -320,7 +320,7 @@ mod tests {
     use crate::cli::sample_status::endpoint_json;
     use twinroute_model::clock::ManualClock;
 
-    fn status(endpoints: &[(&str, &[&str])]) -> Status {
+    fn status(endpoints: &[(&str, &[&str])]) -> RouterStatus {
         let endpoint = |name: &&str| endpoint_json(name, "healthy", "");
         let instances = endpoints.iter().map(|(name, endpoints)| {
             let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();

@@ -2,7 +2,7 @@
 
 use super::{exit, output};
 use crate::auditing;
-use crate::config::Loaded;
+use crate::config::LoadedConfig;
 use crate::stop_signals::StopSignals;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SHOWN_CHARS_MAX: usize = 200;
 
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct AuditOptions {
     /// The configuration file, which says where the log is.
     #[arg(long, short, required_unless_present = "folder")]
     config: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     folder: Option<PathBuf>,
     /// Entries since then: a time (RFC 3339), or how long ago (`2h`, `7days`).
     #[arg(long, value_parser = since)]
-    since: Option<Since>,
+    since: Option<SinceOption>,
     /// Entries of whoever has this in their name, subject, issuer, certificate or address.
     #[arg(long)]
     who: Option<String>,
@@ -57,24 +57,24 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Since {
+enum SinceOption {
     At(Timestamp),
     Ago(Duration),
 }
 
-fn since(text: &str) -> Result<Since, String> {
+fn since(text: &str) -> Result<SinceOption, String> {
     if let Some(at) = Timestamp::parse_rfc3339(text) {
-        return Ok(Since::At(at));
+        return Ok(SinceOption::At(at));
     }
-    let ago = humantime::parse_duration(text).map(Since::Ago);
+    let ago = humantime::parse_duration(text).map(SinceOption::Ago);
     ago.map_err(|_| "is neither a time such as 2026-11-27T08:00:00Z nor a length such as 2h".into())
 }
 
-pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(options: &AuditOptions) -> anyhow::Result<ExitCode> {
     let folder = match (&options.folder, &options.config) {
         (Some(folder), _) => folder.clone(),
         (None, Some(config)) => {
-            let loaded = match Loaded::read(config) {
+            let loaded = match LoadedConfig::read(config) {
                 Ok(loaded) => loaded,
                 Err(error) => return Ok(exit::not_started(&error)),
             };
@@ -95,7 +95,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     list(&folder, options).await
 }
 
-fn check(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
+fn check(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode> {
     let report = verify(folder, options.kept.as_deref()).context("the audit log")?;
     let text = match options.json {
         true => serde_json::json!({
@@ -136,10 +136,10 @@ fn verdict(folder: &Path, report: &AuditReport) -> String {
     text
 }
 
-async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
+async fn list(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode> {
     let from = options.since.map(|since| match since {
-        Since::At(at) => at,
-        Since::Ago(ago) => {
+        SinceOption::At(at) => at,
+        SinceOption::Ago(ago) => {
             let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
             Timestamp::from_unix_millis(SystemClock.now().unix_millis().saturating_sub(millis))
         }
@@ -202,7 +202,7 @@ async fn list(folder: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn fits(entry: &AuditEntry, from: Option<Timestamp>, options: &Options) -> bool {
+fn fits(entry: &AuditEntry, from: Option<Timestamp>, options: &AuditOptions) -> bool {
     let at = Timestamp::parse_rfc3339(&entry.at);
     let in_time = from.is_none_or(|from| at.is_some_and(|at| at >= from));
     let has = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
@@ -225,7 +225,7 @@ fn fits(entry: &AuditEntry, from: Option<Timestamp>, options: &Options) -> bool 
 const HEADINGS: &str = "     n  when                      outcome   who (known by)        from                   \
                         operation                              resource";
 
-fn format_row(entry: &AuditEntry, line: String, options: &Options) -> String {
+fn format_row(entry: &AuditEntry, line: String, options: &AuditOptions) -> String {
     if options.json {
         return line;
     }
@@ -287,8 +287,13 @@ mod tests {
 
     #[test]
     fn times_are_read_both_ways() {
-        assert!(matches!(since("2h"), Ok(Since::Ago(ago)) if ago == Duration::from_secs(7200)));
-        assert!(matches!(since("2026-11-27T08:00:00Z"), Ok(Since::At(_))));
+        assert!(
+            matches!(since("2h"), Ok(SinceOption::Ago(ago)) if ago == Duration::from_secs(7200))
+        );
+        assert!(matches!(
+            since("2026-11-27T08:00:00Z"),
+            Ok(SinceOption::At(_))
+        ));
         assert!(since("yesterday").is_err());
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct ClientCertificate {
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wire {
+pub(super) enum ServerScheme {
     Tls,
     /// Plain HTTP, or a unix socket.
     Plain,
@@ -45,7 +45,11 @@ impl ClientCertificate {
     /// # Errors
     /// When a file cannot be used, one of the two is missing, or `address` takes no certificates; the text names
     /// the file and the way out.
-    pub(super) fn read(&self, address: &str, wire: Wire) -> anyhow::Result<Option<CertifiedKey>> {
+    pub(super) fn read(
+        &self,
+        address: &str,
+        wire: ServerScheme,
+    ) -> anyhow::Result<Option<CertifiedKey>> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         match self.files(address, wire, variable)? {
             Some((certificate, key)) => read(&certificate, &key).map(Some),
@@ -56,11 +60,11 @@ impl ClientCertificate {
     fn files(
         &self,
         address: &str,
-        wire: Wire,
+        wire: ServerScheme,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
         match (&self.client_cert, &self.client_key) {
-            (Some(certificate), Some(_)) if wire == Wire::Plain => bail!(
+            (Some(certificate), Some(_)) if wire == ServerScheme::Plain => bail!(
                 "client certificate {}: it can be shown over https:// only, and the address is {address}; \
                  use an https:// address, or leave out --client-cert and --client-key",
                 certificate.display()
@@ -75,7 +79,7 @@ impl ClientCertificate {
                 key.display()
             ),
             // The variables stand for all commands, those too that ask another address.
-            (None, None) if wire == Wire::Plain => Ok(None),
+            (None, None) if wire == ServerScheme::Plain => Ok(None),
             (None, None) => match (variable(CERTIFICATE_VARIABLE), variable(KEY_VARIABLE)) {
                 (None, None) => Ok(None),
                 (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),

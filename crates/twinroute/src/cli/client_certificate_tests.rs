@@ -23,7 +23,7 @@ fn options_come_before_variables_and_both_come_in_pairs() {
     let one = |name: &str| (name == CERTIFICATE_VARIABLE).then(|| "v.pem".into());
     let both = |name: &str| Some(OsString::from(name.to_lowercase()));
     let files = |given: ClientCertificate, variable: &dyn Fn(&str) -> Option<OsString>| {
-        given.files(ADDRESS, Wire::Tls, variable)
+        given.files(ADDRESS, ServerScheme::Tls, variable)
     };
     assert_eq!(files(given(None, None), &unset).unwrap(), None);
     let found = files(given(Some("a.pem"), Some("a.key")), &both).unwrap();
@@ -52,7 +52,7 @@ fn a_plain_address_refuses_the_options_and_leaves_the_variables_alone() {
     for address in ["127.0.0.1:8081", "unix:/run/admin.sock", "http://h:8083"] {
         let options = given(Some("a.pem"), Some("a.key"));
         let error = options
-            .files(address, Wire::Plain, both)
+            .files(address, ServerScheme::Plain, both)
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("client certificate a.pem: "), "{error}");
@@ -60,7 +60,7 @@ fn a_plain_address_refuses_the_options_and_leaves_the_variables_alone() {
             error.contains(address) && error.contains("use an https://"),
             "{error}"
         );
-        let found = given(None, None).files(address, Wire::Plain, both);
+        let found = given(None, None).files(address, ServerScheme::Plain, both);
         assert_eq!(found.unwrap(), None);
     }
 }

@@ -1,6 +1,6 @@
 //! `twinroute deadletter`: looks at dead letters that are kept by a running twinroute, and replays them.
 
-use super::ask::{self, Whom, cut, seconds};
+use super::ask::{self, AdminTarget, cut, seconds};
 use super::replay;
 use crate::cli::output;
 use anyhow::bail;
@@ -17,11 +17,11 @@ use twinroute_router::replay::ReplayRequest;
 const PAGE_MAX: u64 = 1_000;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum DeadLetterCommand {
     /// Lists them, oldest first.
     List {
         #[command(flatten)]
-        wanted: Wanted,
+        wanted: DeadLetterSelection,
         /// No more than so many.
         #[arg(long, default_value_t = 100)]
         most: u64,
@@ -45,23 +45,23 @@ pub(crate) enum Step {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        whom: Whom,
+        whom: AdminTarget,
     },
     /// Prints them with their events, one JSON object a line.
     Export {
         #[command(flatten)]
-        wanted: Wanted,
+        wanted: DeadLetterSelection,
         /// Goes on behind this one: instance/endpoint/sequence.
         #[arg(long, default_value = "")]
         after: String,
     },
     /// Gives them back to their endpoints as new deliveries, and waits until that is done.
-    Replay(Replay),
+    Replay(DeadLetterReplay),
 }
 
 /// Which dead letters.
 #[derive(Args, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct DeadLetterSelection {
     /// Of this endpoint.
     #[arg(long, default_value = "")]
     endpoint: String,
@@ -84,13 +84,13 @@ pub(crate) struct Wanted {
     #[arg(long, default_value = "")]
     filter: String,
     #[command(flatten)]
-    whom: Whom,
+    whom: AdminTarget,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Replay {
+pub(crate) struct DeadLetterReplay {
     #[command(flatten)]
-    wanted: Wanted,
+    wanted: DeadLetterSelection,
     /// Lists what would be replayed, and replays nothing.
     #[arg(long)]
     dry_run: bool,
@@ -114,14 +114,14 @@ pub(crate) struct Replay {
 
 /// One dead letter with its event, as the API gives it.
 #[derive(Deserialize)]
-struct Letter {
+struct ShownDeadLetter {
     dead_letter: DeadLetterView,
     event: Box<RawValue>,
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(step: &DeadLetterCommand) -> anyhow::Result<ExitCode> {
     match step {
-        Step::List {
+        DeadLetterCommand::List {
             wanted,
             most,
             after,
@@ -130,7 +130,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             let page = wanted.collect(after, *most).await?;
             print(&page, *json)?;
         }
-        Step::Show {
+        DeadLetterCommand::Show {
             endpoint,
             sequence,
             instance,
@@ -147,17 +147,17 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 output::print(render_one(&ask::read(&answer)?))?;
             }
         }
-        Step::Export { wanted, after } => {
+        DeadLetterCommand::Export { wanted, after } => {
             let query = wanted.parameters(after, None)?;
             let path = format!("/dead-letters/export?{query}");
             wanted.whom.print(&path).await?;
         }
-        Step::Replay(replay) => return replay.run().await,
+        DeadLetterCommand::Replay(replay) => return replay.run().await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-impl Wanted {
+impl DeadLetterSelection {
     /// The query as the API takes it; times that are given as ages become times.
     fn text(&self, clock: &dyn Clock) -> anyhow::Result<DeadLetterQueryText> {
         let moment = |text: &str| {
@@ -217,7 +217,7 @@ impl Wanted {
     }
 }
 
-impl Replay {
+impl DeadLetterReplay {
     async fn run(&self) -> anyhow::Result<ExitCode> {
         let query = self.wanted.text(&SystemClock)?;
         let container_prefix = match self.from_container.as_deref() {
@@ -323,7 +323,7 @@ fn render(page: &DeadLetterPage) -> String {
 
 const HEAD: &str = "   sequence  reason     died at (UTC)        tries  id                type";
 
-fn render_one(letter: &Letter) -> String {
+fn render_one(letter: &ShownDeadLetter) -> String {
     let about = &letter.dead_letter;
     let mut text = String::new();
     let sequence = about.sequence.to_string();
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn an_event_is_shown_as_it_is() {
         let event = r#"{"id":"1",  "big":12345678901234567890123}"#;
-        let letter = Letter {
+        let letter = ShownDeadLetter {
             dead_letter: letter("grid-1", 1, "1"),
             event: RawValue::from_string(event.to_owned()).unwrap(),
         };

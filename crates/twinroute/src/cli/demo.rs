@@ -17,17 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use trouble::Trouble;
-use twinroute_emulator::Emulator;
-use twinroute_ingress::Ingress;
-use twinroute_listen::{Address, Listener};
+use trouble::EndpointTrouble;
+use twinroute_emulator::RunningEmulator;
+use twinroute_ingress::IngressServer;
+use twinroute_listen::{ListenAddress, ListeningSocket};
 use twinroute_model::clock::{Clock as _, SystemClock};
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::Router;
-use twinroute_router::status::Status;
+use twinroute_router::status::RouterStatus;
 
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct DemoOptions {
     /// Sends this many events, waits until all are settled, prints the sums and ends.
     #[arg(long)]
     events: Option<u64>,
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// off and on again) or NAME=rejects (its events become dead letters, which are listed and
     /// replayed). May be given several times.
     #[arg(long, value_name = "NAME=KIND", requires = "events")]
-    fault: Vec<Trouble>,
+    fault: Vec<EndpointTrouble>,
 }
 
 /// How long the demo waits for what it sent to be settled.
@@ -51,20 +51,20 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 const REFRESH: Duration = Duration::from_millis(500);
 
 /// Everything the demo runs.
-struct Stage {
-    emulator: Emulator,
+struct DemoStage {
+    emulator: RunningEmulator,
     router: Router,
     url: String,
     stop: watch::Sender<bool>,
     ingress: tokio::task::JoinHandle<()>,
 }
 
-pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     if options.rate == 0 {
         bail!("--rate must be at least 1");
     }
     logging::install(LogFormat::Pretty, "warn")?;
-    let stage = Stage::set(options.port).await?;
+    let stage = DemoStage::set(options.port).await?;
     output::line(stage.introduction())?;
     match options.events {
         Some(events) => stage.count(events, options.rate, &options.fault).await,
@@ -72,23 +72,23 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-impl Stage {
+impl DemoStage {
     async fn set(port: u16) -> anyhow::Result<Self> {
         let settings = scene::emulator_settings();
-        let emulator = Emulator::start(settings, Arc::new(SystemClock)).await?;
-        let router = daemon::router(&Outgoing::of_environment()?)?
+        let emulator = RunningEmulator::start(settings, Arc::new(SystemClock)).await?;
+        let router = daemon::router(&OutgoingConnections::of_environment()?)?
             .default_instance(scene::instance())
             .definitions(scene::definitions(&emulator))
             .build()?;
-        let address: Address = format!("127.0.0.1:{port}").parse()?;
+        let address: ListenAddress = format!("127.0.0.1:{port}").parse()?;
         let settings = twinroute_ingress::Settings {
             listen: vec![address],
             ..Default::default()
         };
-        let listeners = Listener::bind_all(&settings.listen, &settings.sockets())?;
+        let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets())?;
         let url = format!("http://{}/events", listeners[0].address());
         let (stop, mut stopped) = watch::channel(false);
-        let ingress = Ingress::new(&settings, router.clone(), Arc::new(SystemClock));
+        let ingress = IngressServer::new(&settings, router.clone(), Arc::new(SystemClock));
         let ingress = tokio::spawn(async move {
             let stopped = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
             ingress.serve(listeners, stopped).await;
@@ -118,7 +118,7 @@ impl Stage {
     async fn play(self, rate: u32) -> anyhow::Result<ExitCode> {
         let live = std::io::stdout().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let mut producer = Producer::new(&self.url)?;
+        let mut producer = DemoProducer::new(&self.url)?;
         let mut beat = interval(Duration::from_secs(1) / rate);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut draw = interval(if live { REFRESH } else { REFRESH * 10 });
@@ -144,8 +144,13 @@ impl Stage {
     }
 
     /// Sends so many events and ends when all are settled.
-    async fn count(self, events: u64, rate: u32, troubles: &[Trouble]) -> anyhow::Result<ExitCode> {
-        let mut producer = Producer::new(&self.url)?;
+    async fn count(
+        self,
+        events: u64,
+        rate: u32,
+        troubles: &[EndpointTrouble],
+    ) -> anyhow::Result<ExitCode> {
+        let mut producer = DemoProducer::new(&self.url)?;
         // A fixed number is not watched live, so it goes ten times as fast.
         let mut beat = interval(Duration::from_secs(1) / rate.saturating_mul(10));
         let started = Instant::now();
@@ -205,7 +210,7 @@ impl Stage {
                 self.emulator.event_grid().counts(scene::GRID).stored,
             ),
         ];
-        let sums = Sums::of(&status, posted, &arrived);
+        let sums = DemoSums::of(&status, posted, &arrived);
         output::print(sums.text)?;
         self.emulator.shutdown().await;
         if !in_time {
@@ -223,13 +228,13 @@ impl Stage {
 }
 
 /// What was posted, against what the router says, against what the emulator holds.
-struct Sums {
+struct DemoSums {
     text: String,
     unaccounted: u64,
 }
 
-impl Sums {
-    fn of(status: &Status, posted: u64, arrived: &[(&str, u64)]) -> Self {
+impl DemoSums {
+    fn of(status: &RouterStatus, posted: u64, arrived: &[(&str, u64)]) -> Self {
         let mut text = String::new();
         let mut unaccounted = posted.abs_diff(status.journal.accepted);
         for endpoint in status
@@ -264,16 +269,16 @@ impl Sums {
 }
 
 /// Posts events over HTTP, one event a request, as a twin-producing program would.
-struct Producer {
+struct DemoProducer {
     client: reqwest::Client,
     url: String,
     events: BuildingEvents,
     posted: u64,
 }
 
-impl Producer {
+impl DemoProducer {
     fn new(url: &str) -> anyhow::Result<Self> {
-        let client = Outgoing::of_environment()?
+        let client = OutgoingConnections::of_environment()?
             .http()
             .timeout(Duration::from_secs(10))
             .build()?;

@@ -1,14 +1,17 @@
 //! `twinroute dps`: device provisioning services.
 
-use super::arm::Replacing;
+use super::arm::ReplaceMode;
 use super::arm::replace::may_replace;
-use super::arm::{self, Client, Found, Group, SERVICES, ServerOptions, Waiting, secret, show};
+use super::arm::{
+    self, FoundResource, ManagementClient, ResourceGroup, SERVICES, ServerOptions, WaitMode,
+    secret, show,
+};
 use super::ask;
 use crate::cli::output;
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
-use secret::Reader;
+use secret::SecretReader;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use twinroute_model::secret::Secret;
@@ -23,22 +26,22 @@ the service's by default. Give the string, `@FILE` or `-`, or name a variable wi
 command line can be seen by others in `ps` and stays in the shell's history.";
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum DpsCommand {
     /// Makes a service. One of this name that is there is replaced as a whole, after a question.
     #[command(after_help = HUB_HELP)]
-    Create(Create),
+    Create(DpsCreate),
     /// Shows a service.
-    Show(Which),
+    Show(DpsName),
     /// Lists services: of the whole subscription, or of one group.
     List {
         #[command(flatten)]
-        group: Group,
+        group: ResourceGroup,
         #[command(flatten)]
         server: ServerOptions,
     },
     /// Changes a service; what is not said stays.
     #[command(after_help = HUB_HELP)]
-    Update(Update),
+    Update(DpsUpdate),
     /// Deletes a service.
     Delete {
         /// Does not ask.
@@ -48,7 +51,7 @@ pub(crate) enum Step {
         #[arg(long)]
         no_wait: bool,
         #[command(flatten)]
-        which: Which,
+        which: DpsName,
     },
     /// Lists the policies of a service; their keys when asked for.
     Keys {
@@ -59,24 +62,24 @@ pub(crate) enum Step {
         #[arg(long)]
         reveal: bool,
         #[command(flatten)]
-        which: Which,
+        which: DpsName,
     },
 }
 
 /// A service that is there.
 #[derive(Args, Debug)]
-pub(crate) struct Which {
+pub(crate) struct DpsName {
     /// The service; may be left out where there is only one.
     #[arg(long, short = 'n', value_name = "NAME", visible_alias = "name")]
     dps_name: Option<String>,
     #[command(flatten)]
-    group: Group,
+    group: ResourceGroup,
     #[command(flatten)]
     server: ServerOptions,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Create {
+pub(crate) struct DpsCreate {
     /// The service: 3 to 50 letters, digits and hyphens.
     #[arg(long, short = 'n', value_name = "NAME", visible_alias = "name")]
     dps_name: String,
@@ -89,22 +92,22 @@ pub(crate) struct Create {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    replacing: Replacing,
+    replacing: ReplaceMode,
     #[command(flatten)]
-    group: Group,
+    group: ResourceGroup,
     #[command(flatten)]
     server: ServerOptions,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Update {
+pub(crate) struct DpsUpdate {
     #[command(flatten)]
     settings: Settings,
     /// Does not wait until it is provisioned.
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    which: Which,
+    which: DpsName,
 }
 
 /// What can be set.
@@ -121,7 +124,7 @@ struct Settings {
     tags: Option<Vec<String>>,
     /// How devices are spread over hubs; Hashed by default.
     #[arg(long, value_enum, ignore_case = true)]
-    allocation_policy: Option<Allocation>,
+    allocation_policy: Option<AllocationPolicy>,
     /// Hubs that devices are assigned to, in place of all there were; once for each.
     #[arg(long, value_name = "SECRET", value_parser = secret::parse)]
     hub: Vec<Secret>,
@@ -131,7 +134,7 @@ struct Settings {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Allocation {
+pub(crate) enum AllocationPolicy {
     #[value(name = "Hashed")]
     Hashed,
     #[value(name = "GeoLatency")]
@@ -140,7 +143,7 @@ pub(crate) enum Allocation {
     Static,
 }
 
-impl Allocation {
+impl AllocationPolicy {
     fn as_str(self) -> &'static str {
         match self {
             Self::Hashed => "Hashed",
@@ -152,7 +155,11 @@ impl Allocation {
 
 impl Settings {
     /// The hubs that are given, read.
-    fn hubs(&self, secrets: &mut Reader<'_>, location: &str) -> anyhow::Result<Option<Value>> {
+    fn hubs(
+        &self,
+        secrets: &mut SecretReader<'_>,
+        location: &str,
+    ) -> anyhow::Result<Option<Value>> {
         if self.hub.is_empty() && self.hub_env.is_empty() {
             return Ok(None);
         }
@@ -221,8 +228,8 @@ fn hub(given: &Secret, location: &str) -> anyhow::Result<Value> {
     Ok(hub)
 }
 
-impl Which {
-    async fn find(&self) -> anyhow::Result<(Client, Found, String)> {
+impl DpsName {
+    async fn find(&self) -> anyhow::Result<(ManagementClient, FoundResource, String)> {
         let client = self.server.client().await?;
         let (group, name) = (self.group.named(), self.dps_name.as_deref());
         let found = SERVICES.find(&client, group, name).await?;
@@ -231,7 +238,7 @@ impl Which {
     }
 }
 
-impl Create {
+impl DpsCreate {
     async fn run(&self) -> anyhow::Result<ExitCode> {
         let client = self.server.client().await?;
         let group = self.group.or_default();
@@ -243,7 +250,7 @@ impl Create {
         let mut input = std::io::stdin().lock();
         let hubs = self
             .settings
-            .hubs(&mut Reader::new(&mut input), &location)?;
+            .hubs(&mut SecretReader::new(&mut input), &location)?;
         drop(input);
         self.settings.apply(&mut body, hubs);
         let what = format!("provisioning service {}", self.dps_name);
@@ -251,7 +258,7 @@ impl Create {
         if !may_replace(&client, at, &body, self.replacing.yes, &what).await? {
             return Ok(ExitCode::FAILURE);
         }
-        let waiting = Waiting::unless(self.no_wait);
+        let waiting = WaitMode::unless(self.no_wait);
         let change = (Method::PUT, found.path.as_str());
         let resource = client
             .change(change, SERVICES.version, Some(&body), waiting, &what)
@@ -261,10 +268,10 @@ impl Create {
     }
 }
 
-impl Update {
+impl DpsUpdate {
     async fn run(&self) -> anyhow::Result<()> {
         let (client, found, what) = self.which.find().await?;
-        let waiting = Waiting::unless(self.no_wait);
+        let waiting = WaitMode::unless(self.no_wait);
         let (method, body) = if self.settings.is_tags_alone() {
             let mut body = json!({});
             self.settings.apply(&mut body, None);
@@ -277,7 +284,7 @@ impl Update {
             let mut input = std::io::stdin().lock();
             let hubs = self
                 .settings
-                .hubs(&mut Reader::new(&mut input), &location)?;
+                .hubs(&mut SecretReader::new(&mut input), &location)?;
             drop(input);
             self.settings.apply(&mut body, hubs);
             (Method::PUT, body)
@@ -291,23 +298,23 @@ impl Update {
     }
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(step: &DpsCommand) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(create) => return create.run().await,
-        Step::Show(which) => {
+        DpsCommand::Create(create) => return create.run().await,
+        DpsCommand::Show(which) => {
             let (client, found, what) = which.find().await?;
             let resource = client.get(&found.path, SERVICES.version, &what).await?;
             show::print(which.server.json, &resource, facts)?;
         }
-        Step::List { group, server } => {
+        DpsCommand::List { group, server } => {
             let client = server.client().await?;
             let path = SERVICES.list(&client.subscription, group.named());
             let what = "list of provisioning services";
             let all = client.list(&path, SERVICES.version, what).await?;
             show::print(server.json, &all.into(), rows)?;
         }
-        Step::Update(update) => update.run().await?,
-        Step::Delete {
+        DpsCommand::Update(update) => update.run().await?,
+        DpsCommand::Delete {
             yes,
             no_wait,
             which,
@@ -316,7 +323,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             if !ask::may_delete(&what, *yes)? {
                 return Ok(ExitCode::FAILURE);
             }
-            let waiting = Waiting::unless(*no_wait);
+            let waiting = WaitMode::unless(*no_wait);
             let change = (Method::DELETE, found.path.as_str());
             client
                 .change(change, SERVICES.version, None, waiting, &what)
@@ -325,7 +332,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 output::line(format_args!("{what}: {}", waiting.deleted()))?;
             }
         }
-        Step::Keys {
+        DpsCommand::Keys {
             key_name,
             reveal,
             which,
@@ -334,7 +341,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn keys(which: &Which, name: Option<&str>, reveal: bool) -> anyhow::Result<()> {
+async fn keys(which: &DpsName, name: Option<&str>, reveal: bool) -> anyhow::Result<()> {
     let (client, found, what) = which.find().await?;
     let path = match name {
         Some(name) => format!("{}/listkeys", found.child("keys", name)),
@@ -453,7 +460,7 @@ mod tests {
         settings.apply(&mut body, None);
         assert_eq!(body, before);
         settings.unit = Some(2);
-        settings.allocation_policy = Some(Allocation::GeoLatency);
+        settings.allocation_policy = Some(AllocationPolicy::GeoLatency);
         assert!(!settings.is_tags_alone());
         settings.apply(&mut body, Some(json!([])));
         assert_eq!(body["sku"], json!({ "name": "S1", "capacity": 2 }));

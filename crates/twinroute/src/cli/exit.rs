@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use anyhow::Context as _;
     use std::path::PathBuf;
-    use twinroute_listen::Address;
+    use twinroute_listen::ListenAddress;
 
     fn io(kind: ErrorKind) -> anyhow::Error {
         anyhow::Error::from(io::Error::from(kind)).context("the folder /data")
@@ -255,7 +255,7 @@ mod tests {
     fn exit_code_is_that_of_the_cause_that_says_most() {
         let path = PathBuf::from("/run/none/t.sock");
         let no_folder = BindError::Io {
-            address: Address::Unix(path.clone()),
+            address: ListenAddress::Unix(path.clone()),
             step: "bind",
             source: ErrorKind::NotFound.into(),
         };

@@ -2,7 +2,7 @@
 
 use super::exit;
 use crate::cli::output;
-use crate::config::Loaded;
+use crate::config::LoadedConfig;
 use crate::daemon;
 use anyhow::Context as _;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 use twinroute_model::cloudevents::json;
-use twinroute_model::event::Limits;
+use twinroute_model::event::EventLimits;
 use twinroute_model::twin::TwinKey;
 use twinroute_model::visible::one_line;
 
@@ -20,7 +20,7 @@ pub(super) async fn run(
     instance: Option<&str>,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let loaded = match Loaded::read(file) {
+    let loaded = match LoadedConfig::read(file) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(exit::not_started(&error)),
     };
@@ -47,7 +47,7 @@ pub(super) async fn run(
         bytes = std::fs::read(event)
             .with_context(|| format!("cannot read the event {}", event.display()))?;
     }
-    let event = json::parse(bytes.into(), &Limits::default())?;
+    let event = json::parse(bytes.into(), &EventLimits::default())?;
     let explained = router.explain(instance, &event)?;
     if as_json {
         let routes: Vec<_> = explained

@@ -1,9 +1,10 @@
 //! `twinroute instance`: Azure Digital Twins instances, as tenants of a router.
 
-use super::arm::Replacing;
+use super::arm::ReplaceMode;
 use super::arm::replace::may_replace;
 use super::arm::{
-    self, Access, Group, INSTANCES, Instance, ServerOptions, WaitOptions, Waiting, show,
+    self, AccessOption, INSTANCES, InstanceResource, ResourceGroup, ServerOptions, WaitMode,
+    WaitOptions, show,
 };
 use super::ask;
 use crate::cli::output;
@@ -13,20 +14,20 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum InstanceCommand {
     /// Makes an instance. One of this name that is there is replaced as a whole, after a question.
-    Create(Create),
+    Create(InstanceCreate),
     /// Shows an instance.
-    Show(Instance),
+    Show(InstanceResource),
     /// Lists instances: of the whole subscription, or of one group.
     List {
         #[command(flatten)]
-        group: Group,
+        group: ResourceGroup,
         #[command(flatten)]
         server: ServerOptions,
     },
     /// Changes tags, identity or access of an instance.
-    Update(Update),
+    Update(InstanceUpdate),
     /// Deletes an instance with its endpoints and routes.
     Delete {
         /// Does not ask.
@@ -36,14 +37,14 @@ pub(crate) enum Step {
         #[arg(long)]
         no_wait: bool,
         #[command(flatten)]
-        instance: Instance,
+        instance: InstanceResource,
     },
     /// Waits for the state of an instance.
     Wait {
         #[command(flatten)]
         wait: WaitOptions,
         #[command(flatten)]
-        instance: Instance,
+        instance: InstanceResource,
     },
     /// Says whether a name is free; exit code 1 when it is not.
     CheckName {
@@ -59,7 +60,7 @@ pub(crate) enum Step {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Create {
+pub(crate) struct InstanceCreate {
     /// The instance: 3 to 63 letters, digits and hyphens.
     #[arg(long, short = 'n', value_name = "NAME", visible_alias = "dtn")]
     dt_name: String,
@@ -72,22 +73,22 @@ pub(crate) struct Create {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    replacing: Replacing,
+    replacing: ReplaceMode,
     #[command(flatten)]
-    group: Group,
+    group: ResourceGroup,
     #[command(flatten)]
     server: ServerOptions,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Update {
+pub(crate) struct InstanceUpdate {
     #[command(flatten)]
     settings: Settings,
     /// Does not wait until it is provisioned.
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    instance: Instance,
+    instance: InstanceResource,
 }
 
 /// What can be changed.
@@ -101,7 +102,7 @@ struct Settings {
     tags: Option<Vec<String>>,
     /// Whether it may be reached but over private endpoints.
     #[arg(long, value_enum, ignore_case = true, visible_alias = "pna")]
-    public_network_access: Option<Access>,
+    public_network_access: Option<AccessOption>,
 }
 
 impl Settings {
@@ -122,39 +123,39 @@ impl Settings {
     }
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(step: &InstanceCommand) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(create) => return create.run().await,
-        Step::Show(instance) => {
+        InstanceCommand::Create(create) => return create.run().await,
+        InstanceCommand::Show(instance) => {
             let (client, found) = instance.find().await?;
             let what = format!("instance {}", found.name);
             let resource = client.get(&found.path, INSTANCES.version, &what).await?;
             show::print(instance.server.json, &resource, facts)?;
         }
-        Step::List { group, server } => {
+        InstanceCommand::List { group, server } => {
             let client = server.client().await?;
             let path = INSTANCES.list(&client.subscription, group.named());
             let what = "list of instances";
             let all = client.list(&path, INSTANCES.version, what).await?;
             show::print(server.json, &all.into(), rows)?;
         }
-        Step::Update(update) => {
+        InstanceCommand::Update(update) => {
             let (client, found) = update.instance.find().await?;
             let body = update.settings.body();
             let what = format!("instance {}", found.name);
-            let waiting = Waiting::unless(update.no_wait);
+            let waiting = WaitMode::unless(update.no_wait);
             let change = (Method::PATCH, found.path.as_str());
             let resource = client
                 .change(change, INSTANCES.version, Some(&body), waiting, &what)
                 .await?;
             show::print(update.instance.server.json, &resource, facts)?;
         }
-        Step::Delete {
+        InstanceCommand::Delete {
             yes,
             no_wait,
             instance,
-        } => return delete(instance, *yes, Waiting::unless(*no_wait)).await,
-        Step::Wait { wait, instance } => {
+        } => return delete(instance, *yes, WaitMode::unless(*no_wait)).await,
+        InstanceCommand::Wait { wait, instance } => {
             let (client, found) = instance.find().await?;
             let what = format!("instance {}", found.name);
             let resource = wait
@@ -164,7 +165,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 show::print(instance.server.json, &resource, facts)?;
             }
         }
-        Step::CheckName {
+        InstanceCommand::CheckName {
             dt_name,
             location,
             server,
@@ -173,7 +174,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Create {
+impl InstanceCreate {
     async fn run(&self) -> anyhow::Result<ExitCode> {
         let client = self.server.client().await?;
         let group = self.group.or_default();
@@ -186,7 +187,7 @@ impl Create {
         if !may_replace(&client, at, &body, self.replacing.yes, &what).await? {
             return Ok(ExitCode::FAILURE);
         }
-        let waiting = Waiting::unless(self.no_wait);
+        let waiting = WaitMode::unless(self.no_wait);
         let change = (Method::PUT, found.path.as_str());
         let resource = client
             .change(change, INSTANCES.version, Some(&body), waiting, &what)
@@ -196,7 +197,11 @@ impl Create {
     }
 }
 
-async fn delete(instance: &Instance, yes: bool, waiting: Waiting) -> anyhow::Result<ExitCode> {
+async fn delete(
+    instance: &InstanceResource,
+    yes: bool,
+    waiting: WaitMode,
+) -> anyhow::Result<ExitCode> {
     let (client, found) = instance.find().await?;
     let what = format!("instance {}", found.name);
     if !ask::may_delete(&format!("{what} with its endpoints and routes"), yes)? {
@@ -289,7 +294,7 @@ mod tests {
         let settings = Settings {
             assign_identity: Some(false),
             tags: Some(vec!["a=b".to_owned()]),
-            public_network_access: Some(Access::Disabled),
+            public_network_access: Some(AccessOption::Disabled),
         };
         let expect = json!({
             "identity": { "type": "None" }, "tags": { "a": "b" },

@@ -3,7 +3,7 @@
 use super::exit::ExitReason;
 use crate::auditing;
 use crate::cli::output;
-use crate::config::Loaded;
+use crate::config::LoadedConfig;
 use crate::keys;
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -17,7 +17,7 @@ use twinroute_journal::storage::FolderStorage;
 use twinroute_model::clock::SystemClock;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Look {
+pub(crate) enum JournalCommand {
     /// Reads all of it and says what is in it and what is wrong with it.
     Verify {
         /// The journal's folder.
@@ -41,23 +41,23 @@ pub(crate) enum Look {
     },
 }
 
-pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
+pub(super) fn run(look: &JournalCommand) -> anyhow::Result<ExitCode> {
     let report = match look {
-        Look::Verify { path, config } => {
+        JournalCommand::Verify { path, config } => {
             let report = twinroute_journal::verify(path, &sealing(path, config.as_deref())?)?;
             output::line(&report)?;
             report
         }
-        Look::Dump { path } => {
+        JournalCommand::Dump { path } => {
             let mut out = BufWriter::new(output::stream());
             let report = twinroute_journal::dump(path, &mut out)?;
             out.flush()?;
             report
         }
-        Look::Repair { path, config } => {
+        JournalCommand::Repair { path, config } => {
             let sealing = sealing(path, config.as_deref())?;
             if let Some(config) = config {
-                let audit = auditing::open(&Loaded::read(config)?)?;
+                let audit = auditing::open(&LoadedConfig::read(config)?)?;
                 let repair = AuditedChange::step("journal/repair", path.display().to_string());
                 audit.accept(&auditing::author(), &[repair])?;
             }
@@ -81,6 +81,6 @@ pub(super) fn run(look: &Look) -> anyhow::Result<ExitCode> {
 fn sealing(folder: &Path, config: Option<&Path>) -> anyhow::Result<EventSealing> {
     match config {
         None => Ok(EventSealing::Off),
-        Some(config) => keys::sealing(&Loaded::read(config)?, folder),
+        Some(config) => keys::sealing(&LoadedConfig::read(config)?, folder),
     }
 }

@@ -1,13 +1,13 @@
 //! `twinroute ledger`: what became of every delivery.
 
-use super::ask::{self, Whom};
+use super::ask::{self, AdminTarget};
 use crate::cli::output;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use twinroute_admin::ledger::{Counts, LedgerReport};
+use twinroute_admin::ledger::{DeliveryCounts, LedgerReport};
 
 /// Ends with a failure when the ledger does not add up.
-pub(super) async fn run(whom: &Whom, as_json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(whom: &AdminTarget, as_json: bool) -> anyhow::Result<ExitCode> {
     let answer = whom.get("/ledger?pretty").await?;
     let ledger: LedgerReport = ask::read(&answer)?;
     if as_json {
@@ -76,7 +76,7 @@ fn render(ledger: &LedgerReport) -> String {
     text
 }
 
-fn numbers(counts: &Counts) -> [String; 8] {
+fn numbers(counts: &DeliveryCounts) -> [String; 8] {
     [
         counts.matched,
         counts.replayed,

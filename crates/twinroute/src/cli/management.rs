@@ -3,10 +3,10 @@
 use super::exit;
 use crate::auditing;
 use crate::cli::output;
-use crate::config::Loaded;
+use crate::config::LoadedConfig;
 use crate::management;
 use crate::paths;
-use crate::rotation::{self, Rotated};
+use crate::rotation::{self, RotationResult};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use twinroute_management::{ExistingResources, ExportedSecrets, ImportError, Impo
 const DOCUMENT_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum ManagementCommand {
     /// Prints all resources of the store as JSON.
     Export {
         /// The configuration file.
@@ -55,23 +55,23 @@ pub(crate) enum Step {
     },
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
-    let (Step::Export { config, .. }
-    | Step::Import { config, .. }
-    | Step::RotateKey { config, .. }) = step;
-    let loaded = match Loaded::read(config) {
+pub(super) async fn run(step: &ManagementCommand) -> anyhow::Result<ExitCode> {
+    let (ManagementCommand::Export { config, .. }
+    | ManagementCommand::Import { config, .. }
+    | ManagementCommand::RotateKey { config, .. }) = step;
+    let loaded = match LoadedConfig::read(config) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(exit::not_started(&error)),
     };
     match step {
-        Step::Export { with_secrets, .. } => {
+        ManagementCommand::Export { with_secrets, .. } => {
             let secrets = match with_secrets {
                 true => ExportedSecrets::Revealed,
                 false => ExportedSecrets::Masked,
             };
             export(&loaded, secrets)?;
         }
-        Step::Import {
+        ManagementCommand::Import {
             replace,
             json,
             document,
@@ -91,18 +91,18 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
                 output::print(import_summary(&imported))?;
             }
         }
-        Step::RotateKey {
+        ManagementCommand::RotateKey {
             new_key_variable, ..
         } => {
             let variable = new_key_variable.as_deref();
-            let rotated = rotation::run(&loaded, variable, rotation::Step::Done)?;
+            let rotated = rotation::run(&loaded, variable, rotation::RotationStep::Done)?;
             output::print(rotation_summary(&rotated))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(loaded: &Loaded, secrets: ExportedSecrets) -> anyhow::Result<()> {
+fn export(loaded: &LoadedConfig, secrets: ExportedSecrets) -> anyhow::Result<()> {
     let store = paths::store_file(loaded);
     if !store.exists() {
         bail!(
@@ -130,7 +130,7 @@ fn export(loaded: &Loaded, secrets: ExportedSecrets) -> anyhow::Result<()> {
 }
 
 async fn import(
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     file: &Path,
     existing: ExistingResources,
 ) -> anyhow::Result<ImportOutcome> {
@@ -192,7 +192,7 @@ fn import_summary(imported: &ImportOutcome) -> String {
     text
 }
 
-fn rotation_summary(rotated: &Rotated) -> String {
+fn rotation_summary(rotated: &RotationResult) -> String {
     let mut text = match rotated.values {
         Some(values) => format!("the store is sealed with the new key: {values} values\n"),
         None => "there is no store yet\n".to_owned(),

@@ -36,8 +36,8 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// The exit code, when there is nothing to run.
-pub(crate) fn arguments() -> Result<Arguments, ExitCode> {
-    Arguments::try_parse().map_err(|error| {
+pub(crate) fn arguments() -> Result<CommandLine, ExitCode> {
+    CommandLine::try_parse().map_err(|error| {
         if error.use_stderr() {
             output::usage_error(&error);
             // What `clap` would have ended with.
@@ -53,13 +53,13 @@ pub(crate) fn arguments() -> Result<Arguments, ExitCode> {
 /// Routes digital-twin events to Event Grid topics, Event Hubs and Service Bus topics.
 #[derive(Debug, Parser)]
 #[command(version, about)]
-pub(crate) struct Arguments {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: TopCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TopCommand {
     /// Routes events as a configuration says, until it is stopped.
     Run {
         /// The configuration file.
@@ -89,7 +89,7 @@ enum Command {
     /// Shows what a running twinroute does.
     Status {
         #[command(flatten)]
-        whom: ask::Whom,
+        whom: ask::AdminTarget,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -97,44 +97,44 @@ enum Command {
     /// Shows what became of every delivery; exit code 1 when that does not add up.
     Ledger {
         #[command(flatten)]
-        whom: ask::Whom,
+        whom: ask::AdminTarget,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
     },
     /// Creates and shows instances over a management API.
     #[command(subcommand)]
-    Instance(instance::Step),
+    Instance(instance::InstanceCommand),
     /// Makes endpoints over a management API; pauses, resumes, retries or purges those of a running twinroute.
     #[command(subcommand)]
-    Endpoint(endpoint::Step),
+    Endpoint(endpoint::EndpointCommand),
     /// Makes event routes, and says which of them an event would match.
     #[command(subcommand)]
-    Route(route::Step),
+    Route(route::RouteCommand),
     /// Approves and rejects private endpoint connections of an instance.
     #[command(subcommand)]
-    PrivateEndpoint(private_endpoint::Step),
+    PrivateEndpoint(private_endpoint::PrivateEndpointCommand),
     /// Creates and shows device provisioning services over a management API.
     #[command(subcommand)]
-    Dps(dps::Step),
+    Dps(dps::DpsCommand),
     /// Reads and fills the store of a twinroute that is stopped.
     #[command(subcommand)]
-    Management(management::Step),
+    Management(management::ManagementCommand),
     /// Shows who changed what over the management and the admin API, and checks that the log of it is whole.
-    Audit(audit::Options),
+    Audit(audit::AuditOptions),
     /// Shows dead letters that are kept here, and replays them.
     #[command(subcommand, name = "deadletter")]
-    DeadLetter(dead_letters::Step),
+    DeadLetter(dead_letters::DeadLetterCommand),
     /// Shows replays, or ends one.
     #[command(subcommand)]
-    Replay(replay::Step),
+    Replay(replay::ReplayCommand),
     /// Inspects and repairs a journal on disk.
     #[command(subcommand)]
-    Journal(journal::Look),
+    Journal(journal::JournalCommand),
     /// Shows the whole of it on this machine: emulated endpoints, a router, a stream of twin events.
-    Demo(demo::Options),
+    Demo(demo::DemoOptions),
     /// Emulates Event Grid topics, Event Hubs, Service Bus and blob containers on this machine.
-    Emulator(emulator::Options),
+    Emulator(emulator::EmulatorOptions),
     /// Prints what a shell needs to complete these commands.
     Completions {
         /// For which shell.
@@ -143,31 +143,31 @@ enum Command {
 }
 
 /// Runs the command; errors are printed here, once.
-pub(crate) async fn run(arguments: Arguments) -> ExitCode {
+pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
     let result = match arguments.command {
-        Command::Run { config } => run::run(&config).await,
-        Command::Validate { config } => validate::run(&config),
-        Command::Explain {
+        TopCommand::Run { config } => run::run(&config).await,
+        TopCommand::Validate { config } => validate::run(&config),
+        TopCommand::Explain {
             config,
             event,
             instance,
             json,
         } => explain::run(&config, &event, instance.as_deref(), json).await,
-        Command::Status { whom, json } => status::run(&whom, json).await,
-        Command::Ledger { whom, json } => ledger::run(&whom, json).await,
-        Command::Instance(step) => instance::run(&step).await,
-        Command::Endpoint(step) => endpoint::run(&step).await,
-        Command::Route(step) => route::run(&step).await,
-        Command::PrivateEndpoint(step) => private_endpoint::run(&step).await,
-        Command::Dps(step) => dps::run(&step).await,
-        Command::Management(step) => management::run(&step).await,
-        Command::Audit(options) => audit::run(&options).await,
-        Command::DeadLetter(step) => dead_letters::run(&step).await,
-        Command::Replay(step) => replay::run(&step).await,
-        Command::Journal(look) => journal::run(&look),
-        Command::Demo(options) => demo::run(options).await,
-        Command::Emulator(options) => emulator::run(options).await,
-        Command::Completions { shell } => completions::run(shell, &mut Arguments::command()),
+        TopCommand::Status { whom, json } => status::run(&whom, json).await,
+        TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
+        TopCommand::Instance(step) => instance::run(&step).await,
+        TopCommand::Endpoint(step) => endpoint::run(&step).await,
+        TopCommand::Route(step) => route::run(&step).await,
+        TopCommand::PrivateEndpoint(step) => private_endpoint::run(&step).await,
+        TopCommand::Dps(step) => dps::run(&step).await,
+        TopCommand::Management(step) => management::run(&step).await,
+        TopCommand::Audit(options) => audit::run(&options).await,
+        TopCommand::DeadLetter(step) => dead_letters::run(&step).await,
+        TopCommand::Replay(step) => replay::run(&step).await,
+        TopCommand::Journal(look) => journal::run(&look),
+        TopCommand::Demo(options) => demo::run(options).await,
+        TopCommand::Emulator(options) => emulator::run(options).await,
+        TopCommand::Completions { shell } => completions::run(shell, &mut CommandLine::command()),
     };
     result.unwrap_or_else(|error| exit::failed(&error))
 }

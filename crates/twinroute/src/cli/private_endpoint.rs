@@ -1,6 +1,6 @@
 //! `twinroute private-endpoint`: private endpoint connections of an instance.
 
-use super::arm::{Client, Found, INSTANCES, Instance, Waiting, show};
+use super::arm::{FoundResource, INSTANCES, InstanceResource, ManagementClient, WaitMode, show};
 use crate::cli::output;
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -9,67 +9,67 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum PrivateEndpointCommand {
     /// Lets a connection in.
-    Approve(Decision),
+    Approve(ConnectionDecision),
     /// Keeps a connection out.
-    Reject(Decision),
+    Reject(ConnectionDecision),
     /// Makes a connection that waits for a decision; in Azure, a private endpoint does.
-    Create(Decision),
+    Create(ConnectionDecision),
     /// Lists the connections of an instance.
     List {
         #[command(flatten)]
-        instance: Instance,
+        instance: InstanceResource,
     },
     /// Shows a connection.
     Show {
         #[command(flatten)]
-        which: Which,
+        which: PrivateEndpointName,
     },
     /// Deletes a connection.
     Delete {
         #[command(flatten)]
-        which: Which,
+        which: PrivateEndpointName,
     },
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Which {
+pub(crate) struct PrivateEndpointName {
     /// The connection.
     #[arg(long, value_name = "NAME", visible_alias = "cn")]
     connection_name: String,
     #[command(flatten)]
-    instance: Instance,
+    instance: InstanceResource,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Decision {
+pub(crate) struct ConnectionDecision {
     /// Why, for whoever asked.
     #[arg(long, value_name = "TEXT", visible_alias = "desc")]
     description: Option<String>,
     #[command(flatten)]
-    which: Which,
+    which: PrivateEndpointName,
 }
 
-impl Which {
-    fn path(&self, instance: &Found) -> String {
+impl PrivateEndpointName {
+    fn path(&self, instance: &FoundResource) -> String {
         instance.child("privateEndpointConnections", &self.connection_name)
     }
 
-    fn what(&self, instance: &Found) -> String {
+    fn what(&self, instance: &FoundResource) -> String {
         format!("connection {}/{}", instance.name, self.connection_name)
     }
 
     async fn put(
         &self,
-        client: &Client,
-        instance: &Found,
+        client: &ManagementClient,
+        instance: &FoundResource,
         properties: &Value,
     ) -> anyhow::Result<()> {
         let (path, what) = (self.path(instance), self.what(instance));
         let body = json!({ "properties": properties });
         let change = (Method::PUT, path.as_str());
-        let waiting = Waiting::Finish;
+        let waiting = WaitMode::Finish;
         let resource = client
             .change(change, INSTANCES.version, Some(&body), waiting, &what)
             .await?;
@@ -78,7 +78,7 @@ impl Which {
     }
 }
 
-impl Decision {
+impl ConnectionDecision {
     fn state(&self, status: &str, reason: &str) -> Value {
         let description = self.description.as_deref().unwrap_or(reason);
         json!({ "status": status, "description": description })
@@ -114,35 +114,35 @@ impl Decision {
     }
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(step: &PrivateEndpointCommand) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Approve(decision) => {
+        PrivateEndpointCommand::Approve(decision) => {
             let state = decision.state("Approved", "approved");
             decision.decide(state).await?;
         }
-        Step::Reject(decision) => {
+        PrivateEndpointCommand::Reject(decision) => {
             let state = decision.state("Rejected", "rejected");
             decision.decide(state).await?;
         }
-        Step::Create(decision) => decision.create().await?,
-        Step::List { instance } => {
+        PrivateEndpointCommand::Create(decision) => decision.create().await?,
+        PrivateEndpointCommand::List { instance } => {
             let (client, found) = instance.find().await?;
             let path = format!("{}/privateEndpointConnections", found.path);
             let what = format!("instance {}", found.name);
             let all = client.list(&path, INSTANCES.version, &what).await?;
             show::print(instance.server.json, &all.into(), rows)?;
         }
-        Step::Show { which } => {
+        PrivateEndpointCommand::Show { which } => {
             let (client, found) = which.instance.find().await?;
             let (path, what) = (which.path(&found), which.what(&found));
             let resource = client.get(&path, INSTANCES.version, &what).await?;
             show::print(which.instance.server.json, &resource, facts)?;
         }
-        Step::Delete { which } => {
+        PrivateEndpointCommand::Delete { which } => {
             let (client, found) = which.instance.find().await?;
             let (path, what) = (which.path(&found), which.what(&found));
             let change = (Method::DELETE, path.as_str());
-            let waiting = Waiting::Finish;
+            let waiting = WaitMode::Finish;
             client
                 .change(change, INSTANCES.version, None, waiting, &what)
                 .await?;

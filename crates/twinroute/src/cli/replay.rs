@@ -1,6 +1,6 @@
 //! `twinroute replay`: replays under way; and following one until it ends.
 
-use super::ask::{self, Whom};
+use super::ask::{self, AdminTarget};
 use crate::cli::output;
 use crate::stop_signals::StopSignals;
 use clap::Subcommand;
@@ -15,41 +15,41 @@ use twinroute_router::replay::{ReplayRequest, ReplayState, ReplayStatus};
 const LOOK_INTERVAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum ReplayCommand {
     /// Lists replays that are under way, and the last that ended.
     List {
         /// Prints JSON.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        whom: Whom,
+        whom: AdminTarget,
     },
     /// Ends one; what it has put back stays.
     Cancel {
         /// Its number.
         number: u64,
         #[command(flatten)]
-        whom: Whom,
+        whom: AdminTarget,
     },
 }
 
 #[derive(Deserialize)]
-struct Replays {
+struct ReplayListing {
     replays: Vec<ReplayStatus>,
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(step: &ReplayCommand) -> anyhow::Result<ExitCode> {
     match step {
-        Step::List { json, whom } => {
+        ReplayCommand::List { json, whom } => {
             let answer = whom.get("/replays?pretty").await?;
             if *json {
                 output::print(&answer)?;
             } else {
-                let Replays { replays } = ask::read(&answer)?;
+                let ReplayListing { replays } = ask::read(&answer)?;
                 output::print(render(&replays))?;
             }
         }
-        Step::Cancel { number, whom } => {
+        ReplayCommand::Cancel { number, whom } => {
             let answer = whom.delete(&format!("/replays/{number}")).await?;
             output::line(summary(&ask::read(&answer)?))?;
         }
@@ -59,7 +59,7 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
 
 /// Begins a replay and follows it until it ends, or until this process is told to stop.
 pub(super) async fn begin(
-    whom: &Whom,
+    whom: &AdminTarget,
     request: &ReplayRequest,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
@@ -94,7 +94,7 @@ pub(super) async fn begin(
 }
 
 /// Says on standard error how it goes, whenever that changes.
-async fn follow(whom: &Whom, mut last: ReplayStatus) -> anyhow::Result<ReplayStatus> {
+async fn follow(whom: &AdminTarget, mut last: ReplayStatus) -> anyhow::Result<ReplayStatus> {
     let (mut pause, pause_max) = LOOK_INTERVAL;
     loop {
         sleep(pause).await;

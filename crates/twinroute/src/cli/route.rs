@@ -1,7 +1,9 @@
 //! `twinroute route`: event routes, over the data plane's API.
 
 use super::arm::replace::may_replace;
-use super::arm::{Client, INSTANCES, Instance, Replacing, Waiting, escape, show};
+use super::arm::{
+    INSTANCES, InstanceResource, ManagementClient, ReplaceMode, WaitMode, escape, show,
+};
 use crate::cli::output;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -10,17 +12,17 @@ use serde_json::{Value, json};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use twinroute_filter::explain::{Explanation, explain};
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::explain::{FilterExplanation, explain};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::cloudevents::json as events;
-use twinroute_model::event::{Event, Limits};
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::twin::TwinKey;
 
 /// Azure Digital Twins data plane.
 const VERSION: &str = "2023-10-31";
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum RouteCommand {
     /// Makes a route. One of this name that is there is replaced, after a question.
     Create {
         /// The route; its name counts with case.
@@ -33,14 +35,14 @@ pub(crate) enum Step {
         #[arg(long, default_value = "true")]
         filter: String,
         #[command(flatten)]
-        replacing: Replacing,
+        replacing: ReplaceMode,
         #[command(flatten)]
-        at: At,
+        at: RoutesLocation,
     },
     /// Lists the routes of an instance.
     List {
         #[command(flatten)]
-        at: At,
+        at: RoutesLocation,
     },
     /// Shows a route.
     Show {
@@ -48,7 +50,7 @@ pub(crate) enum Step {
         #[arg(long, value_name = "NAME", visible_alias = "rn")]
         route_name: String,
         #[command(flatten)]
-        at: At,
+        at: RoutesLocation,
     },
     /// Deletes a route.
     Delete {
@@ -56,20 +58,20 @@ pub(crate) enum Step {
         #[arg(long, value_name = "NAME", visible_alias = "rn")]
         route_name: String,
         #[command(flatten)]
-        at: At,
+        at: RoutesLocation,
     },
     /// Says for every route whether and why it would match an event. Sends nothing.
     Test {
         /// The event: a file in CloudEvents JSON format, or `-` for standard input.
         event: PathBuf,
         #[command(flatten)]
-        at: At,
+        at: RoutesLocation,
     },
 }
 
 /// Where the routes are.
 #[derive(Args, Debug)]
-pub(crate) struct At {
+pub(crate) struct RoutesLocation {
     /// Where the instance's routes are; by default where the instance says.
     #[arg(
         long,
@@ -79,12 +81,12 @@ pub(crate) struct At {
     )]
     routes_url: Option<String>,
     #[command(flatten)]
-    instance: Instance,
+    instance: InstanceResource,
 }
 
-impl At {
+impl RoutesLocation {
     /// Connects to the instance's routes; gives its name too.
-    async fn connect(&self) -> anyhow::Result<(Client, String)> {
+    async fn connect(&self) -> anyhow::Result<(ManagementClient, String)> {
         let (client, found) = self.instance.find().await?;
         let what = format!("instance {}", found.name);
         let instance = match &self.routes_url {
@@ -96,9 +98,9 @@ impl At {
     }
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(step: &RouteCommand) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create {
+        RouteCommand::Create {
             route_name,
             endpoint_name,
             filter,
@@ -113,33 +115,33 @@ pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
             }
             let change = (Method::PUT, path.as_str());
             client
-                .change(change, VERSION, Some(&body), Waiting::Begin, &what)
+                .change(change, VERSION, Some(&body), WaitMode::Begin, &what)
                 .await?;
             let route = client.get(&path, VERSION, &what).await?;
             show::print(at.instance.server.json, &route, facts)?;
         }
-        Step::List { at } => {
+        RouteCommand::List { at } => {
             let (client, instance) = at.connect().await?;
             let all = list(&client, &instance).await?;
             show::print(at.instance.server.json, &all.into(), rows)?;
         }
-        Step::Show { route_name, at } => {
+        RouteCommand::Show { route_name, at } => {
             let (client, instance) = at.connect().await?;
             let (path, what) = names(&instance, route_name);
             let route = client.get(&path, VERSION, &what).await?;
             show::print(at.instance.server.json, &route, facts)?;
         }
-        Step::Delete { route_name, at } => {
+        RouteCommand::Delete { route_name, at } => {
             let (client, instance) = at.connect().await?;
             let (path, what) = names(&instance, route_name);
             let change = (Method::DELETE, path.as_str());
-            let waiting = Waiting::Finish;
+            let waiting = WaitMode::Finish;
             client.change(change, VERSION, None, waiting, &what).await?;
             if !at.instance.server.json {
                 output::line(format_args!("{what}: deleted"))?;
             }
         }
-        Step::Test { event, at } => {
+        RouteCommand::Test { event, at } => {
             let event = read(event)?;
             let (client, instance) = at.connect().await?;
             let routes = list(&client, &instance).await?;
@@ -157,13 +159,13 @@ fn names(instance: &str, route: &str) -> (String, String) {
     )
 }
 
-async fn list(client: &Client, instance: &str) -> anyhow::Result<Vec<Value>> {
+async fn list(client: &ManagementClient, instance: &str) -> anyhow::Result<Vec<Value>> {
     let what = format!("instance {instance}");
     client.list("/eventroutes", VERSION, &what).await
 }
 
 fn read(file: &Path) -> anyhow::Result<Event> {
-    let limit = Limits::default().event_bytes_max as u64 + 1;
+    let limit = EventLimits::default().event_bytes_max as u64 + 1;
     let mut bytes = Vec::new();
     if file == Path::new("-") {
         let input = std::io::stdin().lock();
@@ -174,12 +176,12 @@ fn read(file: &Path) -> anyhow::Result<Event> {
         let read = opened.and_then(|file| file.take(limit).read_to_end(&mut bytes));
         read.with_context(|| format!("cannot read the event {}", file.display()))?;
     }
-    Ok(events::parse(bytes.into(), &Limits::default())?)
+    Ok(events::parse(bytes.into(), &EventLimits::default())?)
 }
 
 /// What a route makes of the event; or why its filter cannot be read here.
-fn judge(route: &Value, event: &Event) -> Result<Explanation, String> {
-    let filter = Filter::parse(show::text(route, "/filter"), &Options::default());
+fn judge(route: &Value, event: &Event) -> Result<FilterExplanation, String> {
+    let filter = RouteFilter::parse(show::text(route, "/filter"), &FilterOptions::default());
     let filter = filter.map_err(|error| error.to_string())?;
     Ok(explain(&filter, event))
 }
@@ -208,7 +210,7 @@ fn test(routes: &[Value], event: &Event, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report(judged: &[(&Value, Result<Explanation, String>)], event: &Event) -> String {
+fn report(judged: &[(&Value, Result<FilterExplanation, String>)], event: &Event) -> String {
     let mut text = format!("event {} of twin {}\n", event.id(), TwinKey::of(event));
     let mut goes_to: Vec<&str> = Vec::new();
     for (route, judged) in judged {
@@ -267,7 +269,8 @@ mod tests {
     #[test]
     fn an_event_is_judged_by_every_route() {
         let event = r#"{"specversion":"1.0","id":"1","source":"h","type":"t","subject":"room1"}"#;
-        let event = events::parse(event.as_bytes().to_vec().into(), &Limits::default()).unwrap();
+        let event =
+            events::parse(event.as_bytes().to_vec().into(), &EventLimits::default()).unwrap();
         let routes = [
             json!({ "id": "all", "endpointName": "hub-1", "filter": "true" }),
             json!({ "id": "one", "endpointName": "grid-1", "filter": "subject = 'room2'" }),

@@ -3,18 +3,18 @@
 use super::exit::{self, ExitReason};
 use super::table;
 use crate::cli::output;
-use crate::config::Loaded;
-use crate::daemon::Daemon;
+use crate::config::LoadedConfig;
+use crate::daemon::RunningDaemon;
 use crate::logging::{self, LogFormat};
 use crate::process;
 use crate::stop_signals::StopSignals;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
-use twinroute_router::status::Status;
+use twinroute_router::status::RouterStatus;
 
 pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = match Loaded::read(file) {
+    let loaded = match LoadedConfig::read(file) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(exit::not_started(&error)),
     };
@@ -27,7 +27,7 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     }
     let mut stop = StopSignals::new()?;
     let grace = loaded.config.shutdown_grace;
-    let daemon = match Daemon::start(loaded).await {
+    let daemon = match RunningDaemon::start(loaded).await {
         Ok(daemon) => daemon,
         Err(error) => return Ok(not_started(format, &error)),
     };
@@ -63,7 +63,7 @@ fn not_started(format: LogFormat, error: &anyhow::Error) -> ExitCode {
 }
 
 /// The last status goes out whatever the log's filter is.
-fn show_last(format: LogFormat, status: &Status) {
+fn show_last(format: LogFormat, status: &RouterStatus) {
     match format {
         LogFormat::Pretty => output::error_text(table::render(status)),
         LogFormat::Json => {

@@ -1,11 +1,11 @@
 //! `twinroute status`: what a running twinroute does.
 
-use super::ask::{self, Whom};
+use super::ask::{self, AdminTarget};
 use super::table;
 use crate::cli::output;
 use std::process::ExitCode;
 
-pub(super) async fn run(whom: &Whom, as_json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(whom: &AdminTarget, as_json: bool) -> anyhow::Result<ExitCode> {
     let body = whom.get("/status?pretty").await?;
     if as_json {
         output::line(&body)?;

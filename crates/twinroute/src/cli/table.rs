@@ -3,10 +3,10 @@
 use crate::cli::output;
 use std::fmt::Write as _;
 use twinroute_model::visible::one_line;
-use twinroute_router::status::{EndpointStatus, SourceStatus, Status};
+use twinroute_router::status::{EndpointStatus, RouterStatus, SourceStatus};
 
 /// Draws all instances: per endpoint the ledger, per route what it matched.
-pub(super) fn render(status: &Status) -> String {
+pub(super) fn render(status: &RouterStatus) -> String {
     let mut text = String::new();
     let journal = &status.journal;
     line(

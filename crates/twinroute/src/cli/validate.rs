@@ -2,16 +2,16 @@
 
 use super::exit::{self, ExitReason};
 use crate::cli::output;
-use crate::config::{Kind, Loaded};
-use crate::containers::Endpoints;
+use crate::config::{LoadedConfig, SourceKind};
+use crate::containers::EndpointConnect;
 use crate::file_permissions;
 use crate::listeners;
 use std::path::Path;
 use std::process::ExitCode;
-use twinroute_router::source::Faults;
+use twinroute_router::source::DefinitionFaults;
 
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = match Loaded::read(file) {
+    let loaded = match LoadedConfig::read(file) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(exit::not_started(&error)),
     };
@@ -31,9 +31,9 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(exit::not_started(&error)),
     };
     let definitions = match loaded.config.table.source {
-        Kind::Files => loaded.definitions().map(Some),
+        SourceKind::Files => loaded.definitions().map(Some),
         // Settings alone: the definitions are where a running daemon has them.
-        Kind::Store | Kind::Azure => loaded.settings().map(|_| None),
+        SourceKind::Store | SourceKind::Azure => loaded.settings().map(|_| None),
     };
     match definitions {
         Ok(None) if errors.is_empty() => {
@@ -44,7 +44,8 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector = Endpoints::new(None, &outgoing, loaded.config.ingress.event_bytes())?;
+            let connector =
+                EndpointConnect::new(None, &outgoing, loaded.config.ingress.event_bytes())?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(mut warnings) => {
@@ -76,7 +77,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(ExitReason::Configuration.code()))
 }
 
-fn add(errors: &mut Vec<String>, faults: &Faults) {
+fn add(errors: &mut Vec<String>, faults: &DefinitionFaults) {
     errors.extend(faults.0.iter().map(ToString::to_string));
 }
 

@@ -21,7 +21,7 @@ pub(super) fn put_in(
     root: &mut Spanned<DeTable<'_>>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<()> {
-    let expander = Expander { text, variable };
+    let expander = VariableExpander { text, variable };
     expander.table(root.get_mut(), DEPTH_MAX)
 }
 
@@ -30,12 +30,12 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
     text[..at.min(text.len())].matches('\n').count() + 1
 }
 
-struct Expander<'a, F> {
+struct VariableExpander<'a, F> {
     text: &'a str,
     variable: F,
 }
 
-impl<F: Fn(&str) -> Option<String>> Expander<'_, F> {
+impl<F: Fn(&str) -> Option<String>> VariableExpander<'_, F> {
     fn table(&self, table: &mut DeTable<'_>, depth: usize) -> anyhow::Result<()> {
         for (_, value) in table.iter_mut() {
             self.value(value, depth)?;

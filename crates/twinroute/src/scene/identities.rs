@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use twinroute_emulator::{
-    ApplicationSettings, Emulator, IdentitySettings, ManagedIdentitySettings, Settings,
+    ApplicationSettings, IdentitySettings, ManagedIdentitySettings, RunningEmulator, Settings,
 };
 use twinroute_files::replace::{READABLE_BY_ALL, replace_file};
 use twinroute_model::secret::Secret;
@@ -43,7 +43,7 @@ pub(crate) fn user_assigned(index: usize, id: &str) -> ManagedIdentitySettings {
 }
 
 /// Writes a token of the service account, as Kubernetes does. Blocks on the file system.
-pub(crate) fn write_token(emulator: &Emulator, folder: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn write_token(emulator: &RunningEmulator, folder: &Path) -> anyhow::Result<PathBuf> {
     let file = folder.join("service-account-token");
     let token = emulator.identity().service_account_token(SERVICE_ACCOUNT);
     replace_file(&file, READABLE_BY_ALL, &[token.as_bytes()])?;
@@ -51,7 +51,11 @@ pub(crate) fn write_token(emulator: &Emulator, folder: &Path) -> anyhow::Result<
 }
 
 /// What programs are to be given so that they log in here.
-pub(crate) fn variables(emulator: &Emulator, settings: &Settings, token_file: &Path) -> String {
+pub(crate) fn variables(
+    emulator: &RunningEmulator,
+    settings: &Settings,
+    token_file: &Path,
+) -> String {
     let (Some(identity), Some(machine), Some(entra), Some(ca)) = (
         &settings.identity,
         emulator.identity_address(),
@@ -121,7 +125,7 @@ pub(crate) fn variables(emulator: &Emulator, settings: &Settings, token_file: &P
 }
 
 /// The same for programs; null where there are no identities.
-pub(super) fn addresses_json(emulator: &Emulator, settings: &Settings) -> Value {
+pub(super) fn addresses_json(emulator: &RunningEmulator, settings: &Settings) -> Value {
     let Some(identity) = &settings.identity else {
         return Value::Null;
     };

@@ -1,6 +1,6 @@
 //! HTTPS and tokens on the ingress and the admin API, with the certificate for development.
 
-use crate::harness::{Daemon, PATIENCE, scene, text, twinroute, write};
+use crate::harness::{PATIENCE, TestDaemon, scene, text, twinroute, write};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn guarded() -> tempfile::TempDir {
     folder
 }
 
-fn ask(daemon: &Daemon, folder: &Path, arguments: &str) -> Output {
+fn ask(daemon: &TestDaemon, folder: &Path, arguments: &str) -> Output {
     twinroute()
         .current_dir(folder)
         .args(arguments.split_whitespace())
@@ -49,7 +49,7 @@ fn ask(daemon: &Daemon, folder: &Path, arguments: &str) -> Output {
 #[test]
 fn the_admin_api_over_https_with_a_token() {
     let folder = guarded();
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let ca = "--admin-ca-file management/tls/ca.pem";
     let said = |arguments: &str| {
         let output = ask(&daemon, folder.path(), arguments);
@@ -111,7 +111,7 @@ fn admin_token_file_that_others_may_read_or_that_is_no_token_is_refused() {
 #[test]
 fn events_come_in_over_https_with_a_token() {
     let folder = guarded();
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let ca = folder.path().join("management/tls/ca.pem");
     let url = format!("https://{}", daemon.ingress);
     let client = AdminClient::https(&url, trust(&ca)).unwrap();

@@ -1,12 +1,12 @@
 //! The address of a server, in each form that people write it in.
 
-use crate::harness::{Daemon, scene, text, write};
-use crate::session::{self, Session, bare};
+use crate::harness::{TestDaemon, scene, text, write};
+use crate::session::{self, CommandSession, bare};
 
 #[test]
 fn admin_address_is_taken_in_each_form() {
     let folder = scene();
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let port = daemon.admin.rsplit_once(':').unwrap().1;
     for address in [
         format!("127.0.0.1:{port}"),
@@ -78,7 +78,7 @@ fn admin_address_and_management_url_may_be_unix_sockets() {
         &format!("[admin]\nlisten = ['127.0.0.1:0', '{}']", socket("a.sock")),
     );
     write(folder.path(), "twinroute.toml", &toml);
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     let admin = bare(&["status", "--admin", &socket("a.sock")])
         .output()
         .unwrap();

@@ -1,7 +1,7 @@
 //! The audit log of a running twinroute: what is recorded of changes and of who may not make them, and what is
 //! left of it after a kill.
 
-use crate::harness::{Daemon, address, exchange, scene, text, twinroute, write};
+use crate::harness::{TestDaemon, address, exchange, scene, text, twinroute, write};
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn guarded() -> tempfile::TempDir {
 }
 
 /// Where the management API answers.
-fn management(daemon: &Daemon) -> String {
+fn management(daemon: &TestDaemon) -> String {
     let mut seen = daemon.seen.iter();
     let line = seen.find(|line| line.contains("answers as the management API"));
     address(line.unwrap())
@@ -71,7 +71,7 @@ fn rows(folder: &Path, arguments: &[&str]) -> Vec<String> {
 #[test]
 fn changes_and_attempts_are_recorded_and_outlive_a_kill() {
     let folder = guarded();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     let api = management(&daemon);
     let (looks, steers) = ("looks-0123456789abcdef", "steers-0123456789abcdef");
     let here = r#"{"location":"westus2"}"#;
@@ -139,7 +139,7 @@ fn goes_on(folder: &Path) {
     let file = folder.join("management/audit/audit-00000001.jsonl");
     let mut torn = fs::OpenOptions::new().append(true).open(&file).unwrap();
     torn.write_all(br#"{"n":99,"at":"20"#).unwrap();
-    let mut daemon = Daemon::start(folder);
+    let mut daemon = TestDaemon::start(folder);
     daemon
         .seen
         .iter()

@@ -1,21 +1,21 @@
 //! Another twinroute's management API as the source of the table.
 
-use crate::harness::{Daemon, PATIENCE, address, exchange, write};
+use crate::harness::{PATIENCE, TestDaemon, address, exchange, write};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    EmulatedKeyVaultSettings, Emulator, IdentitySettings, ScriptedFaults, Settings, TlsPorts,
-    VaultAnswer,
+    EmulatedKeyVaultSettings, IdentitySettings, RunningEmulator, ScriptedFaults, Settings,
+    TlsPorts, VaultAnswer,
 };
 use twinroute_model::clock::SystemClock;
 
 pub(crate) const SUB: &str = "11111111-1111-1111-1111-111111111111";
 
 /// A twinroute whose definitions are put over its management API.
-pub(crate) fn upstream(folder: &Path) -> (Daemon, String) {
+pub(crate) fn upstream(folder: &Path) -> (TestDaemon, String) {
     write(
         folder,
         "twinroute.toml",
@@ -24,7 +24,7 @@ pub(crate) fn upstream(folder: &Path) -> (Daemon, String) {
          access = { tokens = [{ name = 'w', role = 'write', token = 'writer-0123456789' }] }\n\
          [ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = ['127.0.0.1:0']\n[log]\nformat = 'json'\n",
     );
-    let daemon = Daemon::start(folder);
+    let daemon = TestDaemon::start(folder);
     let mut lines = daemon.seen.iter();
     let line = lines.find(|line| line.contains("management API")).unwrap();
     let management = address(line);
@@ -45,7 +45,7 @@ pub(crate) fn put(management: &str, path: &str, body: &Value) -> (u16, Value) {
 }
 
 /// Puts an instance with an endpoint `grid-1` and a route.
-pub(crate) fn define(daemon: &mut Daemon, management: &str, name: &str) {
+pub(crate) fn define(daemon: &mut TestDaemon, management: &str, name: &str) {
     let instance = format!(
         "/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances/{name}"
     );
@@ -78,7 +78,7 @@ pub(crate) fn define(daemon: &mut Daemon, management: &str, name: &str) {
     }
 }
 
-fn matched(daemon: &Daemon) -> u64 {
+fn matched(daemon: &TestDaemon) -> u64 {
     let status = daemon.status();
     let endpoint = &status["instances"][0]["endpoints"][0];
     assert_eq!(endpoint["name"], "grid-1", "{status}");
@@ -104,7 +104,7 @@ fn definitions_outlive_the_management_api_they_came_from() {
              [ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = ['127.0.0.1:0']\n[log]\nformat = 'json'\n"
         ),
     );
-    let mut reader = Daemon::start(other.path());
+    let mut reader = TestDaemon::start(other.path());
     let waiting = &reader.status()["instances"][0]["endpoints"][0];
     assert_eq!(waiting["state"], "waiting-for-secret");
     let missing = waiting["last_error"].as_str().unwrap();
@@ -131,7 +131,7 @@ fn definitions_outlive_the_management_api_they_came_from() {
     drop(reader);
 
     // A start while it is away has what was saved.
-    let reader = Daemon::start(other.path());
+    let reader = TestDaemon::start(other.path());
     assert!(reader.post(3).starts_with("HTTP/1.1 202"));
     assert_eq!(matched(&reader), 3);
     assert_eq!(reader.status()["table"]["source"]["saved"], true);
@@ -155,7 +155,7 @@ fn a_key_vault_gives_what_the_management_api_does_not() {
         },
         ..Settings::default()
     };
-    let emulator = runtime.block_on(Emulator::start(settings, Arc::new(SystemClock)));
+    let emulator = runtime.block_on(RunningEmulator::start(settings, Arc::new(SystemClock)));
     let emulator = emulator.unwrap();
     let vault = emulator.authority_url().unwrap();
     write(other.path(), "azure.token", "writer-0123456789");
@@ -174,7 +174,7 @@ fn a_key_vault_gives_what_the_management_api_does_not() {
         ),
     );
     let machine = emulator.identity_address().unwrap();
-    let mut reader = Daemon::start_in(
+    let mut reader = TestDaemon::start_in(
         other.path(),
         &[
             ("IDENTITY_ENDPOINT", &format!("http://{machine}/msi/token")),

@@ -1,12 +1,12 @@
 //! Commands that show a client certificate to a running twinroute that asks for one.
 
-use crate::harness::{Daemon, address, scene, text, twinroute, write};
+use crate::harness::{TestDaemon, address, scene, text, twinroute, write};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::path::Path;
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+type TestAuthority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Authority {
+fn authority(name: &str) -> TestAuthority {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, name);
@@ -14,7 +14,7 @@ fn authority(name: &str) -> Authority {
 }
 
 /// Writes `<file>.pem` and `<file>.key`, signed for `name`.
-fn signed(folder: &Path, file: &str, authority: &Authority, name: &str) {
+fn signed(folder: &Path, file: &str, authority: &TestAuthority, name: &str) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -92,7 +92,7 @@ fn audited(folder: &Path) -> String {
 #[test]
 fn the_admin_api_takes_a_certificate_and_notes_whose() {
     let folder = asking("definitions = 'table'");
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let whom = format!("--admin https://{} --admin-ca-file ca.pem", daemon.admin);
     check(folder.path(), &format!("status {whom}"));
     let shown = "--client-cert steers.pem --client-key steers.key";
@@ -111,7 +111,7 @@ fn the_admin_api_takes_a_certificate_and_notes_whose() {
 #[test]
 fn the_management_api_takes_a_certificate_and_notes_whose() {
     let folder = asking("[table]\nsource = 'store'");
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let mut seen = daemon.seen.iter();
     let line = seen.find(|line| line.contains("answers as the management API"));
     let whom = format!(

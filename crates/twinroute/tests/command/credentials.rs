@@ -2,7 +2,7 @@
 //! folder of secrets, and what ends is warned about.
 
 use crate::azure::{SUB, define, put, upstream};
-use crate::harness::{Daemon, PATIENCE, scene, write};
+use crate::harness::{PATIENCE, TestDaemon, scene, write};
 use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
-use twinroute_emulator::{Emulator, EventGridSettings, EventGridTopicSettings, Settings};
+use twinroute_emulator::{EventGridSettings, EventGridTopicSettings, RunningEmulator, Settings};
 use twinroute_model::clock::SystemClock;
 
-fn emulator(runtime: &Runtime) -> Emulator {
+fn emulator(runtime: &Runtime) -> RunningEmulator {
     let settings = Settings {
         event_grid: EventGridSettings {
             topics: vec![EventGridTopicSettings::new("grid")],
@@ -21,12 +21,12 @@ fn emulator(runtime: &Runtime) -> Emulator {
         },
         ..Settings::default()
     };
-    let started = runtime.block_on(Emulator::start(settings, Arc::new(SystemClock)));
+    let started = runtime.block_on(RunningEmulator::start(settings, Arc::new(SystemClock)));
     started.unwrap()
 }
 
 /// Waits until the one endpoint is as wanted.
-fn until(daemon: &Daemon, what: &str, is: impl Fn(&Value) -> bool) {
+fn until(daemon: &TestDaemon, what: &str, is: impl Fn(&Value) -> bool) {
     let started = Instant::now();
     loop {
         let status = daemon.status();
@@ -37,14 +37,14 @@ fn until(daemon: &Daemon, what: &str, is: impl Fn(&Value) -> bool) {
     }
 }
 
-fn refused(daemon: &Daemon) {
+fn refused(daemon: &TestDaemon) {
     until(daemon, "the key is refused", |endpoint| {
         endpoint["state"] == "unauthorized" && endpoint["since"] != ""
     });
 }
 
 /// All that was posted has arrived, although it was refused at first.
-fn arrived(daemon: &Daemon, events: u64) {
+fn arrived(daemon: &TestDaemon, events: u64) {
     until(daemon, "the new key is used", |endpoint| {
         endpoint["state"] == "healthy" && endpoint["delivered"] == events
     });
@@ -54,13 +54,13 @@ fn arrived(daemon: &Daemon, events: u64) {
 }
 
 /// The definitions of `grid-1`, kept by a twinroute that has them put over its management API.
-struct Store {
-    daemon: Daemon,
+struct StoredDefinitions {
+    daemon: TestDaemon,
     management: String,
     _folder: tempfile::TempDir,
 }
 
-impl Store {
+impl StoredDefinitions {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (mut daemon, management) = upstream(folder.path());
@@ -98,7 +98,7 @@ impl Store {
 }
 
 /// A twinroute that reads them, with the secret from a folder, and looks once an hour.
-fn reader(folder: &Path, management: &str, key: &str) -> Daemon {
+fn reader(folder: &Path, management: &str, key: &str) -> TestDaemon {
     write(folder, "azure.token", "writer-0123456789");
     write(folder, "secrets/grid-1/accessKey1", key);
     write(
@@ -112,10 +112,10 @@ fn reader(folder: &Path, management: &str, key: &str) -> Daemon {
              [ingress]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = ['127.0.0.1:0']\n[log]\nformat = 'json'\n"
         ),
     );
-    Daemon::start(folder)
+    TestDaemon::start(folder)
 }
 
-fn post(daemon: &Daemon, events: usize) {
+fn post(daemon: &TestDaemon, events: usize) {
     for id in 0..events {
         assert!(daemon.post(id).starts_with("HTTP/1.1 202"));
     }
@@ -128,7 +128,7 @@ fn a_new_key_is_used_at_once_from_a_put_and_from_the_folder_of_secrets() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     let (topic, good) = (emulator.topic_endpoint("grid"), emulator.topic_key1("grid"));
-    let store = Store::start();
+    let store = StoredDefinitions::start();
     store.put(&topic, WRONG);
     post(&store.daemon, 3);
     refused(&store.daemon);
@@ -154,7 +154,7 @@ fn a_refusal_has_azure_looked_at_before_its_turn() {
     let runtime = Runtime::new().unwrap();
     let (refuses, takes) = (emulator(&runtime), emulator(&runtime));
     takes.event_grid().set_keys("grid", WRONG, "b3RoZXI=");
-    let store = Store::start();
+    let store = StoredDefinitions::start();
     store.put(&refuses.topic_endpoint("grid"), WRONG);
     let folder = tempfile::tempdir().unwrap();
     let reader = reader(folder.path(), &store.management, WRONG);
@@ -185,7 +185,7 @@ fn a_certificate_that_ends_is_warned_about() {
          tls = { certificate = 'old.pem', key = 'old.key' }\n\
          [log]\nformat = 'json'\n",
     );
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     let warning = daemon.status()["warnings"][0].as_str().unwrap().to_owned();
     assert!(
         warning.starts_with("[admin.tls]: the certificate in ")

@@ -1,17 +1,17 @@
 //! The journal on disk, as a user has it: what was acknowledged outlives `kill -9`.
 
-use crate::harness::{Daemon, text, twinroute, write};
+use crate::harness::{TestDaemon, text, twinroute, write};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_emulator::{Emulator, EventGridSettings, EventGridTopicSettings, Settings};
+use twinroute_emulator::{EventGridSettings, EventGridTopicSettings, RunningEmulator, Settings};
 use twinroute_model::clock::SystemClock;
 
 const EVENTS: usize = 300;
 
 /// A configuration with a journal, and an endpoint that is the emulator's topic.
-pub(crate) fn scene(emulator: &Emulator) -> tempfile::TempDir {
+pub(crate) fn scene(emulator: &RunningEmulator) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(
         folder.path(),
@@ -34,7 +34,7 @@ pub(crate) fn scene(emulator: &Emulator) -> tempfile::TempDir {
     folder
 }
 
-fn endpoint(daemon: &Daemon) -> serde_json::Value {
+fn endpoint(daemon: &TestDaemon) -> serde_json::Value {
     daemon.status()["instances"][0]["endpoints"][0].clone()
 }
 
@@ -66,14 +66,14 @@ fn what_was_acknowledged_outlives_kill_9() {
         ..Settings::default()
     };
     let emulator = runtime
-        .block_on(Emulator::start(settings, Arc::new(SystemClock)))
+        .block_on(RunningEmulator::start(settings, Arc::new(SystemClock)))
         .unwrap();
     let folder = scene(&emulator);
     let stopped = runtime.block_on(emulator.shutdown());
 
     // The destination is away while events are accepted, and the process dies three times.
     for round in 0..3 {
-        let mut daemon = Daemon::start(folder.path());
+        let mut daemon = TestDaemon::start(folder.path());
         for number in round * EVENTS / 3..(round + 1) * EVENTS / 3 {
             let answer = daemon.post(number);
             assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
@@ -87,7 +87,7 @@ fn what_was_acknowledged_outlives_kill_9() {
     }
 
     let emulator = runtime.block_on(stopped.restart()).unwrap();
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let arrived = emulator
         .event_grid()
         .wait_for("grid", EVENTS as u64, Duration::from_secs(60));
@@ -120,11 +120,11 @@ fn a_stop_keeps_what_waits_and_a_second_process_is_kept_out() {
         ..Settings::default()
     };
     let emulator = runtime
-        .block_on(Emulator::start(settings, Arc::new(SystemClock)))
+        .block_on(RunningEmulator::start(settings, Arc::new(SystemClock)))
         .unwrap();
     let folder = scene(&emulator);
     runtime.block_on(emulator.shutdown());
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     assert!(daemon.post(1).contains("twinroute-accepted: 1"));
     let second = twinroute()
         .args(["run", "--config"])
@@ -136,7 +136,7 @@ fn a_stop_keeps_what_waits_and_a_second_process_is_kept_out() {
     assert!(error.contains("another process has it open"), "{error}");
     daemon.signal("-TERM");
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let endpoint = endpoint(&daemon);
     let waiting = endpoint["queued"].as_u64().unwrap() + endpoint["in_flight"].as_u64().unwrap();
     assert_eq!(

@@ -7,15 +7,15 @@ use std::process::Output;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    BlobSettings, BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
-    QueueSettings, Settings,
+    BlobSettings, BrokerSettings, EventGridSettings, EventGridTopicSettings, HubSettings,
+    QueueSettings, RunningEmulator, Settings,
 };
 use twinroute_model::clock::SystemClock;
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"n":25.50,
 "e":"\u001b[2J"}}"#;
 
-fn emulator(runtime: &Runtime) -> Emulator {
+fn emulator(runtime: &Runtime) -> RunningEmulator {
     let settings = Settings {
         broker: BrokerSettings {
             hubs: vec![HubSettings::new("telemetry")],
@@ -35,12 +35,12 @@ fn emulator(runtime: &Runtime) -> Emulator {
         },
         ..Settings::default()
     };
-    let started = Emulator::start(settings, Arc::new(SystemClock));
+    let started = RunningEmulator::start(settings, Arc::new(SystemClock));
     runtime.block_on(started).unwrap()
 }
 
 /// Posts [`EVENT`] to the Event Grid topic.
-fn post(emulator: &Emulator) {
+fn post(emulator: &RunningEmulator) {
     let mut stream = TcpStream::connect(emulator.http_address()).unwrap();
     let (key, length) = (emulator.topic_key1("lifecycle"), EVENT.len());
     write!(
@@ -55,7 +55,7 @@ fn post(emulator: &Emulator) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-fn look(emulator: &Emulator, arguments: &[&str]) -> Output {
+fn look(emulator: &RunningEmulator, arguments: &[&str]) -> Output {
     let mut command = twinroute();
     command.arg("emulator").args(arguments);
     command.arg("--at").arg(emulator.http_address().to_string());

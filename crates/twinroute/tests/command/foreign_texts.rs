@@ -1,7 +1,7 @@
 //! Texts of peers, producers and files on the terminal and in the log: nothing of them moves a cursor, forges a line or
 //! turns the direction of another text.
 
-use crate::harness::{Daemon, PATIENCE, exchange, scene, text, twinroute, with_config, write};
+use crate::harness::{PATIENCE, TestDaemon, exchange, scene, text, twinroute, with_config, write};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -69,7 +69,7 @@ fn event() -> String {
     )
 }
 
-fn post(daemon: &Daemon) {
+fn post(daemon: &TestDaemon) {
     let event = event();
     let request = format!(
         "POST /events HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents+json\r\n\
@@ -80,7 +80,7 @@ fn post(daemon: &Daemon) {
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
 
-fn wait_for_dead_letter(daemon: &Daemon) {
+fn wait_for_dead_letter(daemon: &TestDaemon) {
     let begun = Instant::now();
     while daemon.status()["instances"][0]["endpoints"][0]["dead_letters"]["local"] != 1 {
         assert!(begun.elapsed() < PATIENCE, "{:#}", daemon.status());
@@ -88,7 +88,7 @@ fn wait_for_dead_letter(daemon: &Daemon) {
     }
 }
 
-fn ask(daemon: &Daemon, arguments: &[&str]) -> Output {
+fn ask(daemon: &TestDaemon, arguments: &[&str]) -> Output {
     let admin = ["--admin", &daemon.admin];
     twinroute().args(arguments).args(admin).output().unwrap()
 }
@@ -106,7 +106,7 @@ fn peer_texts_of_a_topic_and_a_producer_reach_no_terminal_as_they_are() {
             topic()
         );
         write(folder.path(), "table/endpoints/grid-1.json", &endpoint);
-        let daemon = Daemon::start(folder.path());
+        let daemon = TestDaemon::start(folder.path());
         post(&daemon);
         wait_for_dead_letter(&daemon);
         let list = text(&ask(&daemon, &["deadletter", "list", "--json"]).stdout);

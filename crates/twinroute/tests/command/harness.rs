@@ -69,7 +69,7 @@ pub(crate) fn with_config(command: &str, folder: &Path) -> Output {
 }
 
 /// A running `twinroute run`, killed when the test ends.
-pub(crate) struct Daemon {
+pub(crate) struct TestDaemon {
     pub(crate) child: Child,
     pub(crate) lines: Receiver<String>,
     pub(crate) seen: Vec<String>,
@@ -77,7 +77,7 @@ pub(crate) struct Daemon {
     pub(crate) admin: String,
 }
 
-impl Drop for Daemon {
+impl Drop for TestDaemon {
     fn drop(&mut self) {
         // It may have ended by itself.
         drop(self.child.kill());
@@ -85,7 +85,7 @@ impl Drop for Daemon {
     }
 }
 
-impl Daemon {
+impl TestDaemon {
     pub(crate) fn start(folder: &Path) -> Self {
         Self::start_in(folder, &[])
     }

@@ -1,15 +1,15 @@
 //! Endpoints with an identity in place of keys, end to end: the emulator's identity service, its namespace and
 //! its storage account behind TLS.
 
-use crate::harness::{Daemon, PATIENCE, write};
+use crate::harness::{PATIENCE, TestDaemon, write};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    BlobSettings, BrokerSettings, Door, Emulator, HubSettings, IdentitySettings,
-    ManagedIdentitySettings, ScriptedFaults, SendAnswer, Settings, TlsPorts, TokenAnswer,
+    BlobSettings, BrokerSettings, HubSettings, IdentitySettings, ManagedIdentitySettings,
+    RunningEmulator, ScriptedFaults, SendAnswer, Settings, TlsPorts, TokenAnswer, TokenEndpoint,
     TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
@@ -17,7 +17,7 @@ use twinroute_model::clock::SystemClock;
 const USER_ASSIGNED: &str = "/subscriptions/1/resourceGroups/g/providers/Microsoft.ManagedIdentity/\
                              userAssignedIdentities/router";
 
-fn until(daemon: &Daemon, wanted: impl Fn(&Value) -> bool) {
+fn until(daemon: &TestDaemon, wanted: impl Fn(&Value) -> bool) {
     let latest = Instant::now() + PATIENCE;
     loop {
         let endpoints = daemon.status()["instances"][0]["endpoints"].clone();
@@ -86,7 +86,7 @@ fn emulator(folder: &Path) -> Settings {
 fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_refused() {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let started = Emulator::start(emulator(folder.path()), Arc::new(SystemClock));
+    let started = RunningEmulator::start(emulator(folder.path()), Arc::new(SystemClock));
     let emulator = runtime.block_on(started).unwrap();
     let faults = emulator.faults();
     let container = emulator.container_tls_url("letters").unwrap();
@@ -97,7 +97,7 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
         ScriptedFaults::ALWAYS,
     );
     let machine = emulator.identity_address().unwrap();
-    let daemon = Daemon::start_in(
+    let daemon = TestDaemon::start_in(
         folder.path(),
         &[
             ("IDENTITY_ENDPOINT", &format!("http://{machine}/msi/token")),
@@ -134,7 +134,11 @@ fn identities_open_hub_topic_and_container_and_nothing_is_lost_while_they_are_re
     runtime.block_on(stored).unwrap();
 
     let asked = emulator.identity().token_requests();
-    assert!(asked.iter().all(|request| request.door == Door::AppService));
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.door == TokenEndpoint::AppService)
+    );
     let about = |resource: &'static str| {
         let all = asked.iter();
         all.filter(move |request| request.resource == resource)

@@ -1,7 +1,9 @@
 //! Sessions with the commands for people, against a running twinroute and its store.
 
 use crate::harness::{PATIENCE, text};
-use crate::session::{EmulatedSession, Session, bare, emulator, failed, fill, scene, with_input};
+use crate::session::{
+    CommandSession, EmulatedSession, bare, emulator, failed, fill, scene, with_input,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -105,7 +107,7 @@ fn what_is_in_use_is_deleted_only_after_what_uses_it() {
 #[test]
 fn errors_say_first_what_to_do() {
     let folder = scene();
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     session.said(&[
         "instance",
         "create",
@@ -182,7 +184,7 @@ fn an_endpoint_that_does_not_work_is_told_with_its_reason() {
 #[test]
 fn names_are_checked_and_who_is_not_there_is_named() {
     let folder = scene();
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     session.said(&["instance", "create", "-n", "plant"]);
     let taken = session
         .command(&["instance", "check-name", "-n", "plant"])
@@ -218,7 +220,7 @@ fn names_are_checked_and_who_is_not_there_is_named() {
 #[test]
 fn private_endpoints_are_asked_for_approved_and_rejected() {
     let folder = scene();
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     session.said(&["instance", "create", "-n", "plant"]);
     let error = session.refused(&["private-endpoint", "approve", "--cn", "c1"]);
     assert!(
@@ -260,7 +262,7 @@ fn provisioning_services_are_made_changed_and_deleted() {
     const HUB: &str =
         "HostName=h.azure-devices.net;SharedAccessKeyName=o;SharedAccessKey=a2V5LWlvdA==";
     let folder = scene();
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     let words = ["dps", "create", "-n", "dps1", "-l", "eastus", "--hub", "-"];
     let hub = format!("{HUB};AllocationWeight=3");
     let output = with_input(session.command(&words), &hub);
@@ -306,7 +308,7 @@ fn a_store_is_exported_and_imported_while_nobody_serves_it() {
             .unwrap(),
     );
     assert!(error.contains("nothing has been put yet"), "{error}");
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     fill(&session, &emulator);
     let error = failed(
         &bare(&["management", "export", "-c", config])
@@ -357,7 +359,7 @@ fn a_store_is_exported_and_imported_while_nobody_serves_it() {
 }
 
 fn serves_what_was_imported(folder: &Path) {
-    let session = Session::start(folder);
+    let session = CommandSession::start(folder);
     for endpoint in ["grid-1", "hub-1"] {
         session.said(&[
             "endpoint",

@@ -1,7 +1,7 @@
 //! From which networks an instance is reached, while clients keep their connections open.
 
-use crate::harness::{Daemon, PATIENCE, address, exchange, scene, text, with_config, write};
-use crate::session::{Session, emulator, fill};
+use crate::harness::{PATIENCE, TestDaemon, address, exchange, scene, text, with_config, write};
+use crate::session::{CommandSession, emulator, fill};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use twinroute_emulator::Emulator;
+use twinroute_emulator::RunningEmulator;
 
 const CONNECTION: &str = "plant-net";
 
@@ -34,19 +34,19 @@ fn managed() -> tempfile::TempDir {
 }
 
 /// Where the private listener of a server is; its log line begins so.
-fn private(daemon: &Daemon, what: &str) -> String {
+fn private(daemon: &TestDaemon, what: &str) -> String {
     let part = format!("{what} over a private endpoint connection");
     let line = daemon.seen.iter().find(|line| line.contains(&part));
     address(line.unwrap())
 }
 
 /// One open connection to the ingress.
-enum Line {
+enum OpenConnection {
     One(http1::SendRequest<Full<Bytes>>),
     Two(http2::SendRequest<Full<Bytes>>),
 }
 
-impl Line {
+impl OpenConnection {
     async fn one(address: &str) -> Self {
         let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
         let (sender, connection) = http1::handshake(stream).await.unwrap();
@@ -96,19 +96,19 @@ impl Line {
 
 /// Connections that stay open from the first change to the last: two to the public listener, two to the
 /// private one.
-struct Lines {
-    lines: Vec<Line>,
+struct OpenConnections {
+    lines: Vec<OpenConnection>,
     ids: Arc<AtomicUsize>,
     accepted: Vec<usize>,
 }
 
-impl Lines {
+impl OpenConnections {
     async fn open(public: &str, private: &str) -> Self {
         let lines = vec![
-            Line::one(public).await,
-            Line::two(public).await,
-            Line::one(private).await,
-            Line::two(private).await,
+            OpenConnection::one(public).await,
+            OpenConnection::two(public).await,
+            OpenConnection::one(private).await,
+            OpenConnection::two(private).await,
         ];
         Self {
             lines,
@@ -138,7 +138,7 @@ impl Lines {
 /// Posts over one HTTP/2 connection, whatever is answered, until it is told to stop: the ids that were accepted.
 /// Some hundred a second, so that what is accepted arrives within the time of a test.
 async fn flood(address: String, ids: Arc<AtomicUsize>, stop: Arc<AtomicBool>) -> Vec<usize> {
-    let mut line = Line::two(&address).await;
+    let mut line = OpenConnection::two(&address).await;
     let mut accepted = Vec::new();
     let mut pace = tokio::time::interval(Duration::from_millis(5));
     while !stop.load(Ordering::Relaxed) {
@@ -157,11 +157,11 @@ fn changes_act_on_open_connections_and_what_was_accepted_arrives() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     let folder = managed();
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     fill(&session, &emulator);
     let public = session.daemon.ingress.clone();
     let private = private(&session.daemon, "accepts events");
-    let mut lines = runtime.block_on(Lines::open(&public, &private));
+    let mut lines = runtime.block_on(OpenConnections::open(&public, &private));
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = [&public, &private]
         .map(|address| flood(address.clone(), Arc::clone(&lines.ids), Arc::clone(&stop)))
@@ -191,7 +191,7 @@ fn changes_act_on_open_connections_and_what_was_accepted_arrives() {
 }
 
 /// Holds what was accepted against what arrived: no more and no less.
-fn arrived(runtime: &Runtime, emulator: &Emulator, mut accepted: Vec<usize>) {
+fn arrived(runtime: &Runtime, emulator: &RunningEmulator, mut accepted: Vec<usize>) {
     let count = accepted.len() as u64;
     let arrived = emulator.event_grid().wait_for("grid", count, PATIENCE);
     runtime.block_on(arrived).unwrap();
@@ -220,7 +220,7 @@ fn get(address: &str, path: &str) -> (String, String) {
 #[test]
 fn event_routes_follow_the_instance_and_management_stays_open() {
     let folder = managed();
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     session.said(&["instance", "create", "-n", "plant"]);
     let public = session.url.trim_start_matches("http://").to_owned();
     let private = private(&session.daemon, "answers as the management API");
@@ -304,9 +304,9 @@ fn files_say_it_too() {
     );
 
     let runtime = Runtime::new().unwrap();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     let private = private(&daemon, "accepts events");
-    let mut lines = runtime.block_on(Lines::open(&daemon.ingress, &private));
+    let mut lines = runtime.block_on(OpenConnections::open(&daemon.ingress, &private));
     runtime.block_on(lines.check("the start", [403, 202]));
     decided(folder.path(), "Enabled", "Rejected");
     daemon.line("instances are reached has changed");
@@ -321,7 +321,7 @@ fn addresses_that_a_rule_rejects_get_no_connection() {
         "[ingress]\nip_rules = [{ name = 'nobody', action = 'reject', ip_mask = '127.0.0.0/8' }]\n";
     let config = config.replace("[ingress]\n", rules);
     write(folder.path(), "twinroute.toml", &config);
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     let runtime = Runtime::new().unwrap();
     let asked = runtime.block_on(async {
         let mut stream = TcpStream::connect(&daemon.ingress).await.unwrap();
@@ -350,9 +350,9 @@ fn what_a_caller_may_not_send_is_counted_by_its_name() {
         "twinroute.toml",
         &format!("{config}{caller}"),
     );
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let (status, _) = Runtime::new().unwrap().block_on(async {
-        let mut line = Line::one(&daemon.ingress).await;
+        let mut line = OpenConnection::one(&daemon.ingress).await;
         line.post_to("/events?aeg-sas-key=b2xk", 1).await
     });
     assert_eq!(status, 403);

@@ -1,8 +1,8 @@
 //! Where what a command prints cannot be written: its reader is gone, or the disk is full.
 
 use crate::durable;
-use crate::harness::{Daemon, PATIENCE, repository, scene as files, text, twinroute, write};
-use crate::session::{Session, bare, emulator, scene, with_input};
+use crate::harness::{PATIENCE, TestDaemon, repository, scene as files, text, twinroute, write};
+use crate::session::{CommandSession, bare, emulator, scene, with_input};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, pipe};
@@ -16,14 +16,14 @@ const HUB: &str = "HostName=h.azure-devices.net;SharedAccessKeyName=o;SharedAcce
 
 /// What standard output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sink {
+enum OutputSink {
     /// A pipe whose reader is gone.
     Closed,
     /// A disk without room.
     Full,
 }
 
-impl Sink {
+impl OutputSink {
     fn open(self) -> Stdio {
         match self {
             Self::Closed => pipe().unwrap().1.into(),
@@ -60,13 +60,13 @@ fn full() -> File {
 }
 
 /// The commands that there are, and those that ran.
-struct Run {
-    sink: Sink,
+struct CommandRuns {
+    sink: OutputSink,
     known: BTreeSet<String>,
     ran: BTreeSet<String>,
 }
 
-impl Run {
+impl CommandRuns {
     /// Runs one whose output goes nowhere; what it is asked stands in `input`.
     fn check(&mut self, mut command: Command, input: &str) {
         let words: Vec<String> = command
@@ -119,8 +119,8 @@ fn commands() -> BTreeSet<String> {
 }
 
 /// Each of them, with an output that cannot be written.
-fn every_command(sink: Sink) {
-    let mut run = Run {
+fn every_command(sink: OutputSink) {
+    let mut run = CommandRuns {
         sink,
         // It runs, and has commands below it.
         known: commands()
@@ -132,7 +132,7 @@ fn every_command(sink: Sink) {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     let folder = scene();
-    let session = Session::start(folder.path());
+    let session = CommandSession::start(folder.path());
     resources(&mut run, &session, &emulator);
     running(&mut run, &session, &emulator);
     deletions(&mut run, &session);
@@ -152,7 +152,11 @@ fn every_command(sink: Sink) {
 }
 
 /// Instances, endpoints, routes, connections and services.
-fn resources(run: &mut Run, session: &Session, emulator: &twinroute_emulator::Emulator) {
+fn resources(
+    run: &mut CommandRuns,
+    session: &CommandSession,
+    emulator: &twinroute_emulator::RunningEmulator,
+) {
     let key = emulator.topic_key1("grid");
     let topic = emulator.topic_endpoint("grid");
     let hub = emulator.event_hubs_connection_string("hub");
@@ -221,7 +225,11 @@ fn resources(run: &mut Run, session: &Session, emulator: &twinroute_emulator::Em
 }
 
 /// What a running router is asked.
-fn running(run: &mut Run, session: &Session, emulator: &twinroute_emulator::Emulator) {
+fn running(
+    run: &mut CommandRuns,
+    session: &CommandSession,
+    emulator: &twinroute_emulator::RunningEmulator,
+) {
     let admin = &session.daemon.admin;
     let command = |words: &[&str]| {
         let mut command = bare(words);
@@ -262,7 +270,7 @@ fn running(run: &mut Run, session: &Session, emulator: &twinroute_emulator::Emul
     run.check(bare(&["emulator", "read", "grid", "--at", at]), "");
 }
 
-fn deletions(run: &mut Run, session: &Session) {
+fn deletions(run: &mut CommandRuns, session: &CommandSession) {
     let mut check = |words: &[&str]| run.check(session.command(words), "");
     check(&["route", "delete", "--rn", "all"]);
     check(&["endpoint", "delete", "--en", "grid-1", "--yes"]);
@@ -270,7 +278,7 @@ fn deletions(run: &mut Run, session: &Session) {
 }
 
 /// A store that nobody serves.
-fn store(run: &mut Run, folder: &Path) {
+fn store(run: &mut CommandRuns, folder: &Path) {
     let config = folder.join("twinroute.toml");
     let config = config.to_str().unwrap();
     let export = bare(&["management", "export", "-c", config, "--with-secrets"]);
@@ -284,9 +292,9 @@ fn store(run: &mut Run, folder: &Path) {
 }
 
 /// A journal that nobody has open.
-fn journal(run: &mut Run, emulator: &twinroute_emulator::Emulator) {
+fn journal(run: &mut CommandRuns, emulator: &twinroute_emulator::RunningEmulator) {
     let folder = durable::scene(emulator);
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     assert!(daemon.post(1).starts_with("HTTP/1.1 202"));
     drop(daemon);
     let data = folder.path().join("data");
@@ -296,7 +304,7 @@ fn journal(run: &mut Run, emulator: &twinroute_emulator::Emulator) {
 }
 
 /// What needs nobody else.
-fn alone(run: &mut Run) {
+fn alone(run: &mut CommandRuns) {
     let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
     let mut check = |words: &[&str], input: &str| {
         let mut command = bare(words);
@@ -313,17 +321,17 @@ fn alone(run: &mut Run) {
 
 #[test]
 fn closed_pipe_ends_every_command_quietly() {
-    every_command(Sink::Closed);
+    every_command(OutputSink::Closed);
 }
 
 #[test]
 fn full_disk_is_an_error_of_every_command() {
-    every_command(Sink::Full);
+    every_command(OutputSink::Full);
 }
 
 #[test]
 fn closed_pipe_and_full_disk_of_help_and_version() {
-    for sink in [Sink::Closed, Sink::Full] {
+    for sink in [OutputSink::Closed, OutputSink::Full] {
         for words in [
             &["--help"][..],
             &["help"],
@@ -343,7 +351,7 @@ fn closed_standard_error_changes_no_exit_code() {
     let folder = files();
     write(folder.path(), "twinroute.toml", "[ingress]\nlissten = []\n");
     let config = folder.path().join("twinroute.toml");
-    for sink in [Sink::Closed, Sink::Full] {
+    for sink in [OutputSink::Closed, OutputSink::Full] {
         for (words, code) in [
             (&["validate", "--config", config.to_str().unwrap()][..], 78),
             (&["run", "--config", config.to_str().unwrap()], 78),
@@ -379,7 +387,7 @@ fn closed_log_pipe_leaves_the_daemon_at_work() {
     drop(log);
     let (sender, lines) = std::sync::mpsc::channel();
     drop(sender);
-    let mut daemon = Daemon {
+    let mut daemon = TestDaemon {
         child,
         lines,
         seen: Vec::new(),

@@ -1,24 +1,24 @@
 //! An endpoint that is removed while events wait for it, and a process that dies before they are delivered.
 
 use crate::durable::scene;
-use crate::harness::{Daemon, text, twinroute};
+use crate::harness::{TestDaemon, text, twinroute};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use twinroute_emulator::{Emulator, EventGridSettings, EventGridTopicSettings, Settings};
+use twinroute_emulator::{EventGridSettings, EventGridTopicSettings, RunningEmulator, Settings};
 use twinroute_model::clock::SystemClock;
 
 const EVENTS: usize = 20;
 
-fn endpoint(daemon: &Daemon) -> serde_json::Value {
+fn endpoint(daemon: &TestDaemon) -> serde_json::Value {
     daemon.status()["instances"][0]["endpoints"][0].clone()
 }
 
 /// Asks until the daemon shows that.
-fn until(daemon: &Daemon, is_so: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+fn until(daemon: &TestDaemon, is_so: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let status = daemon.status();
@@ -54,13 +54,13 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
         },
         ..Settings::default()
     };
-    let emulator = Emulator::start(settings, Arc::new(SystemClock));
+    let emulator = RunningEmulator::start(settings, Arc::new(SystemClock));
     let emulator = runtime.block_on(emulator).unwrap();
     let folder = scene(&emulator);
     let key = emulator.topic_key1("grid");
     let stopped = runtime.block_on(emulator.shutdown());
 
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     for number in 0..EVENTS {
         let answer = daemon.post(number);
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
@@ -88,7 +88,7 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
         "{told}"
     );
 
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let waiting = endpoint(&daemon);
     assert_eq!(waiting["endpoint_type"], "EventGrid", "{waiting}");
     assert_eq!(waiting["dead_letters"]["local"], 0, "{waiting}");

@@ -1,6 +1,6 @@
 //! `twinroute run`: what it does with its files, its signals and its events.
 
-use crate::harness::{Daemon, PATIENCE, exchange, scene, text, with_config, write};
+use crate::harness::{PATIENCE, TestDaemon, exchange, scene, text, with_config, write};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ fn core_limits(setting: &str) -> Vec<String> {
     let file = folder.path().join("twinroute.toml");
     let settings = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{setting}\n{settings}")).unwrap();
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let limits = format!("/proc/{}/limits", daemon.child.id());
     let limits = std::fs::read_to_string(limits).unwrap();
     let line = limits
@@ -38,7 +38,7 @@ fn a_daemon_leaves_no_core_dump_unless_told_to() {
 #[test]
 fn a_table_edit_takes_over_and_a_broken_one_changes_nothing() {
     let folder = scene();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     let counts = "twinroute-accepted: 1\r\ntwinroute-unmatched: 0\r\ntwinroute-generation: 1\r\n";
     assert!(daemon.post(1).contains(counts));
 
@@ -83,7 +83,7 @@ fn a_table_edit_takes_over_and_a_broken_one_changes_nothing() {
 #[test]
 fn signals_reload_and_stop_and_what_is_discarded_is_said() {
     let folder = scene();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     daemon.signal("-HUP");
     daemon.line("SIGHUP");
     daemon.post(1);
@@ -104,7 +104,7 @@ fn a_second_signal_ends_a_stop_that_takes_its_time() {
     let file = folder.path().join("twinroute.toml");
     let config = fs::read_to_string(&file).unwrap();
     fs::write(&file, config.replace("'0s'", "'60s'")).unwrap();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     daemon.post(1);
     daemon.signal("-TERM");
     daemon.line("stopping: lanes finish what they have");
@@ -153,7 +153,7 @@ fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_r
             "TopicEndpoint":"http://{address}/api/events"}}}}"#
     );
     write(folder.path(), "table/endpoints/grid-1.json", &endpoint);
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     daemon.post(1);
     daemon.line("\"kind\":\"unreachable\"");
     let topic = TcpListener::bind(address).unwrap();
@@ -178,7 +178,7 @@ fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_r
     fs::remove_file(folder.path().join("table/endpoints/grid-1.json")).unwrap();
     daemon.line("events will not be delivered: removed");
     let ended =
-        |daemon: &Daemon| daemon.status()["instances"][0]["endpoints"][0]["state"] == "removed";
+        |daemon: &TestDaemon| daemon.status()["instances"][0]["endpoints"][0]["state"] == "removed";
     let latest = Instant::now() + PATIENCE;
     while !ended(&daemon) {
         assert!(Instant::now() < latest, "{}", daemon.status());
@@ -189,7 +189,7 @@ fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_r
 #[test]
 fn refused_events_and_the_journals_limit_are_counted() {
     let folder = scene();
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
     let batch = format!("[{event},{event}]");
     let request = format!(
@@ -225,7 +225,7 @@ fn what_keeps_it_from_starting_is_said_once() {
 #[test]
 fn json_log_holds_json_alone_from_the_first_line_to_the_last_status() {
     let folder = scene();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     daemon.post(1);
     daemon.signal("-TERM");
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
@@ -255,7 +255,7 @@ fn json_log_holds_json_alone_from_the_first_line_to_the_last_status() {
 #[test]
 fn lost_watch_of_definitions_that_are_moved_away_and_back() {
     let folder = scene();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     let (table, elsewhere) = (folder.path().join("table"), folder.path().join("x"));
     fs::rename(&table, &elsewhere).unwrap();
     fs::rename(&elsewhere, &table).unwrap();
@@ -273,7 +273,7 @@ fn lost_watch_of_definitions_that_are_moved_away_and_back() {
 #[test]
 fn memory_journal_says_once_what_a_crash_loses() {
     let folder = scene();
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     daemon.signal("-TERM");
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
     daemon.lines.iter().for_each(|line| daemon.seen.push(line));
@@ -296,7 +296,7 @@ fn key_in_the_clear_is_warned_about_wherever_warnings_are() {
     let expect = "endpoint demo/grid-1: its key goes to 192.0.2.1 in the clear";
     let validated = text(&with_config("validate", folder.path()).stderr);
     assert!(validated.contains(expect), "{validated}");
-    let mut daemon = Daemon::start(folder.path());
+    let mut daemon = TestDaemon::start(folder.path());
     let warnings = daemon.status()["table"]["warnings"].to_string();
     assert!(warnings.contains(expect), "{warnings}");
     daemon.signal("-TERM");

@@ -10,10 +10,10 @@ mod reader;
 mod stage;
 mod store;
 
-use marks::Marks;
+use marks::SecretMarks;
 
 /// Fails with every place where a secret was found.
-fn nothing_found(marks: &Marks) {
+fn nothing_found(marks: &SecretMarks) {
     let (places, bytes) = marks.extent();
     assert!(
         places > 20 && bytes > 40_000,

@@ -1,6 +1,6 @@
 //! What tests of the commands for people share: a twinroute that is managed, and somebody who asks it.
 
-use crate::harness::{Daemon, address, text, twinroute, write};
+use crate::harness::{TestDaemon, address, text, twinroute, write};
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::Path;
@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings, Settings,
+    BrokerSettings, EventGridSettings, EventGridTopicSettings, HubSettings, RunningEmulator,
+    Settings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -26,14 +27,14 @@ pub(crate) fn scene() -> tempfile::TempDir {
 }
 
 /// A running twinroute, as somebody at a terminal asks it.
-pub(crate) struct Session {
-    pub(crate) daemon: Daemon,
+pub(crate) struct CommandSession {
+    pub(crate) daemon: TestDaemon,
     pub(crate) url: String,
 }
 
-impl Session {
+impl CommandSession {
     pub(crate) fn start(folder: &Path) -> Self {
-        let daemon = Daemon::start(folder);
+        let daemon = TestDaemon::start(folder);
         let mut seen = daemon.seen.iter();
         let line = seen.find(|line| line.contains("answers as the management API"));
         let url = format!("http://{}", address(line.unwrap()));
@@ -102,9 +103,9 @@ pub(crate) fn with_input(mut command: Command, input: &str) -> Output {
 
 /// A session beside an emulator that its endpoints may send to. It ends in the order of its members.
 pub(crate) struct EmulatedSession {
-    pub(crate) session: Session,
+    pub(crate) session: CommandSession,
     _folder: tempfile::TempDir,
-    pub(crate) emulator: Emulator,
+    pub(crate) emulator: RunningEmulator,
     pub(crate) runtime: Runtime,
 }
 
@@ -113,7 +114,7 @@ impl EmulatedSession {
         let runtime = Runtime::new().unwrap();
         let emulator = emulator(&runtime);
         let folder = scene();
-        let session = Session::start(folder.path());
+        let session = CommandSession::start(folder.path());
         Self {
             session,
             _folder: folder,
@@ -130,7 +131,7 @@ impl EmulatedSession {
     }
 }
 
-pub(crate) fn emulator(runtime: &Runtime) -> Emulator {
+pub(crate) fn emulator(runtime: &Runtime) -> RunningEmulator {
     let settings = Settings {
         broker: BrokerSettings {
             hubs: vec![HubSettings::new("hub")],
@@ -142,12 +143,12 @@ pub(crate) fn emulator(runtime: &Runtime) -> Emulator {
         },
         ..Settings::default()
     };
-    let started = Emulator::start(settings, Arc::new(SystemClock));
+    let started = RunningEmulator::start(settings, Arc::new(SystemClock));
     runtime.block_on(started).unwrap()
 }
 
 /// Makes an instance, an endpoint of each kind of secret's way in, and a route.
-pub(crate) fn fill(session: &Session, emulator: &Emulator) {
+pub(crate) fn fill(session: &CommandSession, emulator: &RunningEmulator) {
     let made = session.said(&["instance", "create", "-n", "plant", "--tags", "site=north"]);
     assert!(made.contains("state          Succeeded\n"), "{made}");
     assert!(made.contains("tags           site=north\n"), "{made}");

@@ -1,7 +1,7 @@
 //! Steering a running twinroute: endpoints, dead letters, replays, the ledger.
 
 use crate::durable::scene;
-use crate::harness::{Daemon, PATIENCE, text, twinroute};
+use crate::harness::{PATIENCE, TestDaemon, text, twinroute};
 use expect_test::{Expect, expect};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    Emulator, EventGridSettings, EventGridTopicSettings, PostAnswer, Settings,
+    EventGridSettings, EventGridTopicSettings, PostAnswer, RunningEmulator, Settings,
 };
 use twinroute_model::clock::SystemClock;
 
-fn emulator(runtime: &Runtime) -> Emulator {
+fn emulator(runtime: &Runtime) -> RunningEmulator {
     let settings = Settings {
         event_grid: EventGridSettings {
             topics: vec![EventGridTopicSettings::new("grid")],
@@ -21,11 +21,11 @@ fn emulator(runtime: &Runtime) -> Emulator {
         },
         ..Settings::default()
     };
-    let started = Emulator::start(settings, Arc::new(SystemClock));
+    let started = RunningEmulator::start(settings, Arc::new(SystemClock));
     runtime.block_on(started).unwrap()
 }
 
-fn command(daemon: &Daemon, arguments: &str) -> Command {
+fn command(daemon: &TestDaemon, arguments: &str) -> Command {
     let mut command = twinroute();
     command
         .args(arguments.split_whitespace())
@@ -34,12 +34,12 @@ fn command(daemon: &Daemon, arguments: &str) -> Command {
     command
 }
 
-fn run(daemon: &Daemon, arguments: &str) -> Output {
+fn run(daemon: &TestDaemon, arguments: &str) -> Output {
     command(daemon, arguments).output().unwrap()
 }
 
 /// What a command that succeeds prints.
-fn said(daemon: &Daemon, arguments: &str) -> String {
+fn said(daemon: &TestDaemon, arguments: &str) -> String {
     let output = run(daemon, arguments);
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{arguments}: {error}");
@@ -47,7 +47,7 @@ fn said(daemon: &Daemon, arguments: &str) -> String {
 }
 
 /// What a command that fails says about it.
-fn refused(daemon: &Daemon, arguments: &str) -> String {
+fn refused(daemon: &TestDaemon, arguments: &str) -> String {
     let output = run(daemon, arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments}");
     text(&output.stderr)
@@ -76,7 +76,7 @@ fn check(printed: &str, expect: &Expect) {
 }
 
 /// Looks until the endpoint shows this.
-fn until(daemon: &Daemon, wanted: impl Fn(&serde_json::Value) -> bool) {
+fn until(daemon: &TestDaemon, wanted: impl Fn(&serde_json::Value) -> bool) {
     let latest = Instant::now() + PATIENCE;
     loop {
         let endpoint = daemon.status()["instances"][0]["endpoints"][0].clone();
@@ -94,7 +94,7 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
     let emulator = emulator(&runtime);
     let folder = scene(&emulator);
     let stopped = runtime.block_on(emulator.shutdown());
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     let paused = said(&daemon, "endpoint pause GRID-1");
     assert_eq!(paused, "demo/grid-1: paused, backlog 0\n");
     for number in 1..=3 {
@@ -137,10 +137,10 @@ fn a_paused_endpoint_keeps_its_events_until_it_is_resumed() {
 }
 
 /// Six dead letters, of an endpoint that rejects everything until its faults are cleared.
-fn rejected(runtime: &Runtime) -> (Emulator, tempfile::TempDir, Daemon) {
+fn rejected(runtime: &Runtime) -> (RunningEmulator, tempfile::TempDir, TestDaemon) {
     let emulator = emulator(runtime);
     let folder = scene(&emulator);
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     emulator
         .faults()
         .posts("grid", PostAnswer::Status(400, None), 1_000);
@@ -235,7 +235,7 @@ fn a_purge_asks_first_and_says_what_it_discarded() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     let folder = scene(&emulator);
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     emulator
         .faults()
         .posts("grid", PostAnswer::Status(400, None), 1);
@@ -280,7 +280,7 @@ fn a_replay_goes_on_when_nobody_looks_and_is_ended_by_its_number() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     let folder = scene(&emulator);
-    let daemon = Daemon::start(folder.path());
+    let daemon = TestDaemon::start(folder.path());
     emulator
         .faults()
         .posts("grid", PostAnswer::Status(400, None), 1);

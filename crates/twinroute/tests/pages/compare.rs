@@ -1,12 +1,12 @@
 //! Whether what came out is what a page shows.
 
-use crate::page::Numbers;
+use crate::page::NumberRule;
 
 /// Lines that no two runs have the same, and that pages leave out.
 const DROPPED: [&str; 1] = ["date: "];
 
 /// Says where the two differ.
-pub(crate) fn compare(shown: &[String], came: &str, numbers: Numbers) -> Result<(), String> {
+pub(crate) fn compare(shown: &[String], came: &str, numbers: NumberRule) -> Result<(), String> {
     let shown: Vec<String> = lines(shown.iter().map(String::as_str), numbers);
     let came: Vec<String> = lines(came.lines(), numbers);
     if fits(&shown, &came) {
@@ -32,7 +32,7 @@ fn indented(lines: &[String]) -> String {
 }
 
 /// As they are compared: without what varies, and without empty ones at the ends.
-fn lines<'a>(lines: impl Iterator<Item = &'a str>, numbers: Numbers) -> Vec<String> {
+fn lines<'a>(lines: impl Iterator<Item = &'a str>, numbers: NumberRule) -> Vec<String> {
     let lines = lines.map(|line| line.trim_end());
     let lines = lines.filter(|line| !DROPPED.iter().any(|head| line.starts_with(head)));
     let mut lines: Vec<String> = lines.map(|line| elided(line, numbers)).collect();
@@ -65,7 +65,7 @@ fn same(shown: &str, came: &str) -> bool {
     }
 }
 
-fn elided(line: &str, numbers: Numbers) -> String {
+fn elided(line: &str, numbers: NumberRule) -> String {
     // Columns move with the numbers in them.
     let indent = line.len() - line.trim_start().len();
     let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -89,8 +89,8 @@ fn elided(line: &str, numbers: Numbers) -> String {
     text = text.replace("<time>Z", "<time>");
     text = hashes(&text);
     match numbers {
-        Numbers::Same => decimals(&text),
-        Numbers::Vary => without_numbers(&text),
+        NumberRule::Same => decimals(&text),
+        NumberRule::Vary => without_numbers(&text),
     }
 }
 
@@ -173,7 +173,7 @@ fn pieces(
 fn pages_what_varies_is_elided_and_nothing_else() {
     let check = |shown: &str, came: &str| {
         let shown: Vec<String> = shown.lines().map(str::to_owned).collect();
-        compare(&shown, came, Numbers::Same).is_ok()
+        compare(&shown, came, NumberRule::Same).is_ok()
     };
     assert!(check("a  1.5 b", "a   27.25  b"));
     assert!(!check("a 1 b", "a 2 b"));

@@ -20,8 +20,8 @@ mod compare;
 mod page;
 mod session;
 
-use page::{Block, Page, Treatment};
-use session::Session;
+use page::{BlockTreatment, DocsPage, FencedBlock};
+use session::PageSession;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,11 +51,11 @@ fn pages() -> Vec<PathBuf> {
 
 /// Follows a page from its first block to its last.
 fn follow(name: &str) {
-    let page = Page::read(&repository(), Path::new(name));
-    let mut session = Session::start(&page);
+    let page = DocsPage::read(&repository(), Path::new(name));
+    let mut session = PageSession::start(&page);
     let mut complaints = 0;
     for block in &page.blocks {
-        if let Treatment::Run { prepare } = &block.treatment {
+        if let BlockTreatment::Run { prepare } = &block.treatment {
             for command in prepare {
                 session.prepare(command);
             }
@@ -66,7 +66,7 @@ fn follow(name: &str) {
 }
 
 /// Follows a block, and says at once where it differs: a later command may panic.
-fn fits(session: &mut Session, name: &str, block: &Block) -> bool {
+fn fits(session: &mut PageSession, name: &str, block: &FencedBlock) -> bool {
     for command in &block.commands {
         if let Err(difference) = session.follow(command, block.numbers) {
             let (line, text) = (command.line, &command.text);
@@ -145,15 +145,15 @@ fn pages_configuration_can_be_followed() {
 fn pages_blocks_run_or_say_why_not() {
     let mut blocks = 0;
     for path in pages() {
-        let page = Page::read(&repository(), &path);
+        let page = DocsPage::read(&repository(), &path);
         let name = path.to_str().unwrap();
         for block in &page.blocks {
             blocks += 1;
             match &block.treatment {
-                Treatment::NotRun { reason } => {
+                BlockTreatment::NotRun { reason } => {
                     assert!(reason.len() > 10, "{name}:{}: say why", block.line);
                 }
-                Treatment::Run { .. } => assert!(
+                BlockTreatment::Run { .. } => assert!(
                     FOLLOWED.contains(&name),
                     "{name}:{}: the block is not run; follow the page here, or say why not above the block: \
                      <!-- not run: … -->",

@@ -7,25 +7,25 @@ use std::path::{Path, PathBuf};
 const SCENES: &str = "crates/twinroute/tests/pages/scenes";
 
 /// A page and its blocks.
-pub(crate) struct Page {
+pub(crate) struct DocsPage {
     pub(crate) text: String,
     /// A folder of files that the page takes for granted, in the reader's folder beside `config/`.
     pub(crate) scene: Option<PathBuf>,
-    pub(crate) blocks: Vec<Block>,
+    pub(crate) blocks: Vec<FencedBlock>,
 }
 
 /// What stands in one fence.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub(crate) struct FencedBlock {
     /// Of its fence, from 1.
     pub(crate) line: usize,
-    pub(crate) treatment: Treatment,
-    pub(crate) numbers: Numbers,
+    pub(crate) treatment: BlockTreatment,
+    pub(crate) numbers: NumberRule,
     pub(crate) commands: Vec<ShownCommand>,
 }
 
 #[derive(Debug)]
-pub(crate) enum Treatment {
+pub(crate) enum BlockTreatment {
     Run {
         /// Commands that go before it.
         prepare: Vec<String>,
@@ -37,7 +37,7 @@ pub(crate) enum Treatment {
 
 /// Whether numbers are the same each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Numbers {
+pub(crate) enum NumberRule {
     Same,
     Vary,
 }
@@ -50,7 +50,7 @@ pub(crate) struct ShownCommand {
     pub(crate) output: Vec<String>,
 }
 
-impl Page {
+impl DocsPage {
     pub(crate) fn read(root: &Path, path: &Path) -> Self {
         let text = fs::read_to_string(root.join(path)).unwrap();
         let blocks = blocks(&text);
@@ -63,7 +63,7 @@ impl Page {
     }
 }
 
-fn blocks(text: &str) -> Vec<Block> {
+fn blocks(text: &str) -> Vec<FencedBlock> {
     let mut blocks = Vec::new();
     let mut comments: Vec<String> = Vec::new();
     // Commands that make the shown files, for the next block that runs.
@@ -90,7 +90,7 @@ fn blocks(text: &str) -> Vec<Block> {
                 .collect();
             if trimmed == "```console" {
                 let mut block = block(number + 1, &comments, &within);
-                if let Treatment::Run { prepare } = &mut block.treatment {
+                if let BlockTreatment::Run { prepare } = &mut block.treatment {
                     files.append(prepare);
                     *prepare = std::mem::take(&mut files);
                 }
@@ -117,24 +117,24 @@ fn file(name: &str, within: &[(usize, &str)]) -> String {
     )
 }
 
-fn block(line: usize, comments: &[String], within: &[(usize, &str)]) -> Block {
+fn block(line: usize, comments: &[String], within: &[(usize, &str)]) -> FencedBlock {
     let mut prepare = Vec::new();
     let mut reason = None;
-    let mut numbers = Numbers::Same;
+    let mut numbers = NumberRule::Same;
     for comment in comments {
         if let Some(why) = comment.strip_prefix("not run:") {
             reason = Some(why.trim().to_owned());
         } else if let Some(commands) = comment.strip_prefix("prepare:") {
             prepare.push(commands.trim().to_owned());
         } else if comment == "numbers vary" {
-            numbers = Numbers::Vary;
+            numbers = NumberRule::Vary;
         }
     }
     let treatment = match reason {
-        Some(reason) => Treatment::NotRun { reason },
-        None => Treatment::Run { prepare },
+        Some(reason) => BlockTreatment::NotRun { reason },
+        None => BlockTreatment::Run { prepare },
     };
-    Block {
+    FencedBlock {
         line,
         treatment,
         numbers,
@@ -226,10 +226,15 @@ $ no command
         ["curl a \\\n    -d '\n{\"a\":1}'", "echo b   # it's fine"]
     );
     assert_eq!(blocks[0].commands[0].output, ["HTTP/1.1 202", ""]);
-    assert_eq!(blocks[0].numbers, Numbers::Vary);
-    assert!(matches!(&blocks[0].treatment, Treatment::Run { prepare } if prepare == &["cd x"]));
-    assert!(matches!(&blocks[1].treatment, Treatment::NotRun { .. }));
-    let Treatment::Run { prepare } = &blocks[2].treatment else {
+    assert_eq!(blocks[0].numbers, NumberRule::Vary);
+    assert!(
+        matches!(&blocks[0].treatment, BlockTreatment::Run { prepare } if prepare == &["cd x"])
+    );
+    assert!(matches!(
+        &blocks[1].treatment,
+        BlockTreatment::NotRun { .. }
+    ));
+    let BlockTreatment::Run { prepare } = &blocks[2].treatment else {
         panic!("{:?}", blocks[2])
     };
     assert!(prepare[0].contains("> c/d.toml") && prepare[0].contains("\ne = 1\n"));

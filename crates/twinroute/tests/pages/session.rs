@@ -1,7 +1,7 @@
 //! A shell in a scratch copy of the repository's configurations, with free ports in place of the documented ones.
 
 use crate::compare::compare;
-use crate::page::{Numbers, Page, ShownCommand};
+use crate::page::{DocsPage, NumberRule, ShownCommand};
 use crate::repository;
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +45,7 @@ const QUESTIONS: [&str; 7] = [
     "curl",
 ];
 
-pub(crate) struct Session {
+pub(crate) struct PageSession {
     folder: TempDir,
     shell: Child,
     lines: Receiver<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Session {
     ports: BTreeMap<u16, u16>,
 }
 
-impl Drop for Session {
+impl Drop for PageSession {
     fn drop(&mut self) {
         for server in self.servers() {
             let pid = server.file_name().unwrap().to_str().unwrap().to_owned();
@@ -69,8 +69,8 @@ impl Drop for Session {
     }
 }
 
-impl Session {
-    pub(crate) fn start(page: &Page) -> Self {
+impl PageSession {
+    pub(crate) fn start(page: &DocsPage) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("work");
         copy(&repository().join("config"), &root.join("config"));
@@ -138,7 +138,7 @@ impl Session {
     pub(crate) fn follow(
         &mut self,
         command: &ShownCommand,
-        numbers: Numbers,
+        numbers: NumberRule,
     ) -> Result<(), String> {
         let begun = Instant::now();
         loop {

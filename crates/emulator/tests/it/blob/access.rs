@@ -1,6 +1,6 @@
 //! Who may do what, by shared key and by signature.
 
-use super::{BLOCK_BLOB, CONTAINER, END, NEW_ONLY, NOW, Scene};
+use super::{BLOCK_BLOB, CONTAINER, ContainerScene, END, NEW_ONLY, NOW};
 use std::time::Duration;
 use twinroute_emulator::Settings;
 use twinroute_model::secret::Secret;
@@ -9,7 +9,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
 async fn every_operation_needs_its_permission() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     scene
         .emulator
         .blob_account()
@@ -60,7 +60,7 @@ async fn every_operation_needs_its_permission() {
 
 #[tokio::test]
 async fn a_signature_counts_from_its_start_to_its_end() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let key = Secret::from(account_key(&scene).as_str());
     let start = Some(NOW.after(HOUR / 2));
     let make = |container| {
@@ -97,7 +97,7 @@ async fn a_signature_counts_from_its_start_to_its_end() {
     assert_eq!(put(&scene.signed("w")).await, failed);
 }
 
-fn account_key(scene: &Scene) -> String {
+fn account_key(scene: &ContainerScene) -> String {
     let string = scene.emulator.storage_connection_string();
     let key = string.split("AccountKey=").nth(1).unwrap();
     key.split(';').next().unwrap().to_owned()
@@ -105,7 +105,7 @@ fn account_key(scene: &Scene) -> String {
 
 #[tokio::test]
 async fn access_is_checked_before_anything_is_looked_up() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let absent = scene.signed_for("absent", "rwl");
     for (method, path, query, expect) in [
         ("PUT", "absent/b", &absent, (404, "ContainerNotFound")),
@@ -142,7 +142,7 @@ async fn access_is_checked_before_anything_is_looked_up() {
 /// Headers as azure-storage-blob 12.31.1 signs them for the first second of 2025.
 #[tokio::test]
 async fn the_shared_key_opens_everything_within_a_quarter_of_an_hour() {
-    let scene = Scene::with(Settings::default()).await;
+    let scene = ContainerScene::with(Settings::default()).await;
     let date = ("x-ms-date", "Wed, 01 Jan 2025 00:00:00 GMT");
     let version = ("x-ms-version", "2026-10-06");
     let sign = |signature: &str| format!("SharedKey devstoreaccount1:{signature}");

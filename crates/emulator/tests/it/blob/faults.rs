@@ -1,12 +1,12 @@
 //! Scripted faults of containers, and a restart.
 
-use super::{BLOCK_BLOB, CONTAINER, END, Scene};
+use super::{BLOCK_BLOB, CONTAINER, ContainerScene, END};
 use std::time::Duration;
 use twinroute_emulator::{BlobAnswer, ScriptedFaults};
 
 #[tokio::test]
 async fn faults_are_answered_before_access_and_as_often_as_told() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let faults = scene.emulator.faults();
     let put = async || scene.put("b", &[], "1").await;
     let wrong = BlobAnswer::Status(500, "InternalError".to_owned(), None);
@@ -44,7 +44,7 @@ async fn faults_are_answered_before_access_and_as_often_as_told() {
 
 #[tokio::test]
 async fn connections_end_before_or_after_the_blob_is_stored() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let signed = scene.signed("w");
     let stored = || scene.emulator.blob_account().counts(CONTAINER).stored;
     let head = format!("PUT /devstoreaccount1/{CONTAINER}/b?{signed} HTTP/1.1\r\n");
@@ -69,7 +69,7 @@ async fn connections_end_before_or_after_the_blob_is_stored() {
 
 #[tokio::test]
 async fn a_restart_keeps_blobs_key_and_address() {
-    let mut scene = Scene::set().await;
+    let mut scene = ContainerScene::set().await;
     scene.put("b", &[], "1").await;
     let url = scene.emulator.container_sas_url(CONTAINER, "w", END);
     scene.emulator = scene.emulator.shutdown().await.restart().await.unwrap();

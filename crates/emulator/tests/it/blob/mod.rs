@@ -7,7 +7,7 @@ mod operations;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinroute_emulator::{BlobSettings, Emulator, Settings};
+use twinroute_emulator::{BlobSettings, RunningEmulator, Settings};
 use twinroute_model::clock::{ManualClock, Timestamp};
 
 /// Wed, 01 Jan 2025 00:00:00 GMT.
@@ -18,20 +18,20 @@ const BLOCK_BLOB: (&str, &str) = ("x-ms-blob-type", "BlockBlob");
 const NEW_ONLY: (&str, &str) = ("if-none-match", "*");
 
 /// An emulator with one container, and the clock it lives by.
-struct Scene {
-    emulator: Emulator,
+struct ContainerScene {
+    emulator: RunningEmulator,
     clock: ManualClock,
 }
 
 /// What came back for a request.
 #[derive(Debug)]
-struct Answered {
+struct BlobAnswer {
     status: u16,
     head: String,
     body: String,
 }
 
-impl Answered {
+impl BlobAnswer {
     fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (known, value) = line.split_once(": ")?;
@@ -54,7 +54,7 @@ impl Answered {
     }
 }
 
-impl Scene {
+impl ContainerScene {
     async fn set() -> Self {
         let settings = Settings {
             blob: BlobSettings {
@@ -68,7 +68,7 @@ impl Scene {
 
     async fn with(settings: Settings) -> Self {
         let clock = ManualClock::new(NOW);
-        let emulator = Emulator::start(settings, Arc::new(clock.clone())).await;
+        let emulator = RunningEmulator::start(settings, Arc::new(clock.clone())).await;
         Self {
             emulator: emulator.unwrap(),
             clock,
@@ -93,7 +93,7 @@ impl Scene {
         query: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Answered {
+    ) -> BlobAnswer {
         let head = format!("{method} /devstoreaccount1/{path}?{query} HTTP/1.1\r\n");
         self.send_raw(&head, headers, body)
             .await
@@ -101,7 +101,12 @@ impl Scene {
     }
 
     /// `None` when the connection ends without an answer.
-    async fn send_raw(&self, head: &str, headers: &[(&str, &str)], body: &str) -> Option<Answered> {
+    async fn send_raw(
+        &self,
+        head: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<BlobAnswer> {
         let mut text = format!("{head}Host: x\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "transfer-encoding") {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
@@ -117,7 +122,7 @@ impl Scene {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap_or_default();
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some(Answered {
+        Some(BlobAnswer {
             status: head.split(' ').nth(1)?.parse().unwrap(),
             head: head.to_owned(),
             body: body.to_owned(),
@@ -125,7 +130,7 @@ impl Scene {
     }
 
     /// Puts a blob with all permissions.
-    async fn put(&self, name: &str, headers: &[(&str, &str)], body: &str) -> Answered {
+    async fn put(&self, name: &str, headers: &[(&str, &str)], body: &str) -> BlobAnswer {
         let headers = [&[BLOCK_BLOB], headers].concat();
         let path = format!("{CONTAINER}/{name}");
         self.send("PUT", &path, &self.signed("racwdl"), &headers, body)
@@ -133,7 +138,7 @@ impl Scene {
     }
 
     /// Any other request for the container or a blob in it, with all permissions.
-    async fn ask(&self, method: &str, name: &str, query: &str, body: &str) -> Answered {
+    async fn ask(&self, method: &str, name: &str, query: &str, body: &str) -> BlobAnswer {
         let query = format!("{query}&{}", self.signed("racwdl"));
         let path = format!("{CONTAINER}{name}");
         self.send(method, &path, &query, &[], body).await

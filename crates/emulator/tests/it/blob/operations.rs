@@ -1,6 +1,6 @@
 //! What the operations do, and where their bounds are.
 
-use super::{BLOCK_BLOB, CONTAINER, NEW_ONLY, NOW, Scene};
+use super::{BLOCK_BLOB, CONTAINER, ContainerScene, NEW_ONLY, NOW};
 use crate::client::WAIT;
 use std::collections::BTreeMap;
 use twinroute_emulator::{BlobLimits, BlobSettings, IntakeCounts, Settings, StoredBlob};
@@ -10,7 +10,7 @@ const MD5: &str = "5AX6xZMCe8U0zwjNTSpWRw==";
 
 #[tokio::test]
 async fn a_blob_comes_back_with_its_metadata() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let name = "hub/2025/01/01/00/a%20b.json";
     let headers = [
         NEW_ONLY,
@@ -76,7 +76,7 @@ async fn a_blob_comes_back_with_its_metadata() {
 
 #[tokio::test]
 async fn what_a_put_must_have_and_must_not_have() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let other = "1B2M2Y8AsgTpgAmY7PhCfg==";
     let large = "x".repeat(8 * 1024);
     let (path, query) = (format!("{CONTAINER}/b"), scene.signed("w"));
@@ -135,7 +135,7 @@ async fn what_a_put_must_have_and_must_not_have() {
 
 #[tokio::test]
 async fn blocks_become_a_blob_when_a_list_names_them() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let block = |id: &str| format!("comp=block&blockid={id}%3D%3D");
     for (id, content) in [("MQ", "one,"), ("Mg", "two,"), ("Mw", "three")] {
         let put = scene.ask("PUT", "/b", &block(id), content).await;
@@ -184,7 +184,7 @@ async fn blocks_become_a_blob_when_a_list_names_them() {
 
 #[tokio::test]
 async fn ranges_and_conditions_choose_what_comes_back() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     scene.put("b", &[], "0123456789").await;
     let path = format!("{CONTAINER}/b");
     let query = scene.signed("r");
@@ -206,7 +206,7 @@ async fn ranges_and_conditions_choose_what_comes_back() {
 
 #[tokio::test]
 async fn listings_come_in_pages_and_by_folder() {
-    let scene = Scene::set().await;
+    let scene = ContainerScene::set().await;
     let names = ["a/1", "a/2", "b", "b&<", "c/1", "c/2", "d"];
     for name in names {
         scene.emulator.blob_account().put_blob(CONTAINER, name, "x");
@@ -253,7 +253,7 @@ async fn limits_hold_and_what_is_deleted_makes_room() {
         },
         ..Settings::default()
     };
-    let scene = Scene::with(settings).await;
+    let scene = ContainerScene::with(settings).await;
     let full = (409, "MemoryExtentStoreAtSizeLimit");
     let large = scene.put("a", &[], "123456789").await;
     assert_eq!(large.refusal(), (413, "RequestBodyTooLarge"));

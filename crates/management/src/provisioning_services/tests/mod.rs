@@ -5,7 +5,7 @@ mod refusals;
 mod secrets;
 mod services;
 
-use crate::testing::{Client, Reply};
+use crate::testing::{TestClient, TestReply};
 use serde_json::{Value, json};
 
 const SUBSCRIPTION: &str = "/subscriptions/91d12660-3dec-467a-be2a-213b5544ddc0";
@@ -27,13 +27,13 @@ fn body(properties: &Value) -> Value {
     json!({ "location": "East US", "sku": { "name": "S1", "capacity": 1 }, "properties": properties })
 }
 
-fn etag(reply: &Reply) -> &str {
+fn etag(reply: &TestReply) -> &str {
     reply.json["etag"].as_str().unwrap()
 }
 
 /// A client, and a service of that name.
-async fn with_service(name: &str) -> (Client, String) {
-    let client = Client::new(VERSION);
+async fn with_service(name: &str) -> (TestClient, String) {
+    let client = TestClient::new(VERSION);
     let path = service(name);
     client.put_and_wait(&path, &body(&json!({}))).await;
     (client, path)
@@ -41,7 +41,7 @@ async fn with_service(name: &str) -> (Client, String) {
 
 /// The refusal must be the service's own: flat, with a number.
 #[track_caller]
-fn check_flat(reply: &Reply, status: u16, code: u32, text: &str) {
+fn check_flat(reply: &TestReply, status: u16, code: u32, text: &str) {
     assert_eq!(reply.status, status, "{reply:?}");
     assert_eq!(reply.json["code"], code, "{reply:?}");
     let message = reply.json["message"].as_str().unwrap();
@@ -51,7 +51,7 @@ fn check_flat(reply: &Reply, status: u16, code: u32, text: &str) {
 
 /// The refusal must be ARM's.
 #[track_caller]
-fn check_arm(reply: &Reply, status: u16, code: &str) {
+fn check_arm(reply: &TestReply, status: u16, code: &str) {
     assert_eq!(reply.status, status, "{reply:?}");
     assert_eq!(reply.json["error"]["code"], code, "{reply:?}");
 }

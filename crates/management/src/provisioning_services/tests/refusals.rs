@@ -5,7 +5,7 @@ use crate::store::operation::OperationStep;
 
 /// Each of these properties must be refused with this text.
 async fn check_properties<const N: usize>(cases: [(Value, &str); N]) {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     for (properties, text) in cases {
         let reply = client.put(&service("dps1"), &body(&properties)).await;
         check_flat(&reply, 400, 400_004, text);
@@ -157,7 +157,7 @@ async fn wrong_policies_are_refused_by_their_path() {
 
 #[tokio::test]
 async fn a_wrong_body_is_refused_by_the_path_of_the_member() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let path = service("dps1");
     for (member, value, code, text) in [
         (

@@ -74,7 +74,7 @@ async fn keys_are_made_kept_and_listed() {
 
 #[tokio::test]
 async fn hubs_are_shown_without_keys() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let path = service("dps1");
     let hub = json!({ "connectionString": HUB, "location": "West US", "allocationWeight": 3, "applyAllocationPolicy": true, "name": "x" });
     let put = client
@@ -134,7 +134,7 @@ fn properties() -> impl Strategy<Value = Value> {
 }
 
 async fn no_read_shows_a_secret(bodies: Vec<Value>) {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let path = service("dps1");
     client.put_and_wait(&path, &body(&json!({}))).await;
     let state = json!({ "status": "Approved", "description": "" });

@@ -5,7 +5,7 @@ use crate::testing::BASE;
 
 #[tokio::test]
 async fn a_new_service_is_activating_until_its_operation_ends() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let path = service("dps1");
     let created = client.put(&path, &body(&json!({}))).await;
     assert_eq!(created.status, 201);
@@ -36,7 +36,7 @@ async fn a_new_service_is_activating_until_its_operation_ends() {
 
 #[tokio::test]
 async fn an_active_service_shows_what_it_is() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let path = service("dps1");
     let sent = json!({
         "location": "East US", "sku": { "name": "s1", "capacity": 2 },
@@ -130,7 +130,7 @@ async fn a_deleted_service_is_gone_when_its_operation_ends() {
 
 #[tokio::test]
 async fn the_location_of_a_finished_operation_shows_the_service_without_secrets() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let hub = json!({ "connectionString": HUB, "location": "West US" });
     let path = service("dps1");
     let created = client
@@ -282,7 +282,7 @@ async fn a_name_is_one_for_all_subscriptions() {
 
 #[tokio::test]
 async fn lists_have_pages_and_no_secrets() {
-    let client = Client::new(VERSION);
+    let client = TestClient::new(VERSION);
     let hub = json!({ "connectionString": HUB, "location": "westus" });
     for index in 0..3 {
         let path = service(&format!("dps{index}"));

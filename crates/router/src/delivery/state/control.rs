@@ -10,7 +10,7 @@ use twinroute_journal::ledger::DiscardReason;
 
 /// What a purge discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Purged {
+pub struct PurgeResult {
     /// Deliveries that waited.
     pub queued: u64,
     /// Dead letters that were kept here.
@@ -82,8 +82,8 @@ impl LaneCore {
     }
 
     /// Discards what waits, what is in flight excepted; dead letters that are kept here too if asked.
-    pub(in crate::delivery) fn purge(&mut self, dead_letters: bool) -> Purged {
-        let mut purged = Purged::default();
+    pub(in crate::delivery) fn purge(&mut self, dead_letters: bool) -> PurgeResult {
+        let mut purged = PurgeResult::default();
         while let Some(waiting) = self.queue.evict_oldest() {
             self.discard(waiting.sequence, DiscardReason::Purged);
             purged.queued += 1;

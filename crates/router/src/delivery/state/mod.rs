@@ -13,7 +13,7 @@ mod room;
 mod show;
 mod uploads;
 
-pub use control::Purged;
+pub use control::PurgeResult;
 pub(super) use show::ProgramReports;
 
 use super::concurrency::AdaptiveConcurrency;

@@ -5,12 +5,12 @@ use crate::delivery::in_flight::InFlightBatch;
 use crate::delivery::queue::DeliveryFate;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
-use crate::sink::{EndpointFault, FailureReason, FaultKind, Outcome};
+use crate::sink::{DeliveryOutcome, EndpointFault, FailureReason, FaultKind};
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_model::dead_letter::DeadLetterReason;
-use twinroute_model::settings::Answer;
+use twinroute_model::settings::AnswerMeaning;
 use twinroute_retry::schedule;
 
 impl LaneCore {
@@ -19,7 +19,7 @@ impl LaneCore {
     pub(in crate::delivery) fn finish(
         &mut self,
         flight: InFlightBatch,
-        outcomes: Vec<Option<Outcome>>,
+        outcomes: Vec<Option<DeliveryOutcome>>,
         now: Instant,
     ) {
         self.in_flight.end(&flight);
@@ -41,7 +41,7 @@ impl LaneCore {
                     );
                     self.failed_alone(waiting, None, reason, now, &mut exhausted)
                 }
-                Some(Outcome::Delivered) => {
+                Some(DeliveryOutcome::Delivered) => {
                     answered = true;
                     delivered += 1;
                     self.settle(waiting.sequence, DeliverySettlement::Delivered);
@@ -49,16 +49,16 @@ impl LaneCore {
                     self.latency.record(waiting.age(now));
                     DeliveryFate::Settled
                 }
-                Some(Outcome::Reject(reason)) => {
+                Some(DeliveryOutcome::Reject(reason)) => {
                     answered = true;
                     exhausted.add(waiting, DeadLetterReason::Rejected, reason);
                     DeliveryFate::Settled
                 }
-                Some(Outcome::Retry { after, reason }) => {
+                Some(DeliveryOutcome::Retry { after, reason }) => {
                     answered = true;
                     self.failed_alone(waiting, after, reason, now, &mut exhausted)
                 }
-                Some(Outcome::Unavailable(endpoint_fault)) => {
+                Some(DeliveryOutcome::Unavailable(endpoint_fault)) => {
                     fault.get_or_insert(endpoint_fault);
                     DeliveryFate::Returned(waiting)
                 }
@@ -90,26 +90,26 @@ impl LaneCore {
     }
 
     /// What a sink said, as this endpoint's settings see it.
-    fn answer(&self, outcome: Outcome) -> Outcome {
+    fn answer(&self, outcome: DeliveryOutcome) -> DeliveryOutcome {
         if self.setup.settings.answers.is_empty() {
             return outcome;
         }
         let (after, reason) = match &outcome {
-            Outcome::Delivered => return outcome,
-            Outcome::Retry { after, reason } => (*after, reason),
-            Outcome::Reject(reason) => (None, reason),
-            Outcome::Unavailable(fault) => (fault.after, &fault.reason),
+            DeliveryOutcome::Delivered => return outcome,
+            DeliveryOutcome::Retry { after, reason } => (*after, reason),
+            DeliveryOutcome::Reject(reason) => (None, reason),
+            DeliveryOutcome::Unavailable(fault) => (fault.after, &fault.reason),
         };
         let Some(answer) = self.setup.settings.answers.get(&*reason.code) else {
             return outcome;
         };
         let reason = reason.clone();
         match answer {
-            Answer::Retry => Outcome::Retry { after, reason },
-            Answer::Reject => Outcome::Reject(reason),
-            Answer::Unavailable => Outcome::Unavailable(EndpointFault {
+            AnswerMeaning::Retry => DeliveryOutcome::Retry { after, reason },
+            AnswerMeaning::Reject => DeliveryOutcome::Reject(reason),
+            AnswerMeaning::Unavailable => DeliveryOutcome::Unavailable(EndpointFault {
                 kind: match &outcome {
-                    Outcome::Unavailable(fault) => fault.kind,
+                    DeliveryOutcome::Unavailable(fault) => fault.kind,
                     _ => FaultKind::Unreachable,
                 },
                 after,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinroute_files::sealed_file::{SealedFile, SealedFileError};
 use twinroute_model::clock::Timestamp;
-use twinroute_model::endpoint::{self, Endpoint, Revealed};
+use twinroute_model::endpoint::{self, Endpoint, RevealedEndpoint};
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::seal::SealKey;
 use twinroute_model::settings::EndpointSettings;
@@ -98,7 +98,7 @@ struct WrittenEndpoint<'a> {
     removed_in: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a EndpointSettings>,
-    definition: Revealed<'a>,
+    definition: RevealedEndpoint<'a>,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +175,7 @@ impl LastDefinitions {
                 u64::try_from(millis).ok()
             }),
             settings: Some(&*kept.settings).filter(|settings| **settings != default),
-            definition: Revealed(&kept.endpoint),
+            definition: RevealedEndpoint(&kept.endpoint),
         });
         let written = WrittenDefinitions {
             endpoints: endpoints.collect(),

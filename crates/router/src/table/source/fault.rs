@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Something in the definitions that keeps them from becoming the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct DefinitionFault {
     /// The file, when the source is files.
     pub file: Option<PathBuf>,
     /// The line in it, from 1, where it can be told.
@@ -16,7 +16,7 @@ pub struct Fault {
     pub reason: String,
 }
 
-impl Fault {
+impl DefinitionFault {
     /// A fault that no file is known for.
     pub fn new(object: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DefinitionFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(formatter, "{}:", file.display())?;
@@ -47,12 +47,12 @@ impl fmt::Display for Fault {
 /// Everything that is wrong with a set of definitions; the table stays as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.0))]
-pub struct Faults(pub Vec<Fault>);
+pub struct DefinitionFaults(pub Vec<DefinitionFault>);
 
-fn lines(faults: &[Fault]) -> String {
+fn lines(faults: &[DefinitionFault]) -> String {
     faults
         .iter()
-        .map(Fault::to_string)
+        .map(DefinitionFault::to_string)
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -4,15 +4,15 @@
 //! `instances/<instance>/endpoints/…` and `…/routes/…` those of others. `instance.json` beside them, where it is,
 //! says from which networks the instance is reached.
 
-use super::fault::{Fault, Faults};
+use super::fault::{DefinitionFault, DefinitionFaults};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use twinroute_filter::{Filter, Options};
+use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::endpoint::{self, Endpoint, FieldError};
 use twinroute_model::instance::Instance;
-use twinroute_model::json::Document;
+use twinroute_model::json::JsonDocument;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::{self, Route};
@@ -28,12 +28,12 @@ const UNREAD_MAX: usize = 20;
 
 /// A folder of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
+pub struct DefinitionFolder {
     root: PathBuf,
     default_instance: InstanceName,
 }
 
-impl Folder {
+impl DefinitionFolder {
     /// Definitions under `root`; what stands at its top belongs to `default_instance`.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, default_instance: InstanceName) -> Self {
@@ -53,11 +53,11 @@ impl Folder {
     ///
     /// # Errors
     /// Everything that is wrong, not only the first.
-    pub fn read(&self) -> Result<Vec<Instance>, Faults> {
+    pub fn read(&self) -> Result<Vec<Instance>, DefinitionFaults> {
         let mut faults = Vec::new();
         if !self.root.is_dir() {
             let object = format!("folder {}", self.root.display());
-            return Err(Faults(vec![Fault::new(
+            return Err(DefinitionFaults(vec![DefinitionFault::new(
                 object,
                 "is not there, or not a folder",
             )]));
@@ -80,8 +80,8 @@ impl Folder {
             return Ok(instances);
         }
         // There will be no table to find these; they are named now, with all the rest.
-        faults.extend(self.locate(Faults(filter_faults(&instances))).0);
-        Err(Faults(faults))
+        faults.extend(self.locate(DefinitionFaults(filter_faults(&instances))).0);
+        Err(DefinitionFaults(faults))
     }
 
     /// Warnings about what looks like a definition and is not read: files in folders below `endpoints` and
@@ -133,8 +133,8 @@ impl Folder {
     }
 
     /// Adds file and line to faults that the table found in routes.
-    pub(crate) fn locate(&self, faults: Faults) -> Faults {
-        let locate = |mut fault: Fault| {
+    pub(crate) fn locate(&self, faults: DefinitionFaults) -> DefinitionFaults {
+        let locate = |mut fault: DefinitionFault| {
             let object = fault.object.clone();
             let parts = object
                 .strip_prefix("route ")
@@ -155,24 +155,24 @@ impl Folder {
             }
             fault
         };
-        Faults(faults.0.into_iter().map(locate).collect())
+        DefinitionFaults(faults.0.into_iter().map(locate).collect())
     }
 }
 
-fn filter_faults(instances: &[Instance]) -> Vec<Fault> {
+fn filter_faults(instances: &[Instance]) -> Vec<DefinitionFault> {
     let mut faults = Vec::new();
     for instance in instances {
         for route in &instance.routes {
-            if let Err(error) = Filter::parse(&route.filter, &Options::default()) {
+            if let Err(error) = RouteFilter::parse(&route.filter, &FilterOptions::default()) {
                 let object = format!("route {}/{}", instance.name, route.id);
-                faults.push(Fault::new(object, error.render()));
+                faults.push(DefinitionFault::new(object, error.render()));
             }
         }
     }
     faults
 }
 
-fn read_instance(folder: &Path, name: InstanceName, faults: &mut Vec<Fault>) -> Instance {
+fn read_instance(folder: &Path, name: InstanceName, faults: &mut Vec<DefinitionFault>) -> Instance {
     let endpoints = read_all(
         &folder.join("endpoints"),
         "endpoint",
@@ -199,7 +199,7 @@ fn read_instance(folder: &Path, name: InstanceName, faults: &mut Vec<Fault>) -> 
 }
 
 /// From which networks an instance is reached: from everywhere, where no file says.
-fn read_network(path: &Path, faults: &mut Vec<Fault>) -> NetworkAccess {
+fn read_network(path: &Path, faults: &mut Vec<DefinitionFault>) -> NetworkAccess {
     let text = match read_file(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return NetworkAccess::default(),
@@ -213,7 +213,7 @@ fn read_network(path: &Path, faults: &mut Vec<Fault>) -> NetworkAccess {
             let last = error.field.rsplit('.').next().unwrap_or_default();
             let member = last.split('[').next().unwrap_or_default();
             let line = Some(line_of(&text, member));
-            Fault {
+            DefinitionFault {
                 line,
                 ..at(path, "instance", &error.to_string())
             }
@@ -229,7 +229,7 @@ fn read_all<Name, Item>(
     name: impl Fn(&str) -> Result<Name, InvalidName>,
     parse: impl Fn(&Name, &str) -> Result<Item, Vec<FieldError>>,
     key: impl Fn(&Item) -> String,
-    faults: &mut Vec<Fault>,
+    faults: &mut Vec<DefinitionFault>,
 ) -> Vec<Item> {
     let mut items = Vec::new();
     let mut seen: HashMap<String, PathBuf> = HashMap::new();
@@ -249,8 +249,8 @@ fn read_all<Name, Item>(
                 continue;
             }
         };
-        if let Err(error) = Document::read(text.as_bytes()) {
-            faults.push(Fault {
+        if let Err(error) = JsonDocument::read(text.as_bytes()) {
+            faults.push(DefinitionFault {
                 line: error.line,
                 ..at(&path, &object, &format!("is not JSON: {error}"))
             });
@@ -267,7 +267,7 @@ fn read_all<Name, Item>(
             Err(errors) => faults.extend(errors.into_iter().map(|error| {
                 let member = error.field.rsplit('.').next().unwrap_or_default();
                 let line = Some(line_of(&text, member));
-                Fault {
+                DefinitionFault {
                     line,
                     ..at(&path, &object, &error.to_string())
                 }
@@ -292,10 +292,10 @@ fn looks_like_json(path: &Path) -> bool {
         && !path.is_dir()
 }
 
-fn at(path: &Path, object: &str, reason: &str) -> Fault {
-    Fault {
+fn at(path: &Path, object: &str, reason: &str) -> DefinitionFault {
+    DefinitionFault {
         file: Some(path.to_owned()),
-        ..Fault::new(object, reason)
+        ..DefinitionFault::new(object, reason)
     }
 }
 
@@ -318,7 +318,7 @@ fn read_file(path: &Path) -> io::Result<String> {
 /// Files `<stem>.json` of a folder, by stem. A folder that is not there has none.
 ///
 /// Hidden files are skipped: Kubernetes and editors keep theirs beside ours.
-fn json_files(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
+fn json_files(folder: &Path, faults: &mut Vec<DefinitionFault>) -> Vec<(String, PathBuf)> {
     let mut files = Vec::new();
     for path in entries(folder, faults)
         .into_iter()
@@ -358,7 +358,7 @@ fn found(path: &Path) -> io::Result<Option<fs::Metadata>> {
     }
 }
 
-fn subfolders(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> {
+fn subfolders(folder: &Path, faults: &mut Vec<DefinitionFault>) -> Vec<(String, PathBuf)> {
     let mut folders = Vec::new();
     for path in entries(folder, faults) {
         match found(&path) {
@@ -376,7 +376,7 @@ fn subfolders(folder: &Path, faults: &mut Vec<Fault>) -> Vec<(String, PathBuf)> 
     folders
 }
 
-fn entries(folder: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
+fn entries(folder: &Path, faults: &mut Vec<DefinitionFault>) -> Vec<PathBuf> {
     let read = match fs::read_dir(folder) {
         Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),

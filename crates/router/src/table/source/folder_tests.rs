@@ -12,8 +12,8 @@ fn write(root: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-fn folder(root: &Path) -> Folder {
-    Folder::new(root, InstanceName::new("main").unwrap())
+fn folder(root: &Path) -> DefinitionFolder {
+    DefinitionFolder::new(root, InstanceName::new("main").unwrap())
 }
 
 #[test]

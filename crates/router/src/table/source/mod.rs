@@ -3,8 +3,8 @@
 mod fault;
 mod folder;
 
-pub use fault::{Fault, Faults};
-pub use folder::Folder;
+pub use fault::{DefinitionFault, DefinitionFaults};
+pub use folder::DefinitionFolder;
 pub use twinroute_files::watch::FileWatch;
 
 use std::collections::BTreeMap;
@@ -22,9 +22,9 @@ pub struct Definitions {
     /// What is set beside the definitions.
     pub settings: Settings,
     /// What settings are that belong to no endpoint.
-    pub strays: Strays,
+    pub strays: StraySettings,
     /// The folder they were read from, where they were, so that faults can name file and line.
-    pub folder: Option<Folder>,
+    pub folder: Option<DefinitionFolder>,
 }
 
 impl Definitions {
@@ -50,7 +50,7 @@ impl Definitions {
 
 /// What settings are that belong to no endpoint: whether one may still come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strays {
+pub enum StraySettings {
     /// A mistake: all endpoints there will be are known, as in files.
     #[default]
     Refuse,

@@ -1,6 +1,6 @@
 //! The connection to a management API, and the calls that commands make.
 
-use super::error_text::{self, Credential};
+use super::error_text::{self, TokenSent};
 use crate::cli::address::ServerAddress;
 use anyhow::{Context as _, bail};
 use reqwest::{Method, Url};
@@ -8,12 +8,12 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_arm::api::{Api, ApiAnswer, is_local};
+use twinroute_arm::api::{ApiAnswer, ArmApi, is_local};
 use twinroute_arm::error::Error;
 use twinroute_arm::http;
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 
 const ROUTES_SCOPE: &str = "https://digitaltwins.azure.net/.default";
 
@@ -22,14 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Whether a command returns before what it began has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
+pub(crate) enum WaitMode {
     /// It waits for the end.
     Finish,
     /// It returns once the server has taken it.
     Begin,
 }
 
-impl Waiting {
+impl WaitMode {
     /// As `--no-wait` says.
     pub(crate) fn unless(no_wait: bool) -> Self {
         match no_wait {
@@ -48,24 +48,24 @@ impl Waiting {
 }
 
 /// A management API that is there.
-pub(crate) struct Client {
-    pub(super) api: Api,
+pub(crate) struct ManagementClient {
+    pub(super) api: ArmApi,
     pub(crate) subscription: String,
     pub(super) tokens: Option<TokenSource>,
-    pub(super) http: Connections,
+    pub(super) http: ClientFactory,
 }
 
 /// How to make clients for other addresses.
 #[derive(Clone)]
-pub(super) struct Connections {
+pub(super) struct ClientFactory {
     /// To management APIs, with the client's certificate.
-    pub(super) outgoing: Outgoing,
+    pub(super) outgoing: OutgoingConnections,
     pub(super) clock: Arc<dyn Clock>,
     /// The socket of a server that is asked over one.
     pub(super) socket: Option<PathBuf>,
 }
 
-impl Connections {
+impl ClientFactory {
     pub(super) fn to(&self, address: &ServerAddress) -> Self {
         let socket = match address {
             ServerAddress::Unix(path) => Some(path.clone()),
@@ -82,20 +82,20 @@ impl Connections {
         url: &str,
         scope: &str,
         tokens: Option<&TokenSource>,
-    ) -> anyhow::Result<Api> {
+    ) -> anyhow::Result<ArmApi> {
         let http = match &self.socket {
             Some(path) => self.outgoing.http().unix_socket(path.as_path()).build()?,
             None => http::client(&self.outgoing, None)?,
         };
         let clock = Arc::clone(&self.clock);
         Ok(match tokens {
-            Some(tokens) => Api::new(url, scope, tokens.clone(), http, clock)?,
-            None => Api::without_token(url, http, clock)?,
+            Some(tokens) => ArmApi::new(url, scope, tokens.clone(), http, clock)?,
+            None => ArmApi::without_token(url, http, clock)?,
         })
     }
 }
 
-impl Client {
+impl ManagementClient {
     /// Where it is, for messages.
     fn url(&self) -> String {
         self.api.base().as_str().trim_end_matches('/').to_owned()
@@ -116,8 +116,8 @@ impl Client {
     /// The error as users read it; `what` is what was asked for.
     pub(crate) fn explain(&self, error: &Error, what: &str) -> anyhow::Error {
         let credential = match self.tokens {
-            Some(_) => Credential::Given,
-            None => Credential::None,
+            Some(_) => TokenSent::Given,
+            None => TokenSent::None,
         };
         error_text::error_text(error, &self.url(), credential, what)
     }
@@ -172,13 +172,13 @@ impl Client {
         (method, path): (Method, &str),
         version: &str,
         body: Option<&Value>,
-        waiting: Waiting,
+        waiting: WaitMode,
         what: &str,
     ) -> anyhow::Result<Value> {
         let body = body.map(|body| body.to_string().into());
         let answer = match waiting {
-            Waiting::Begin => self.api.call(method, path, version, body).await,
-            Waiting::Finish => {
+            WaitMode::Begin => self.api.call(method, path, version, body).await,
+            WaitMode::Finish => {
                 let api = &self.api;
                 api.call_and_wait(method, path, version, body, PATIENCE)
                     .await

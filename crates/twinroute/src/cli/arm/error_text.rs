@@ -6,7 +6,7 @@ use twinroute_arm::error::{ArmRefusal, Error};
 
 /// Whether a token was sent.
 #[derive(Clone, Copy)]
-pub(super) enum Credential {
+pub(super) enum TokenSent {
     Given,
     None,
 }
@@ -15,7 +15,7 @@ pub(super) enum Credential {
 pub(super) fn error_text(
     error: &Error,
     url: &str,
-    credential: Credential,
+    credential: TokenSent,
     what: &str,
 ) -> anyhow::Error {
     match error {
@@ -73,15 +73,15 @@ pub(super) fn not_listening(url: &str) -> anyhow::Error {
     )
 }
 
-fn advice(refusal: &ArmRefusal, url: &str, credential: Credential, what: &str) -> String {
+fn advice(refusal: &ArmRefusal, url: &str, credential: TokenSent, what: &str) -> String {
     match (refusal.status, refusal.code.as_str()) {
         (401, _) => match credential {
-            Credential::None => {
+            TokenSent::None => {
                 format!(
                     "{url} asks for a token: give one with --token-env, --token-file or --azure-cli"
                 )
             }
-            Credential::Given => format!("{url} does not take this token: get another one"),
+            TokenSent::Given => format!("{url} does not take this token: get another one"),
         },
         (403, _) => format!("{what}: this caller may not do that; ask for a role that allows it"),
         (404, "") => format!("check --management-url: {url} is no management API"),
@@ -133,7 +133,7 @@ fn server_words(refusal: &ArmRefusal) -> String {
 mod tests {
     use super::*;
 
-    fn refused(status: u16, code: &str, credential: Credential) -> String {
+    fn refused(status: u16, code: &str, credential: TokenSent) -> String {
         let refusal = ArmRefusal {
             request: "GET h/x".to_owned(),
             status,
@@ -147,13 +147,13 @@ mod tests {
 
     #[test]
     fn the_first_line_says_what_to_do_and_the_second_what_was_said() {
-        let none = Credential::None;
+        let none = TokenSent::None;
         assert_eq!(
             refused(401, "AuthenticationFailed", none),
             "http://h asks for a token: give one with --token-env, --token-file or --azure-cli\n  \
              AuthenticationFailed (401): The words."
         );
-        assert!(refused(401, "X", Credential::Given).starts_with("http://h does not take this"));
+        assert!(refused(401, "X", TokenSent::Given).starts_with("http://h does not take this"));
         assert!(refused(404, "", none).starts_with("check --management-url: http://h is no"));
         assert!(refused(404, "ResourceNotFound", none).starts_with("there is no endpoint e;"));
         assert_eq!(
@@ -179,7 +179,7 @@ mod tests {
             reason: "client error (Connect): tcp connect error: Connection refused (os error 111)"
                 .to_owned(),
         };
-        let text = error_text(&error, "http://h:1", Credential::None, "x").to_string();
+        let text = error_text(&error, "http://h:1", TokenSent::None, "x").to_string();
         assert!(
             text.starts_with("nothing answers at http://h:1: start a server there"),
             "{text}"

@@ -13,7 +13,7 @@ mod server;
 pub(super) mod show;
 mod wait;
 
-pub(super) use client::{Client, Waiting};
+pub(super) use client::{ManagementClient, WaitMode};
 pub(super) use server::ServerOptions;
 pub(super) use wait::WaitOptions;
 
@@ -34,7 +34,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// In which resource group.
 #[derive(Args, Debug)]
-pub(crate) struct Group {
+pub(crate) struct ResourceGroup {
     /// The resource group; without it all are searched, and what is made is made in `twinroute`.
     #[arg(
         long,
@@ -48,13 +48,13 @@ pub(crate) struct Group {
 
 /// Whether a resource whose name is taken may be replaced.
 #[derive(Args, Debug)]
-pub(crate) struct Replacing {
+pub(crate) struct ReplaceMode {
     /// Replaces the one of this name, with everything that is not said.
     #[arg(long, short = 'y')]
     pub(super) yes: bool,
 }
 
-impl Group {
+impl ResourceGroup {
     pub(super) fn named(&self) -> Option<&str> {
         self.resource_group.as_deref()
     }
@@ -66,19 +66,19 @@ impl Group {
 
 /// An instance that is there.
 #[derive(Args, Debug)]
-pub(crate) struct Instance {
+pub(crate) struct InstanceResource {
     /// The instance; may be left out where there is only one.
     #[arg(long, short = 'n', value_name = "NAME", visible_alias = "dtn")]
     dt_name: Option<String>,
     #[command(flatten)]
-    group: Group,
+    group: ResourceGroup,
     #[command(flatten)]
     pub(super) server: ServerOptions,
 }
 
-impl Instance {
+impl InstanceResource {
     /// Connects, and finds it.
-    pub(super) async fn find(&self) -> anyhow::Result<(Client, Found)> {
+    pub(super) async fn find(&self) -> anyhow::Result<(ManagementClient, FoundResource)> {
         let client = self.server.client().await?;
         let found = INSTANCES
             .find(&client, self.group.named(), self.dt_name.as_deref())
@@ -88,7 +88,7 @@ impl Instance {
 }
 
 /// A type of resources that stand in groups.
-pub(super) struct Type {
+pub(super) struct ResourceType {
     /// Namespace and type.
     pub(super) provider: &'static str,
     pub(super) version: &'static str,
@@ -99,7 +99,7 @@ pub(super) struct Type {
     pub(super) command: &'static str,
 }
 
-pub(super) const INSTANCES: Type = Type {
+pub(super) const INSTANCES: ResourceType = ResourceType {
     provider: "Microsoft.DigitalTwins/digitalTwinsInstances",
     version: "2023-01-31",
     noun: "instance",
@@ -107,7 +107,7 @@ pub(super) const INSTANCES: Type = Type {
     command: "twinroute instance",
 };
 
-pub(super) const SERVICES: Type = Type {
+pub(super) const SERVICES: ResourceType = ResourceType {
     provider: "Microsoft.Devices/provisioningServices",
     version: "2022-12-12",
     noun: "provisioning service",
@@ -117,20 +117,20 @@ pub(super) const SERVICES: Type = Type {
 
 /// A resource by its place.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundResource {
     pub(super) name: String,
     pub(super) group: String,
     /// Its path, escaped.
     pub(super) path: String,
 }
 
-impl Found {
+impl FoundResource {
     pub(super) fn child(&self, kind: &str, name: &str) -> String {
         format!("{}/{kind}/{}", self.path, escape(name))
     }
 }
 
-impl Type {
+impl ResourceType {
     /// The path of a list.
     pub(super) fn list(&self, subscription: &str, group: Option<&str>) -> String {
         let subscription = escape(subscription);
@@ -140,9 +140,9 @@ impl Type {
         format!("/subscriptions/{subscription}{group}/providers/{provider}")
     }
 
-    pub(super) fn at(&self, subscription: &str, group: &str, name: &str) -> Found {
+    pub(super) fn at(&self, subscription: &str, group: &str, name: &str) -> FoundResource {
         let path = self.list(subscription, Some(group));
-        Found {
+        FoundResource {
             name: name.to_owned(),
             group: group.to_owned(),
             path: format!("{path}/{}", escape(name)),
@@ -152,34 +152,34 @@ impl Type {
     /// Finds the one that is meant: by name, by group, or because there is no other.
     pub(super) async fn find(
         &self,
-        client: &Client,
+        client: &ManagementClient,
         group: Option<&str>,
         name: Option<&str>,
-    ) -> anyhow::Result<Found> {
+    ) -> anyhow::Result<FoundResource> {
         if let (Some(group), Some(name)) = (group, name) {
             return Ok(self.at(&client.subscription, group, name));
         }
         let path = self.list(&client.subscription, group);
         let what = format!("list of {}s", self.noun);
         let all = client.list(&path, self.version, &what).await?;
-        let all: Vec<Found> = all
+        let all: Vec<FoundResource> = all
             .iter()
             .filter_map(|resource| self.read(&client.subscription, resource))
             .collect();
         self.choose(all, name)
     }
 
-    fn read(&self, subscription: &str, resource: &Value) -> Option<Found> {
+    fn read(&self, subscription: &str, resource: &Value) -> Option<FoundResource> {
         let id: Vec<&str> = resource["id"].as_str()?.split('/').collect();
         Some(self.at(subscription, id.get(4)?, id.last()?))
     }
 
-    fn choose(&self, all: Vec<Found>, name: Option<&str>) -> anyhow::Result<Found> {
+    fn choose(&self, all: Vec<FoundResource>, name: Option<&str>) -> anyhow::Result<FoundResource> {
         let (noun, option, command) = (self.noun, self.option, self.command);
         let names: Vec<String> = all.iter().map(|found| found.name.clone()).collect();
         let names = names.join(", ");
         let is_meant =
-            |found: &Found| name.is_none_or(|name| found.name.eq_ignore_ascii_case(name));
+            |found: &FoundResource| name.is_none_or(|name| found.name.eq_ignore_ascii_case(name));
         let mut meant = all.into_iter().filter(is_meant);
         match (meant.next(), meant.next(), name) {
             (Some(found), None, _) => Ok(found),
@@ -201,14 +201,14 @@ impl Type {
 
 /// `Enabled` or `Disabled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Access {
+pub(crate) enum AccessOption {
     #[value(name = "Enabled")]
     Enabled,
     #[value(name = "Disabled")]
     Disabled,
 }
 
-impl Access {
+impl AccessOption {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Enabled => "Enabled",
@@ -234,7 +234,7 @@ pub(super) fn escape(name: &str) -> String {
 
 /// The region for what is made in a group: what was asked for, else the group's.
 pub(super) async fn location(
-    client: &Client,
+    client: &ManagementClient,
     group: &str,
     asked: Option<&str>,
 ) -> anyhow::Result<String> {

@@ -2,7 +2,7 @@
 //!
 //! A PUT replaces a whole resource, so what a command leaves out would go without a word.
 
-use super::Client;
+use super::ManagementClient;
 use crate::cli::{ask, output};
 use anyhow::bail;
 use serde_json::{Map, Value};
@@ -52,7 +52,7 @@ const LINES_MAX: usize = 50;
 /// # Errors
 /// When something would change, `yes` was not said, and there is nobody to ask.
 pub(crate) async fn may_replace(
-    client: &Client,
+    client: &ManagementClient,
     (path, version): (&str, &str),
     wanted: &Value,
     yes: bool,

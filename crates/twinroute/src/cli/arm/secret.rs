@@ -23,13 +23,13 @@ pub(crate) fn parse(text: &str) -> Result<Secret, Infallible> {
 }
 
 /// Reads the secrets of one command: only one may come from standard input.
-pub(crate) struct Reader<'a> {
+pub(crate) struct SecretReader<'a> {
     input: &'a mut dyn Read,
     /// The option that has read it.
     taken: Option<&'static str>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SecretReader<'a> {
     pub(crate) fn new(input: &'a mut dyn Read) -> Self {
         Self { input, taken: None }
     }
@@ -97,7 +97,7 @@ mod tests {
         std::fs::write(&path, "of-file\n").unwrap();
         let at_path = Secret::new(format!("@{}", path.display()));
         let mut input: &[u8] = b"of-input\n";
-        let mut reader = Reader::new(&mut input);
+        let mut reader = SecretReader::new(&mut input);
         let mut read = |given: Option<&Secret>, variable| {
             let secret = reader.read("--key", given, variable);
             match secret {

@@ -1,6 +1,6 @@
 //! The options that name a management API, and how they become a client.
 
-use super::client::{Client, Connections};
+use super::client::{ClientFactory, ManagementClient};
 use super::error_text::not_listening;
 use crate::cli::address::ServerAddress;
 use crate::cli::client_certificate::ClientCertificate;
@@ -20,7 +20,7 @@ use twinroute_credential::login::LoginMethod;
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::secret::Secret;
-use twinroute_outgoing::Outgoing;
+use twinroute_outgoing::OutgoingConnections;
 
 const MANAGEMENT_SCOPE: &str = "https://management.azure.com/.default";
 
@@ -71,8 +71,8 @@ pub(crate) struct ServerOptions {
 
 impl ServerOptions {
     /// Makes a client. Asks nothing yet, but whether a server on this machine is there at all.
-    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        let outgoing = Outgoing::of_environment()?;
+    pub(crate) async fn client(&self) -> anyhow::Result<ManagementClient> {
+        let outgoing = OutgoingConnections::of_environment()?;
         let outgoing = match &self.ca_file {
             Some(path) => outgoing.with_ca_file(path)?,
             None => outgoing,
@@ -88,7 +88,7 @@ impl ServerOptions {
             Some(certificate) => outgoing.with_client_certificate(certificate),
             None => outgoing,
         };
-        let connections = Connections {
+        let connections = ClientFactory {
             outgoing,
             clock,
             socket: None,
@@ -101,7 +101,7 @@ impl ServerOptions {
             ServerAddress::Unix(path) => knock_socket(path, &address).await?,
             ServerAddress::Url(_) => knock(api.base()).await?,
         }
-        Ok(Client {
+        Ok(ManagementClient {
             api,
             subscription: self.subscription.clone(),
             tokens,
@@ -111,7 +111,7 @@ impl ServerOptions {
 
     fn tokens(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingConnections,
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Option<TokenSource>> {
         let clock = Arc::clone(clock);

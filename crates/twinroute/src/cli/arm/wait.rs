@@ -1,6 +1,6 @@
 //! Waiting for the state of a resource.
 
-use super::{Client, show};
+use super::{ManagementClient, show};
 use anyhow::bail;
 use clap::{ArgGroup, Args};
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub(crate) struct WaitOptions {
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Until {
+enum WaitGoal {
     Created,
     Deleted,
     State(String),
@@ -38,32 +38,32 @@ enum Until {
 
 /// What a look at a resource means.
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum PolledState {
     Done,
     NotYet,
     /// It will never be what is waited for.
     Never,
 }
 
-impl Until {
-    fn look(&self, state: Option<&str>) -> Seen {
+impl WaitGoal {
+    fn look(&self, state: Option<&str>) -> PolledState {
         let is = |word: &str| state.is_some_and(|state| state.eq_ignore_ascii_case(word));
         match self {
-            Self::Deleted if state.is_none() => Seen::Done,
-            Self::Created if is("Succeeded") || is("Warning") => Seen::Done,
-            Self::Created if is("Failed") || is("Canceled") || is("Deleting") => Seen::Never,
-            Self::State(wanted) if is(wanted) => Seen::Done,
-            _ => Seen::NotYet,
+            Self::Deleted if state.is_none() => PolledState::Done,
+            Self::Created if is("Succeeded") || is("Warning") => PolledState::Done,
+            Self::Created if is("Failed") || is("Canceled") || is("Deleting") => PolledState::Never,
+            Self::State(wanted) if is(wanted) => PolledState::Done,
+            _ => PolledState::NotYet,
         }
     }
 }
 
 impl WaitOptions {
-    fn until(&self) -> Until {
+    fn until(&self) -> WaitGoal {
         match &self.custom_state {
-            Some(state) => Until::State(state.clone()),
-            None if self.deleted => Until::Deleted,
-            None => Until::Created,
+            Some(state) => WaitGoal::State(state.clone()),
+            None if self.deleted => WaitGoal::Deleted,
+            None => WaitGoal::Created,
         }
     }
 
@@ -73,7 +73,7 @@ impl WaitOptions {
     /// When the time is over, or it failed, with the reason.
     pub(crate) async fn wait(
         &self,
-        client: &Client,
+        client: &ManagementClient,
         path: &str,
         version: &str,
         what: &str,
@@ -91,13 +91,13 @@ impl WaitOptions {
                 }
             });
             match until.look(state) {
-                Seen::Done => return Ok(found),
-                Seen::Never => {
+                PolledState::Done => return Ok(found),
+                PolledState::Never => {
                     let state = state.unwrap_or_default();
                     let reason = found.as_ref().map(show::reason).unwrap_or_default();
                     bail!("{what} is {state}: correct it and create it again\n  {reason}");
                 }
-                Seen::NotYet => {}
+                PolledState::NotYet => {}
             }
             if Instant::now() + self.interval > latest {
                 let state = state.unwrap_or("not there");
@@ -126,16 +126,16 @@ mod tests {
 
     #[test]
     fn states_mean_done_not_yet_or_never() {
-        use Seen::{Done, Never, NotYet};
-        let state = Until::State("warning".to_owned());
+        use PolledState::{Done, Never, NotYet};
+        let state = WaitGoal::State("warning".to_owned());
         for (until, seen, expect) in [
-            (&Until::Created, Some("Succeeded"), Done),
-            (&Until::Created, Some("Warning"), Done),
-            (&Until::Created, Some("Provisioning"), NotYet),
-            (&Until::Created, None, NotYet),
-            (&Until::Created, Some("Failed"), Never),
-            (&Until::Deleted, None, Done),
-            (&Until::Deleted, Some("Deleting"), NotYet),
+            (&WaitGoal::Created, Some("Succeeded"), Done),
+            (&WaitGoal::Created, Some("Warning"), Done),
+            (&WaitGoal::Created, Some("Provisioning"), NotYet),
+            (&WaitGoal::Created, None, NotYet),
+            (&WaitGoal::Created, Some("Failed"), Never),
+            (&WaitGoal::Deleted, None, Done),
+            (&WaitGoal::Deleted, Some("Deleting"), NotYet),
             (&state, Some("Warning"), Done),
             (&state, Some("Succeeded"), NotYet),
         ] {
@@ -146,19 +146,19 @@ mod tests {
     #[test]
     fn one_state_is_waited_for() {
         #[derive(clap::Parser)]
-        struct Line {
+        struct ProgressLine {
             #[command(flatten)]
             wait: WaitOptions,
         }
         let read = |line: &str| {
-            let line: Result<Line, _> = clap::Parser::try_parse_from(line.split(' '));
+            let line: Result<ProgressLine, _> = clap::Parser::try_parse_from(line.split(' '));
             line.map(|line| line.wait.until())
                 .map_err(|error| error.to_string())
         };
-        assert_eq!(read("wait --deleted"), Ok(Until::Deleted));
+        assert_eq!(read("wait --deleted"), Ok(WaitGoal::Deleted));
         assert_eq!(
             read("wait --custom-state X"),
-            Ok(Until::State("X".to_owned()))
+            Ok(WaitGoal::State("X".to_owned()))
         );
         let error = read("wait --timeout 1").unwrap_err();
         assert!(

@@ -129,7 +129,7 @@ fn about(subject: &str, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use twinroute_model::cloudevents::json;
-    use twinroute_model::event::{ADT_TYPES, Limits};
+    use twinroute_model::event::{ADT_TYPES, EventLimits};
 
     #[test]
     fn every_event_is_valid_and_most_types_occur() {
@@ -137,7 +137,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..500 {
             let event = events.next(Timestamp::from_unix_millis(1_700_000_000_000));
-            let event = json::parse(event.into(), &Limits::default()).unwrap();
+            let event = json::parse(event.into(), &EventLimits::default()).unwrap();
             assert!(
                 ADT_TYPES.contains(&event.event_type()),
                 "{}",

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::sleep;
-use twinroute_emulator::{Emulator, PostAnswer, ScriptedFaults, SendAnswer};
+use twinroute_emulator::{PostAnswer, RunningEmulator, ScriptedFaults, SendAnswer};
 use twinroute_router::Router;
 use twinroute_router::dead_letters::DeadLetterQueryText;
 use twinroute_router::replay::{ReplayRequest, ReplayState, ReplayStatus};
@@ -17,20 +17,20 @@ const LISTED: usize = 5;
 
 /// An endpoint of the demo that misbehaves for the middle third of the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct EndpointTrouble {
     endpoint: String,
-    kind: Kind,
+    kind: TroubleKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum TroubleKind {
     /// It cannot be reached.
     Unavailable,
     /// It refuses every event for good.
     Rejects,
 }
 
-impl FromStr for Trouble {
+impl FromStr for EndpointTrouble {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -38,8 +38,8 @@ impl FromStr for Trouble {
         let usage = || format!("NAME=unavailable or NAME=rejects, where NAME is one of {names}");
         let (endpoint, kind) = text.split_once('=').ok_or_else(usage)?;
         let kind = match kind {
-            "unavailable" => Kind::Unavailable,
-            "rejects" => Kind::Rejects,
+            "unavailable" => TroubleKind::Unavailable,
+            "rejects" => TroubleKind::Rejects,
             _ => return Err(usage()),
         };
         if !scene::endpoints().any(|name| name == endpoint) {
@@ -50,9 +50,9 @@ impl FromStr for Trouble {
     }
 }
 
-impl Trouble {
+impl EndpointTrouble {
     /// Begins it; gives a line that says so.
-    pub(super) fn begin(&self, emulator: &Emulator) -> String {
+    pub(super) fn begin(&self, emulator: &RunningEmulator) -> String {
         let faults = emulator.faults();
         let entity = match self.endpoint.as_str() {
             "telemetry-hub" => scene::HUB,
@@ -61,11 +61,11 @@ impl Trouble {
         };
         let posts = entity == scene::GRID;
         let word = match (self.kind, posts) {
-            (Kind::Unavailable, true) => {
+            (TroubleKind::Unavailable, true) => {
                 faults.posts(entity, PostAnswer::Drop, ScriptedFaults::ALWAYS);
                 "is switched off"
             }
-            (Kind::Unavailable, false) => {
+            (TroubleKind::Unavailable, false) => {
                 // Links that are there break with the next batch, new ones are refused.
                 faults.sends(entity, SendAnswer::Drop, ScriptedFaults::ALWAYS);
                 faults.attaches(
@@ -75,7 +75,7 @@ impl Trouble {
                 );
                 "is switched off"
             }
-            (Kind::Rejects, true) => {
+            (TroubleKind::Rejects, true) => {
                 faults.posts(
                     entity,
                     PostAnswer::Status(400, None),
@@ -83,7 +83,7 @@ impl Trouble {
                 );
                 "refuses every event for good"
             }
-            (Kind::Rejects, false) => {
+            (TroubleKind::Rejects, false) => {
                 let answer = SendAnswer::Reject("amqp:not-allowed".to_owned());
                 faults.sends(entity, answer, ScriptedFaults::ALWAYS);
                 "refuses every event for good"
@@ -95,7 +95,10 @@ impl Trouble {
 
 /// Lists, shows and replays what stands in the dead-letter container. Gives false when a replay did not
 /// come to its end.
-pub(super) async fn bring_back(emulator: &Emulator, router: &Router) -> anyhow::Result<bool> {
+pub(super) async fn bring_back(
+    emulator: &RunningEmulator,
+    router: &Router,
+) -> anyhow::Result<bool> {
     let blobs = emulator
         .blob_account()
         .blobs(scene::CONTAINER)
@@ -163,13 +166,13 @@ mod tests {
 
     #[test]
     fn a_trouble_names_an_endpoint_and_a_kind() {
-        let trouble: Trouble = "telemetry-hub=unavailable".parse().unwrap();
+        let trouble: EndpointTrouble = "telemetry-hub=unavailable".parse().unwrap();
         assert_eq!(
             (trouble.endpoint.as_str(), trouble.kind),
-            ("telemetry-hub", Kind::Unavailable)
+            ("telemetry-hub", TroubleKind::Unavailable)
         );
         for wrong in ["telemetry-hub", "telemetry-hub=slow", "other=unavailable"] {
-            let error = wrong.parse::<Trouble>().unwrap_err();
+            let error = wrong.parse::<EndpointTrouble>().unwrap_err();
             assert!(error.contains("lifecycle-grid"), "{error}");
         }
     }

@@ -4,7 +4,7 @@
 mod look;
 mod options;
 
-pub(crate) use options::Options;
+pub(crate) use options::EmulatorOptions;
 
 use crate::cli::output;
 use crate::logging::{self, LogFormat};
@@ -15,20 +15,20 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use twinroute_emulator::{Emulator, StartError};
+use twinroute_emulator::{RunningEmulator, StartError};
 use twinroute_model::clock::SystemClock;
 
 /// The token of the service account is good for an hour; Kubernetes writes a new one early too.
 const TOKEN_EVERY: Duration = Duration::from_secs(30 * 60);
 
-pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(options: EmulatorOptions) -> anyhow::Result<ExitCode> {
     if let Some(look) = &options.look {
         return look::run(look).await;
     }
     logging::install(LogFormat::Pretty, "warn")?;
     let mut stop = StopSignals::new()?;
     let settings = options.settings()?;
-    let started = Emulator::start(settings.clone(), Arc::new(SystemClock)).await;
+    let started = RunningEmulator::start(settings.clone(), Arc::new(SystemClock)).await;
     let emulator = started.map_err(explained)?;
     let token_file = match &options.identities {
         Some(folder) => Some(scene::write_token(&emulator, folder)?),
@@ -64,7 +64,7 @@ fn explained(error: StartError) -> anyhow::Error {
 }
 
 /// Writes a new token of the service account in turns; never ends.
-async fn keep_token(emulator: &Emulator, folder: Option<&Path>) {
+async fn keep_token(emulator: &RunningEmulator, folder: Option<&Path>) {
     let Some(folder) = folder else {
         return pending().await;
     };

@@ -20,7 +20,7 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Options {
+pub(crate) struct EmulatorOptions {
     #[command(subcommand)]
     pub(super) look: Option<LookCommand>,
     /// Port of Event Hubs and Service Bus (AMQP) on 127.0.0.1; 0 lets the system choose.
@@ -104,7 +104,7 @@ pub(crate) struct Options {
     pub(super) json: bool,
 }
 
-impl Options {
+impl EmulatorOptions {
     /// What was asked for; the demo's entities when nothing was.
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let asked = !(self.hubs.is_empty()
@@ -300,14 +300,16 @@ mod tests {
     use std::path::Path;
 
     #[derive(Debug, Parser)]
-    struct Emulate {
+    struct EmulatorArguments {
         #[command(flatten)]
-        options: Options,
+        options: EmulatorOptions,
     }
 
     fn settings(arguments: &str) -> anyhow::Result<Settings> {
         let arguments = std::iter::once("emulator").chain(arguments.split_whitespace());
-        Emulate::try_parse_from(arguments)?.options.settings()
+        EmulatorArguments::try_parse_from(arguments)?
+            .options
+            .settings()
     }
 
     #[test]
@@ -397,7 +399,9 @@ mod tests {
     #[test]
     fn a_port_has_one_purpose_in_ready_configurations_and_in_the_emulator() {
         let arguments = ["emulator", "--identities", "folder"];
-        let options = Emulate::try_parse_from(arguments).unwrap().options;
+        let options = EmulatorArguments::try_parse_from(arguments)
+            .unwrap()
+            .options;
         let settings = options.settings().unwrap();
         let tls = settings.tls.unwrap();
         let mut purposes = BTreeMap::new();

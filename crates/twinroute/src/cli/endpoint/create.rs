@@ -5,33 +5,33 @@
     reason = "help texts are read in a terminal"
 )]
 
-use super::entity::Entity;
+use super::entity::EntityOptions;
 use super::list::facts;
 use super::secret_options::{ConnectionStrings, DeadLetterContainer, TopicKeys};
 use crate::cli::arm::replace::may_replace;
-use crate::cli::arm::{INSTANCES, Instance, Replacing, Waiting, secret, show};
+use crate::cli::arm::{INSTANCES, InstanceResource, ReplaceMode, WaitMode, secret, show};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
-use secret::Reader;
+use secret::SecretReader;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Kind {
+pub(crate) enum EndpointCreate {
     /// To an Event Grid topic.
     #[command(visible_alias = "eventgrid", after_help = secret::HELP)]
-    EventGrid(Grid),
+    EventGrid(EventGridOptions),
     /// To an event hub.
     #[command(visible_alias = "eventhub", after_help = secret::HELP)]
-    EventHubs(Hub),
+    EventHubs(EventHubOptions),
     /// To a Service Bus topic.
     #[command(visible_alias = "servicebus", after_help = secret::HELP)]
-    ServiceBus(Bus),
+    ServiceBus(ServiceBusOptions),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Grid {
+pub(crate) struct EventGridOptions {
     /// The topic; what --topic-endpoint names must be it.
     #[arg(long, value_name = "NAME", visible_alias = "egt")]
     eventgrid_topic: Option<String>,
@@ -41,11 +41,11 @@ pub(crate) struct Grid {
     #[command(flatten)]
     keys: TopicKeys,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Hub {
+pub(crate) struct EventHubOptions {
     /// The event hub; goes into a connection string that names none.
     #[arg(long, value_name = "NAME", visible_alias = "eh")]
     eventhub: Option<String>,
@@ -56,13 +56,13 @@ pub(crate) struct Hub {
     #[arg(long, value_name = "NAME", visible_alias = "ehp")]
     eventhub_policy: Option<String>,
     #[command(flatten)]
-    access: Access,
+    access: NamespaceOptions,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Bus {
+pub(crate) struct ServiceBusOptions {
     /// The topic; goes into a connection string that names none.
     #[arg(long, value_name = "NAME", visible_alias = "sbt")]
     servicebus_topic: Option<String>,
@@ -73,14 +73,14 @@ pub(crate) struct Bus {
     #[arg(long, value_name = "NAME", visible_alias = "sbp")]
     servicebus_policy: Option<String>,
     #[command(flatten)]
-    access: Access,
+    access: NamespaceOptions,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 /// How an event hub or a topic is reached and written to.
 #[derive(Args, Debug, Default)]
-pub(crate) struct Access {
+pub(crate) struct NamespaceOptions {
     /// With connection strings, or as an identity; as the other options say when left out.
     #[arg(long, value_enum, ignore_case = true)]
     auth_type: Option<AuthType>,
@@ -108,7 +108,7 @@ pub(crate) enum AuthType {
 
 /// What all endpoints have.
 #[derive(Args, Debug)]
-pub(crate) struct Common {
+pub(crate) struct CommonOptions {
     /// The endpoint: 3 to 49 letters, digits and hyphens.
     #[arg(long, value_name = "NAME", visible_alias = "en")]
     endpoint_name: String,
@@ -118,19 +118,19 @@ pub(crate) struct Common {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    replacing: Replacing,
+    replacing: ReplaceMode,
     #[command(flatten)]
-    instance: Instance,
+    instance: InstanceResource,
 }
 
-impl Kind {
+impl EndpointCreate {
     pub(super) async fn run(&self) -> anyhow::Result<ExitCode> {
         let mut input = std::io::stdin().lock();
-        let mut secrets = Reader::new(&mut input);
+        let mut secrets = SecretReader::new(&mut input);
         let (mut properties, common) = match self {
             Self::EventGrid(grid) => (grid.properties(&mut secrets)?, &grid.common),
             Self::EventHubs(hub) => {
-                let entity = Entity {
+                let entity = EntityOptions {
                     noun: "event hub",
                     namespace: hub.eventhub_namespace.as_deref(),
                     entity: hub.eventhub.as_deref(),
@@ -143,7 +143,7 @@ impl Kind {
                 )
             }
             Self::ServiceBus(bus) => {
-                let entity = Entity {
+                let entity = EntityOptions {
                     noun: "topic",
                     namespace: bus.servicebus_namespace.as_deref(),
                     entity: bus.servicebus_topic.as_deref(),
@@ -166,11 +166,11 @@ impl Kind {
     }
 }
 
-impl Common {
+impl CommonOptions {
     fn add_dead_letters(
         &self,
         properties: &mut Value,
-        secrets: &mut Reader<'_>,
+        secrets: &mut SecretReader<'_>,
     ) -> anyhow::Result<()> {
         let sas = self.dead_letters.sas_uri(secrets)?;
         if let Some(sas) = sas {
@@ -190,7 +190,7 @@ impl Common {
         if !may_replace(&client, at, body, self.replacing.yes, &what).await? {
             return Ok(ExitCode::FAILURE);
         }
-        let waiting = Waiting::unless(self.no_wait);
+        let waiting = WaitMode::unless(self.no_wait);
         let change = (Method::PUT, path.as_str());
         let resource = client
             .change(change, INSTANCES.version, Some(body), waiting, &what)
@@ -200,8 +200,8 @@ impl Common {
     }
 }
 
-impl Grid {
-    fn properties(&self, secrets: &mut Reader<'_>) -> anyhow::Result<Value> {
+impl EventGridOptions {
+    fn properties(&self, secrets: &mut SecretReader<'_>) -> anyhow::Result<Value> {
         const AZURE: &str = ".eventgrid.azure.net";
         let host = self.topic_endpoint.split("://").nth(1).unwrap_or_default();
         let host = host.split('/').next().unwrap_or_default();
@@ -227,22 +227,22 @@ impl Grid {
 }
 
 /// How the members of a type are called.
-struct Members {
+struct TypeMembers {
     kind: &'static str,
     keys: [&'static str; 2],
 }
 
-const HUB: Members = Members {
+const HUB: TypeMembers = TypeMembers {
     kind: "EventHub",
     keys: ["connectionStringPrimaryKey", "connectionStringSecondaryKey"],
 };
 
-const BUS: Members = Members {
+const BUS: TypeMembers = TypeMembers {
     kind: "ServiceBus",
     keys: ["primaryConnectionString", "secondaryConnectionString"],
 };
 
-impl Access {
+impl NamespaceOptions {
     fn auth_type(&self) -> AuthType {
         self.auth_type.unwrap_or(match self.identity {
             Some(_) => AuthType::IdentityBased,
@@ -252,9 +252,9 @@ impl Access {
 
     fn properties(
         &self,
-        entity: &Entity<'_>,
-        members: &Members,
-        secrets: &mut Reader<'_>,
+        entity: &EntityOptions<'_>,
+        members: &TypeMembers,
+        secrets: &mut SecretReader<'_>,
     ) -> anyhow::Result<Value> {
         let mut properties = json!({ "endpointType": members.kind });
         let first = self.strings.first(secrets)?;
@@ -298,20 +298,20 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Line {
+    struct CreateLine {
         #[command(subcommand)]
-        kind: Kind,
+        kind: EndpointCreate,
     }
 
     fn properties(line: &str) -> Result<Value, String> {
         let words = std::iter::once("create").chain(line.split_whitespace());
-        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        let line = CreateLine::try_parse_from(words).map_err(|error| error.to_string())?;
         let mut input: &[u8] = b"";
-        let mut secrets = Reader::new(&mut input);
+        let mut secrets = SecretReader::new(&mut input);
         let (made, common) = match &line.kind {
-            Kind::EventGrid(grid) => (grid.properties(&mut secrets), &grid.common),
-            Kind::EventHubs(hub) => {
-                let entity = Entity {
+            EndpointCreate::EventGrid(grid) => (grid.properties(&mut secrets), &grid.common),
+            EndpointCreate::EventHubs(hub) => {
+                let entity = EntityOptions {
                     noun: "event hub",
                     namespace: hub.eventhub_namespace.as_deref(),
                     entity: hub.eventhub.as_deref(),
@@ -321,7 +321,7 @@ mod tests {
                 let made = hub.access.properties(&entity, &HUB, &mut secrets);
                 (made, &hub.common)
             }
-            Kind::ServiceBus(_) => return Err("not asked here".to_owned()),
+            EndpointCreate::ServiceBus(_) => return Err("not asked here".to_owned()),
         };
         let mut made = made.map_err(|error| error.to_string())?;
         let added = common.add_dead_letters(&mut made, &mut secrets);
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn secrets_are_not_in_what_is_printed_of_options() {
         let line = "x event-grid --en e1 --topic-endpoint https://a/ --key hush --dsu hush";
-        let line = Line::try_parse_from(line.split_whitespace()).unwrap_or_else(|_| panic!());
+        let line = CreateLine::try_parse_from(line.split_whitespace()).unwrap_or_else(|_| panic!());
         assert!(!format!("{:?}", line.kind).contains("hush"));
     }
 }

@@ -7,7 +7,7 @@ use twinroute_model::secret::Secret;
 const DOMAIN: &str = "servicebus.windows.net";
 
 /// An event hub or a Service Bus topic, as far as options name it.
-pub(super) struct Entity<'a> {
+pub(super) struct EntityOptions<'a> {
     /// `event hub` or `topic`.
     pub(super) noun: &'static str,
     pub(super) namespace: Option<&'a str>,
@@ -17,7 +17,7 @@ pub(super) struct Entity<'a> {
     pub(super) options: [&'static str; 3],
 }
 
-impl Entity<'_> {
+impl EntityOptions<'_> {
     /// The connection string with the entity in it; Azure's portal gives out strings of namespaces without.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ mod tests {
 
     fn complete(names: [&str; 3], string: &str) -> String {
         let names = names.map(|name| (!name.is_empty()).then_some(name));
-        let entity = Entity {
+        let entity = EntityOptions {
             noun: "event hub",
             namespace: names[0],
             entity: names[1],
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_identity_needs_an_address_which_the_names_give() {
-        let entity = |namespace| Entity {
+        let entity = |namespace| EntityOptions {
             noun: "topic",
             namespace,
             entity: Some("t"),

@@ -1,6 +1,6 @@
 //! Endpoints that are there: listed, shown, waited for, deleted.
 
-use crate::cli::arm::{Client, INSTANCES, Instance, WaitOptions, Waiting, show};
+use crate::cli::arm::{INSTANCES, InstanceResource, ManagementClient, WaitMode, WaitOptions, show};
 use crate::cli::ask;
 use crate::cli::output;
 use clap::Args;
@@ -9,22 +9,22 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
-pub(crate) struct List {
+pub(crate) struct EndpointList {
     #[command(flatten)]
-    instance: Instance,
+    instance: InstanceResource,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Which {
+pub(crate) struct NamedEndpoint {
     /// The endpoint.
     #[arg(long, value_name = "NAME", visible_alias = "en")]
     endpoint_name: String,
     #[command(flatten)]
-    instance: Instance,
+    instance: InstanceResource,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Delete {
+pub(crate) struct EndpointDelete {
     /// Does not ask.
     #[arg(long, short = 'y')]
     yes: bool,
@@ -32,18 +32,18 @@ pub(crate) struct Delete {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    which: Which,
+    which: NamedEndpoint,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Wait {
+pub(crate) struct EndpointWaitOptions {
     #[command(flatten)]
     wait: WaitOptions,
     #[command(flatten)]
-    which: Which,
+    which: NamedEndpoint,
 }
 
-impl List {
+impl EndpointList {
     pub(super) async fn run(&self) -> anyhow::Result<()> {
         let (client, instance) = self.instance.find().await?;
         let path = format!("{}/endpoints", instance.path);
@@ -54,9 +54,9 @@ impl List {
     }
 }
 
-impl Which {
+impl NamedEndpoint {
     /// Connects; gives the path, and the name for messages.
-    pub(super) async fn find(&self) -> anyhow::Result<(Client, String, String)> {
+    pub(super) async fn find(&self) -> anyhow::Result<(ManagementClient, String, String)> {
         let (client, instance) = self.instance.find().await?;
         let path = instance.child("endpoints", &self.endpoint_name);
         let what = format!("endpoint {}/{}", instance.name, self.endpoint_name);
@@ -75,13 +75,13 @@ impl Which {
     }
 }
 
-impl Delete {
+impl EndpointDelete {
     pub(super) async fn run(&self) -> anyhow::Result<ExitCode> {
         let (client, path, what) = self.which.find().await?;
         if !ask::may_delete(&what, self.yes)? {
             return Ok(ExitCode::FAILURE);
         }
-        let waiting = Waiting::unless(self.no_wait);
+        let waiting = WaitMode::unless(self.no_wait);
         let change = (Method::DELETE, path.as_str());
         client
             .change(change, INSTANCES.version, None, waiting, &what)
@@ -93,7 +93,7 @@ impl Delete {
     }
 }
 
-impl Wait {
+impl EndpointWaitOptions {
     pub(super) async fn run(&self) -> anyhow::Result<()> {
         let (client, path, what) = self.which.find().await?;
         let resource = self

@@ -12,34 +12,34 @@ use clap::Subcommand;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Step {
+pub(crate) enum EndpointCommand {
     /// Makes an endpoint. One of this name that is there is replaced as a whole, after a question.
     #[command(subcommand)]
-    Create(Box<create::Kind>),
+    Create(Box<create::EndpointCreate>),
     /// Changes an endpoint; what is not said stays.
     #[command(after_help = secret::HELP)]
-    Update(Box<update::Update>),
+    Update(Box<update::EndpointUpdate>),
     /// Sets a new key, or swaps the two; all else stays.
     #[command(after_help = secret::HELP)]
     RotateKey(update::RotateKey),
     /// Lists the endpoints of an instance.
-    List(list::List),
+    List(list::EndpointList),
     /// Shows an endpoint; secrets as masks.
-    Show(list::Which),
+    Show(list::NamedEndpoint),
     /// Deletes an endpoint that no route sends to.
-    Delete(list::Delete),
+    Delete(list::EndpointDelete),
     /// Waits for the state of an endpoint.
-    Wait(list::Wait),
+    Wait(list::EndpointWaitOptions),
     /// Sends nothing from here on, over restarts too; events wait, and do not age.
-    Pause(steer::Which),
+    Pause(steer::SteeredEndpoint),
     /// Goes on.
-    Resume(steer::Which),
+    Resume(steer::SteeredEndpoint),
     /// Retries now: the endpoint, retrying events, the dead-letter container.
-    RetryNow(steer::Which),
+    RetryNow(steer::SteeredEndpoint),
     /// Discards the backlog, for good.
     Purge {
         #[command(flatten)]
-        which: steer::Which,
+        which: steer::SteeredEndpoint,
         /// Dead letters that are kept here too.
         #[arg(long)]
         dead_letters: bool,
@@ -49,19 +49,19 @@ pub(crate) enum Step {
     },
 }
 
-pub(super) async fn run(step: &Step) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(step: &EndpointCommand) -> anyhow::Result<ExitCode> {
     match step {
-        Step::Create(kind) => return kind.run().await,
-        Step::Update(update) => update.run().await?,
-        Step::RotateKey(rotate) => rotate.run().await?,
-        Step::List(list) => list.run().await?,
-        Step::Show(which) => which.show().await?,
-        Step::Delete(delete) => return delete.run().await,
-        Step::Wait(wait) => wait.run().await?,
-        Step::Pause(which) => which.steer("pause").await?,
-        Step::Resume(which) => which.steer("resume").await?,
-        Step::RetryNow(which) => which.steer("retry-now").await?,
-        Step::Purge {
+        EndpointCommand::Create(kind) => return kind.run().await,
+        EndpointCommand::Update(update) => update.run().await?,
+        EndpointCommand::RotateKey(rotate) => rotate.run().await?,
+        EndpointCommand::List(list) => list.run().await?,
+        EndpointCommand::Show(which) => which.show().await?,
+        EndpointCommand::Delete(delete) => return delete.run().await,
+        EndpointCommand::Wait(wait) => wait.run().await?,
+        EndpointCommand::Pause(which) => which.steer("pause").await?,
+        EndpointCommand::Resume(which) => which.steer("resume").await?,
+        EndpointCommand::RetryNow(which) => which.steer("retry-now").await?,
+        EndpointCommand::Purge {
             which,
             dead_letters,
             yes,

@@ -1,6 +1,6 @@
 //! Options with secrets that `endpoint create` and `endpoint update` share.
 
-use crate::cli::arm::secret::{self, Reader};
+use crate::cli::arm::secret::{self, SecretReader};
 use clap::Args;
 use twinroute_model::secret::Secret;
 
@@ -22,11 +22,11 @@ pub(crate) struct TopicKeys {
 }
 
 impl TopicKeys {
-    pub(super) fn first(&self, secrets: &mut Reader<'_>) -> anyhow::Result<Option<Secret>> {
+    pub(super) fn first(&self, secrets: &mut SecretReader<'_>) -> anyhow::Result<Option<Secret>> {
         secrets.read("--key", self.key.as_ref(), self.key_env.as_deref())
     }
 
-    pub(super) fn second(&self, secrets: &mut Reader<'_>) -> anyhow::Result<Option<Secret>> {
+    pub(super) fn second(&self, secrets: &mut SecretReader<'_>) -> anyhow::Result<Option<Secret>> {
         let (given, variable) = (&self.secondary_key, &self.secondary_key_env);
         secrets.read("--secondary-key", given.as_ref(), variable.as_deref())
     }
@@ -50,12 +50,12 @@ pub(crate) struct ConnectionStrings {
 }
 
 impl ConnectionStrings {
-    pub(super) fn first(&self, secrets: &mut Reader<'_>) -> anyhow::Result<Option<Secret>> {
+    pub(super) fn first(&self, secrets: &mut SecretReader<'_>) -> anyhow::Result<Option<Secret>> {
         let (given, variable) = (&self.connection_string, &self.connection_string_env);
         secrets.read("--connection-string", given.as_ref(), variable.as_deref())
     }
 
-    pub(super) fn second(&self, secrets: &mut Reader<'_>) -> anyhow::Result<Option<Secret>> {
+    pub(super) fn second(&self, secrets: &mut SecretReader<'_>) -> anyhow::Result<Option<Secret>> {
         let given = self.secondary_connection_string.as_ref();
         let variable = self.secondary_connection_string_env.as_deref();
         secrets.read("--secondary-connection-string", given, variable)
@@ -77,7 +77,7 @@ pub(crate) struct DeadLetterContainer {
 }
 
 impl DeadLetterContainer {
-    pub(super) fn sas_uri(&self, secrets: &mut Reader<'_>) -> anyhow::Result<Option<Secret>> {
+    pub(super) fn sas_uri(&self, secrets: &mut SecretReader<'_>) -> anyhow::Result<Option<Secret>> {
         let (given, variable) = (&self.deadletter_sas_uri, &self.deadletter_sas_uri_env);
         secrets.read("--deadletter-sas-uri", given.as_ref(), variable.as_deref())
     }

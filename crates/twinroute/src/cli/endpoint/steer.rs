@@ -1,38 +1,38 @@
 //! Controls an endpoint of a running twinroute.
 
-use crate::cli::ask::{self, Whom};
+use crate::cli::ask::{self, AdminTarget};
 use crate::cli::output;
 use anyhow::bail;
 use clap::Args;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use twinroute_router::status::{EndpointStatus, Status};
+use twinroute_router::status::{EndpointStatus, RouterStatus};
 
 #[derive(Args, Debug)]
-pub(crate) struct Which {
+pub(crate) struct SteeredEndpoint {
     /// The endpoint.
     name: String,
     /// Its instance, where several have an endpoint of this name.
     #[arg(long)]
     instance: Option<String>,
     #[command(flatten)]
-    whom: Whom,
+    whom: AdminTarget,
 }
 
 /// An endpoint that was found.
-struct Found<'a> {
-    which: &'a Which,
-    status: Status,
+struct FoundEndpoint<'a> {
+    which: &'a SteeredEndpoint,
+    status: RouterStatus,
     instance: String,
     endpoint: String,
 }
 
-impl Which {
-    async fn find(&self) -> anyhow::Result<Found<'_>> {
+impl SteeredEndpoint {
+    async fn find(&self) -> anyhow::Result<FoundEndpoint<'_>> {
         let status = self.whom.status().await?;
         let instance = self.instance.as_deref();
         let (instance, endpoint) = ask::endpoint(&status, instance, &self.name)?;
-        Ok(Found {
+        Ok(FoundEndpoint {
             which: self,
             status,
             instance,
@@ -55,7 +55,7 @@ impl Which {
     }
 }
 
-impl Found<'_> {
+impl FoundEndpoint<'_> {
     async fn post(&self, step: &str, json: String) -> anyhow::Result<String> {
         let path = format!("/endpoints/{}/{}/{step}", self.instance, self.endpoint);
         self.which.whom.post(&path, json).await
@@ -71,7 +71,7 @@ impl Found<'_> {
 
 /// Discards the queued events.
 pub(super) async fn purge(
-    which: &Which,
+    which: &SteeredEndpoint,
     dead_letters: bool,
     yes: bool,
 ) -> anyhow::Result<ExitCode> {

@@ -5,21 +5,21 @@
     reason = "help texts are read in a terminal"
 )]
 
-use super::entity::Entity;
-use super::list::{Which, facts};
+use super::entity::EntityOptions;
+use super::list::{NamedEndpoint, facts};
 use super::secret_options::{ConnectionStrings, DeadLetterContainer, TopicKeys};
-use crate::cli::arm::{Client, INSTANCES, Waiting, secret, show};
+use crate::cli::arm::{INSTANCES, ManagementClient, WaitMode, secret, show};
 use anyhow::bail;
 use clap::{ArgGroup, Args, ValueEnum};
 use reqwest::Method;
-use secret::Reader;
+use secret::SecretReader;
 use serde_json::{Value, json};
 use twinroute_management::SECRET_MEMBERS;
 use twinroute_model::endpoint::EndpointType;
 use twinroute_model::secret::Secret;
 
 #[derive(Args, Debug)]
-pub(crate) struct Update {
+pub(crate) struct EndpointUpdate {
     /// Event Grid: the topic's URL; a new one needs its keys, too.
     #[arg(long, value_name = "URL")]
     topic_endpoint: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Update {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    which: Which,
+    which: NamedEndpoint,
 }
 
 #[derive(Args, Debug)]
@@ -71,7 +71,7 @@ pub(crate) struct RotateKey {
         default_value = "primary",
         conflicts_with = "swap"
     )]
-    slot: Slot,
+    slot: KeyChoice,
     /// The event hub or topic, for a connection string that names none.
     #[arg(long, value_name = "NAME", visible_aliases = ["eventhub", "servicebus-topic"])]
     entity_path: Option<String>,
@@ -79,26 +79,26 @@ pub(crate) struct RotateKey {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    which: Which,
+    which: NamedEndpoint,
 }
 
 /// A place of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Slot {
+pub(crate) enum KeyChoice {
     /// The one that is used.
     Primary,
     /// The one that is tried when the first is refused.
     Secondary,
 }
 
-impl Update {
+impl EndpointUpdate {
     pub(super) async fn run(&self) -> anyhow::Result<()> {
         let (client, path, what) = self.which.find().await?;
         let mut body = client.get(&path, INSTANCES.version, &what).await?;
         let before = body["properties"].clone();
         {
             let mut input = std::io::stdin().lock();
-            self.apply(&mut body["properties"], &mut Reader::new(&mut input))?;
+            self.apply(&mut body["properties"], &mut SecretReader::new(&mut input))?;
         }
         if body["properties"] == before {
             if self.no_secondary || self.no_deadletter {
@@ -110,7 +110,7 @@ impl Update {
     }
 
     /// Puts what was said into the properties of an endpoint.
-    fn apply(&self, properties: &mut Value, secrets: &mut Reader<'_>) -> anyhow::Result<()> {
+    fn apply(&self, properties: &mut Value, secrets: &mut SecretReader<'_>) -> anyhow::Result<()> {
         let kind = kind(properties)?;
         let is_grid = kind == EndpointType::EventGrid;
         let [first, second] = kind.keys();
@@ -207,7 +207,7 @@ impl RotateKey {
             }
             let swap = format!("{path}/swapKeys");
             let change = (Method::POST, swap.as_str());
-            let waiting = Waiting::unless(self.no_wait);
+            let waiting = WaitMode::unless(self.no_wait);
             let resource = client
                 .change(change, INSTANCES.version, None, waiting, &what)
                 .await?;
@@ -223,15 +223,15 @@ impl RotateKey {
         let read = {
             let mut input = std::io::stdin().lock();
             let variable = self.key_env.as_deref();
-            Reader::new(&mut input).read("--key", self.key.as_ref(), variable)?
+            SecretReader::new(&mut input).read("--key", self.key.as_ref(), variable)?
         };
         let Some(secret) = read else {
             bail!("give the new key with --key or --key-env, or say --swap");
         };
         let [first, second] = kind.keys();
         let member = match self.slot {
-            Slot::Primary => first,
-            Slot::Secondary => second,
+            KeyChoice::Primary => first,
+            KeyChoice::Secondary => second,
         };
         let entity = self.entity_path.as_deref();
         properties[member] = complete(kind, "--key", &secret, entity)?.expose().into();
@@ -256,7 +256,7 @@ fn complete(
         EndpointType::EventHub => "event hub",
         EndpointType::ServiceBus => "topic",
     };
-    let entity = Entity {
+    let entity = EntityOptions {
         noun,
         namespace: None,
         entity,
@@ -282,11 +282,11 @@ fn remove(properties: &mut Value, member: &str) {
 
 /// Sends it back: masks keep what they stand for.
 async fn put(
-    client: &Client,
+    client: &ManagementClient,
     (path, what): (&str, &str),
     body: &Value,
     no_wait: bool,
-    which: &Which,
+    which: &NamedEndpoint,
 ) -> anyhow::Result<()> {
     let masked = masked(&body["properties"]);
     // What Azure makes of a mask is not published: it might take it for the secret.
@@ -297,7 +297,7 @@ async fn put(
         );
     }
     let sent = json!({ "properties": body["properties"] });
-    let waiting = Waiting::unless(no_wait);
+    let waiting = WaitMode::unless(no_wait);
     let change = (Method::PUT, path);
     let resource = client
         .change(change, INSTANCES.version, Some(&sent), waiting, what)
@@ -324,18 +324,18 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Line {
+    struct UpdateLine {
         #[command(flatten)]
-        update: Update,
+        update: EndpointUpdate,
     }
 
     fn applied(line: &str, properties: &Value) -> Result<Value, String> {
         let words = std::iter::once("update").chain(line.split_whitespace());
-        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        let line = UpdateLine::try_parse_from(words).map_err(|error| error.to_string())?;
         let mut properties = properties.clone();
         let mut input: &[u8] = b"";
         line.update
-            .apply(&mut properties, &mut Reader::new(&mut input))
+            .apply(&mut properties, &mut SecretReader::new(&mut input))
             .map_err(|error| error.to_string())?;
         Ok(properties)
     }

@@ -1,15 +1,15 @@
 //! Secrets in files: definitions, a login, keys of TLS; and what is said of files that are wrong.
 
-use super::marks::Marks;
+use super::marks::SecretMarks;
 use super::nothing_found;
-use super::stage::{Stage, TYPE};
+use super::stage::{SecretStage, TYPE};
 use crate::harness::write;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    ApplicationSettings, BrokerSettings, Emulator, HubSettings, IdentitySettings, Settings,
+    ApplicationSettings, BrokerSettings, HubSettings, IdentitySettings, RunningEmulator, Settings,
     TlsPorts,
 };
 use twinroute_model::clock::SystemClock;
@@ -18,7 +18,7 @@ const TENANT: &str = "72f988bf-0000-4000-8000-000000000001";
 const CLIENT: &str = "75000000-0000-4000-8000-000000000009";
 
 /// With an application whose secret is another one than the daemon has.
-fn emulator(runtime: &Runtime, folder: &Path, marks: &mut Marks) -> Emulator {
+fn emulator(runtime: &Runtime, folder: &Path, marks: &mut SecretMarks) -> RunningEmulator {
     let secret = marks.plain("the application's real secret");
     let settings = Settings {
         broker: BrokerSettings {
@@ -41,7 +41,7 @@ fn emulator(runtime: &Runtime, folder: &Path, marks: &mut Marks) -> Emulator {
         tls: Some(TlsPorts::new(folder.join("tls"))),
         ..Settings::default()
     };
-    let started = Emulator::start(settings, Arc::new(SystemClock));
+    let started = RunningEmulator::start(settings, Arc::new(SystemClock));
     runtime.block_on(started).unwrap()
 }
 
@@ -51,7 +51,12 @@ fn put(folder: &Path, own: &mut Vec<PathBuf>, file: &str, content: &str) {
 }
 
 /// Writes everything that a daemon with files takes secrets from; gives which files those are.
-fn scene(folder: &Path, emulator: &Emulator, admin: &str, marks: &mut Marks) -> Vec<PathBuf> {
+fn scene(
+    folder: &Path,
+    emulator: &RunningEmulator,
+    admin: &str,
+    marks: &mut SecretMarks,
+) -> Vec<PathBuf> {
     let mut own = vec![folder.join("admin.token"), folder.join("twinroute.toml")];
     let key = rcgen::KeyPair::generate().unwrap();
     let parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -113,7 +118,12 @@ fn scene(folder: &Path, emulator: &Emulator, admin: &str, marks: &mut Marks) -> 
 }
 
 /// Definitions that are wrong, with secrets in what is wrong about them.
-fn broken_definitions(folder: &Path, stage: &mut Stage, own: &mut Vec<PathBuf>, marks: &mut Marks) {
+fn broken_definitions(
+    folder: &Path,
+    stage: &mut SecretStage,
+    own: &mut Vec<PathBuf>,
+    marks: &mut SecretMarks,
+) {
     let key = marks.base64("a key in definitions that are wrong");
     let plain = marks.plain("a secret in definitions that is none");
     let wrong = [
@@ -149,7 +159,7 @@ fn broken_definitions(folder: &Path, stage: &mut Stage, own: &mut Vec<PathBuf>, 
 }
 
 /// Configurations that are wrong, in a folder of their own.
-fn broken_configurations(stage: &Stage, folder: &Path, marks: &mut Marks) {
+fn broken_configurations(stage: &SecretStage, folder: &Path, marks: &mut SecretMarks) {
     let secret = marks.plain("a secret in a configuration that is wrong");
     let wrong = [
         format!("[ingress]\naccess_keys = ['{secret}'\nwebhook_code = 7\n"),
@@ -186,7 +196,7 @@ fn broken_configurations(stage: &Stage, folder: &Path, marks: &mut Marks) {
 #[test]
 fn what_stands_in_files_is_shown_nowhere() {
     let runtime = Runtime::new().unwrap();
-    let mut marks = Marks::new();
+    let mut marks = SecretMarks::new();
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let emulated = tempfile::tempdir().unwrap();
     let emulator = emulator(&runtime, emulated.path(), &mut marks);
@@ -195,7 +205,7 @@ fn what_stands_in_files_is_shown_nowhere() {
     std::fs::copy(authority, folder.path().join("tls/ca.pem")).unwrap();
     let admin = marks.plain("a token of the admin API");
     let mut own = scene(folder.path(), &emulator, &admin, &mut marks);
-    let mut stage = Stage::start(folder.path(), Vec::new(), &admin, "");
+    let mut stage = SecretStage::start(folder.path(), Vec::new(), &admin, "");
     for id in 0..3 {
         let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
         assert_eq!(stage.post(&mut marks, "/events", TYPE, &event), 202);

@@ -16,14 +16,14 @@ const AROUND: usize = 90;
 const SHAPES: [&str; 3] = ["sig=", "SharedAccessKey=", "SharedAccessSignature sr="];
 
 /// The marked secrets, and all that was seen which must not hold them.
-pub(super) struct Marks {
+pub(super) struct SecretMarks {
     places: Vec<&'static str>,
     /// What cannot begin with [`MARK`], such as a private key: where it is and a part of it.
     others: Vec<(&'static str, String)>,
     seen: Vec<(String, Vec<u8>)>,
 }
 
-impl Marks {
+impl SecretMarks {
     pub(super) fn new() -> Self {
         Self {
             places: Vec::new(),
@@ -163,7 +163,7 @@ fn in_base64(text: &str) -> Vec<(usize, String)> {
 
 #[test]
 fn a_mark_is_found_in_whatever_was_made_of_it() {
-    let mut marks = Marks::new();
+    let mut marks = SecretMarks::new();
     let (plain, base64) = (marks.plain("the password"), marks.base64("the key"));
     marks.saw("a clean log", "SharedAccessKey=***;sig=*** nothing\n");
     assert_eq!(marks.found(), "");
@@ -176,9 +176,9 @@ fn a_mark_is_found_in_whatever_was_made_of_it() {
         "https://h/c?sp=w&sig=abc".to_owned(),
     ];
     for (number, text) in shown.into_iter().enumerate() {
-        let mut marks = Marks {
+        let mut marks = SecretMarks {
             places: marks.places.clone(),
-            ..Marks::new()
+            ..SecretMarks::new()
         };
         marks.saw(format!("log {number}"), text);
         let found = marks.found();

@@ -1,19 +1,19 @@
 //! A twinroute that reads what another one keeps.
 
-use super::marks::Marks;
-use super::stage::{Stage, TYPE};
+use super::marks::SecretMarks;
+use super::stage::{SecretStage, TYPE};
 use crate::azure::SUB;
 use crate::harness::write;
 use std::path::Path;
-use twinroute_emulator::Emulator;
+use twinroute_emulator::RunningEmulator;
 
 /// One that reads what the other keeps, its secrets from variables and files.
 pub(super) fn reader(
     folder: &Path,
-    upstream: &Stage,
-    emulator: &Emulator,
-    marks: &mut Marks,
-) -> Stage {
+    upstream: &SecretStage,
+    emulator: &RunningEmulator,
+    marks: &mut SecretMarks,
+) -> SecretStage {
     let names = ["grid-good", "grid-bad", "hub-good"];
     let admin = marks.plain("a token of the reader's admin API");
     write(folder, "admin.token", &admin);
@@ -40,7 +40,7 @@ pub(super) fn reader(
     );
     write(folder, "twinroute.toml", &text);
     let variables = vec![("TWINROUTE_SECRET_GRID_BAD__ACCESS_KEY1", wrong)];
-    let stage = Stage::start(folder, variables, &admin, "");
+    let stage = SecretStage::start(folder, variables, &admin, "");
     for id in 0..3 {
         let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
         assert_eq!(stage.post(marks, "/events", TYPE, &event), 202);

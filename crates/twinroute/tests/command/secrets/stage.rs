@@ -1,7 +1,7 @@
 //! A running twinroute whose every word is kept.
 
-use super::marks::Marks;
-use crate::harness::{Daemon, PATIENCE, address, exchange, twinroute};
+use super::marks::SecretMarks;
+use crate::harness::{PATIENCE, TestDaemon, address, exchange, twinroute};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,22 +11,22 @@ use std::time::Instant;
 pub(super) const TYPE: &str = "content-type: application/cloudevents+json\r\n";
 
 /// Variables that every process here gets, daemon and command alike.
-pub(super) type Variables = Vec<(&'static str, String)>;
+pub(super) type ProcessVariables = Vec<(&'static str, String)>;
 
-pub(super) struct Stage {
-    pub(super) daemon: Daemon,
+pub(super) struct SecretStage {
+    pub(super) daemon: TestDaemon,
     pub(super) management: String,
     folder: PathBuf,
-    variables: Variables,
+    variables: ProcessVariables,
     /// Sent with what is asked of the admin and the management API.
     admin_token: String,
     pub(super) management_token: String,
 }
 
-impl Stage {
+impl SecretStage {
     pub(super) fn start(
         folder: &Path,
-        variables: Variables,
+        variables: ProcessVariables,
         admin_token: &str,
         management_token: &str,
     ) -> Self {
@@ -34,7 +34,7 @@ impl Stage {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        let daemon = Daemon::start_in(folder, &given);
+        let daemon = TestDaemon::start_in(folder, &given);
         let mut lines = daemon.seen.iter();
         let management = lines.find(|line| line.contains("answers as the management API"));
         Self {
@@ -48,11 +48,23 @@ impl Stage {
     }
 
     /// Sends a request to the ingress with these headers.
-    pub(super) fn post(&self, marks: &mut Marks, target: &str, headers: &str, body: &str) -> u16 {
+    pub(super) fn post(
+        &self,
+        marks: &mut SecretMarks,
+        target: &str,
+        headers: &str,
+        body: &str,
+    ) -> u16 {
         ask(marks, &self.daemon.ingress, "POST", target, headers, body).0
     }
 
-    pub(super) fn admin(&self, marks: &mut Marks, method: &str, target: &str, body: &str) -> u16 {
+    pub(super) fn admin(
+        &self,
+        marks: &mut SecretMarks,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> u16 {
         let headers = format!(
             "authorization: Bearer {}\r\ncontent-type: application/json\r\n",
             self.admin_token
@@ -62,7 +74,7 @@ impl Stage {
 
     pub(super) fn manage(
         &self,
-        marks: &mut Marks,
+        marks: &mut SecretMarks,
         method: &str,
         target: &str,
         body: &str,
@@ -93,13 +105,13 @@ impl Stage {
     }
 
     /// Runs a command with the configuration of this one.
-    pub(super) fn with_config(&self, marks: &mut Marks, words: &[&str]) {
+    pub(super) fn with_config(&self, marks: &mut SecretMarks, words: &[&str]) {
         let file = self.folder.join("twinroute.toml").display().to_string();
         self.run(marks, &[words, &["--config", &file]].concat());
     }
 
     /// Runs a command that asks the admin API.
-    pub(super) fn with_admin(&self, marks: &mut Marks, words: &[&str]) {
+    pub(super) fn with_admin(&self, marks: &mut SecretMarks, words: &[&str]) {
         let file = self.folder.join("admin.token").display().to_string();
         let more = [
             "--admin",
@@ -111,7 +123,7 @@ impl Stage {
     }
 
     /// Runs a command that asks the management API.
-    pub(super) fn with_management(&self, marks: &mut Marks, words: &[&str]) {
+    pub(super) fn with_management(&self, marks: &mut SecretMarks, words: &[&str]) {
         let url = format!("http://{}", self.management);
         let more = [
             "--management-url",
@@ -123,16 +135,16 @@ impl Stage {
     }
 
     /// Runs a command as it is.
-    pub(super) fn bare(&self, marks: &mut Marks, words: &[&str]) {
+    pub(super) fn bare(&self, marks: &mut SecretMarks, words: &[&str]) {
         self.run(marks, words);
     }
 
-    fn run(&self, marks: &mut Marks, words: &[&str]) {
+    fn run(&self, marks: &mut SecretMarks, words: &[&str]) {
         run(marks, &self.variables, &self.management_token, words);
     }
 
     /// Kills it; keeps what it said, and what it left on disk.
-    pub(super) fn end(mut self, marks: &mut Marks, but: &[PathBuf]) -> Ended {
+    pub(super) fn end(mut self, marks: &mut SecretMarks, but: &[PathBuf]) -> EndedStage {
         self.daemon.signal("-TERM");
         let mut log = std::mem::take(&mut self.daemon.seen);
         // It ends, and with it its log.
@@ -144,7 +156,7 @@ impl Stage {
         assert!(log.contains("TRACE"), "the finest log is asked for");
         marks.saw(format!("the log of {}", self.folder.display()), log);
         marks.saw_folder(&self.folder, but);
-        Ended {
+        EndedStage {
             folder: self.folder.clone(),
             variables: self.variables.clone(),
         }
@@ -152,13 +164,13 @@ impl Stage {
 }
 
 /// One that is stopped; commands still read what it left.
-pub(super) struct Ended {
+pub(super) struct EndedStage {
     folder: PathBuf,
-    variables: Variables,
+    variables: ProcessVariables,
 }
 
-impl Ended {
-    pub(super) fn with_config(&self, marks: &mut Marks, words: &[&str]) {
+impl EndedStage {
+    pub(super) fn with_config(&self, marks: &mut SecretMarks, words: &[&str]) {
         let file = self.folder.join("twinroute.toml").display().to_string();
         run(
             marks,
@@ -168,12 +180,12 @@ impl Ended {
         );
     }
 
-    pub(super) fn run(&self, marks: &mut Marks, words: &[&str]) {
+    pub(super) fn run(&self, marks: &mut SecretMarks, words: &[&str]) {
         run(marks, &self.variables, "", words);
     }
 }
 
-fn run(marks: &mut Marks, variables: &Variables, token: &str, words: &[&str]) {
+fn run(marks: &mut SecretMarks, variables: &ProcessVariables, token: &str, words: &[&str]) {
     let output = twinroute()
         .args(words)
         .envs(variables.iter().map(|(name, value)| (name, value)))
@@ -190,7 +202,7 @@ fn run(marks: &mut Marks, variables: &Variables, token: &str, words: &[&str]) {
 
 /// Sends a request, keeps the whole answer; gives its status and its body, where that is JSON.
 pub(super) fn ask(
-    marks: &mut Marks,
+    marks: &mut SecretMarks,
     at: &str,
     method: &str,
     target: &str,

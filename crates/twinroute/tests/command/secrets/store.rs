@@ -1,9 +1,9 @@
 //! Secrets that are put over the management API, and one that reads them from there.
 
-use super::marks::Marks;
+use super::marks::SecretMarks;
 use super::nothing_found;
 use super::reader::reader;
-use super::stage::{Stage, TYPE, Variables, ask};
+use super::stage::{ProcessVariables, SecretStage, TYPE, ask};
 use crate::azure::SUB;
 use crate::harness::write;
 use serde_json::json;
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use twinroute_emulator::{
-    BlobSettings, BrokerSettings, Emulator, EventGridSettings, EventGridTopicSettings, HubSettings,
-    PostAnswer, ScriptedFaults, Settings, TopicSettings,
+    BlobSettings, BrokerSettings, EventGridSettings, EventGridTopicSettings, HubSettings,
+    PostAnswer, RunningEmulator, ScriptedFaults, Settings, TopicSettings,
 };
 use twinroute_model::clock::SystemClock;
 
@@ -30,7 +30,7 @@ fn plant() -> String {
     )
 }
 
-fn emulator(runtime: &Runtime, marks: &mut Marks) -> Emulator {
+fn emulator(runtime: &Runtime, marks: &mut SecretMarks) -> RunningEmulator {
     let settings = Settings {
         broker: BrokerSettings {
             hubs: vec![HubSettings::new("hub")],
@@ -53,7 +53,7 @@ fn emulator(runtime: &Runtime, marks: &mut Marks) -> Emulator {
         },
         ..Settings::default()
     };
-    let started = Emulator::start(settings, Arc::new(SystemClock));
+    let started = RunningEmulator::start(settings, Arc::new(SystemClock));
     let emulator = runtime.block_on(started).unwrap();
     let keys = [
         marks.base64("accessKey1 of grid-good"),
@@ -65,20 +65,20 @@ fn emulator(runtime: &Runtime, marks: &mut Marks) -> Emulator {
 }
 
 /// What the one that keeps the definitions is configured with.
-struct Scene {
+struct StoreScene {
     access_key: String,
     webhook_code: String,
     caller_key: String,
     ingress_token: String,
     admin_token: String,
     management_token: String,
-    variables: Variables,
+    variables: ProcessVariables,
     /// Files that hold what they must.
     own: Vec<PathBuf>,
 }
 
-fn scene(folder: &Path, marks: &mut Marks) -> Scene {
-    let scene = Scene {
+fn scene(folder: &Path, marks: &mut SecretMarks) -> StoreScene {
+    let scene = StoreScene {
         access_key: marks.base64("access_keys"),
         webhook_code: marks.plain("webhook_code"),
         caller_key: marks.base64("a caller's key"),
@@ -119,7 +119,7 @@ fn scene(folder: &Path, marks: &mut Marks) -> Scene {
 }
 
 /// Puts endpoints of each kind: some that work, some whose credentials are refused, some that are not there.
-fn define(stage: &Stage, marks: &mut Marks, emulator: &Emulator) {
+fn define(stage: &SecretStage, marks: &mut SecretMarks, emulator: &RunningEmulator) {
     let (status, _) = stage.manage(marks, "PUT", &format!("{}{ARM}", plant()), HERE);
     assert_eq!(status, 201);
     let signature = marks.plain("the signature of deadLetterSecret");
@@ -196,7 +196,7 @@ fn define(stage: &Stage, marks: &mut Marks, emulator: &Emulator) {
 const HERE: &str = r#"{"location":"westus2"}"#;
 
 /// Puts that are refused, with secrets in them.
-fn refused_puts(stage: &Stage, marks: &mut Marks) {
+fn refused_puts(stage: &SecretStage, marks: &mut SecretMarks) {
     let secret = marks.base64("a secret in a body that is refused");
     let plain = marks.plain("a secret that is no base64");
     let bodies = [
@@ -255,7 +255,7 @@ fn refused_puts(stage: &Stage, marks: &mut Marks) {
 }
 
 /// Requests with credentials that are wrong, in all the places where one may stand.
-fn strangers(stage: &Stage, scene: &Scene, marks: &mut Marks) {
+fn strangers(stage: &SecretStage, scene: &StoreScene, marks: &mut SecretMarks) {
     let wrong = marks.plain("what a stranger shows");
     let token = format!("eyJhbGciOiJSUzI1NiJ9.{wrong}.{wrong}");
     let signed = format!("r=http%3a%2f%2fh%2fevents&e=1%2f1%2f2030&s={wrong}");
@@ -319,7 +319,7 @@ fn strangers(stage: &Stage, scene: &Scene, marks: &mut Marks) {
     ask(marks, &servers[0], "OPTIONS", &webhook, headers, "");
 }
 
-fn everything_that_is_read(stage: &Stage, marks: &mut Marks) {
+fn everything_that_is_read(stage: &SecretStage, marks: &mut SecretMarks) {
     for path in [
         "/",
         "/livez",
@@ -371,7 +371,7 @@ fn everything_that_is_read(stage: &Stage, marks: &mut Marks) {
     }
 }
 
-fn commands(stage: &Stage, folder: &Path, marks: &mut Marks) {
+fn commands(stage: &SecretStage, folder: &Path, marks: &mut SecretMarks) {
     let event = folder.join("event.json").display().to_string();
     write(
         folder,
@@ -416,11 +416,11 @@ fn commands(stage: &Stage, folder: &Path, marks: &mut Marks) {
 #[test]
 fn what_is_put_is_shown_nowhere() {
     let runtime = Runtime::new().unwrap();
-    let mut marks = Marks::new();
+    let mut marks = SecretMarks::new();
     let emulator = emulator(&runtime, &mut marks);
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let scene = scene(folder.path(), &mut marks);
-    let stage = Stage::start(
+    let stage = SecretStage::start(
         folder.path(),
         scene.variables.clone(),
         &scene.admin_token,
