@@ -38,7 +38,7 @@ const STEPS: [(&str, u64, u64); 13] = [
 ];
 
 /// What is to be done with the counts.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct InstructionsOptions {
     /// Records the counts instead of holding them against those on record
     #[arg(long)]
@@ -46,6 +46,9 @@ pub(super) struct InstructionsOptions {
     /// Takes times too, by the clock of the processor
     #[arg(long)]
     times: bool,
+    /// Takes the program that lies in DIR/examples instead of building it
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 /// What a step takes for each event.
@@ -68,11 +71,17 @@ struct RecordedCosts {
 
 /// Counts every step with optimised code; each runs twice, so that its set-up does not count. True when
 /// nothing takes more than is on record.
-pub(super) fn run(options: InstructionsOptions) -> anyhow::Result<bool> {
+pub(super) fn run(options: &InstructionsOptions) -> anyhow::Result<bool> {
     let found = Command::new("valgrind").arg("--version").output();
     found.context("valgrind is needed: install it")?;
-    let release = programs::folder()?.with_file_name("release");
-    programs::build_example(&release, "twinroute-benches", "instructions")?;
+    let release = match &options.programs {
+        Some(folder) => folder.clone(),
+        None => {
+            let release = programs::folder()?.with_file_name("release");
+            programs::build_example(&release, "twinroute-benches", "instructions")?;
+            release
+        }
+    };
     let program = release.join("examples/instructions");
     let mut counted = RecordedCosts {
         rustc: rustc()?,

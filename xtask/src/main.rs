@@ -109,7 +109,7 @@ impl ProjectChore {
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
             Self::Bench(options) => bench::run(&options),
-            Self::Instructions(options) => instructions::run(options),
+            Self::Instructions(options) => instructions::run(&options),
             Self::Structure { ties } => structure::run(ties),
             Self::Deny => deny::run(),
         }

@@ -2,6 +2,7 @@
 //!
 //! Without a rate each connection posts as soon as it is answered, and what is refused is posted again. With a
 //! rate requests are sent when they are due, as far as connections go; what is refused is counted and dropped.
+//! An event's moment is then that at which it was due, or with `moments=sent` that at which it was sent.
 
 use crate::event::EventTemplate;
 use crate::options::{Failed, Options};
@@ -57,6 +58,8 @@ struct Schedule {
     began: u64,
     /// Nanoseconds from one request to the next; none: as fast as they are answered.
     step: Option<u64>,
+    /// What is sent late bears the moment that it was due.
+    keeps_due: bool,
 }
 
 #[derive(Default)]
@@ -122,6 +125,7 @@ impl Load {
                 next: 0,
                 began: monotonic(),
                 step: (rate > 0).then(|| SECOND * batch / rate),
+                keeps_due: rate > 0 && options.text("moments") != Some("sent"),
             },
             posted: Posted::default(),
         })
@@ -163,7 +167,7 @@ impl Load {
             && let Some(index) = self.idle.pop_front()
         {
             let now = monotonic();
-            let late = self.schedule.step.is_some() && now - due > LATE;
+            let late = self.schedule.keeps_due && now - due > LATE;
             let moment = if late { due } else { now };
             let connection = &mut self.connections[index];
             for at in &connection.events_at {

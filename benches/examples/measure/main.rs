@@ -3,7 +3,8 @@
 //! ```text
 //! measure bare                                    hyper that reads bodies and answers 204
 //! measure floor sinks=ADDRESS,… [ack=…] [log=FILE] [routes=N]
-//! measure load address=ADDRESS events=N [batch=N] [connections=N] [bytes=N] [areas=N] [rate=N]
+//! measure load address=ADDRESS events=N [first=N] [batch=N] [connections=N] [bytes=N] [areas=N]
+//!              [rate=N [moments=sent]]
 //! measure sinks count=N                           endpoints that count what they get
 //! ```
 //!

@@ -167,7 +167,11 @@ pub(super) fn all() -> Vec<BenchCase> {
         is_hub: true,
         ..PLAIN
     };
-    cases.push(BenchCase::new("hub-batch", hub, BATCH, Beside::Nothing));
+    let load = CaseLoad {
+        events: 200_000,
+        ..BATCH
+    };
+    cases.push(BenchCase::new("hub-batch", hub, load, Beside::Nothing));
     cases
 }
 

@@ -54,7 +54,7 @@ pub(super) fn measure(
     };
     let (mut first, mut expected) = (0, 0);
     for load in &case.loads {
-        let before = figures.events_per_s;
+        let (before, pace) = (figures.events_per_s, load.pace);
         let (rate, load) = paced(load, before);
         let used = cores::seconds_used(process.id())?;
         for socket in &receivers.sockets {
@@ -72,7 +72,7 @@ pub(super) fn measure(
         )?;
         let used = cores::seconds_used(process.id())? - used;
         figures.add(&posted, &arrived, used)?;
-        if rate > 0 && before > 0.0 {
+        if matches!(pace, Pace::Twice(_)) {
             let seconds = posted["seconds"].as_f64().context("no time")?;
             figures.of_capacity = acknowledged as f64 / seconds / before;
         }
