@@ -52,7 +52,7 @@ pub(crate) fn run(is_batch: bool, on_disk: bool, rounds: u64) {
     let address = address.to_string().parse().expect("an address");
     let handle = runtime.handle().clone();
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-    let mut producers = Producers::new(address, is_batch);
+    let mut producers = RoundProducers::new(address, is_batch);
     for _ in 0..rounds {
         producers.post_round();
         handle.block_on(router.settled());
@@ -110,12 +110,12 @@ impl Sink for EqualBatches {
 }
 
 /// Posts the same hundred events over and over.
-struct Producers {
+struct RoundProducers {
     connections: Vec<TcpStream>,
     requests: Vec<Vec<u8>>,
 }
 
-impl Producers {
+impl RoundProducers {
     fn new(address: SocketAddr, is_batch: bool) -> Self {
         let bodies: Vec<Vec<u8>> = if is_batch {
             vec![batch_json().to_vec()]

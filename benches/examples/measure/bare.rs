@@ -1,6 +1,6 @@
 //! The limit of taking in events with hyper: a body is read and dropped.
 
-use crate::options::Failed;
+use crate::options::ProgramError;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use tokio::net::TcpListener;
 
 /// Serves until the process is ended.
-pub(crate) async fn serve() -> Result<(), Failed> {
+pub(crate) async fn serve() -> Result<(), ProgramError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listens {}", listener.local_addr()?);
     loop {

@@ -4,7 +4,7 @@
 
 use crate::floor_log::{self, LogSender};
 use crate::floor_sink::{self, QueuedEvent};
-use crate::options::{Failed, Options};
+use crate::options::{ProgramError, ProgramOptions};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
@@ -53,7 +53,7 @@ impl OpenDeliveries {
 }
 
 /// Serves until the process is ended.
-pub(crate) async fn serve(options: &Options) -> Result<(), Failed> {
+pub(crate) async fn serve(options: &ProgramOptions) -> Result<(), ProgramError> {
     let ack = match options.text("ack") {
         None | Some("queued") => AckMoment::Queued,
         Some("synced") => AckMoment::Synced,

@@ -1,6 +1,6 @@
 //! The log of the floor: bodies are appended in groups, and each group is synced once before it is answered.
 
-use crate::options::Failed;
+use crate::options::ProgramError;
 use hyper::body::Bytes;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -31,7 +31,7 @@ impl LogSender {
 }
 
 /// Starts the thread that writes.
-pub(crate) fn start(path: &str) -> Result<LogSender, Failed> {
+pub(crate) fn start(path: &str) -> Result<LogSender, ProgramError> {
     let file = File::create(path)?;
     let (sender, bodies) = mpsc::channel(QUEUE);
     std::thread::spawn(move || {

@@ -25,7 +25,7 @@ pub(crate) struct QueuedEvent {
     pub(crate) open: Option<Arc<OpenDeliveries>>,
 }
 
-type Client = SendRequest<Full<Bytes>>;
+type SinkClient = SendRequest<Full<Bytes>>;
 
 /// Starts a sink; it ends with the last sender.
 pub(crate) fn start(address: &str) -> mpsc::Sender<QueuedEvent> {
@@ -36,7 +36,7 @@ pub(crate) fn start(address: &str) -> mpsc::Sender<QueuedEvent> {
 
 async fn run(address: Arc<str>, mut events: mpsc::Receiver<QueuedEvent>) {
     // A client that is idle is a place among those in flight.
-    let (free, mut idle) = mpsc::channel::<Option<Client>>(IN_FLIGHT);
+    let (free, mut idle) = mpsc::channel::<Option<SinkClient>>(IN_FLIGHT);
     for _ in 0..IN_FLIGHT {
         drop(free.send(None).await);
     }
@@ -83,7 +83,7 @@ fn joined(batch: &[QueuedEvent]) -> Bytes {
     body.into()
 }
 
-async fn post(client: &mut Option<Client>, address: &str, body: Bytes) {
+async fn post(client: &mut Option<SinkClient>, address: &str, body: Bytes) {
     loop {
         if client.as_ref().is_none_or(SendRequest::is_closed) {
             *client = connect(address).await.ok();
@@ -98,7 +98,7 @@ async fn post(client: &mut Option<Client>, address: &str, body: Bytes) {
     }
 }
 
-async fn connect(address: &str) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+async fn connect(address: &str) -> Result<SinkClient, Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (client, connection) = handshake(TokioIo::new(stream)).await?;
@@ -107,7 +107,7 @@ async fn connect(address: &str) -> Result<Client, Box<dyn std::error::Error + Se
     Ok(client)
 }
 
-async fn is_taken(client: &mut Client, address: &str, body: Bytes) -> hyper::Result<bool> {
+async fn is_taken(client: &mut SinkClient, address: &str, body: Bytes) -> hyper::Result<bool> {
     client.ready().await?;
     let request = Request::post("/")
         .header("host", address)

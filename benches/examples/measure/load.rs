@@ -5,7 +5,7 @@
 //! An event's moment is then that at which it was due, or with `moments=sent` that at which it was sent.
 
 use crate::event::EventTemplate;
-use crate::options::{Failed, Options};
+use crate::options::{ProgramError, ProgramOptions};
 use crate::{micros_between, monotonic, percentile};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -34,7 +34,7 @@ struct LoadConnection {
     sent_at: u64,
 }
 
-struct Load {
+struct LoadRun {
     address: SocketAddr,
     template: EventTemplate,
     poll: Poll,
@@ -42,12 +42,12 @@ struct Load {
     idle: VecDeque<usize>,
     /// Those that were refused, and when they are to be sent again.
     refused: VecDeque<(u64, usize)>,
-    schedule: Schedule,
-    posted: Posted,
+    schedule: LoadSchedule,
+    posted: PostedCounts,
 }
 
 /// What is still to be sent, and when.
-struct Schedule {
+struct LoadSchedule {
     events: u64,
     batch: u64,
     areas: u64,
@@ -63,7 +63,7 @@ struct Schedule {
 }
 
 #[derive(Default)]
-struct Posted {
+struct PostedCounts {
     acknowledged: u64,
     dropped: u64,
     refusals: u64,
@@ -72,8 +72,8 @@ struct Posted {
 }
 
 /// Posts everything, then prints one line.
-pub(crate) fn run(options: &Options) -> Result<(), Failed> {
-    let mut load = Load::open(options)?;
+pub(crate) fn run(options: &ProgramOptions) -> Result<(), ProgramError> {
+    let mut load = LoadRun::open(options)?;
     load.run()?;
     let posted = &mut load.posted;
     println!(
@@ -90,8 +90,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     Ok(())
 }
 
-impl Load {
-    fn open(options: &Options) -> Result<Self, Failed> {
+impl LoadRun {
+    fn open(options: &ProgramOptions) -> Result<Self, ProgramError> {
         let address = options.text("address").ok_or("address=ADDRESS")?.parse()?;
         let batch: u64 = options.number("batch", 1)?;
         let rate: u64 = options.number("rate", 0)?;
@@ -99,7 +99,7 @@ impl Load {
         let poll = Poll::new()?;
         let mut connections = Vec::new();
         for index in 0..options.number("connections", 128)? {
-            let request = Request::new(&template, batch as usize, address);
+            let request = PreparedRequest::new(&template, batch as usize, address);
             connections.push(LoadConnection {
                 stream: connect(address, poll.registry(), index)?,
                 request: request.bytes,
@@ -117,7 +117,7 @@ impl Load {
             idle: (0..connections.len()).collect(),
             connections,
             refused: VecDeque::new(),
-            schedule: Schedule {
+            schedule: LoadSchedule {
                 events: options.number("events", 1)?,
                 batch,
                 areas: options.number("areas", 1_000)?,
@@ -127,11 +127,11 @@ impl Load {
                 step: (rate > 0).then(|| SECOND * batch / rate),
                 keeps_due: rate > 0 && options.text("moments") != Some("sent"),
             },
-            posted: Posted::default(),
+            posted: PostedCounts::default(),
         })
     }
 
-    fn run(&mut self) -> Result<(), Failed> {
+    fn run(&mut self) -> Result<(), ProgramError> {
         let mut events = Events::with_capacity(1_024);
         while self.posted.acknowledged + self.posted.dropped < self.schedule.events {
             let wait = self.send_what_is_due()?;
@@ -188,7 +188,7 @@ impl Load {
         }))
     }
 
-    fn receive(&mut self, index: usize) -> Result<(), Failed> {
+    fn receive(&mut self, index: usize) -> Result<(), ProgramError> {
         let connection = &mut self.connections[index];
         let is_open = connection.read()?;
         if let Some(status) = connection.status() {
@@ -228,7 +228,7 @@ impl Load {
     }
 }
 
-impl Schedule {
+impl LoadSchedule {
     /// When the next request is due; none when all were sent.
     fn due(&self) -> Option<u64> {
         let left = self.next < self.events;
@@ -315,12 +315,12 @@ pub(crate) fn content_length(head: &[u8]) -> usize {
 }
 
 /// A request that is sent over and over.
-struct Request {
+struct PreparedRequest {
     bytes: Vec<u8>,
     events_at: Vec<usize>,
 }
 
-impl Request {
+impl PreparedRequest {
     fn new(template: &EventTemplate, batch: usize, address: SocketAddr) -> Self {
         let event = &template.text;
         let (kind, body) = if batch == 1 {

@@ -19,12 +19,12 @@ mod load;
 mod options;
 mod sinks;
 
-use options::{Failed, Options};
+use options::{ProgramError, ProgramOptions};
 
-fn main() -> Result<(), Failed> {
+fn main() -> Result<(), ProgramError> {
     let mut words = std::env::args().skip(1);
     let program = words.next().unwrap_or_default();
-    let options = Options::read(words)?;
+    let options = ProgramOptions::read(words)?;
     match program.as_str() {
         "bare" => on_one_thread(bare::serve()),
         "floor" => on_one_thread(floor::serve(&options)),
@@ -34,7 +34,9 @@ fn main() -> Result<(), Failed> {
     }
 }
 
-fn on_one_thread(serve: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+fn on_one_thread(
+    serve: impl Future<Output = Result<(), ProgramError>>,
+) -> Result<(), ProgramError> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build()?.block_on(serve)
 }

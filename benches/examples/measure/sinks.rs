@@ -5,7 +5,7 @@
 
 use crate::event::marks;
 use crate::load::content_length;
-use crate::options::{Failed, Options};
+use crate::options::{ProgramError, ProgramOptions};
 use crate::{micros_between, monotonic, percentile};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -37,7 +37,7 @@ struct SinkConnection {
 }
 
 /// Serves until the process is ended.
-pub(crate) fn serve(options: &Options) -> Result<(), Failed> {
+pub(crate) fn serve(options: &ProgramOptions) -> Result<(), ProgramError> {
     let count: usize = options.number("count", 1)?;
     let mut poll = Poll::new()?;
     let mut listeners = Vec::new();

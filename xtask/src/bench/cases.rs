@@ -2,7 +2,7 @@
 
 /// A program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beside {
+pub(super) enum BesideProgram {
     /// Reads bodies and answers.
     Bare,
     /// Does what is necessary, and nothing more.
@@ -38,7 +38,7 @@ pub(super) struct CaseSetup {
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum LoadPace {
     /// As fast as they are answered.
     Answered,
     /// So many events a second.
@@ -53,7 +53,7 @@ pub(super) struct CaseLoad {
     pub(super) events: u64,
     pub(super) batch: u64,
     pub(super) bytes: usize,
-    pub(super) pace: Pace,
+    pub(super) pace: LoadPace,
 }
 
 /// One row.
@@ -63,7 +63,7 @@ pub(super) struct BenchCase {
     pub(super) setup: CaseSetup,
     /// What came before the last load warms up only.
     pub(super) loads: Vec<CaseLoad>,
-    pub(super) beside: Beside,
+    pub(super) beside: BesideProgram,
     /// Memory is looked at once more after so many seconds.
     pub(super) rest_seconds: u64,
     /// Part of the short run.
@@ -110,7 +110,7 @@ const SINGLE: CaseLoad = CaseLoad {
     events: 150_000,
     batch: 1,
     bytes: 1_024,
-    pace: Pace::Answered,
+    pace: LoadPace::Answered,
 };
 const BATCH: CaseLoad = CaseLoad {
     events: 400_000,
@@ -120,7 +120,12 @@ const BATCH: CaseLoad = CaseLoad {
 const KINDS: [(&str, CaseLoad); 2] = [("single", SINGLE), ("batch", BATCH)];
 
 impl BenchCase {
-    fn new(name: impl Into<String>, setup: CaseSetup, load: CaseLoad, beside: Beside) -> Self {
+    fn new(
+        name: impl Into<String>,
+        setup: CaseSetup,
+        load: CaseLoad,
+        beside: BesideProgram,
+    ) -> Self {
         Self {
             name: name.into(),
             setup,
@@ -142,7 +147,7 @@ pub(super) fn all() -> Vec<BenchCase> {
                 ..PLAIN
             };
             let name = format!("routes-{routes}-{kind}");
-            cases.push(BenchCase::new(name, setup, load, Beside::Floor));
+            cases.push(BenchCase::new(name, setup, load, BesideProgram::Floor));
         }
     }
     let none = CaseSetup {
@@ -151,7 +156,7 @@ pub(super) fn all() -> Vec<BenchCase> {
     };
     for (kind, load) in KINDS {
         let name = format!("ingress-{kind}");
-        cases.push(BenchCase::new(name, none, load, Beside::Bare));
+        cases.push(BenchCase::new(name, none, load, BesideProgram::Bare));
     }
     cases.extend(sizes());
     cases.extend(rates());
@@ -160,7 +165,7 @@ pub(super) fn all() -> Vec<BenchCase> {
         for (kind, load) in KINDS {
             let setup = CaseSetup { workers, ..PLAIN };
             let name = format!("workers-{workers}-{kind}");
-            cases.push(BenchCase::new(name, setup, load, Beside::Nothing));
+            cases.push(BenchCase::new(name, setup, load, BesideProgram::Nothing));
         }
     }
     let hub = CaseSetup {
@@ -171,7 +176,12 @@ pub(super) fn all() -> Vec<BenchCase> {
         events: 200_000,
         ..BATCH
     };
-    cases.push(BenchCase::new("hub-batch", hub, load, Beside::Nothing));
+    cases.push(BenchCase::new(
+        "hub-batch",
+        hub,
+        load,
+        BesideProgram::Nothing,
+    ));
     cases
 }
 
@@ -194,7 +204,7 @@ fn throughput() -> Vec<BenchCase> {
                     ..PLAIN
                 };
                 let name = format!("{number}-{level}-{kind}");
-                let mut case = BenchCase::new(name, setup, load, Beside::Floor);
+                let mut case = BenchCase::new(name, setup, load, BesideProgram::Floor);
                 case.is_quick = true;
                 cases.push(case);
             }
@@ -217,7 +227,7 @@ fn sizes() -> Vec<BenchCase> {
             bytes,
             ..SINGLE
         };
-        BenchCase::new(format!("body-{name}"), PLAIN, load, Beside::Floor)
+        BenchCase::new(format!("body-{name}"), PLAIN, load, BesideProgram::Floor)
     };
     bodies.into_iter().map(case).collect()
 }
@@ -230,7 +240,7 @@ fn rates() -> Vec<BenchCase> {
     };
     let at = |load: CaseLoad, events, rate| CaseLoad {
         events,
-        pace: Pace::Rate(rate),
+        pace: LoadPace::Rate(rate),
         ..load
     };
     let warm = |load: CaseLoad| CaseLoad {
@@ -244,7 +254,7 @@ fn rates() -> Vec<BenchCase> {
     ];
     let mut cases = Vec::new();
     for (name, kind, load) in rates {
-        let mut case = BenchCase::new(name, three, load, Beside::Floor);
+        let mut case = BenchCase::new(name, three, load, BesideProgram::Floor);
         case.loads.insert(0, warm(kind));
         cases.push(case);
     }
@@ -253,12 +263,12 @@ fn rates() -> Vec<BenchCase> {
         ("durable", AckMoment::Durable),
     ] {
         let twice = CaseLoad {
-            pace: Pace::Twice(15),
+            pace: LoadPace::Twice(15),
             ..BATCH
         };
         let setup = CaseSetup { ack, ..three };
         let name = format!("overload-{name}");
-        let mut case = BenchCase::new(name, setup, twice, Beside::Nothing);
+        let mut case = BenchCase::new(name, setup, twice, BesideProgram::Nothing);
         case.loads.insert(0, BATCH);
         cases.push(case);
     }
@@ -278,11 +288,11 @@ fn memory() -> Vec<BenchCase> {
             ..PLAIN
         };
         let flood = CaseLoad {
-            events: 2_000_000,
+            events: 1_000_000,
             ..BATCH
         };
         let name = format!("flood-{name}");
-        let mut case = BenchCase::new(name, setup, flood, Beside::Floor);
+        let mut case = BenchCase::new(name, setup, flood, BesideProgram::Floor);
         case.rest_seconds = 10;
         cases.push(case);
     }
@@ -299,7 +309,7 @@ fn memory() -> Vec<BenchCase> {
         bytes: 256 << 10,
         ..SINGLE
     };
-    let mut burst = BenchCase::new("burst", hundred, small, Beside::Nothing);
+    let mut burst = BenchCase::new("burst", hundred, small, BesideProgram::Nothing);
     burst.loads.push(large);
     burst.rest_seconds = 30;
     cases.push(burst);

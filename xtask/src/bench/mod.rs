@@ -12,10 +12,10 @@ mod stage;
 
 use crate::{cores, programs};
 use anyhow::{Context as _, ensure};
-use cases::{BenchCase, Beside};
+use cases::{BenchCase, BesideProgram};
 use clap::{Args, value_parser};
 use report::BenchReport;
-use stage::{BenchStage, Measured};
+use stage::{BenchStage, MeasuredProgram};
 use std::path::PathBuf;
 
 /// What is measured, and how often.
@@ -120,15 +120,15 @@ fn wanted(options: &BenchOptions) -> Vec<BenchCase> {
 }
 
 /// Who is measured in a case: the router, its other builds, and what stands beside it.
-fn programs_of(case: &BenchCase, options: &BenchOptions) -> Vec<Measured> {
+fn programs_of(case: &BenchCase, options: &BenchOptions) -> Vec<MeasuredProgram> {
     let mut programs = match case.beside {
-        Beside::Bare => vec![Measured::Bare],
-        Beside::Floor => vec![Measured::Floor],
-        Beside::Nothing => vec![],
+        BesideProgram::Bare => vec![MeasuredProgram::Bare],
+        BesideProgram::Floor => vec![MeasuredProgram::Floor],
+        BesideProgram::Nothing => vec![],
     };
-    programs.push(Measured::Router);
+    programs.push(MeasuredProgram::Router);
     for (name, path) in &options.router {
-        programs.push(Measured::OtherRouter(name.clone(), path.clone()));
+        programs.push(MeasuredProgram::OtherRouter(name.clone(), path.clone()));
     }
     programs
 }

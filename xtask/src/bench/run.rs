@@ -1,7 +1,7 @@
 //! One measurement: a program is started, warmed up, loaded, and looked at when all events have arrived.
 
-use super::cases::{BenchCase, CaseLoad, Pace};
-use super::stage::{BenchStage, Measured, MeasuredProcess, Receivers};
+use super::cases::{BenchCase, CaseLoad, LoadPace};
+use super::stage::{BenchStage, EventReceivers, MeasuredProcess, MeasuredProgram};
 use crate::cores;
 use crate::process::pause;
 use anyhow::{Context as _, ensure};
@@ -44,7 +44,7 @@ pub(super) struct CaseFigures {
 pub(super) fn measure(
     stage: &BenchStage,
     case: &BenchCase,
-    program: &Measured,
+    program: &MeasuredProgram,
 ) -> anyhow::Result<CaseFigures> {
     let receivers = stage.receivers(&case.setup)?;
     let process = stage.measured(program, &case.setup, &receivers)?;
@@ -65,14 +65,14 @@ pub(super) fn measure(
         let acknowledged = posted["acknowledged"].as_u64().context("no count")?;
         expected += acknowledged;
         let reaches_endpoints = case.setup.routes != Some(0);
-        let arrived = Arrived::await_all(
+        let arrived = ArrivedEvents::await_all(
             &process,
             &receivers,
             if reaches_endpoints { expected } else { 0 },
         )?;
         let used = cores::seconds_used(process.id())? - used;
         figures.add(&posted, &arrived, used)?;
-        if matches!(pace, Pace::Twice(_)) {
+        if matches!(pace, LoadPace::Twice(_)) {
             let seconds = posted["seconds"].as_f64().context("no time")?;
             figures.of_capacity = acknowledged as f64 / seconds / before;
         }
@@ -88,9 +88,9 @@ pub(super) fn measure(
 /// The rate of a load, 0 for none, and how long it is.
 fn paced(load: &CaseLoad, before: f64) -> (u64, CaseLoad) {
     match load.pace {
-        Pace::Answered => (0, *load),
-        Pace::Rate(rate) => (rate, *load),
-        Pace::Twice(seconds) => {
+        LoadPace::Answered => (0, *load),
+        LoadPace::Rate(rate) => (rate, *load),
+        LoadPace::Twice(seconds) => {
             let rate = (before * 2.0) as u64;
             let events = rate * seconds / load.batch * load.batch;
             (rate, CaseLoad { events, ..*load })
@@ -103,7 +103,7 @@ fn memory(process: &MeasuredProcess, name: &str) -> anyhow::Result<f64> {
 }
 
 /// What the endpoints have.
-struct Arrived {
+struct ArrivedEvents {
     missing: u64,
     repeated: u64,
     last_ns: u64,
@@ -111,11 +111,11 @@ struct Arrived {
     p99_us: u64,
 }
 
-impl Arrived {
+impl ArrivedEvents {
     /// Waits until every endpoint has so many events, or nothing comes any more.
     fn await_all(
         process: &MeasuredProcess,
-        receivers: &Receivers,
+        receivers: &EventReceivers,
         expected: u64,
     ) -> anyhow::Result<Self> {
         let mut last = (0, Instant::now());
@@ -136,7 +136,7 @@ impl Arrived {
         }
     }
 
-    fn of(receivers: &Receivers, expected: u64, least: u64) -> anyhow::Result<Self> {
+    fn of(receivers: &EventReceivers, expected: u64, least: u64) -> anyhow::Result<Self> {
         let mut arrived = Self {
             missing: expected.saturating_sub(least),
             repeated: 0,
@@ -156,7 +156,7 @@ impl Arrived {
     }
 }
 
-fn least(receivers: &Receivers) -> anyhow::Result<u64> {
+fn least(receivers: &EventReceivers) -> anyhow::Result<u64> {
     let mut least = u64::MAX;
     for socket in &receivers.sockets {
         let said = receivers.ask(*socket, false)?;
@@ -167,7 +167,7 @@ fn least(receivers: &Receivers) -> anyhow::Result<u64> {
 
 impl CaseFigures {
     /// Takes over what the newest load showed; of those before only counts stay.
-    fn add(&mut self, posted: &Value, arrived: &Arrived, used: f64) -> anyhow::Result<()> {
+    fn add(&mut self, posted: &Value, arrived: &ArrivedEvents, used: f64) -> anyhow::Result<()> {
         let number = |name: &str| posted[name].as_f64().with_context(|| name.to_owned());
         let acknowledged = number("acknowledged")?;
         ensure!(acknowledged > 0.0, "nothing was acknowledged: {posted}");

@@ -1,6 +1,6 @@
 //! The processes of one measurement: who is measured, who posts, who receives.
 
-use super::cases::{AckMoment, CaseLoad, CaseSetup, Pace};
+use super::cases::{AckMoment, CaseLoad, CaseSetup, LoadPace};
 use crate::cores;
 use crate::http::{self, HttpRequest};
 use crate::process::ChildProgram;
@@ -29,14 +29,14 @@ pub(super) struct BenchStage {
 }
 
 /// Who is measured.
-pub(super) enum Measured {
+pub(super) enum MeasuredProgram {
     Bare,
     Floor,
     Router,
     OtherRouter(String, PathBuf),
 }
 
-impl Measured {
+impl MeasuredProgram {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Bare => "bare",
@@ -70,7 +70,7 @@ impl MeasuredProcess {
 }
 
 /// What receives: endpoints of ours, or the emulator's event hub.
-pub(super) struct Receivers {
+pub(super) struct EventReceivers {
     _process: ChildProgram,
     pub(super) sockets: Vec<SocketAddr>,
     hub: Option<Value>,
@@ -78,7 +78,7 @@ pub(super) struct Receivers {
 
 impl BenchStage {
     /// Empties the folder and starts what receives.
-    pub(super) fn receivers(&self, setup: &CaseSetup) -> anyhow::Result<Receivers> {
+    pub(super) fn receivers(&self, setup: &CaseSetup) -> anyhow::Result<EventReceivers> {
         if self.folder.exists() {
             std::fs::remove_dir_all(&self.folder)?;
         }
@@ -94,7 +94,7 @@ impl BenchStage {
             let addresses: Value = process.await_line("its addresses", deadline, |line| {
                 serde_json::from_str(line).ok().filter(Value::is_object)
             })?;
-            return Ok(Receivers {
+            return Ok(EventReceivers {
                 _process: process,
                 sockets: Vec::new(),
                 hub: Some(addresses["hubs"][0]["connectionString"].clone()),
@@ -105,7 +105,7 @@ impl BenchStage {
             .arg("sinks")
             .arg(format!("count={}", setup.endpoints));
         let mut process = ChildProgram::start("sinks", &command, &self.folder)?;
-        Ok(Receivers {
+        Ok(EventReceivers {
             sockets: process.listens(deadline)?,
             _process: process,
             hub: None,
@@ -115,16 +115,16 @@ impl BenchStage {
     /// Starts the program that is measured.
     pub(super) fn measured(
         &self,
-        program: &Measured,
+        program: &MeasuredProgram,
         setup: &CaseSetup,
-        receivers: &Receivers,
+        receivers: &EventReceivers,
     ) -> anyhow::Result<MeasuredProcess> {
         let mut words: Vec<String> = Vec::new();
         match program {
-            Measured::Router => return self.router(&self.router, setup, receivers),
-            Measured::OtherRouter(_, path) => return self.router(path, setup, receivers),
-            Measured::Bare => words.push("bare".to_owned()),
-            Measured::Floor => {
+            MeasuredProgram::Router => return self.router(&self.router, setup, receivers),
+            MeasuredProgram::OtherRouter(_, path) => return self.router(path, setup, receivers),
+            MeasuredProgram::Bare => words.push("bare".to_owned()),
+            MeasuredProgram::Floor => {
                 let sockets: Vec<String> = receivers
                     .sockets
                     .iter()
@@ -155,7 +155,7 @@ impl BenchStage {
         &self,
         program: &Path,
         setup: &CaseSetup,
-        receivers: &Receivers,
+        receivers: &EventReceivers,
     ) -> anyhow::Result<MeasuredProcess> {
         let name = |index: usize| format!("endpoint-{index}");
         let mut endpoints: Vec<(String, Value)> = Vec::new();
@@ -238,7 +238,7 @@ impl BenchStage {
         ] {
             command.arg(format!("{name}={value}"));
         }
-        if matches!(load.pace, Pace::Twice(_)) {
+        if matches!(load.pace, LoadPace::Twice(_)) {
             // Those that come too late for a connection wait in the load, for as long as that goes on.
             command.arg("moments=sent");
         }
@@ -253,7 +253,7 @@ impl BenchStage {
     }
 }
 
-impl Receivers {
+impl EventReceivers {
     /// What an endpoint says: how many events it has, and with `times` how old they were.
     pub(super) fn ask(&self, socket: SocketAddr, times: bool) -> anyhow::Result<Value> {
         let target = if times { "/times" } else { "/" };
