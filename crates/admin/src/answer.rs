@@ -6,7 +6,7 @@ use serde::Serialize;
 use twinroute_listen::ServerBody;
 use twinroute_model::visible;
 
-/// What there is, with the paths of [`crate::place::Place`].
+/// What there is, with the paths of [`crate::place::AdminPath`].
 pub(crate) const INDEX: &str = "\
 twinroute, operational API
 

@@ -66,7 +66,7 @@ pub(crate) fn check(
 /// grants.
 ///
 /// # Errors
-/// [`Refusal::UnsupportedContentType`].
+/// [`AdminRefusal::UnsupportedContentType`].
 pub(crate) fn check_type(method: &Method, headers: &HeaderMap) -> Result<(), AdminRefusal> {
     if *method == Method::POST && !is_json(headers) {
         return Err(AdminRefusal::UnsupportedContentType);

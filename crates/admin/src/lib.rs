@@ -1,6 +1,6 @@
 //! The operational API: health, metrics, status, the ledger, dead letters and replays.
 //!
-//! [`Admin`] answers on sockets of its own, so that a flood of events never keeps an operator out;
+//! [`AdminServer`] answers on sockets of its own, so that a flood of events never keeps an operator out;
 //! [`client`] asks it from the command line. It steers endpoints only where [`Settings`] let it, and never
 //! changes definitions.
 

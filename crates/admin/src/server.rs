@@ -55,7 +55,7 @@ struct AdmittedCaller {
 }
 
 /// What the requests of one group of listeners share.
-struct ServerContext {
+struct AdminContext {
     admin: AdminServer,
     reach: RequestOrigin,
     limits: HttpLimits,
@@ -76,7 +76,7 @@ impl AdminServer {
     }
 
     /// Asks for tokens from now on, if the gate's settings name any: on all listeners but unix sockets, reads
-    /// need the role read and changes the role write. [`Admin::changes`] means nothing then.
+    /// need the role read and changes the role write. [`AdminServer::changes`] means nothing then.
     #[must_use]
     pub fn gate(self, gate: AccessGate) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl AdminServer {
         let bodies_max = usize::try_from(limits.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let bodies = Arc::new(BodyBudget::new(bodies_max));
         let group = |listeners: Vec<ListeningSocket>, reach| {
-            let desk = Arc::new(ServerContext {
+            let desk = Arc::new(AdminContext {
                 admin: self.clone(),
                 reach,
                 limits: limits.clone(),
@@ -142,7 +142,7 @@ impl AdminServer {
     }
 }
 
-impl ServerContext {
+impl AdminContext {
     async fn answer(&self, request: Request<Incoming>, peer: ClientPeer) -> Response<ServerBody> {
         match self.reply(request, peer).await {
             Ok(response) => response,

@@ -159,7 +159,7 @@ impl ArmApi {
         })
     }
 
-    /// As [`Api::new`], for a server that asks for no token: none is sent.
+    /// As [`ArmApi::new`], for a server that asks for no token: none is sent.
     ///
     /// # Errors
     /// [`Error::Url`].
@@ -202,7 +202,7 @@ impl ArmApi {
     /// Makes one call: `path` begins with `/` and is percent-encoded already; `body` is JSON.
     ///
     /// Repeats what may be repeated, at most four times in all, and asks once more with a new token after
-    /// a 401. Follows no operation: see [`Api::call_and_wait`]. Dropping the future leaves it unknown
+    /// a 401. Follows no operation: see [`ArmApi::call_and_wait`]. Dropping the future leaves it unknown
     /// whether the server acted.
     ///
     /// # Errors
@@ -218,10 +218,10 @@ impl ArmApi {
         self.send(&ApiRequest::new(method, url, body)).await
     }
 
-    /// A GET, as [`Api::call`].
+    /// A GET, as [`ArmApi::call`].
     ///
     /// # Errors
-    /// As [`Api::call`].
+    /// As [`ArmApi::call`].
     pub async fn get(&self, path: &str, api_version: &str) -> Result<ApiAnswer, Error> {
         self.call(Method::GET, path, api_version, None).await
     }

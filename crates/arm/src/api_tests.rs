@@ -315,6 +315,7 @@ fn with_record(status: u16, body: &str) -> FakeReply {
 
 fn courses() -> Vec<RequestCourse> {
     let resource = || FakeReply::new(200, RESOURCE);
+    let begun = |status| FakeReply::new(status, BEGUN);
     vec![
         (
             Method::PUT,
@@ -330,7 +331,7 @@ fn courses() -> Vec<RequestCourse> {
         (
             Method::PUT,
             vec![
-                FakeReply::new(201, BEGUN).with("location", "/l"),
+                begun(201).with("location", "/l"),
                 FakeReply::new(202, "").with("location", "/l2"),
                 resource(),
             ],
@@ -339,11 +340,7 @@ fn courses() -> Vec<RequestCourse> {
         ),
         (
             Method::PUT,
-            vec![
-                FakeReply::new(201, BEGUN),
-                FakeReply::new(200, BEGUN),
-                resource(),
-            ],
+            vec![begun(201), begun(200), resource()],
             RESOURCE,
             "PUT /r, GET /r, GET /r",
         ),

@@ -50,7 +50,7 @@ impl ArmApi {
     ///
     /// # Errors
     /// [`Error::Operation`] when it fails, [`Error::Unfinished`] when it takes longer, else as
-    /// [`Api::call`].
+    /// [`ArmApi::call`].
     pub async fn call_and_wait(
         &self,
         method: Method,

@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use cloudevents::{EventBuilder, EventBuilderV10};
-//! use twinroute_model::event::Limits;
+//! use twinroute_model::event::EventLimits;
 //!
 //! let theirs = EventBuilderV10::new()
 //!     .id("1")
@@ -18,7 +18,7 @@
 //!     .extension("priority", 7)
 //!     .data("application/json", serde_json::json!({"modelId": "dtmi:contoso:Room;1", "patch": []}))
 //!     .build()?;
-//! let event = twinroute_cloudevents_sdk::from_sdk(&theirs, &Limits::default())?;
+//! let event = twinroute_cloudevents_sdk::from_sdk(&theirs, &EventLimits::default())?;
 //! assert_eq!(event.subject(), Some("room1"));
 //! assert_eq!(twinroute_cloudevents_sdk::to_sdk(&event)?, theirs);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -68,7 +68,7 @@ pub fn from_variable(name: &str, value: &Secret) -> Result<SealKey, KeyError> {
 /// Blocks on the file system. A new key is on disk, folder included, when this returns.
 ///
 /// # Errors
-/// [`KeyError`]; a file that others may read is refused, and one that a [`Rotation`] left between two keys.
+/// [`KeyError`]; a file that others may read is refused, and one that a [`KeyRotation`] left between two keys.
 pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
     if sibling(path, NEXT).exists() {
         let path = path.to_owned();
@@ -80,7 +80,7 @@ pub fn load_or_make(path: &Path) -> Result<SealKey, KeyError> {
 /// Two keys of one file: what was sealed with the old one is to be sealed with the new one, and then the new one
 /// takes its place.
 ///
-/// The new one stands beside the file, as `<name>.next`, until [`Rotation::finish`]. Whoever is interrupted begins
+/// The new one stands beside the file, as `<name>.next`, until [`KeyRotation::finish`]. Whoever is interrupted begins
 /// again, and gets the same two keys.
 #[derive(Debug)]
 pub struct KeyRotation {

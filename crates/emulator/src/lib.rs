@@ -1,7 +1,7 @@
 //! Emulates Event Grid topics, Event Hubs, Service Bus, blob containers, identities and Key Vault.
 //!
 //! The unmodified Azure clients for Python and JavaScript work against them with the connection
-//! strings that [`Emulator`] makes. They listen on the loopback interface only, keep everything in
+//! strings that [`RunningEmulator`] makes. They listen on the loopback interface only, keep everything in
 //! memory within the limits of each service, and misbehave as scripted through [`ScriptedFaults`]. They are for tests and for
 //! trying things out: not everything the services do is here, and nothing is durable.
 

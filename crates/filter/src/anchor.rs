@@ -1,12 +1,12 @@
 //! What an event must have for a filter to match: the part of a filter that an index can use.
 //!
-//! An [`Anchor`] is a list of alternatives, and every event that the filter matches meets at
+//! An [`FilterAnchor`] is a list of alternatives, and every event that the filter matches meets at
 //! least one of them. An index files the filter under the alternatives of one anchor, whichever
 //! is the most selective, and looks at the filter only for events that come by one of those. A
 //! filter without an anchor has to be looked at for every event.
 
 use crate::ast::{
-    CompareExpr, CompareOp, FilterExpr, FilterFunction, FunctionCall, Operand, PathTarget,
+    CompareExpr, CompareOp, CompareOperand, FilterExpr, FilterFunction, FunctionCall, PathTarget,
 };
 use crate::value::{call, compare};
 
@@ -189,22 +189,25 @@ fn clause(expr: &FilterExpr) -> Option<FilterAnchor> {
 fn is_constantly_true(expr: &FilterExpr) -> bool {
     match expr {
         FilterExpr::Compare(CompareExpr {
-            left: Operand::Literal(left),
+            left: CompareOperand::Literal(left),
             op,
-            right: Operand::Literal(right),
+            right: CompareOperand::Literal(right),
             ..
         }) => compare(left.into(), *op, right.into()),
         FilterExpr::Call(FunctionCall {
             function,
-            subject: Operand::Literal(subject),
-            part: Operand::Literal(part),
+            subject: CompareOperand::Literal(subject),
+            part: CompareOperand::Literal(part),
             ..
         }) => call(*function, subject.into(), part.into()),
         _ => false,
     }
 }
 
-fn field_and_text<'a>(path: &Operand, text: &'a Operand) -> Option<(IndexedField, &'a str)> {
+fn field_and_text<'a>(
+    path: &CompareOperand,
+    text: &'a CompareOperand,
+) -> Option<(IndexedField, &'a str)> {
     Some((IndexedField::of_path(path.path()?.as_str())?, text.text()?))
 }
 

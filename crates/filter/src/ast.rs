@@ -10,14 +10,14 @@ use serde::Serialize;
 
 /// A stretch of the filter's text, in bytes; both ends lie between characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct TextSpan {
+pub struct FilterSpan {
     /// The first byte.
     pub start: usize,
     /// The byte after the last one.
     pub end: usize,
 }
 
-impl TextSpan {
+impl FilterSpan {
     /// The part of `text` that this span covers; empty where the span lies outside.
     pub fn of<'a>(&self, text: &'a str) -> &'a str {
         text.get(self.start..self.end).unwrap_or_default()
@@ -36,7 +36,7 @@ pub enum FilterExpr {
         /// Which of the two.
         value: bool,
         /// Where it stands.
-        span: TextSpan,
+        span: FilterSpan,
     },
     /// A path alone: true if the event has the boolean `true` there.
     Flag(FieldPath),
@@ -52,20 +52,20 @@ pub struct ExprGroup {
     /// The conditions in the order of the text.
     pub children: Vec<FilterExpr>,
     /// From the first to the last of them.
-    pub span: TextSpan,
+    pub span: FilterSpan,
 }
 
 /// `left op right`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompareExpr {
     /// The operand before the operator.
-    pub left: Operand,
+    pub left: CompareOperand,
     /// The operator.
     pub op: CompareOp,
     /// The operand after the operator.
-    pub right: Operand,
+    pub right: CompareOperand,
     /// The whole comparison.
-    pub span: TextSpan,
+    pub span: FilterSpan,
 }
 
 /// `FUNCTION(subject, part)`.
@@ -74,16 +74,16 @@ pub struct FunctionCall {
     /// Which function.
     pub function: FilterFunction,
     /// The string that is looked into.
-    pub subject: Operand,
+    pub subject: CompareOperand,
     /// The string that is looked for.
-    pub part: Operand,
+    pub part: CompareOperand,
     /// The whole call.
-    pub span: TextSpan,
+    pub span: FilterSpan,
 }
 
 /// Something with a value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Operand {
+pub enum CompareOperand {
     /// The value at a path of the event.
     Path(FieldPath),
     /// A value in the filter's own text.
@@ -95,11 +95,11 @@ pub enum Operand {
 pub struct FieldPath {
     text: Box<str>,
     /// Where it stands.
-    pub span: TextSpan,
+    pub span: FilterSpan,
 }
 
 impl FieldPath {
-    pub(crate) fn new(text: &str, span: TextSpan) -> Self {
+    pub(crate) fn new(text: &str, span: FilterSpan) -> Self {
         Self {
             text: text.into(),
             span,
@@ -209,7 +209,7 @@ impl FilterFunction {
 
 impl FilterExpr {
     /// Where the condition stands, without parentheses around it.
-    pub fn span(&self) -> TextSpan {
+    pub fn span(&self) -> FilterSpan {
         match self {
             Self::And(group) | Self::Or(group) => group.span,
             Self::Constant { span, .. } => *span,
@@ -228,7 +228,7 @@ impl FilterExpr {
     }
 
     /// The operands of a comparison or call.
-    pub fn operands(&self) -> Option<[&Operand; 2]> {
+    pub fn operands(&self) -> Option<[&CompareOperand; 2]> {
         match self {
             Self::Compare(compare) => Some([&compare.left, &compare.right]),
             Self::Call(call) => Some([&call.subject, &call.part]),
@@ -242,11 +242,11 @@ impl FilterExpr {
             return vec![path];
         }
         let operands = self.operands().into_iter().flatten();
-        operands.filter_map(Operand::path).collect()
+        operands.filter_map(CompareOperand::path).collect()
     }
 }
 
-impl Operand {
+impl CompareOperand {
     /// The path, if it is one.
     pub fn path(&self) -> Option<&FieldPath> {
         match self {
@@ -309,7 +309,7 @@ impl ExprGroup {
     }
 }
 
-impl fmt::Display for Operand {
+impl fmt::Display for CompareOperand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => f.write_str(path.as_str()),

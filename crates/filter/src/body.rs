@@ -1,6 +1,6 @@
 //! The members of an event's data that filters ask for, read in one pass.
 //!
-//! [`Paths`] joins the `$body` paths of all filters of a table into one tree of names.
+//! [`BodyPaths`] joins the `$body` paths of all filters of a table into one tree of names.
 //! [`extract`] walks the JSON text once along that tree: what no filter asks for is skipped,
 //! nothing is built for it, and strings are borrowed from the text unless they hold escapes.
 //!
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::value::FieldValue;
 
-/// A place in the data: the number of its node in [`Paths`].
+/// A place in the data: the number of its node in [`BodyPaths`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BodySlot(u32);
 
@@ -95,7 +95,7 @@ impl BodyPaths {
     }
 }
 
-/// What was found of a set of [`Paths`]; sorted by slot.
+/// What was found of a set of [`BodyPaths`]; sorted by slot.
 #[derive(Debug, Default)]
 pub(crate) struct ExtractedValues<'json> {
     found: Vec<FoundValue<'json>>,

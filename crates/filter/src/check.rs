@@ -20,8 +20,8 @@ pub(crate) use known::resembles;
 use known::{near_type, near_type_prefix};
 
 use crate::ast::{
-    CompareExpr, CompareOp, FieldPath, FilterExpr, FilterFunction, FunctionCall, LiteralValue,
-    Operand, PathTarget, TextSpan,
+    CompareExpr, CompareOp, CompareOperand, FieldPath, FilterExpr, FilterFunction, FilterSpan,
+    FunctionCall, LiteralValue, PathTarget,
 };
 use crate::error::FilterExcerpt;
 use crate::eval::CoreAttribute;
@@ -32,7 +32,7 @@ pub struct FilterWarning {
     /// Which of the checks.
     pub code: CheckCode,
     /// The clause it is about, in bytes of the filter.
-    pub span: TextSpan,
+    pub span: FilterSpan,
     /// What is the matter.
     pub message: String,
     /// What to write instead, where we know.
@@ -163,7 +163,7 @@ impl FilterChecker {
     fn warn(
         &mut self,
         code: CheckCode,
-        span: TextSpan,
+        span: FilterSpan,
         message: String,
         suggestion: Option<String>,
     ) {
@@ -275,7 +275,10 @@ impl FilterChecker {
             _ => (None, right),
         };
         let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
-        for literal in [left, right].into_iter().filter_map(Operand::literal) {
+        for literal in [left, right]
+            .into_iter()
+            .filter_map(CompareOperand::literal)
+        {
             if ordered && matches!(literal, LiteralValue::Null | LiteralValue::Bool(_)) {
                 let message = format!("`{op} {literal}` is never true: {literal} has no order");
                 self.warn(CheckCode::TypeMismatch, *span, message, None);
@@ -311,7 +314,7 @@ impl FilterChecker {
         path: &FieldPath,
         text: &str,
         op: CompareOp,
-        span: TextSpan,
+        span: FilterSpan,
         context: &CheckContext<'_>,
     ) {
         let equality = matches!(op, CompareOp::Equal | CompareOp::NotEqual);
@@ -350,7 +353,10 @@ impl FilterChecker {
             part,
             span,
         } = call;
-        for literal in [subject, part].into_iter().filter_map(Operand::literal) {
+        for literal in [subject, part]
+            .into_iter()
+            .filter_map(CompareOperand::literal)
+        {
             if !matches!(literal, LiteralValue::Text(_)) {
                 let message = format!(
                     "{} is true of strings only, never of {literal}",
@@ -385,7 +391,7 @@ impl FilterChecker {
         }
     }
 
-    fn source(&mut self, text: &str, span: TextSpan) {
+    fn source(&mut self, text: &str, span: FilterSpan) {
         // Azure Digital Twins, "Event notifications": `source` is the host name of the instance;
         // all published telemetry has `/digitaltwins/<twin>` after it, against the table on that
         // page.

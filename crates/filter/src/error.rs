@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::ast::TextSpan;
+use crate::ast::FilterSpan;
 
 /// A text that is no filter: what is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct Error(Box<ErrorReport>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ErrorReport {
     kind: FilterErrorKind,
-    span: TextSpan,
+    span: FilterSpan,
     line: usize,
     column: usize,
     excerpt: FilterExcerpt,
@@ -94,7 +94,7 @@ pub(crate) struct FilterExcerpt {
 }
 
 impl Error {
-    pub(crate) fn new(text: &str, span: TextSpan, kind: FilterErrorKind) -> Self {
+    pub(crate) fn new(text: &str, span: FilterSpan, kind: FilterErrorKind) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self(Box::new(ErrorReport {
@@ -108,7 +108,7 @@ impl Error {
     }
 
     /// The input at `span` cannot stand there.
-    pub(crate) fn unexpected(text: &str, span: TextSpan) -> Self {
+    pub(crate) fn unexpected(text: &str, span: FilterSpan) -> Self {
         Self::new(
             text,
             span,
@@ -127,7 +127,7 @@ impl Error {
     }
 
     /// Where, in bytes of the filter.
-    pub fn span(&self) -> TextSpan {
+    pub fn span(&self) -> FilterSpan {
         self.0.span
     }
 
@@ -172,14 +172,14 @@ impl fmt::Display for FilterExcerpt {
 
 impl FilterExcerpt {
     /// The line of `text` on which `span` starts.
-    pub(crate) fn at(text: &str, span: TextSpan) -> Self {
+    pub(crate) fn at(text: &str, span: FilterSpan) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self::of(text, line_start, span)
     }
 
     /// The part of the line that starts at `line_start` which surrounds `span`.
-    fn of(text: &str, line_start: usize, span: TextSpan) -> Self {
+    fn of(text: &str, line_start: usize, span: FilterSpan) -> Self {
         let before = text.get(line_start..span.start).unwrap_or_default();
         let rest = text.get(span.start..).unwrap_or_default();
         let rest = rest.split(['\n', '\r']).next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Deciding whether a filter matches an event.
 //!
-//! A table compiles all its filters into one [`Fields`], which collects the `$body` paths that
+//! A table compiles all its filters into one [`EventFields`], which collects the `$body` paths that
 //! any of them asks for. A [`EventScope`] is one event seen through those fields: the first clause
 //! that looks into `$body` reads all of them in one pass, and a filter over attributes alone
 //! never touches the data.
@@ -13,7 +13,8 @@ use twinroute_model::event::Event;
 
 use crate::anchor::IndexedField;
 use crate::ast::{
-    CompareOp, ExprGroup, FieldPath, FilterExpr, FilterFunction, LiteralValue, Operand, PathTarget,
+    CompareOp, CompareOperand, ExprGroup, FieldPath, FilterExpr, FilterFunction, LiteralValue,
+    PathTarget,
 };
 use crate::body::{BodyPaths, BodySlot, ExtractedValues, extract};
 use crate::value::{FieldValue, call, compare};
@@ -86,10 +87,10 @@ impl EventFields {
         nodes.into()
     }
 
-    fn source(&mut self, operand: &Operand) -> ValueSource {
+    fn source(&mut self, operand: &CompareOperand) -> ValueSource {
         match operand {
-            Operand::Path(path) => ValueSource::Place(self.place(path)),
-            Operand::Literal(literal) => ValueSource::Literal(literal.clone()),
+            CompareOperand::Path(path) => ValueSource::Place(self.place(path)),
+            CompareOperand::Literal(literal) => ValueSource::Literal(literal.clone()),
         }
     }
 
@@ -105,7 +106,7 @@ impl EventFields {
     }
 }
 
-/// A filter made ready for one [`Fields`].
+/// A filter made ready for one [`EventFields`].
 #[derive(Debug, Clone)]
 pub struct FilterProgram {
     root: ProgramNode,

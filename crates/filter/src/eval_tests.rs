@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use twinroute_model::event::{Event, EventLimits, EventParts, ExtensionValue};
 
-use crate::ast::{CompareOp, FieldPath, FilterExpr, FilterFunction, LiteralValue, Operand};
+use crate::ast::{CompareOp, CompareOperand, FieldPath, FilterExpr, FilterFunction, LiteralValue};
 use crate::eval::{EventFields, EventScope};
 use crate::{FilterOptions, RouteFilter};
 
@@ -192,10 +192,10 @@ fn filters_of_a_table_share_one_pass() {
 }
 
 /// A value as the plain evaluator sees it; `None` is missing.
-fn plain_value(operand: &Operand, event: &Event, data: Option<&Json>) -> Option<Json> {
+fn plain_value(operand: &CompareOperand, event: &Event, data: Option<&Json>) -> Option<Json> {
     match operand {
-        Operand::Path(path) => plain_path(path, event, data),
-        Operand::Literal(literal) => Some(match literal {
+        CompareOperand::Path(path) => plain_path(path, event, data),
+        CompareOperand::Literal(literal) => Some(match literal {
             LiteralValue::Null => Json::Null,
             LiteralValue::Bool(value) => (*value).into(),
             LiteralValue::Int(value) => (*value).into(),

@@ -1,6 +1,6 @@
 //! Why a filter matches an event, or why not.
 //!
-//! An [`Explanation`] has one node for every clause of the filter, with what was seen in the
+//! An [`FilterExplanation`] has one node for every clause of the filter, with what was seen in the
 //! event. It is for people who ask about one event; the decision comes from the same evaluation
 //! that routes. All clauses are evaluated, also those that cannot change the outcome any more.
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use twinroute_model::event::Event;
 use twinroute_model::visible::one_line;
 
-use crate::ast::{CompareOp, FieldPath, FilterExpr, PathTarget, QuotedString, TextSpan};
+use crate::ast::{CompareOp, FieldPath, FilterExpr, FilterSpan, PathTarget, QuotedString};
 use crate::body::{BodySlot, member_like};
 use crate::check::resembles;
 use crate::eval::{EventFields, EventScope, ProgramNode, ValuePlace};
@@ -37,7 +37,7 @@ pub struct ClauseResult {
     /// Its text in the filter; just `AND` or `OR` where conditions are joined.
     pub text: String,
     /// Where it stands, in bytes of the filter.
-    pub span: TextSpan,
+    pub span: FilterSpan,
     /// Whether it is true of the event.
     pub holds: bool,
     /// Why it is not, where values alone do not show it.

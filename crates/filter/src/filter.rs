@@ -39,7 +39,7 @@ impl RouteFilter {
 
     /// Whether it matches one event.
     ///
-    /// Compiles first; a table of filters does that once, in [`Fields`].
+    /// Compiles first; a table of filters does that once, in [`EventFields`].
     pub fn matches(&self, event: &Event) -> bool {
         let mut fields = EventFields::new();
         let program = fields.compile(&self.expr);

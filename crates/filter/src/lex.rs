@@ -13,7 +13,7 @@
 //!   that fit in 64 bits stay exact.
 //! - **White space** is blank, tab, carriage return and line feed.
 
-use crate::ast::{CompareOp, TextSpan};
+use crate::ast::{CompareOp, FilterSpan};
 use crate::error::{Error, FilterErrorKind, shown};
 use crate::hint;
 
@@ -50,7 +50,7 @@ impl<'a> FilterLexer<'a> {
     }
 
     /// The next token and its place; `End` for ever after the last.
-    pub(crate) fn next(&mut self) -> Result<(FilterToken<'a>, TextSpan), Error> {
+    pub(crate) fn next(&mut self) -> Result<(FilterToken<'a>, FilterSpan), Error> {
         self.skip_while(|char| matches!(char, ' ' | '\t' | '\r' | '\n'));
         let start = self.at;
         let Some(first) = self.peek() else {
@@ -110,7 +110,7 @@ impl<'a> FilterLexer<'a> {
         }
         self.at += 1;
         if self.peek() == Some('\'') {
-            let span = TextSpan {
+            let span = FilterSpan {
                 start: self.at - 1,
                 end: self.at + 1,
             };
@@ -250,7 +250,7 @@ impl<'a> FilterLexer<'a> {
             Some(sign) => sign.len(),
             None => self.peek().map_or(0, char::len_utf8),
         };
-        let span = TextSpan {
+        let span = FilterSpan {
             start: self.at,
             end: self.at + bytes,
         };
@@ -270,8 +270,8 @@ impl<'a> FilterLexer<'a> {
         self.at += rest.find(|char| !wanted(char)).unwrap_or(rest.len());
     }
 
-    fn span_from(&self, start: usize) -> TextSpan {
-        TextSpan {
+    fn span_from(&self, start: usize) -> FilterSpan {
+        FilterSpan {
             start,
             end: self.at,
         }

@@ -1,21 +1,21 @@
 //! The filter language of Azure Digital Twins event routes.
 //!
-//! A [`Filter`] is parsed once, compiled into a table's [`eval::Fields`] and evaluated for every
+//! A [`RouteFilter`] is parsed once, compiled into a table's [`eval::EventFields`] and evaluated for every
 //! event. Nothing here does I/O, and no input makes it panic.
 //!
 //! ```
-//! use twinroute_filter::eval::{Fields, EventScope};
-//! use twinroute_filter::{Filter, Options};
-//! use twinroute_model::event::{Limits, Parts};
+//! use twinroute_filter::eval::{EventFields, EventScope};
+//! use twinroute_filter::{FilterOptions, RouteFilter};
+//! use twinroute_model::event::{EventLimits, EventParts};
 //!
-//! let filter = Filter::parse("subject = 'room1' AND $body.t > 20", &Options::default())?;
-//! let mut fields = Fields::new();
+//! let filter = RouteFilter::parse("subject = 'room1' AND $body.t > 20", &FilterOptions::default())?;
+//! let mut fields = EventFields::new();
 //! let program = fields.compile(filter.expr());
 //!
-//! let event = Parts::new("1", "contoso", "microsoft.iot.telemetry")
+//! let event = EventParts::new("1", "contoso", "microsoft.iot.telemetry")
 //!     .set("subject", "room1")?
 //!     .json(r#"{"t": 21.5}"#)
-//!     .build(&Limits::default())?;
+//!     .build(&EventLimits::default())?;
 //! assert!(program.matches(&EventScope::new(&fields, &event)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -14,8 +14,8 @@
 //! follow from the same method.
 
 use crate::ast::{
-    CompareExpr, ExprGroup, FieldPath, FilterExpr, FilterFunction, FunctionCall, LiteralValue,
-    Operand, TextSpan,
+    CompareExpr, CompareOperand, ExprGroup, FieldPath, FilterExpr, FilterFunction, FilterSpan,
+    FunctionCall, LiteralValue,
 };
 use crate::error::{Error, FilterErrorKind, shown};
 use crate::hint;
@@ -31,7 +31,7 @@ pub(crate) fn parse(text: &str, options: &FilterOptions) -> Result<FilterExpr, E
             bytes: text.len(),
             bytes_max: options.bytes_max,
         };
-        return Err(Error::new(text, TextSpan { start, end: start }, kind));
+        return Err(Error::new(text, FilterSpan { start, end: start }, kind));
     }
     let mut lexer = FilterLexer::new(text);
     let (token, span) = lexer.next()?;
@@ -56,8 +56,8 @@ struct FilterParser<'a> {
     text: &'a str,
     lexer: FilterLexer<'a>,
     token: FilterToken<'a>,
-    span: TextSpan,
-    previous: Option<TextSpan>,
+    span: FilterSpan,
+    previous: Option<FilterSpan>,
     depth: u8,
     depth_max: u8,
 }
@@ -104,7 +104,7 @@ impl<'a> FilterParser<'a> {
         }
         let left = self.operand()?;
         if self.token == FilterToken::Open
-            && let Operand::Path(name) = &left
+            && let CompareOperand::Path(name) = &left
         {
             return self.call(name);
         }
@@ -119,12 +119,12 @@ impl<'a> FilterParser<'a> {
             }));
         }
         match left {
-            Operand::Path(path) => Ok(FilterExpr::Flag(path)),
-            Operand::Literal(LiteralValue::Bool(value)) => Ok(FilterExpr::Constant {
+            CompareOperand::Path(path) => Ok(FilterExpr::Flag(path)),
+            CompareOperand::Literal(LiteralValue::Bool(value)) => Ok(FilterExpr::Constant {
                 value,
                 span: self.span_from(start),
             }),
-            Operand::Literal(literal) => {
+            CompareOperand::Literal(literal) => {
                 let hint = hint::comparison_expected(&literal.to_string());
                 Err(self.unexpected().with_hint(Some(hint)))
             }
@@ -166,12 +166,12 @@ impl<'a> FilterParser<'a> {
         }))
     }
 
-    fn operand(&mut self) -> Result<Operand, Error> {
+    fn operand(&mut self) -> Result<CompareOperand, Error> {
         let literal = match &mut self.token {
             FilterToken::Path(text) => {
                 let path = FieldPath::new(text, self.span);
                 self.advance()?;
-                return Ok(Operand::Path(path));
+                return Ok(CompareOperand::Path(path));
             }
             FilterToken::Text(text) => LiteralValue::Text(std::mem::take(text)),
             FilterToken::Int(value) => LiteralValue::Int(*value),
@@ -182,7 +182,7 @@ impl<'a> FilterParser<'a> {
             _ => return Err(self.unexpected()),
         };
         self.advance()?;
-        Ok(Operand::Literal(literal))
+        Ok(CompareOperand::Literal(literal))
     }
 
     fn expect(&mut self, token: &FilterToken<'a>) -> Result<(), Error> {
@@ -199,8 +199,8 @@ impl<'a> FilterParser<'a> {
     }
 
     /// From `start` to the end of the last token taken.
-    fn span_from(&self, start: usize) -> TextSpan {
-        TextSpan {
+    fn span_from(&self, start: usize) -> FilterSpan {
+        FilterSpan {
             start,
             end: self.previous.map_or(start, |previous| previous.end),
         }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use twinroute_model::event::{EventLimits, EventParts};
 
-use crate::ast::{FilterExpr, LiteralValue, Operand};
+use crate::ast::{CompareOperand, FilterExpr, LiteralValue};
 use crate::explain::explain;
 use crate::{FilterOptions, RouteFilter};
 
@@ -107,10 +107,10 @@ fn depth_bombs_do_not_overflow() {
 
 /// The tree without places.
 fn shape(expr: &FilterExpr) -> String {
-    let operand = |operand: &Operand| match operand {
-        Operand::Literal(LiteralValue::Text(text)) => format!("text {text:?}"),
-        Operand::Literal(literal) => format!("{literal:?}"),
-        Operand::Path(path) => format!("path {}", path.as_str()),
+    let operand = |operand: &CompareOperand| match operand {
+        CompareOperand::Literal(LiteralValue::Text(text)) => format!("text {text:?}"),
+        CompareOperand::Literal(literal) => format!("{literal:?}"),
+        CompareOperand::Path(path) => format!("path {}", path.as_str()),
     };
     match expr {
         FilterExpr::And(group) => format!(

@@ -173,7 +173,7 @@ impl CallerAllowance {
     /// Passes a batch whose body had so many bytes, and takes it off what may be sent.
     ///
     /// # Errors
-    /// [`Exceeded`], counted. A batch that has too many bytes has used up its events: two rates cannot be asked
+    /// [`AllowanceExceeded`], counted. A batch that has too many bytes has used up its events: two rates cannot be asked
     /// as one. It is bounded, since the next look at the bytes comes no sooner than they are there.
     pub(crate) fn take(&self, events: &[Event], bytes: usize) -> Result<(), AllowanceExceeded> {
         self.permit(events)?;

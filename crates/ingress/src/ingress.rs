@@ -94,7 +94,7 @@ impl IngressServer {
         Self::build(settings, router, clock, (None, InstanceNetworks::default()))
     }
 
-    /// As [`Ingress::new`], with a gate that was made from [`Settings::access`], and with what holds of each
+    /// As [`IngressServer::new`], with a gate that was made from [`Settings::access`], and with what holds of each
     /// instance.
     #[must_use]
     pub fn with_gate(

@@ -1,7 +1,7 @@
 //! HTTP in: CloudEvents and the Event Grid publish surface.
 //!
 //! A request becomes events, all of them or none, and the router says whether they are kept.
-//! Nothing here knows routes, endpoints or the journal; see [`Ingress::handle`] for a request's
+//! Nothing here knows routes, endpoints or the journal; see [`IngressServer::handle`] for a request's
 //! way.
 
 mod allowance;

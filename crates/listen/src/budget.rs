@@ -20,7 +20,7 @@ pub struct BudgetExhausted {
     pub bytes_max: usize,
 }
 
-/// What one request holds of a [`Budget`]; given back on drop.
+/// What one request holds of a [`BodyBudget`]; given back on drop.
 #[derive(Debug)]
 pub struct BodyPermit<'a> {
     budget: &'a BodyBudget,
@@ -94,7 +94,7 @@ impl HeldBuffer {
     /// Makes room for `more` bytes, and for up to `bytes_max` in all where that saves moving again.
     ///
     /// # Errors
-    /// [`Crowded`]; what was put is still there.
+    /// [`BudgetExhausted`]; what was put is still there.
     pub(crate) fn reserve(
         &mut self,
         more: usize,

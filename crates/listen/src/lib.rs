@@ -1,6 +1,6 @@
 //! What every server of twinroute shares: sockets, TLS, who may ask and from where, limits, shutdown.
 //!
-//! [`Listener::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
+//! [`ListeningSocket::bind`] opens a TCP or unix socket, [`serve`] answers HTTP/1.1 and HTTP/2 on it with
 //! one async function, and [`read_body`] collects a request's body within its limits. The caller
 //! says when to stop. Nothing here knows what a request is for.
 

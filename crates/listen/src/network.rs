@@ -225,7 +225,7 @@ impl InstanceNetworks {
     /// Passes what may come over a private listener at all; everything, where the listener is none.
     ///
     /// # Errors
-    /// [`Closed`], where the connection is not approved.
+    /// [`NetworkClosed`], where the connection is not approved.
     pub fn check_way(&self, way: Option<&PrivateWay>) -> Result<(), NetworkClosed> {
         match way {
             None => Ok(()),
@@ -236,7 +236,7 @@ impl InstanceNetworks {
     /// Passes who asks for something of `instance` over the listener that they came by.
     ///
     /// # Errors
-    /// [`Closed`].
+    /// [`NetworkClosed`].
     pub fn check(&self, way: Option<&PrivateWay>, instance: &str) -> Result<(), NetworkClosed> {
         let snapshot = self.0.load();
         let Some(way) = way else {

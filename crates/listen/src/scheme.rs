@@ -18,7 +18,7 @@ impl RequestScheme {
         Self::noted(request.extensions())
     }
 
-    /// As [`Scheme::of`], of a request whose extensions were taken out.
+    /// As [`RequestScheme::of`], of a request whose extensions were taken out.
     #[must_use]
     pub fn noted(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or(Self::Http)

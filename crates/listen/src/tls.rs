@@ -131,7 +131,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// [`TlsError`] if the new ones cannot be used: the certificate of before stays, and the next call says
-    /// [`Reloaded::Unchanged`] unless the files changed once more.
+    /// [`TlsReload::Unchanged`] unless the files changed once more.
     pub fn reload(&self) -> Result<TlsReload, TlsError> {
         let inner = &self.0;
         let found = stamps(&inner.settings);

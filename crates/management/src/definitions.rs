@@ -8,7 +8,8 @@ use crate::store::state::StoreState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use twinroute_model::endpoint::{
-    DeadLetter, Endpoint, EndpointDestination, EndpointIdentity, NamespaceAccess, ProvisioningState,
+    DeadLetterDestination, Endpoint, EndpointDestination, EndpointIdentity, NamespaceAccess,
+    ProvisioningState,
 };
 use twinroute_model::instance::Instance;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
@@ -151,8 +152,10 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
         None => {}
     }
     match &endpoint.dead_letter {
-        Some(DeadLetter::Sas(_)) => hide("deadLetterSecret"),
-        Some(DeadLetter::Identity(uri)) => properties["deadLetterUri"] = uri.as_str().into(),
+        Some(DeadLetterDestination::Sas(_)) => hide("deadLetterSecret"),
+        Some(DeadLetterDestination::Identity(uri)) => {
+            properties["deadLetterUri"] = uri.as_str().into()
+        }
         None => {}
     }
     let mut record = ResourceRecord::public(id, json!({ "properties": properties }));

@@ -6,7 +6,7 @@
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::link;
 use crate::arm::path::PathCursor;
 use crate::arm::request::ArmRequest;
@@ -172,7 +172,7 @@ async fn put(
 ) -> Result<ArmAnswer, Error> {
     check_id(&id.name)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let endpoint = body.required_text("endpointName")?.to_owned();
     let filter = body.required_exact_text("filter")?.to_owned();
     if filter.len() > FILTER_MAX {

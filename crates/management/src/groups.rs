@@ -7,7 +7,7 @@ use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::identity::tenant;
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::names::check_group;
 use crate::arm::request::ArmRequest;
 use crate::context::{ServerCall, ServerContext};
@@ -99,7 +99,7 @@ pub(crate) async fn answer(
 async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     check_group(&id.name)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let location = body.text("location")?.map(str::to_owned);
     let new_tags = tags(&body)?;
     let unknown = UnknownMembers::of(&body, &["provisioningState"])?;

@@ -6,7 +6,7 @@
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::names;
 use crate::arm::path::PathCursor;
 use crate::context::ServerCall;
@@ -14,7 +14,7 @@ use crate::preconditions::{need_above, need_parent, only_get};
 use crate::store::record::ResourceRecord;
 use crate::store::state::StoreState;
 use crate::store::unknown::UnknownMembers;
-use crate::transitions::{self, ChangeDecision, ChangeOutcome};
+use crate::transitions::{self, ChangeDecision, TransitionOutcome};
 use serde_json::{Value, json};
 
 const STATUSES: &[&str] = &["Pending", "Approved", "Rejected", "Disconnected"];
@@ -27,11 +27,11 @@ pub(crate) async fn put(
     call: ServerCall<'_>,
     id: ResourceId,
     group: &'static str,
-) -> Result<ChangeOutcome, Error> {
+) -> Result<TransitionOutcome, Error> {
     need_above(call, &id)?;
     names::check_connection(&id.name)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let state = read(&body)?;
     let known = [
         "groupIds",
@@ -63,7 +63,7 @@ fn fresh(id: &ResourceId, group: &str) -> ResourceRecord {
 }
 
 /// `privateLinkServiceConnectionState`, checked.
-fn read(body: &BodyObject<'_>) -> Result<Value, Error> {
+fn read(body: &ArmObject<'_>) -> Result<Value, Error> {
     let state = body
         .object("properties")?
         .object("privateLinkServiceConnectionState")?;

@@ -18,7 +18,7 @@ use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, DeliveryOutcome, Sink};
 
-/// How the URLs begin that [`Client`] is given.
+/// How the URLs begin that [`TestClient`] is given.
 pub(crate) const BASE: &str = "http://azure.test";
 
 /// A client, and what it talks to.

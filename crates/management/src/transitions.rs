@@ -64,7 +64,7 @@ impl<'a> PresentState<'a> {
 }
 
 /// What became of a change.
-pub(crate) struct ChangeOutcome {
+pub(crate) struct TransitionOutcome {
     /// The resource as it is now.
     pub(crate) record: ResourceRecord,
     /// Whether it was not there before.
@@ -73,7 +73,7 @@ pub(crate) struct ChangeOutcome {
     operation: Option<Uuid>,
 }
 
-impl ChangeOutcome {
+impl TransitionOutcome {
     fn new(record: ResourceRecord, is_new: bool, operation: Option<&ArmOperation>) -> Self {
         Self {
             record,
@@ -117,7 +117,7 @@ pub(crate) async fn write(
     call: ServerCall<'_>,
     id: ResourceId,
     decide: impl FnOnce(&PresentState<'_>) -> Result<ChangeDecision, Error> + Send + 'static,
-) -> Result<ChangeOutcome, Error> {
+) -> Result<TransitionOutcome, Error> {
     let (caller, now) = (call.request.caller.clone(), call.request.now);
     change(call, move |context, state| {
         // A group has neither operations of its own but its end, nor `systemData`.
@@ -140,7 +140,11 @@ pub(crate) async fn write(
         let (mut record, operation) = match decide(&present)? {
             ChangeDecision::Unchanged => {
                 let record = present.existing()?.clone();
-                return Ok((Vec::new(), None, ChangeOutcome::new(record, is_new, None)));
+                return Ok((
+                    Vec::new(),
+                    None,
+                    TransitionOutcome::new(record, is_new, None),
+                ));
             }
             ChangeDecision::Done(record) => (record, None),
             ChangeDecision::Begun(mut record, state) => {
@@ -158,7 +162,7 @@ pub(crate) async fn write(
             changes.extend(group_of(state, id, &caller));
         }
         changes.push(StoreChange::put(&record));
-        let outcome = ChangeOutcome::new(record, is_new, operation.as_ref());
+        let outcome = TransitionOutcome::new(record, is_new, operation.as_ref());
         Ok((changes, operation, outcome))
     })
     .await
@@ -197,7 +201,7 @@ pub(crate) async fn delete(
         if let Some(running) = state.running(&id)
             && running.step == OperationStep::Delete
         {
-            let outcome = ChangeOutcome::new(record, false, Some(running));
+            let outcome = TransitionOutcome::new(record, false, Some(running));
             return Ok((Vec::new(), None, Some(outcome)));
         }
         idle(state, &id)?;
@@ -205,7 +209,7 @@ pub(crate) async fn delete(
         record.set_state("Deleting");
         let operation = ArmOperation::begin(&id, OperationStep::Delete, now);
         let put = StoreChange::put(&record);
-        let outcome = ChangeOutcome::new(record, false, Some(&operation));
+        let outcome = TransitionOutcome::new(record, false, Some(&operation));
         Ok((vec![put], Some(operation), Some(outcome)))
     })
     .await?;

@@ -41,9 +41,10 @@ pub struct EndpointSettings {
     pub dead_letter_bytes_max: ByteSize,
     /// What happens to dead letters that are kept here when the journal is full.
     pub dead_letters_kept: KeptDeadLetters,
-    /// How long a batch that is not full waits for more events: 0 to 1 s.
+    /// How long a batch that is not full waits for more events, while another is unanswered or was sent less than that
+    /// ago: 0 to 1 s. An idle endpoint is sent to at once.
     ///
-    /// At low rates the cost of an event is the wake-up, so a few milliseconds save most of the CPU.
+    /// The cost of a small batch is the wake-up, so a few milliseconds save most of the CPU.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// How long one attempt may take.

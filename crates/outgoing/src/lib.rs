@@ -1,6 +1,6 @@
 //! What every outgoing connection shares: whom it trusts, and which proxy it goes through.
 //!
-//! One [`Outgoing`] is made at the start and handed to all that connects: sinks, logins, Azure's
+//! One [`OutgoingConnections`] is made at the start and handed to all that connects: sinks, logins, Azure's
 //! management API, the keys of identity providers, containers. It knows no protocol of theirs.
 
 pub mod answer;

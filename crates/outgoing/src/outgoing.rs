@@ -54,7 +54,7 @@ impl OutgoingConnections {
     /// What the machine trusts, and the environment's proxies.
     ///
     /// # Errors
-    /// As [`Outgoing::new`].
+    /// As [`OutgoingConnections::new`].
     pub fn of_environment() -> Result<Self, Error> {
         Self::new(&Settings::default())
     }

@@ -9,7 +9,7 @@ pub(crate) const WARNING_BEFORE: Duration = Duration::from_secs(7 * 24 * 60 * 60
 
 /// A file of certificates of a server, of which the router knows nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expiry {
+pub struct CertificateExpiry {
     /// Whose: `ingress`, `admin` or `management`.
     pub server: String,
     /// What it is there: `certificate` or `client_ca`.
@@ -20,7 +20,7 @@ pub struct Expiry {
     pub ends_at: Timestamp,
 }
 
-impl Expiry {
+impl CertificateExpiry {
     /// How it stands at `now`.
     pub(crate) fn status(self, now: Timestamp) -> CertificateStatus {
         let left = self.ends_at.unix_millis() - now.unix_millis();
@@ -107,7 +107,7 @@ mod tests {
     fn what_ends_is_warned_about_in_time() {
         let day = Duration::from_secs(24 * 60 * 60);
         let end = Timestamp::from_unix_millis(1_700_000_000_000);
-        let known = || Expiry {
+        let known = || CertificateExpiry {
             server: "admin".to_owned(),
             what: "certificate".to_owned(),
             path: "c.pem".to_owned(),

@@ -6,10 +6,10 @@
 //!
 //! ```
 //! use futures_util::future::{BoxFuture, FutureExt};
-//! use twinroute_model::event::{Limits, Parts};
+//! use twinroute_model::event::{EventLimits, EventParts};
 //! use twinroute_router::Router;
 //! use twinroute_router::accept::AckLevel;
-//! use twinroute_router::sink::{BatchLimits, Delivery, Outcome, Sink};
+//! use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
 //!
 //! /// Prints what it is given.
 //! struct Print;
@@ -19,10 +19,10 @@
 //!         BatchLimits { events_max: 100, bytes_max: 1 << 20, in_flight_max: 1 }
 //!     }
 //!
-//!     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<Outcome>> {
+//!     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
 //!         let print = |delivery: &Delivery| {
 //!             println!("{} {}", delivery.event.event_type(), delivery.event.id());
-//!             Outcome::Delivered
+//!             DeliveryOutcome::Delivered
 //!         };
 //!         async move { batch.iter().map(print).collect() }.boxed()
 //!     }
@@ -34,8 +34,8 @@
 //!     .sink("printer", Print)
 //!     .route("deletions", "printer", "type = 'Microsoft.DigitalTwins.Twin.Delete'")
 //!     .build()?;
-//! let event = Parts::new("1", "contoso.api.weu.digitaltwins.azure.net",
-//!     "Microsoft.DigitalTwins.Twin.Delete").build(&Limits::default())?;
+//! let event = EventParts::new("1", "contoso.api.weu.digitaltwins.azure.net",
+//!     "Microsoft.DigitalTwins.Twin.Delete").build(&EventLimits::default())?;
 //! let accepted = router.accept(None, vec![event], AckLevel::Memory).await?;
 //! assert_eq!(accepted.deliveries, 1);
 //! router.settled().await;

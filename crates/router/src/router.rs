@@ -11,7 +11,7 @@ use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
-use crate::expiry::Expiry;
+use crate::expiry::CertificateExpiry;
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
 use crate::status_reporter::StatusReporter;
@@ -378,7 +378,7 @@ impl Router {
 
     /// Has the status show when certificates of servers end, and warn about it; the first call counts. `ends` is
     /// asked at each snapshot, so it must be quick.
-    pub fn show_expiries(&self, ends: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
+    pub fn show_expiries(&self, ends: impl Fn() -> Vec<CertificateExpiry> + Send + Sync + 'static) {
         drop(self.parts.reporter.expiries.set(Box::new(ends)));
     }
 

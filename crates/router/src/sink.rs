@@ -83,7 +83,7 @@ pub trait Connect: Send + Sync + 'static {
     /// Prepares a sink without any I/O; the first batch connects.
     ///
     /// It is asked only for endpoints that may be sent to: not while one waits for its secret
-    /// ([`Destination::Waiting`](twinroute_model::endpoint::Destination::Waiting)), nor while its
+    /// ([`EndpointDestination::Waiting`](twinroute_model::endpoint::EndpointDestination::Waiting)), nor while its
     /// provisioning state says otherwise.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
 use crate::damage::{self, JournalDamage};
-use crate::expiry::{self, Expiry};
+use crate::expiry::{self, CertificateExpiry};
 use crate::status::{
     CertificateStatus, InstanceStatus, JournalStatus, RouterReadiness, RouterStatus, SourceStatus,
 };
@@ -16,7 +16,7 @@ use twinroute_journal::{DiskJournal, JournalHealth};
 pub(crate) type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
 
 /// Tells what ends.
-pub(crate) type ShowExpiries = Box<dyn Fn() -> Vec<Expiry> + Send + Sync>;
+pub(crate) type ShowExpiries = Box<dyn Fn() -> Vec<CertificateExpiry> + Send + Sync>;
 
 /// Shows how a router is.
 pub(crate) struct StatusReporter {

@@ -27,10 +27,10 @@ use twinroute_router::sink::{
 /// ```no_run
 /// use std::sync::Arc;
 /// use twinroute_model::clock::SystemClock;
-/// use twinroute_outgoing::{Error, Outgoing};
-/// use twinroute_sinks::connect::Connector;
+/// use twinroute_outgoing::{Error, OutgoingConnections};
+/// use twinroute_sinks::connect::AzureConnector;
 ///
-/// let connector = Connector::new(Arc::new(SystemClock), Outgoing::of_environment()?);
+/// let connector = AzureConnector::new(Arc::new(SystemClock), OutgoingConnections::of_environment()?);
 /// # Ok::<(), Error>(())
 /// ```
 pub struct AzureConnector {
@@ -74,7 +74,7 @@ impl AzureConnector {
     }
 
     /// Makes the stores of dead letters, for endpoints with a dead-letter container and for those without.
-    /// [`Connector`] itself writes to no container: without this an endpoint that has one is refused.
+    /// [`AzureConnector`] itself writes to no container: without this an endpoint that has one is refused.
     #[must_use]
     pub fn with_dead_letters(
         mut self,

@@ -14,7 +14,7 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
 use twinroute_outgoing::OutgoingConnections;
-use twinroute_router::expiry::Expiry;
+use twinroute_router::expiry::CertificateExpiry;
 
 /// A server as its table of the configuration says.
 pub(crate) struct ConfiguredServer<'a> {
@@ -182,7 +182,7 @@ pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
 /// Tells when the certificates of the servers `ingress`, `admin` and `management` end.
 pub(crate) fn expiries(
     servers: [&[ListeningSocket]; 3],
-) -> impl Fn() -> Vec<Expiry> + Send + Sync + use<> {
+) -> impl Fn() -> Vec<CertificateExpiry> + Send + Sync + use<> {
     let tables = ["ingress", "admin", "management"];
     // The listeners of a server share one.
     let shared =
@@ -196,8 +196,8 @@ pub(crate) fn expiries(
     }
 }
 
-fn expiry(table: &str, end: &CertificateEnd) -> Expiry {
-    Expiry {
+fn expiry(table: &str, end: &CertificateEnd) -> CertificateExpiry {
+    CertificateExpiry {
         server: table.to_owned(),
         what: end.what.to_owned(),
         path: end.path.display().to_string(),

@@ -59,7 +59,7 @@ const STEPS: [RotationStep; 6] = [
 ];
 
 /// Seals what is stored with another key; `variable` holds it where `key_variable` holds the present one. Stops
-/// behind `last`, which is [`Step::Done`] but for tests. Blocks on the disk.
+/// behind `last`, which is [`RotationStep::Done`] but for tests. Blocks on the disk.
 pub(crate) fn run(
     loaded: &LoadedConfig,
     variable: Option<&str>,

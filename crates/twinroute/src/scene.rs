@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use twinroute_model::clock::SystemClock;
-    use twinroute_model::endpoint::DeadLetter;
+    use twinroute_model::endpoint::DeadLetterDestination;
 
     /// The signature in `config/demo` is made with the key that the emulator has by default.
     #[tokio::test]
@@ -292,7 +292,7 @@ mod tests {
         let expect = emulator.container_sas_url(CONTAINER, "rwl", SAS_END);
         let definitions = definitions(&emulator);
         for endpoint in &definitions.instances[0].endpoints {
-            let Some(DeadLetter::Sas(url)) = &endpoint.dead_letter else {
+            let Some(DeadLetterDestination::Sas(url)) = &endpoint.dead_letter else {
                 panic!("{:?} has no deadLetterSecret", endpoint.name)
             };
             assert_eq!(url.expose(), expect, "{:?}", endpoint.name);

@@ -173,7 +173,7 @@ impl ConfiguredSource {
     }
 
     /// Has what is polled looked at now: an endpoint refuses the credential it was given. Files are read again
-    /// by [`Source::definitions`].
+    /// by [`ConfiguredSource::definitions`].
     pub(crate) fn look_now(&self) {
         if let Some(azure) = &self.azure {
             azure.look_now();

@@ -1,4 +1,5 @@
 use super::SourceStructure;
+use super::names::TypeName;
 use std::fs;
 use std::path::Path;
 
@@ -43,6 +44,66 @@ fn files_of_a_crate_import_downwards() {
         new.is_empty(),
         "these files import each other; `cargo xtask structure --ties` shows what ties them: {new:#?}"
     );
+}
+
+/// Names of one word: the words and traits of the design, and what a crate has one of.
+const ONE_WORD: [&str; 22] = [
+    "Acceptor",
+    "Clock",
+    "Config",
+    "Connect",
+    "Definitions",
+    "Delivery",
+    "Endpoint",
+    "Error",
+    "Event",
+    "Instance",
+    "Journal",
+    "Lane",
+    "Ledger",
+    "Owner",
+    "Partition",
+    "Route",
+    "Router",
+    "Secret",
+    "Settings",
+    "Sink",
+    "Storage",
+    "Timestamp",
+];
+
+#[test]
+fn a_type_is_found_by_its_name_alone() {
+    let structure = SourceStructure::read(super::root()).expect("the sources are Rust");
+    let names = structure.type_names();
+    let is_unclear =
+        |named: &&TypeName| named.is_one_word() && !ONE_WORD.contains(&named.name.as_str());
+    let unclear: Vec<String> = names
+        .all()
+        .filter(is_unclear)
+        .map(|named| format!("{}: {}", named.file, named.name))
+        .collect();
+    assert!(
+        unclear.is_empty(),
+        "say in two words or more what these are: {unclear:#?}"
+    );
+}
+
+#[test]
+fn no_name_stands_for_two_types() {
+    let structure = SourceStructure::read(super::root()).expect("the sources are Rust");
+    let names = structure.type_names();
+    // A crate may have one `Error` and one `Settings` a file of settings; all other names stand for one thing.
+    let repeated = names
+        .repeated()
+        .filter(|(name, _)| !["Config", "Error", "Settings"].contains(name));
+    let repeated: Vec<String> = repeated
+        .map(|(name, types)| {
+            let files: Vec<&str> = types.iter().map(|named| named.file.as_str()).collect();
+            format!("{name}: {}", files.join(", "))
+        })
+        .collect();
+    assert!(repeated.is_empty(), "{repeated:#?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use twinroute_admin::{ChangeListeners, MetricsRecorder};
 use twinroute_listen::ListenAddress;
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_router::Router;
-use twinroute_router::expiry::Expiry;
+use twinroute_router::expiry::CertificateExpiry;
 use twinroute_router::sink::{
     BatchLimits, CredentialSlot, CredentialState, DeadLetterDocument, DeadLetterStore, Delivery,
     DeliveryOutcome, EndpointFault, Sink,
@@ -371,7 +371,7 @@ async fn credentials_are_shown_with_their_ends() {
     let server = TestServer::start(router);
     server.router.show_expiries(move || {
         let (server, what, path) = ("admin".into(), "client_ca".into(), "ca.pem".into());
-        vec![Expiry {
+        vec![CertificateExpiry {
             server,
             what,
             path,

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use twinroute_credential::overlay::{PREFIX, SecretOverlay};
 use twinroute_credential::secret_field::SecretField;
-use twinroute_model::endpoint::{DeadLetter, EndpointIdentity, NamespaceAccess};
+use twinroute_model::endpoint::{DeadLetterDestination, EndpointIdentity, NamespaceAccess};
 
 const SAS: &str = "https://acc.blob.core.windows.net/dead?sv=2024-11-04&ss=b&srt=sco&sp=rwdlac\
                    &se=2099-01-01T00:00:00Z&spr=https&sig=c2VjcmV0";
@@ -137,7 +137,7 @@ fn an_identity_needs_no_secret_and_words_no_case() {
     );
     assert!(matches!(
         endpoint.dead_letter,
-        Some(DeadLetter::Identity(_))
+        Some(DeadLetterDestination::Identity(_))
     ));
     assert_eq!(warnings, [] as [&str; 0]);
 }
@@ -160,7 +160,7 @@ fn a_hidden_dead_letter_secret_keeps_dead_letters_here_and_says_what_is_missing(
 
     let (endpoint, warnings) = one(&properties, &[("HUB_1__DEAD_LETTER_SECRET", SAS)]);
     assert!(
-        matches!(endpoint.dead_letter, Some(DeadLetter::Sas(_))),
+        matches!(endpoint.dead_letter, Some(DeadLetterDestination::Sas(_))),
         "{warnings:?}"
     );
     assert_eq!(warnings, [] as [&str; 0]);
@@ -174,7 +174,7 @@ fn a_hidden_dead_letter_secret_keeps_dead_letters_here_and_says_what_is_missing(
         EndpointDestination::EventHub(_)
     ));
     assert!(
-        matches!(endpoint.dead_letter, Some(DeadLetter::Sas(_))),
+        matches!(endpoint.dead_letter, Some(DeadLetterDestination::Sas(_))),
         "{warnings:?}"
     );
 

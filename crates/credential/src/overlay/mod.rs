@@ -130,7 +130,7 @@ impl SecretOverlay {
         }
     }
 
-    /// Has the key vault looked at, while [`Overlay::keep`] runs, and waits a bounded time for the end of
+    /// Has the key vault looked at, while [`SecretOverlay::keep`] runs, and waits a bounded time for the end of
     /// that; at once where there is none. Folder and variables need no asking.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl SecretOverlay {
 
     /// The secrets of these endpoints as they are now. Blocks on the file system.
     ///
-    /// What cannot be used is left out and named in [`Secrets::problems`].
+    /// What cannot be used is left out and named in [`FoundSecrets::problems`].
     #[must_use]
     pub fn secrets<'a>(
         &self,

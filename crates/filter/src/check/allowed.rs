@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ast::{CompareExpr, CompareOp, FieldPath, FilterExpr, Operand, TextSpan};
+use crate::ast::{CompareExpr, CompareOp, CompareOperand, FieldPath, FilterExpr, FilterSpan};
 
 /// The values that `path` must be one of for `expr` to be true; `None` if that is not known.
 pub(super) fn allowed<'a>(expr: &'a FilterExpr, path: &str) -> Option<Vec<&'a str>> {
@@ -13,7 +13,8 @@ pub(super) fn allowed<'a>(expr: &'a FilterExpr, path: &str) -> Option<Vec<&'a st
             right,
             ..
         }) => {
-            let is_path = |operand: &Operand| operand.path().is_some_and(|it| it.as_str() == path);
+            let is_path =
+                |operand: &CompareOperand| operand.path().is_some_and(|it| it.as_str() == path);
             let text = match (is_path(left), is_path(right)) {
                 (true, false) => right.text(),
                 (false, true) => left.text(),
@@ -52,7 +53,7 @@ pub(super) fn both<'a>(
 /// Clauses that leave no value for a path, and that path.
 ///
 /// Every part of the filter is looked at once, whatever the nesting.
-pub(super) fn contradictions(expr: &FilterExpr) -> Vec<(TextSpan, &str)> {
+pub(super) fn contradictions(expr: &FilterExpr) -> Vec<(FilterSpan, &str)> {
     let mut found = Vec::new();
     allowed_by_path(expr, &mut found);
     found
@@ -60,7 +61,7 @@ pub(super) fn contradictions(expr: &FilterExpr) -> Vec<(TextSpan, &str)> {
 
 type ByPath<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
-fn allowed_by_path<'a>(expr: &'a FilterExpr, found: &mut Vec<(TextSpan, &'a str)>) -> ByPath<'a> {
+fn allowed_by_path<'a>(expr: &'a FilterExpr, found: &mut Vec<(FilterSpan, &'a str)>) -> ByPath<'a> {
     match expr {
         FilterExpr::Compare(compare) if compare.op == CompareOp::Equal => {
             let operands = [&compare.left, &compare.right];

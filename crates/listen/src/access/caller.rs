@@ -26,7 +26,7 @@ impl AuthenticatedCaller {
     /// Passes who may do what needs `role`.
     ///
     /// # Errors
-    /// [`Denied::RoleTooLow`].
+    /// [`AccessDenied::RoleTooLow`].
     pub fn require(&self, role: CallerRole) -> Result<(), AccessDenied> {
         if self.role >= role {
             return Ok(());

@@ -1,8 +1,8 @@
-//! Why there is no [`Gate`](super::Gate).
+//! Why there is no [`AccessGate`](super::AccessGate).
 
 use std::path::PathBuf;
 
-/// Why there is no [`Gate`](super::Gate).
+/// Why there is no [`AccessGate`](super::AccessGate).
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
     /// A value of the settings cannot be used.

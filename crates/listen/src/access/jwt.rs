@@ -31,7 +31,7 @@ pub(super) struct TokenVerifier {
 
 /// A token taken apart; nothing of it is checked yet.
 struct TokenParts<'a> {
-    header: TokenHeader,
+    header: JwtHeader,
     /// What is signed (RFC 7515 §5.1).
     message: &'a str,
     claims: &'a str,
@@ -39,7 +39,7 @@ struct TokenParts<'a> {
 }
 
 #[derive(Deserialize)]
-struct TokenHeader {
+struct JwtHeader {
     alg: SignatureAlgorithm,
     kid: String,
     /// Extensions that must be understood (RFC 7515 §4.1.11). None is.
@@ -85,7 +85,7 @@ impl TokenVerifier {
 fn parts(token: &str) -> Option<TokenParts<'_>> {
     let (message, signature) = token.rsplit_once('.')?;
     let (header, claims) = message.split_once('.')?;
-    let header: TokenHeader = decode(header)?;
+    let header: JwtHeader = decode(header)?;
     (header.crit.is_none() && !claims.contains('.')).then_some(())?;
     Some(TokenParts {
         header,

@@ -43,7 +43,7 @@ impl fmt::Debug for AccessGate {
 }
 
 impl AccessGate {
-    /// As [`Gate::with_outgoing`], with the trust of `tls` and no proxy.
+    /// As [`AccessGate::with_outgoing`], with the trust of `tls` and no proxy.
     ///
     /// # Errors
     /// [`GateError`], naming key, file or variable, never what it holds.
@@ -94,7 +94,7 @@ impl AccessGate {
     /// Waits for the identity provider at most some 20 s. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`Denied`]. What they may do is still to be checked: [`Caller::require`].
+    /// [`AccessDenied`]. What they may do is still to be checked: [`AuthenticatedCaller::require`].
     pub async fn admit(
         &self,
         authorization: Option<&HeaderValue>,

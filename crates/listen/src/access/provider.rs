@@ -101,7 +101,7 @@ struct FetchingState {
     last: Option<(AbortHandle, KeyFetch)>,
 }
 
-/// Ends with the request; what came of it is in [`Source::known`].
+/// Ends with the request; what came of it is in [`KeyRequest::known`].
 type KeyFetch = Shared<BoxFuture<'static, ()>>;
 
 impl KeyProvider {

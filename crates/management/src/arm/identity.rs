@@ -4,7 +4,7 @@
 
 use super::error::Error;
 use super::id::{ResourceId, has_subscription};
-use super::json::BodyObject;
+use super::json::ArmObject;
 use serde_json::{Map, Value, json};
 use twinroute_model::body::not_one_of;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(crate) fn tenant(subscription: &str) -> Uuid {
 }
 
 /// `identity`; nothing when there is none. Ids that Azure would give are derived from the resource's own.
-pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
+pub(crate) fn read(body: &ArmObject<'_>, id: &ResourceId) -> Result<Option<Value>, Error> {
     let users = body.object(USERS)?;
     // Null takes one away (RFC 7396), and is none in a PUT.
     let names = users.members().filter(|(_, value)| !value.is_null());
@@ -99,7 +99,7 @@ pub(crate) fn read(body: &BodyObject<'_>, id: &ResourceId) -> Result<Option<Valu
 }
 
 /// `type`, with or without a blank behind the comma: clients write both.
-fn kind(body: &BodyObject<'_>) -> Result<Option<&'static str>, Error> {
+fn kind(body: &ArmObject<'_>) -> Result<Option<&'static str>, Error> {
     let Some(text) = body.text("type")? else {
         return Ok(None);
     };

@@ -21,12 +21,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<JsonDocument, Error> {
 
 /// An object of a body, with the path that errors name. A missing one has no members.
 #[derive(Clone, Debug)]
-pub(crate) struct BodyObject<'a> {
+pub(crate) struct ArmObject<'a> {
     members: Option<&'a Map<String, Value>>,
     path: String,
 }
 
-impl<'a> BodyObject<'a> {
+impl<'a> ArmObject<'a> {
     /// The body itself.
     ///
     /// # Errors
@@ -222,7 +222,7 @@ mod tests {
     fn members_are_looked_at_by_type_and_named_by_path() {
         let body = serde_json::json!({ "a": { "n": 1, "w": "PASS", "list": [{}, 2], "nil": null, "empty": " " } });
         let body = JsonDocument::new(body);
-        let object = BodyObject::body(&body).unwrap().object("a").unwrap();
+        let object = ArmObject::body(&body).unwrap().object("a").unwrap();
         assert_eq!(object.integer("n").unwrap(), Some(1));
         assert_eq!(object.word("w", &["Fail", "Pass"]).unwrap(), Some("Pass"));
         assert_eq!(object.text("nil").unwrap(), None);

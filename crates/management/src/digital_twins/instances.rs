@@ -8,7 +8,7 @@ use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
 use crate::arm::identity;
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::names::{check_group, location};
 use crate::context::ServerCall;
 use crate::listing;
@@ -53,7 +53,7 @@ const COMPUTED: &[&str] = &[
 ];
 
 /// Members that nobody knows.
-fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
+fn unknown(body: &ArmObject<'_>) -> Result<UnknownMembers, Error> {
     let mut unknown = UnknownMembers::of(body, &[COMPUTED, &[ACCESS]].concat())?;
     unknown.add_identity(body)?;
     Ok(unknown)
@@ -63,7 +63,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     check_group(&id.group)?;
     names::check_instance(&id.name)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let asked = body.text("location")?.map(location).transpose()?;
     let mut record = ResourceRecord::public(id.clone(), json!({ "tags": tags(&body)? }));
     if let Some(identity) = identity::read(&body.object("identity")?, &id)? {
@@ -106,7 +106,7 @@ fn place(present: &PresentState<'_>, id: &ResourceId, wanted: &str) -> Result<()
 
 async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let new_tags = body
         .raw("tags")
         .is_some()
@@ -186,7 +186,7 @@ fn host_name(call: ServerCall<'_>, name: &str) -> String {
 pub(crate) fn check_name(call: ServerCall<'_>, region: &str) -> Result<ArmAnswer, Error> {
     let location = location(region)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let name = body.required_text("name")?;
     let kind = body.required_text("type")?;
     let expected = ResourceKind::Instance.type_name();

@@ -6,7 +6,7 @@ use super::names;
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::path::PathCursor;
 use crate::context::ServerCall;
 use crate::listing;
@@ -61,7 +61,7 @@ pub(crate) async fn answer(
     }
 }
 
-fn read(body: &BodyObject<'_>) -> Result<Map<String, Value>, Error> {
+fn read(body: &ArmObject<'_>) -> Result<Map<String, Value>, Error> {
     let given = body.object("properties")?;
     let kind = given.required_word("connectionType", KINDS)?;
     let mut properties = Map::from_iter([("connectionType".to_owned(), json!(kind))]);
@@ -95,7 +95,7 @@ fn read(body: &BodyObject<'_>) -> Result<Map<String, Value>, Error> {
 }
 
 /// `ManagedIdentityReference`: the identity that a connection writes as.
-fn identity_reference(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
+fn identity_reference(properties: &ArmObject<'_>) -> Result<Option<Value>, Error> {
     let identity = properties.object("identity")?;
     let mut reference = Map::new();
     for member in ["type", "userAssignedIdentity"] {
@@ -107,7 +107,7 @@ fn identity_reference(properties: &BodyObject<'_>) -> Result<Option<Value>, Erro
 }
 
 /// Members that nobody knows.
-fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
+fn unknown(body: &ArmObject<'_>) -> Result<UnknownMembers, Error> {
     const OTHERS: [&str; 4] = [
         "connectionType",
         "identity",
@@ -123,7 +123,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     need_above(call, &id)?;
     names::check_endpoint(&id.name)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let wanted = json!({ "properties": read(&body)? });
     let mut record = ResourceRecord::public(id.clone(), wanted);
     let unknown = unknown(&body)?;

@@ -8,7 +8,7 @@ use super::x509;
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::path::PathCursor;
 use crate::audit_cause::AuditCause;
 use crate::context::ServerCall;
@@ -78,7 +78,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     need_above(call, &id)?;
     check_name(&id.name)?;
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let (der, verified) = read(&body)?;
     let unknown = unknown(&body)?;
     let demand = EtagDemand::of(call.request, None);
@@ -116,7 +116,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
 }
 
 /// The certificate in DER, if it is sent, and whether it is said to be verified. Older versions have both at the top.
-fn read(body: &BodyObject<'_>) -> Result<(Option<Vec<u8>>, Option<bool>), Error> {
+fn read(body: &ArmObject<'_>) -> Result<(Option<Vec<u8>>, Option<bool>), Error> {
     let properties = body.object("properties")?;
     let place = if properties.is_there() {
         &properties
@@ -141,7 +141,7 @@ fn stored(record: &ResourceRecord) -> Result<Vec<u8>, Error> {
 }
 
 /// Members that nobody knows.
-fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
+fn unknown(body: &ArmObject<'_>) -> Result<UnknownMembers, Error> {
     const KNOWN: &[&str] = &[
         "certificate",
         "created",
@@ -262,7 +262,7 @@ async fn new_code(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Err
 /// POST `verify`.
 async fn verify(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     let body = call.request.json()?;
-    let text = BodyObject::body(&body)?
+    let text = ArmObject::body(&body)?
         .required_text("certificate")?
         .to_owned();
     let leaf = x509::read(&text).map_err(|rule| Error::invalid("certificate", rule))?;

@@ -3,7 +3,7 @@
 //! Source: Microsoft.Devices 2026-11-01, `IotHubDefinitionDescription`: a hub with an identity has `hostName` instead.
 
 use crate::arm::error::Error;
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::names;
 use crate::store::masks::KeptSecrets;
 use crate::store::record::ResourceRecord;
@@ -55,7 +55,7 @@ pub(super) const KNOWN: &[&str] = &[
 
 /// Reads `iotHubs`. A mask keeps the connection string of `present` that it names: recorded of Azure.
 pub(super) fn read(
-    properties: &BodyObject<'_>,
+    properties: &ArmObject<'_>,
     present: Option<&ResourceRecord>,
 ) -> Result<LinkedHubs, Error> {
     let given = properties.objects("iotHubs")?.unwrap_or_default();
@@ -90,7 +90,7 @@ pub(super) fn read(
 
 /// One hub: what is shown, and its connection string, where it has one.
 fn one(
-    hub: &BodyObject<'_>,
+    hub: &ArmObject<'_>,
     present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
 ) -> Result<(Value, Option<Secret>), Error> {
@@ -160,7 +160,7 @@ const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
 
 /// The user-assigned identity that the hub is reached with, where it is one.
 fn identity<'a>(
-    hub: &BodyObject<'a>,
+    hub: &ArmObject<'a>,
     authentication: Option<&str>,
 ) -> Result<Option<&'a str>, Error> {
     let id = hub.text(IDENTITY)?;
@@ -176,7 +176,7 @@ fn identity<'a>(
 
 /// The connection string that a body gives, or names by its mask.
 fn connection_string(
-    hub: &BodyObject<'_>,
+    hub: &ArmObject<'_>,
     text: &str,
     present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
@@ -208,7 +208,7 @@ fn connection_string(
     }
 }
 
-fn host_name<'a>(hub: &BodyObject<'_>, host: &'a str) -> Result<&'a str, Error> {
+fn host_name<'a>(hub: &ArmObject<'_>, host: &'a str) -> Result<&'a str, Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=253).contains(&host.len()) && host.bytes().all(legal) {
         return Ok(host);

@@ -4,7 +4,7 @@
 
 use crate::arm::error::Error;
 use crate::arm::id::has_subscription;
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use serde_json::{Value, json};
 
 /// Namespaces of one service.
@@ -17,7 +17,7 @@ const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";
 pub(super) const KNOWN: &[&str] = &["authenticationType", IDENTITY, "resourceId"];
 
 /// Reads the list; none if it is not there.
-pub(super) fn read(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
+pub(super) fn read(properties: &ArmObject<'_>) -> Result<Option<Value>, Error> {
     const MEMBER: &str = "deviceRegistryNamespaces";
     let Some(given) = properties.objects(MEMBER)? else {
         return Ok(None);
@@ -30,7 +30,7 @@ pub(super) fn read(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> 
     all.collect::<Result<_, _>>().map(Some)
 }
 
-fn one(namespace: &BodyObject<'_>) -> Result<Value, Error> {
+fn one(namespace: &ArmObject<'_>) -> Result<Value, Error> {
     let id = namespace.required_text("resourceId")?;
     if !has_subscription(id) {
         let rule = "must be the ARM id of a namespace: /subscriptions/…/namespaces/<name>";

@@ -3,7 +3,7 @@
 //! They are never on a GET; `listkeys` gives them, and the answer to a PUT what was sent in it (recorded of Azure).
 
 use crate::arm::error::{Error, ServiceRefusal};
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::store::masks::KeptSecrets;
 use crate::store::record::ResourceRecord;
 use base64::Engine as _;
@@ -52,7 +52,7 @@ pub(super) struct KeyPolicy {
 
 /// Reads the list; none if it is not there. A mask keeps the key of `present` under the same name.
 pub(super) fn read(
-    properties: &BodyObject<'_>,
+    properties: &ArmObject<'_>,
     present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
 ) -> Result<Option<Vec<KeyPolicy>>, Error> {
@@ -92,7 +92,7 @@ pub(super) fn read(
 }
 
 /// Rights are one text, in the order that the caller gave.
-fn rights(policy: &BodyObject<'_>) -> Result<String, Error> {
+fn rights(policy: &ArmObject<'_>) -> Result<String, Error> {
     let text = policy.required_text("rights")?;
     let mut rights: Vec<&str> = Vec::new();
     for word in text.split(',').map(str::trim) {
@@ -113,7 +113,7 @@ fn rights(policy: &BodyObject<'_>) -> Result<String, Error> {
 
 /// A key of a policy, by its place in [`KEYS`].
 fn key(
-    policy: &BodyObject<'_>,
+    policy: &ArmObject<'_>,
     place: usize,
     present: &[KeyPolicy],
     kept: &mut KeptSecrets,

@@ -8,7 +8,7 @@ use super::{hubs, policies};
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::{ResourceId, ResourceKind};
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::names;
 use crate::context::ServerCall;
 use crate::listing;
@@ -58,7 +58,7 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     check_name_rule(&id.name)?;
     let body = call.request.json()?;
     let present = call.state().get(&id);
-    let wanted = wanted::read(&BodyObject::body(&body)?, &id, present.as_ref())?;
+    let wanted = wanted::read(&ArmObject::body(&body)?, &id, present.as_ref())?;
     let demand = EtagDemand::of(call.request, wanted.etag.as_deref());
     let sent_etag = wanted.etag.clone();
     let sent_policies = wanted.policies.as_deref().map(policies::echo);
@@ -120,7 +120,7 @@ fn id_scope(state: &StoreState) -> String {
 /// Only tags can be patched, which is done at once.
 async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
     let body = call.request.json()?;
-    let body = BodyObject::body(&body)?;
+    let body = ArmObject::body(&body)?;
     let new_tags = match body.raw("tags").map(|_| tags(&body)).transpose()? {
         Some(Value::Null) => Some(json!({})),
         new_tags => new_tags,
@@ -239,7 +239,7 @@ fn is_name(name: &str) -> bool {
 /// POST `…/checkProvisioningServiceNameAvailability`.
 pub(super) fn check_name(call: ServerCall<'_>) -> Result<ArmAnswer, Error> {
     let body = call.request.json()?;
-    let name = BodyObject::body(&body)?.required_text("name")?.to_owned();
+    let name = ArmObject::body(&body)?.required_text("name")?.to_owned();
     let (available, reason, message) = if !is_name(&name) {
         (false, "Invalid", NAME_RULE.to_owned())
     } else if call.state().has_named(ResourceKind::Service, &name) {

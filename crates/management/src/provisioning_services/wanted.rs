@@ -9,7 +9,7 @@ use super::{hubs, namespaces};
 use crate::arm::error::{Error, ServiceRefusal};
 use crate::arm::id::ResourceId;
 use crate::arm::identity;
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use crate::arm::names;
 use crate::store::masks::KeptSecrets;
 use crate::store::record::{ResourceRecord, tags};
@@ -96,7 +96,7 @@ const RULE: &[&str] = &["action", "filterName", "ipMask", "target"];
 /// # Errors
 /// The first member that is wrong, by its path.
 pub(super) fn read(
-    body: &BodyObject<'_>,
+    body: &ArmObject<'_>,
     id: &ResourceId,
     present: Option<&ResourceRecord>,
 ) -> Result<WantedService, Error> {
@@ -146,7 +146,7 @@ pub(super) fn read(
 }
 
 /// Members that nobody knows, wherever they stand.
-pub(super) fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
+pub(super) fn unknown(body: &ArmObject<'_>) -> Result<UnknownMembers, Error> {
     let properties = body.object("properties")?;
     let mut all = UnknownMembers::default();
     all.add("", body, TOP)?;
@@ -166,7 +166,7 @@ pub(super) fn unknown(body: &BodyObject<'_>) -> Result<UnknownMembers, Error> {
     Ok(all)
 }
 
-fn sku(sku: &BodyObject<'_>) -> Result<Value, Error> {
+fn sku(sku: &ArmObject<'_>) -> Result<Value, Error> {
     if !sku.is_there() {
         let path = "sku".to_owned();
         return Err(Error::MissingMember { path });
@@ -184,7 +184,7 @@ fn sku(sku: &BodyObject<'_>) -> Result<Value, Error> {
 }
 
 /// `ipFilterRules`, as they were given.
-fn filter(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
+fn filter(properties: &ArmObject<'_>) -> Result<Option<Value>, Error> {
     let Some(given) = properties.objects("ipFilterRules")? else {
         return Ok(None);
     };
@@ -222,7 +222,7 @@ fn filter(properties: &BodyObject<'_>) -> Result<Option<Value>, Error> {
     Ok(Some(rules.into()))
 }
 
-fn portal(properties: &BodyObject<'_>, host: &str) -> Result<Value, Error> {
+fn portal(properties: &ArmObject<'_>, host: &str) -> Result<Value, Error> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     if (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(legal) {
         return Ok(host.into());

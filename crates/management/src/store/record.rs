@@ -6,7 +6,7 @@ use super::hidden::{counterpart, escaped, hide};
 use super::wiped_json;
 use crate::arm::error::Error;
 use crate::arm::id::ResourceId;
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -262,7 +262,7 @@ pub(crate) fn system_data(before: Option<&ResourceRecord>, caller: &str, now: Ti
 ///
 /// # Errors
 /// When a tag is no text.
-pub(crate) fn tags(body: &BodyObject<'_>) -> Result<Value, Error> {
+pub(crate) fn tags(body: &ArmObject<'_>) -> Result<Value, Error> {
     let tags = body.object("tags")?;
     let mut map = Map::new();
     for (name, value) in tags.members() {

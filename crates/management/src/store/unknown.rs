@@ -4,7 +4,7 @@ use super::hidden::escaped;
 use super::record::ResourceRecord;
 use crate::arm::error::Error;
 use crate::arm::identity;
-use crate::arm::json::BodyObject;
+use crate::arm::json::ArmObject;
 use serde_json::Value;
 use twinroute_model::json::wipe;
 
@@ -42,7 +42,7 @@ impl UnknownMembers {
     ///
     /// # Errors
     /// As [`Self::add`], and when `properties` is no object.
-    pub(crate) fn of(body: &BodyObject<'_>, properties: &[&str]) -> Result<Self, Error> {
+    pub(crate) fn of(body: &ArmObject<'_>, properties: &[&str]) -> Result<Self, Error> {
         let mut unknown = Self::default();
         unknown.add("", body, TOP)?;
         unknown.add("/properties", &body.object("properties")?, properties)?;
@@ -56,7 +56,7 @@ impl UnknownMembers {
     pub(crate) fn add(
         &mut self,
         pointer: &str,
-        object: &BodyObject<'_>,
+        object: &ArmObject<'_>,
         known: &[&str],
     ) -> Result<(), Error> {
         for (name, _) in object.unknown(known) {
@@ -77,7 +77,7 @@ impl UnknownMembers {
     ///
     /// # Errors
     /// As [`Self::add`], and when one is no object.
-    pub(crate) fn add_identity(&mut self, body: &BodyObject<'_>) -> Result<(), Error> {
+    pub(crate) fn add_identity(&mut self, body: &ArmObject<'_>) -> Result<(), Error> {
         let found = body.object("identity")?;
         self.add("/identity", &found, identity::KNOWN)?;
         let users = found.object(identity::USERS)?;

@@ -8,7 +8,7 @@ use super::members::{
     DATA, DATA_BASE64, DATACONTENTTYPE, DATASCHEMA, EventMembers, ID, MEMBERS, SOURCE, SPECVERSION,
     SUBJECT, TIME, TYPE,
 };
-use super::unset;
+use super::{scan, unset};
 use crate::event::payload::{MediaKind, PayloadForm, PayloadMember, json_bytes, without_mark};
 use crate::event::{
     Event, EventData, EventExtension, EventForm, EventLimits, EventProblem, EventStrictness,
@@ -48,8 +48,10 @@ fn parse_as(
         return Err(too_large(json.len(), limits).into());
     }
     let text = utf8(without_mark(&json))?;
-    let envelope: EventMembers<'_> =
-        serde_json::from_str(&text).map_err(|error| not_json(&error))?;
+    let envelope = match scan::members(&text) {
+        Some((envelope, end)) if scan::is_blank(&text[end..]) => envelope,
+        _ => serde_json::from_str(&text).map_err(|error| not_json(&error))?,
+    };
     Ok(envelope.into_event(&text, &text, strictness)?)
 }
 
@@ -71,13 +73,11 @@ pub fn parse_batch(json: Bytes, limits: &EventLimits) -> Result<Vec<Event>, Inva
             .into());
         }
         let index = events.len();
-        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<EventMembers<'_>>();
-        let envelope = match stream.next() {
-            Some(Ok(envelope)) => envelope,
-            Some(Err(error)) => return Err(InvalidEvent::from(not_json(&error)).at(index)),
-            None => return Err(items.ended().into()),
+        let (envelope, end) = match scan::members(rest) {
+            Some(scanned) => scanned,
+            None => deserialize_first(rest, &items, index)?,
         };
-        let json = &rest[..stream.byte_offset()];
+        let json = &rest[..end];
         if json.len() > limits.event_bytes_max {
             return Err(InvalidEvent::from(too_large(json.len(), limits)).at(index));
         }
@@ -90,13 +90,24 @@ pub fn parse_batch(json: Bytes, limits: &EventLimits) -> Result<Vec<Event>, Inva
     Ok(events)
 }
 
-fn utf8(json: Bytes) -> Result<ByteString, EventProblem> {
-    if let Err(error) = std::str::from_utf8(&json) {
-        return Err(EventProblem::NotUtf8 {
-            offset: error.valid_up_to(),
-        });
+/// The members of the event at the start of `rest`, and the byte behind it.
+fn deserialize_first<'a>(
+    rest: &'a str,
+    items: &JsonArrayItems<'_>,
+    index: usize,
+) -> Result<(EventMembers<'a>, usize), InvalidEvent> {
+    let mut stream = serde_json::Deserializer::from_str(rest).into_iter();
+    match stream.next() {
+        Some(Ok(envelope)) => Ok((envelope, stream.byte_offset())),
+        Some(Err(error)) => Err(InvalidEvent::from(not_json(&error)).at(index)),
+        None => Err(items.ended().into()),
     }
-    ByteString::try_from(json).map_err(|_| EventProblem::NotUtf8 { offset: 0 })
+}
+
+fn utf8(json: Bytes) -> Result<ByteString, EventProblem> {
+    ByteString::try_from(json).map_err(|error| EventProblem::NotUtf8 {
+        offset: error.valid_up_to(),
+    })
 }
 
 fn too_large(bytes: usize, limits: &EventLimits) -> EventProblem {

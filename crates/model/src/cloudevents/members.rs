@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The members of one event: raw JSON values, not yet looked at.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct EventMembers<'a> {
     pub(super) core: [Option<&'a str>; MEMBERS.len()],
     pub(super) extensions: Vec<(Cow<'a, str>, &'a str)>,
@@ -40,6 +40,28 @@ pub(super) const DATACONTENTTYPE: usize = 7;
 pub(super) const DATA: usize = 8;
 pub(super) const DATA_BASE64: usize = 9;
 
+impl<'a> EventMembers<'a> {
+    /// Takes in one more member.
+    pub(super) fn add(&mut self, name: Cow<'a, str>, value: &'a str) {
+        self.has_null |= value == "null";
+        let twice = match MEMBERS.iter().position(|member| *member == name) {
+            Some(member) => self.core[member].replace(value).is_some(),
+            None if self.extensions.len() == EventLimits::EXTENSIONS_MAX => {
+                self.too_many = true;
+                false
+            }
+            None => {
+                let twice = self.extensions.iter().any(|(known, _)| *known == name);
+                self.extensions.push((name.clone(), value));
+                twice
+            }
+        };
+        if twice && self.duplicate.is_none() {
+            self.duplicate = Some(name.into_owned());
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for EventMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EnvelopeVisitor)
@@ -59,22 +81,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
         let mut envelope = EventMembers::default();
         while let Some(MemberKey(key)) = map.next_key()? {
             let value = map.next_value::<&RawValue>()?.get();
-            envelope.has_null |= value == "null";
-            let twice = match MEMBERS.iter().position(|member| *member == key) {
-                Some(member) => envelope.core[member].replace(value).is_some(),
-                None if envelope.extensions.len() == EventLimits::EXTENSIONS_MAX => {
-                    envelope.too_many = true;
-                    false
-                }
-                None => {
-                    let twice = envelope.extensions.iter().any(|(name, _)| *name == key);
-                    envelope.extensions.push((key.clone(), value));
-                    twice
-                }
-            };
-            if twice && envelope.duplicate.is_none() {
-                envelope.duplicate = Some(key.into_owned());
-            }
+            envelope.add(key, value);
         }
         Ok(envelope)
     }

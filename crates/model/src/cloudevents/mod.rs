@@ -5,4 +5,5 @@ pub mod http;
 mod items;
 pub mod json;
 mod members;
+mod scan;
 mod unset;

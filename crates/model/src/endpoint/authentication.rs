@@ -3,8 +3,6 @@
 use super::members::{AUTHENTICATION, IDENTITIES, SECRETS};
 use super::{EndpointBody, EndpointIdentity, EndpointType, FieldError};
 
-type FieldErrors = Vec<FieldError>;
-
 /// How it is reached, as far as that is clear.
 pub(super) enum AuthenticationType {
     Keys,
@@ -18,7 +16,7 @@ impl EndpointBody<'_> {
     pub(super) fn authentication(
         &self,
         kind: Option<EndpointType>,
-        errors: &mut FieldErrors,
+        errors: &mut Vec<FieldError>,
     ) -> AuthenticationType {
         const FIELD: &str = "authenticationType";
         let before = errors.len();
@@ -58,7 +56,7 @@ impl EndpointBody<'_> {
             && !kinds.into_iter().any(has_key)
     }
 
-    fn identity(&self, errors: &mut FieldErrors) -> Option<EndpointIdentity> {
+    fn identity(&self, errors: &mut Vec<FieldError>) -> Option<EndpointIdentity> {
         let before = errors.len();
         let word = self.identity.word("type", &IDENTITIES, errors);
         let id = self.identity.text("userAssignedIdentity", errors);
@@ -83,7 +81,7 @@ impl EndpointBody<'_> {
         &self,
         kind: Option<EndpointType>,
         authentication: &AuthenticationType,
-        errors: &mut FieldErrors,
+        errors: &mut Vec<FieldError>,
     ) {
         let mut refuse = |member: &str, rule: String| {
             errors.push(FieldError::new(&self.properties.path(member), rule));

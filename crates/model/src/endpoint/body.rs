@@ -5,8 +5,8 @@ use super::location::ContainerLocation;
 use super::location::scheme;
 use super::members::{StateWord, TYPES};
 use super::{
-    ConnectionString, DeadLetter, Endpoint, EndpointBody, EndpointDestination, EndpointIdentity,
-    EndpointType, EventGridTopic, FieldError, NamespaceAccess, ProvisioningState,
+    ConnectionString, DeadLetterDestination, Endpoint, EndpointBody, EndpointDestination,
+    EndpointIdentity, EndpointType, EventGridTopic, FieldError, NamespaceAccess, ProvisioningState,
     WaitingDestination,
 };
 use crate::body::{MemberSpelling, not_one_of};
@@ -39,7 +39,7 @@ pub fn parse(name: &EndpointName, json: &str) -> Result<Endpoint, FieldErrors> {
     body(&document)?.check(name, BodySource::File)
 }
 
-/// As [`parse`], of what [`Revealed`](super::Revealed) wrote. What is wrong with its dead letters or its second key
+/// As [`parse`], of what [`RevealedEndpoint`](super::RevealedEndpoint) wrote. What is wrong with its dead letters or its second key
 /// does not keep the rest from being read.
 ///
 /// # Errors
@@ -225,16 +225,19 @@ impl EndpointBody<'_> {
         }
     }
 
-    fn dead_letter(&self, errors: &mut FieldErrors) -> Option<DeadLetter> {
+    fn dead_letter(&self, errors: &mut FieldErrors) -> Option<DeadLetterDestination> {
         let (member, dead_letter) = match self.secret("deadLetterSecret") {
-            Some(secret) => ("deadLetterSecret", DeadLetter::Sas(secret)),
+            Some(secret) => ("deadLetterSecret", DeadLetterDestination::Sas(secret)),
             None => {
                 let uri = self.word("deadLetterUri")?;
-                ("deadLetterUri", DeadLetter::Identity(uri.to_owned()))
+                (
+                    "deadLetterUri",
+                    DeadLetterDestination::Identity(uri.to_owned()),
+                )
             }
         };
         let rule = match &dead_letter {
-            DeadLetter::Sas(secret) if secret.is_masked() => {
+            DeadLetterDestination::Sas(secret) if secret.is_masked() => {
                 "is a mask; put the real container SAS URI here".to_owned()
             }
             dead_letter => match ContainerLocation::of(dead_letter) {

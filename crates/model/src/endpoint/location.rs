@@ -5,7 +5,7 @@
 //! Source: Azure Storage "Naming and referencing containers, blobs, and metadata"; "Use the Azurite
 //! emulator", IP-style URLs.
 
-use super::DeadLetter;
+use super::DeadLetterDestination;
 use crate::pasted::{self, InvisibleCharacter};
 use crate::sas::storage::{SasMalformed, StorageSas};
 use crate::secret::Secret;
@@ -89,10 +89,10 @@ impl ContainerLocation {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn of(dead_letter: &DeadLetter) -> Result<Self, LocationProblem> {
+    pub fn of(dead_letter: &DeadLetterDestination) -> Result<Self, LocationProblem> {
         match dead_letter {
-            DeadLetter::Sas(uri) => Self::from_secret(uri),
-            DeadLetter::Identity(uri) => Self::from_uri(uri),
+            DeadLetterDestination::Sas(uri) => Self::from_secret(uri),
+            DeadLetterDestination::Identity(uri) => Self::from_uri(uri),
         }
     }
 

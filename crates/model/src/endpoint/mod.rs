@@ -29,7 +29,7 @@ pub struct Endpoint {
     /// Where events go and with which credential.
     pub destination: EndpointDestination,
     /// Where events go that cannot be delivered.
-    pub dead_letter: Option<DeadLetter>,
+    pub dead_letter: Option<DeadLetterDestination>,
     /// What the management API last said of it; absent in files.
     pub provisioning_state: Option<ProvisioningState>,
     /// Why it is in that state, in the source's words, where it says so. Shown to people: no secrets.
@@ -149,7 +149,7 @@ pub enum EndpointIdentity {
 
 /// Where dead letters go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeadLetter {
+pub enum DeadLetterDestination {
     /// `deadLetterSecret`: a container's URL with a SAS token.
     Sas(Secret),
     /// `deadLetterUri`: a container's URL, reached with the endpoint's identity.

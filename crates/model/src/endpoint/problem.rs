@@ -3,7 +3,7 @@
 //! It stops dead letters, which are kept here meanwhile; deliveries go on. So a source calls such an endpoint
 //! `Warning`, never `Failed`.
 
-use super::DeadLetter;
+use super::DeadLetterDestination;
 use super::location::ContainerLocation;
 use crate::clock::Timestamp;
 use crate::sas::storage::SasValidity;
@@ -19,7 +19,7 @@ pub struct DeadLetterProblem {
 
 /// Looks at where dead letters go, as far as the definition itself says. Nothing is asked over a network.
 #[must_use]
-pub fn of(dead_letter: &DeadLetter, now: Timestamp) -> Option<DeadLetterProblem> {
+pub fn of(dead_letter: &DeadLetterDestination, now: Timestamp) -> Option<DeadLetterProblem> {
     let (code, message) = match ContainerLocation::of(dead_letter) {
         Err(problem) => ("DeadLetterLocationInvalid", problem.to_string()),
         Ok(location) if !location.writable() => (

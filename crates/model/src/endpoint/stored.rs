@@ -4,7 +4,7 @@
 //! secret waits for, and why the endpoint is not in use. So what is read back passes the same checks.
 
 use super::{
-    ConnectionCredential, DeadLetter, Endpoint, EndpointDestination, EndpointIdentity,
+    ConnectionCredential, DeadLetterDestination, Endpoint, EndpointDestination, EndpointIdentity,
     NamespaceAccess,
 };
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -53,10 +53,12 @@ impl Serialize for EndpointProperties<'_> {
             members.serialize_entry("notInUseBecause", why)?;
         }
         match &endpoint.dead_letter {
-            Some(DeadLetter::Sas(url)) => {
+            Some(DeadLetterDestination::Sas(url)) => {
                 members.serialize_entry("deadLetterSecret", url.expose())?;
             }
-            Some(DeadLetter::Identity(url)) => members.serialize_entry("deadLetterUri", url)?,
+            Some(DeadLetterDestination::Identity(url)) => {
+                members.serialize_entry("deadLetterUri", url)?
+            }
             None => {}
         }
         match &endpoint.destination {

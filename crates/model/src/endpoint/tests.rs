@@ -368,7 +368,7 @@ fn text_hygiene_of_pasted_secrets() {
         let endpoint = parse(&EndpointName::new("my-endpoint").unwrap(), &body).unwrap();
         assert_eq!(
             endpoint.dead_letter,
-            Some(DeadLetter::Sas(Secret::new(sas))),
+            Some(DeadLetterDestination::Sas(Secret::new(sas))),
             "{around:?}"
         );
     }

@@ -11,14 +11,14 @@ use bytestring::ByteString;
 /// Collects the attributes of one event.
 ///
 /// ```
-/// use twinroute_model::event::{Limits, Parts};
+/// use twinroute_model::event::{EventLimits, EventParts};
 ///
-/// let event = Parts::new("1", "contoso.api.weu.digitaltwins.azure.net", "Microsoft.DigitalTwins.Twin.Delete")
+/// let event = EventParts::new("1", "contoso.api.weu.digitaltwins.azure.net", "Microsoft.DigitalTwins.Twin.Delete")
 ///     .set("subject", "room1")?
 ///     .json(r#"{"$dtId":"room1"}"#)
-///     .build(&Limits::default())?;
+///     .build(&EventLimits::default())?;
 /// assert_eq!(event.subject(), Some("room1"));
-/// # Ok::<(), twinroute_model::event::Problem>(())
+/// # Ok::<(), twinroute_model::event::EventProblem>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct EventParts {

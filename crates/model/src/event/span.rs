@@ -36,7 +36,7 @@ impl TextSpan {
     }
 }
 
-/// Events are at most [`Limits::EVENT_BYTES_CEILING`](super::Limits::EVENT_BYTES_CEILING) long, far below what 31 bits hold.
+/// Events are at most [`Limits::EVENT_BYTES_CEILING`](super::EventLimits::EVENT_BYTES_CEILING) long, far below what 31 bits hold.
 fn narrow(value: usize) -> u32 {
     u32::try_from(value)
         .ok()

@@ -6,7 +6,7 @@
 //!
 //! A key is *on its way* from the moment a batch claims it until the batch is accepted; then it is
 //! remembered for the window's length. A batch that is not accepted leaves nothing behind. [`SeenEvents`] is
-//! pure; [`Duplicates`] shares one, and lets repeats wait for what is on its way.
+//! pure; [`SharedDuplicateWindow`] shares one, and lets repeats wait for what is on its way.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};

@@ -57,6 +57,8 @@ struct OpenBatch {
 pub(super) struct BatchesInFlight {
     open: BTreeMap<u64, OpenBatch>,
     begun: u64,
+    /// When the last one was sent.
+    last_sent: Option<Instant>,
     bytes: u64,
 }
 
@@ -65,6 +67,7 @@ impl BatchesInFlight {
     pub(super) fn begin(&mut self, batch: &[QueuedDelivery], now: Instant) -> u64 {
         let id = self.begun;
         self.begun += 1;
+        self.last_sent = Some(now);
         let oldest = batch.iter().map(|waiting| waiting.came).min();
         let came = oldest.unwrap_or(now);
         self.open.insert(id, OpenBatch { came, begun: now });
@@ -89,6 +92,11 @@ impl BatchesInFlight {
     /// Bytes of their events.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// When the last one was sent, answered or not.
+    pub(super) fn last_sent(&self) -> Option<Instant> {
+        self.last_sent
     }
 
     /// When the event of them that is oldest came.

@@ -24,7 +24,7 @@ pub(crate) struct KeptDeadLetter {
 
 /// Dead letters by sequence.
 #[derive(Debug, Default)]
-pub(crate) struct KeptDeadLetters {
+pub(crate) struct LaneDeadLetters {
     letters: BTreeMap<u64, KeptDeadLetter>,
     bytes: u64,
     busy: usize,
@@ -33,7 +33,7 @@ pub(crate) struct KeptDeadLetters {
     cursor: u64,
 }
 
-impl KeptDeadLetters {
+impl LaneDeadLetters {
     pub(crate) fn len(&self) -> usize {
         self.letters.len()
     }

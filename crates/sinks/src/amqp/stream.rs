@@ -1,4 +1,4 @@
-//! A stream that can be cut from outside, that gathers writes, and whose reads go through a [`Guard`].
+//! A stream that can be cut from outside, that gathers writes, and whose reads go through a [`PeerGuard`].
 //!
 //! fe2o3-amqp flushes after every frame. Here a flush only promises: bytes are gathered, and
 //! written when the connection's task next reads, which its engine does before it ever waits (it
@@ -6,7 +6,7 @@
 //!
 //! Between its own close frame and the peer's, fe2o3-amqp 0.18.4 spins: its engine polls a channel
 //! that is closed already and goes round without waiting. With a peer that has vanished that takes
-//! a whole core for ever. So a connection is never left to itself: when its [`Cut`] is dropped,
+//! a whole core for ever. So a connection is never left to itself: when its [`StreamCut`] is dropped,
 //! reads and writes fail, and the engine stops.
 
 use super::guard::{PeerGuard, TransferMeter};
@@ -63,7 +63,7 @@ const GATHER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of one read.
 const READ_BYTES: usize = 8 << 10;
 
-/// A stream under a [`Cut`].
+/// A stream under a [`StreamCut`].
 #[derive(Debug)]
 pub(super) struct SeverableStream<Io> {
     inner: Io,

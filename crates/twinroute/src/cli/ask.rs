@@ -1,7 +1,7 @@
 //! What commands share that ask a running twinroute.
 
 use super::address::ServerAddress;
-use super::client_certificate::{self, ClientCertificate, ServerScheme};
+use super::client_certificate::{self, ClientCertificateOptions, ServerScheme};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -46,7 +46,7 @@ pub(crate) struct AdminTarget {
     #[arg(long, value_name = "FILE")]
     admin_ca_file: Option<PathBuf>,
     #[command(flatten)]
-    client_certificate: ClientCertificate,
+    client_certificate: ClientCertificateOptions,
 }
 
 /// Where it is unless it is said otherwise.

@@ -21,7 +21,7 @@ const KEY_VARIABLE: &str = "TWINROUTE_CLIENT_KEY";
 
 /// Which certificate is shown.
 #[derive(Args, Debug)]
-pub(crate) struct ClientCertificate {
+pub(crate) struct ClientCertificateOptions {
     /// Shows this certificate (PEM, followed by those between it and the authority); needs https and --client-key.
     /// Without both options, TWINROUTE_CLIENT_CERT and TWINROUTE_CLIENT_KEY name the files, wherever https is used.
     #[arg(long, value_name = "FILE")]
@@ -39,7 +39,7 @@ pub(super) enum ServerScheme {
     Plain,
 }
 
-impl ClientCertificate {
+impl ClientCertificateOptions {
     /// Reads what is to be shown to `address`, if anything is. Blocks on the file system.
     ///
     /// # Errors

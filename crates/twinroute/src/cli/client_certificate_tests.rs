@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 const ADDRESS: &str = "https://router.example:8443";
 
-fn given(certificate: Option<&str>, key: Option<&str>) -> ClientCertificate {
-    ClientCertificate {
+fn given(certificate: Option<&str>, key: Option<&str>) -> ClientCertificateOptions {
+    ClientCertificateOptions {
         client_cert: certificate.map(PathBuf::from),
         client_key: key.map(PathBuf::from),
     }
@@ -22,7 +22,7 @@ fn options_come_before_variables_and_both_come_in_pairs() {
     let unset = |_: &str| None;
     let one = |name: &str| (name == CERTIFICATE_VARIABLE).then(|| "v.pem".into());
     let both = |name: &str| Some(OsString::from(name.to_lowercase()));
-    let files = |given: ClientCertificate, variable: &dyn Fn(&str) -> Option<OsString>| {
+    let files = |given: ClientCertificateOptions, variable: &dyn Fn(&str) -> Option<OsString>| {
         given.files(ADDRESS, ServerScheme::Tls, variable)
     };
     assert_eq!(files(given(None, None), &unset).unwrap(), None);

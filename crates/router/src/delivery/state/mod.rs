@@ -20,7 +20,7 @@ use super::concurrency::AdaptiveConcurrency;
 use super::counters::LaneCounters;
 use super::durable::{ClockReading, LaneJournal, LaneOrigin};
 use super::in_flight::BatchesInFlight;
-use super::kept_dead_letters::KeptDeadLetters;
+use super::kept_dead_letters::LaneDeadLetters;
 use super::log_throttle::LogThrottle;
 use super::queue::LaneQueue;
 use super::setup::LaneSetup;
@@ -87,7 +87,7 @@ pub(super) struct LaneCore {
     evictions: LogThrottle,
     paused: bool,
     ttl_clock: TtlClock,
-    dead: KeptDeadLetters,
+    dead: LaneDeadLetters,
     /// Whether dead letters leave at their limit, and that was logged.
     dead_overflowing: bool,
     /// How its dead-letter store is.
@@ -151,7 +151,7 @@ impl LaneCore {
             evictions: LogThrottle::default(),
             paused: origin.state.paused,
             ttl_clock: TtlClock::restored(origin.state.still, since.map(|_| now)),
-            dead: KeptDeadLetters::default(),
+            dead: LaneDeadLetters::default(),
             dead_overflowing: false,
             store_health: TargetHealth::default(),
             trackers: DeliveryTrackers::default(),

@@ -52,8 +52,7 @@ impl LaneCore {
         }
         let room = self.room();
         let due = self.queue.next_due();
-        let oldest = self.queue.oldest_sendable();
-        let lingering = oldest.map(|oldest| oldest + self.setup.settings.linger);
+        let lingering = self.linger_end();
         let go = due.is_some_and(|due| due <= now)
             || lingering.is_some_and(|end| end <= now || self.queue.fills(self.room_to_fill()));
         if go {
@@ -71,6 +70,21 @@ impl LaneCore {
         let due = due.filter(|due| *due > now);
         let lingering = lingering.filter(|end| *end > now);
         LaneAction::Wait(earliest([due, lingering, others]))
+    }
+
+    /// Until when a batch that is not full waits for more; nothing when there is nothing to send.
+    ///
+    /// A lane that is idle sends at once: what comes seldom would only get older. What comes while a batch is
+    /// unanswered, or close behind one, is gathered.
+    fn linger_end(&self) -> Option<Instant> {
+        let oldest = self.queue.oldest_sendable()?;
+        let linger = self.setup.settings.linger;
+        let gathered = oldest + linger;
+        if !self.in_flight.is_empty() {
+            return Some(gathered);
+        }
+        let behind = self.in_flight.last_sent().map(|sent| sent + linger);
+        Some(behind.map_or(oldest, |behind| behind.clamp(oldest, gathered)))
     }
 
     fn launch(&mut self, batch: Vec<QueuedDelivery>, now: Instant) -> InFlightBatch {

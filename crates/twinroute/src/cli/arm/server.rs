@@ -3,7 +3,7 @@
 use super::client::{ClientFactory, ManagementClient};
 use super::error_text::not_listening;
 use crate::cli::address::ServerAddress;
-use crate::cli::client_certificate::ClientCertificate;
+use crate::cli::client_certificate::ClientCertificateOptions;
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -63,7 +63,7 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     #[command(flatten)]
-    client_certificate: ClientCertificate,
+    client_certificate: ClientCertificateOptions,
     /// Prints JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,

@@ -129,7 +129,7 @@ async fn read(options: &ReadOptions) -> anyhow::Result<()> {
 
 /// One answer.
 #[derive(Deserialize)]
-struct EventPage {
+struct ShownEventPage {
     #[serde(alias = "blobs")]
     events: Vec<Box<RawValue>>,
     more: bool,
@@ -141,7 +141,7 @@ impl ReadOptions {
         entity: &ListedEntity,
         after: u64,
         max: usize,
-    ) -> anyhow::Result<EventPage> {
+    ) -> anyhow::Result<ShownEventPage> {
         let name = utf8_percent_encode(&entity.name, NON_ALPHANUMERIC);
         let mut path = format!("/events?{}={name}&max={max}", entity.kind);
         if after > 0 {
