@@ -216,10 +216,9 @@ fn count(program: &Path, step: &str, times: u64) -> anyhow::Result<[f64; 3]> {
 
 /// Allocations, bytes allocated and nanoseconds of a run by itself.
 fn own_figures(program: &Path, step: &str, times: u64) -> anyhow::Result<[f64; 3]> {
-    let output = Command::new(program)
-        .arg(step)
-        .arg(times.to_string())
-        .output()?;
+    let mut command = Command::new(program);
+    command.arg(step).arg(times.to_string()).arg("timed");
+    let output = command.output()?;
     ensure!(output.status.success(), "{step} failed");
     figures(&output.stdout)
 }
