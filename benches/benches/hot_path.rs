@@ -1,4 +1,4 @@
-//! What one event costs on its way: parse, match, accept, encode; and what a change of the table costs.
+//! What one event costs on its way: parse, match, accept, encode, send; and what a change of the table costs.
 //!
 //! Inputs are events of 1 KiB over 10,000 twins, since a table that only ever sees one twin stands in the
 //! cache whole. Times are those of the processor, so that a busy machine blurs them less; still compare
@@ -12,6 +12,7 @@ use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_benches::sending::{LANE_BATCH, MeasuredSink, lane_batches, start_emulator};
 use twinroute_benches::{
     BATCH, LeapingCycle, MemorySink, TWINS, batch_json, event_grid_batch, event_json, events,
     in_area, router, runtime,
@@ -28,7 +29,7 @@ use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::Router;
 use twinroute_router::accept::AckLevel;
-use twinroute_router::sink::{Connect, ConnectError, Sink};
+use twinroute_router::sink::{Connect, ConnectError, DeliveryOutcome, Sink};
 use twinroute_router::source::Definitions;
 
 type CpuCriterion = criterion::Criterion<CpuTime>;
@@ -278,9 +279,45 @@ fn accept(criterion: &mut CpuCriterion) {
     group.finish();
 }
 
+/// Sends a lane's batches to an emulator, which runs on a thread of its own: its time is not counted.
+fn send(criterion: &mut CpuCriterion) {
+    let mut group = criterion.benchmark_group("send");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(LANE_BATCH as u64));
+    let (endpoints, told) = std::sync::mpsc::channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let emulator = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let emulator = start_emulator().await;
+            let found = MeasuredSink::ALL.map(|sink| sink.endpoint(&emulator));
+            endpoints.send(found).expect("the benchmark waits for them");
+            stopped.await.ok();
+        });
+    });
+    let endpoints = told.recv().expect("an emulator");
+    let batches = lane_batches();
+    for (measured, endpoint) in MeasuredSink::ALL.into_iter().zip(&endpoints) {
+        let runtime = runtime();
+        let sink = measured.connect(endpoint);
+        let mut batches = batches.iter().cycle();
+        group.bench_function(BenchmarkId::new(measured.name(), LANE_BATCH), |bencher| {
+            bencher.iter(|| {
+                let batch = batches.next().expect("a cycle");
+                let outcomes = runtime.block_on(sink.send(batch));
+                assert_eq!(outcomes, vec![DeliveryOutcome::Delivered; batch.len()]);
+            });
+        });
+        // Its tasks end before its runtime does.
+        drop(sink);
+    }
+    drop(stop);
+    emulator.join().expect("the emulator ended");
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = criterion::Criterion::default().with_measurement(CpuTime);
-    targets = parse, encode, filter, table, apply, accept
+    targets = parse, encode, filter, table, apply, accept, send
 }
 criterion_main!(benches);

@@ -1,5 +1,7 @@
 //! What benchmarks take in: events of 1 KiB over many twins, and routers that deliver to memory.
 
+pub mod sending;
+
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::time::Duration;
@@ -125,7 +127,7 @@ pub fn router(routes: usize, clause: impl Fn(usize) -> String) -> Router {
 /// When the system gives none.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .expect("a runtime")
 }

@@ -41,7 +41,7 @@ fn delivery(number: usize) -> Delivery {
     Delivery {
         sequence: number as u64,
         twin: TwinKey::of(&event).stable_hash(),
-        event: Arc::new(event),
+        event: event.into(),
         attempts: 0,
     }
 }

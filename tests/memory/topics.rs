@@ -85,7 +85,7 @@ async fn send_one(sink: Arc<dyn Sink>, number: usize) {
     let event = json::parse(text.into(), &EventLimits::default()).unwrap();
     let delivery = Delivery {
         sequence: number as u64,
-        event: Arc::new(event),
+        event: event.into(),
         twin: number as u64,
         attempts: 0,
     };

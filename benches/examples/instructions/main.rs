@@ -6,6 +6,8 @@
 //!
 //! Its last line has the allocations and the bytes allocated of the whole process, and with `timed` the nanoseconds
 //! of processor time, else 0; what set-up takes goes when the figures of two runs are subtracted.
+//!
+//! What sinks send to is an emulator in a process of its own, which is not counted: `instructions emulator`.
 
 mod path;
 
@@ -13,6 +15,9 @@ use rustix::time::{ClockId, clock_gettime};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::hint::black_box;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use twinroute_benches::sending::{MeasuredSink, lane_batches, start_emulator};
 use twinroute_benches::{
     BATCH, LeapingCycle, batch_json, event_json, events, in_area, router, runtime,
 };
@@ -22,6 +27,7 @@ use twinroute_model::cloudevents::{amqp, json};
 use twinroute_model::event::EventLimits;
 use twinroute_model::event_grid_schema;
 use twinroute_router::accept::AckLevel;
+use twinroute_router::sink::DeliveryOutcome;
 
 /// Counts what is allocated, at about ten instructions each time.
 #[global_allocator]
@@ -33,6 +39,9 @@ const FILTER: &str =
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
+    if name == "emulator" {
+        return emulate();
+    }
     let times = arguments.next().and_then(|times| times.parse().ok());
     let Some(times) = times else {
         eprintln!("usage: instructions NAME TIMES [timed]");
@@ -51,8 +60,11 @@ fn main() {
         "path-single-journal" => path::run(false, true, times),
         "path-batch-journal" => path::run(true, true, times),
         _ => {
-            eprintln!("there is no {name}");
-            std::process::exit(2);
+            let Some(sink) = sink(&name) else {
+                eprintln!("there is no {name}");
+                std::process::exit(2);
+            };
+            send(sink, times);
         }
     }
     let counted = ALLOCATOR.stats();
@@ -151,4 +163,48 @@ fn accept(batch: usize, times: u64) {
         }
         router.settled().await;
     });
+}
+
+fn sink(name: &str) -> Option<MeasuredSink> {
+    MeasuredSink::ALL
+        .into_iter()
+        .find(|sink| sink.name() == name)
+}
+
+/// Says where every sink finds its endpoint, a line each, and takes everything until its input ends.
+fn emulate() {
+    runtime().block_on(async {
+        let emulator = start_emulator().await;
+        for sink in MeasuredSink::ALL {
+            println!("{}", sink.endpoint(&emulator));
+        }
+        let mut input = tokio::io::stdin();
+        let ended = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+        ended.expect("an input");
+    });
+}
+
+/// Sends `times` batches of a lane, one after the other.
+fn send(sink: MeasuredSink, times: u64) {
+    let program = std::env::current_exe().expect("a path of its own");
+    let mut emulator = Command::new(program)
+        .arg("emulator")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("an emulator");
+    let lines = BufReader::new(emulator.stdout.take().expect("a pipe")).lines();
+    let place = MeasuredSink::ALL.iter().position(|one| *one == sink);
+    let endpoint = lines.map_while(Result::ok).nth(place.unwrap_or_default());
+    let batches = lane_batches();
+    runtime().block_on(async {
+        let sink = sink.connect(&endpoint.expect("the emulator's endpoints"));
+        for batch in batches.iter().cycle().take(times as usize) {
+            let outcomes = sink.send(batch).await;
+            let delivered = |outcome: &DeliveryOutcome| *outcome == DeliveryOutcome::Delivered;
+            assert!(outcomes.iter().all(delivered), "{outcomes:?}");
+        }
+    });
+    drop(emulator.stdin.take());
+    emulator.wait().expect("the emulator ended");
 }

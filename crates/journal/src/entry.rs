@@ -1,6 +1,7 @@
 //! The handle of an accepted event: whoever has a clone of it keeps the event in memory.
 
 use super::totals::{MemoryShare, UsageTotals};
+use std::ops::Deref;
 use std::sync::Arc;
 use twinroute_model::event::Event;
 
@@ -15,12 +16,16 @@ pub struct JournalEntry {
     pub event: HeldEvent,
 }
 
-/// An event in memory, in buffers of its own, which count in the journal until the last clone is dropped.
+/// An event in memory, in buffers of its own, which count in the journal until the last clone is dropped. Clones share
+/// it.
 #[derive(Clone, Debug)]
-pub struct HeldEvent {
-    event: Arc<Event>,
+pub struct HeldEvent(Arc<CountedEvent>);
+
+#[derive(Debug)]
+struct CountedEvent {
+    event: Event,
     /// Gives the memory back when the last lane lets go.
-    _share: Option<Arc<MemoryShare>>,
+    _share: Option<MemoryShare>,
 }
 
 impl JournalEntry {
@@ -30,27 +35,28 @@ impl JournalEntry {
         Self {
             sequence,
             twin,
-            event: HeldEvent {
-                event: Arc::new(event),
-                _share: Some(Arc::new(share)),
-            },
+            event: HeldEvent(Arc::new(CountedEvent {
+                event,
+                _share: Some(share),
+            })),
         }
     }
 }
 
-impl HeldEvent {
-    /// An event that was read back: whoever asked for it has bounded that.
-    #[must_use]
-    pub fn read_back(event: Event) -> Self {
-        Self {
-            event: Arc::new(event),
-            _share: None,
-        }
-    }
+impl Deref for HeldEvent {
+    type Target = Event;
 
-    /// The event alone; its bytes go on to count only while this is held.
-    #[must_use]
-    pub fn event(&self) -> &Arc<Event> {
-        &self.event
+    fn deref(&self) -> &Event {
+        &self.0.event
+    }
+}
+
+impl From<Event> for HeldEvent {
+    /// An event that counts in no journal: whoever has it has bounded that.
+    fn from(event: Event) -> Self {
+        Self(Arc::new(CountedEvent {
+            event,
+            _share: None,
+        }))
     }
 }

@@ -6,7 +6,7 @@
 
 use super::frame::FramePlace;
 use super::record::OpenDelivery;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use twinroute_model::clock::Timestamp;
 
 /// An event with deliveries that are not settled.
@@ -58,7 +58,8 @@ const PAGE: u64 = 64;
 struct LiveEventPage {
     /// A bit for each sequence whose event is there.
     present: u64,
-    events: Vec<LiveEvent>,
+    /// The oldest mostly go first, and those behind need not move for it.
+    events: VecDeque<LiveEvent>,
 }
 
 impl LiveEventPage {
@@ -119,7 +120,7 @@ impl LiveEvents {
         if page.present & bit == 0 {
             return None;
         }
-        let live = page.events.remove(page.rank(bit));
+        let live = page.events.remove(page.rank(bit))?;
         page.present &= !bit;
         self.events -= 1;
         if page.present == 0 {

@@ -2,6 +2,7 @@
 
 pub use crate::delivery::PurgeResult;
 use crate::delivery::{KeptDeadLetter, Lane};
+use crate::sink::HeldEvent;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -265,7 +266,7 @@ pub(crate) async fn page_of(
 }
 
 /// As [`Router::dead_letter`](crate::Router::dead_letter), from this lane.
-pub(crate) async fn one_of(lane: &Lane, sequence: u64) -> Option<(DeadLetterView, Arc<Event>)> {
+pub(crate) async fn one_of(lane: &Lane, sequence: u64) -> Option<(DeadLetterView, HeldEvent)> {
     let dead = lane.dead_letter(sequence)?;
     let event = lane.read_dead(sequence, &dead).await.ok()?;
     Some((view(lane, sequence, &dead, &event), event))

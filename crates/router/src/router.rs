@@ -13,6 +13,7 @@ use crate::dead_letters::{
 use crate::delivery::Lane;
 use crate::expiry::CertificateExpiry;
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
+use crate::sink::HeldEvent;
 use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
 use crate::status_reporter::StatusReporter;
 use crate::table::LiveTable;
@@ -272,7 +273,7 @@ impl Router {
         instance: Option<&str>,
         endpoint: &str,
         sequence: u64,
-    ) -> Option<(DeadLetterView, Arc<Event>)> {
+    ) -> Option<(DeadLetterView, HeldEvent)> {
         let lane = self.lane(instance, endpoint)?;
         dead_letters::one_of(&lane, sequence).await
     }

@@ -5,9 +5,9 @@
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::sync::Arc;
 use std::time::Duration;
+pub use twinroute_journal::HeldEvent;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
-use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
 pub use twinroute_retry::dead_letter::document::DeadLetterDocument;
 pub use twinroute_retry::dead_letter::store::{DeadLetterStore, StoredLetter, StoredPage};
@@ -141,7 +141,7 @@ pub struct Delivery {
     /// The event's place in the order of acceptance.
     pub sequence: u64,
     /// The event.
-    pub event: Arc<Event>,
+    pub event: HeldEvent,
     /// Stable hash of its twin; see `TwinKey::stable_hash`.
     pub twin: u64,
     /// Attempts made before this one that counted.
@@ -153,7 +153,7 @@ pub struct Delivery {
 pub struct BatchLimits {
     /// Events in a batch.
     pub events_max: usize,
-    /// Sum of [`Event::size`] over a batch; one larger event still goes, alone.
+    /// Sum of [`Event::size`](twinroute_model::event::Event::size) over a batch; one larger event still goes, alone.
     pub bytes_max: usize,
     /// Batches that may be unanswered at a time.
     pub in_flight_max: usize,

@@ -4,7 +4,7 @@
 //! alone. Events have 1 KiB of data and 10,000 distinct twins.
 //!
 //! ```text
-//! cargo run --release -p twinroute-sinks --example amqp_load -- [events per batch] [batches at a time]
+//! cargo run --release -p twinroute-sinks --example amqp_load -- [events per batch] [batches at a time] [events]
 //! ```
 
 #[path = "../tests/broker/mod.rs"]
@@ -29,6 +29,7 @@ use twinroute_sinks::connect::AzureConnector;
 
 const TWINS: usize = 10_000;
 const DATA_BYTES: usize = 1_024;
+/// Unless the third argument says another number.
 const EVENTS: usize = 400_000;
 
 fn main() {
@@ -45,7 +46,7 @@ fn main() {
             .get(place)
             .map_or(default, |text| text.parse().expect("a number"))
     };
-    let (events, at_a_time) = (number(0, 100), number(1, 4));
+    let (events, at_a_time, total) = (number(0, 100), number(1, 4), number(2, EVENTS));
     let mut child = Command::new(std::env::current_exe().expect("own path"))
         .arg("broker")
         .stdin(Stdio::piped())
@@ -56,8 +57,8 @@ fn main() {
     BufReader::new(child.stdout.take().expect("piped"))
         .read_line(&mut address)
         .expect("an address");
-    for key in [PartitionKey::Bucket, PartitionKey::None] {
-        runtime.block_on(load(address.trim(), key, events, at_a_time));
+    for key in [PartitionKey::Bucket, PartitionKey::Twin, PartitionKey::None] {
+        runtime.block_on(load(address.trim(), key, events, at_a_time, total));
     }
     child.kill().expect("the broker runs");
     child.wait().expect("the broker ended");
@@ -74,12 +75,12 @@ async fn serve() {
     tasks.join_next().await;
 }
 
-async fn load(address: &str, key: PartitionKey, events: usize, at_a_time: usize) {
+async fn load(address: &str, key: PartitionKey, events: usize, at_a_time: usize, total: usize) {
     let sink = sink(address, key);
     let deliveries = deliveries();
     // Connects, and warms up.
     sink.send(&deliveries[..events]).await;
-    let batches = EVENTS / events;
+    let batches = total / events;
     let mut running = FuturesUnordered::new();
     let (cpu, start) = (cpu_time(), Instant::now());
     let mut delivered = 0;
@@ -145,7 +146,7 @@ fn deliveries() -> Vec<Delivery> {
             let twin = TwinKey::of(&event).stable_hash();
             Delivery {
                 sequence: id as u64,
-                event: Arc::new(event),
+                event: event.into(),
                 twin,
                 attempts: 0,
             }

@@ -108,28 +108,42 @@ fn write_properties(envelope: &MessageEnvelope<'_>, content_type: Option<&str>, 
     });
 }
 
+/// Names of attributes as they are written, each with its constructor and length: one copy instead of three.
+mod names {
+    pub(super) const ID: &[u8] = b"\xa1\x0ecloudEvents:id";
+    pub(super) const SOURCE: &[u8] = b"\xa1\x12cloudEvents:source";
+    /// With its value, which is always the same.
+    pub(super) const SPECVERSION: &[u8] = b"\xa1\x17cloudEvents:specversion\xa1\x031.0";
+    pub(super) const TYPE: &[u8] = b"\xa1\x10cloudEvents:type";
+    pub(super) const TIME: &[u8] = b"\xa1\x10cloudEvents:time";
+    pub(super) const SUBJECT: &[u8] = b"\xa1\x13cloudEvents:subject";
+    pub(super) const DATASCHEMA: &[u8] = b"\xa1\x16cloudEvents:dataschema";
+}
+
 fn write_application_properties(event: &Event, out: &mut Vec<u8>) {
     section(APPLICATION_PROPERTIES, out);
     map(out, |out| {
         let mut entries = 0;
-        let mut attribute = |name: &str, value: &str, out: &mut Vec<u8>| {
-            prefixed(name, out);
+        let mut attribute = |name: &[u8], value: &str, out: &mut Vec<u8>| {
+            out.extend_from_slice(name);
             string(value, out);
             entries += 2;
         };
-        attribute("id", event.id(), out);
-        attribute("source", event.source(), out);
-        attribute("specversion", "1.0", out);
-        attribute("type", event.event_type(), out);
+        attribute(names::ID, event.id(), out);
+        attribute(names::SOURCE, event.source(), out);
+        out.extend_from_slice(names::SPECVERSION);
+        attribute(names::TYPE, event.event_type(), out);
         for (name, value) in [
-            ("time", event.time()),
-            ("subject", event.subject()),
-            ("dataschema", event.dataschema()),
+            (names::TIME, event.time()),
+            (names::SUBJECT, event.subject()),
+            (names::DATASCHEMA, event.dataschema()),
         ] {
             if let Some(value) = value {
                 attribute(name, value, out);
             }
         }
+        // That of the version.
+        entries += 2;
         for (name, value) in event.extensions() {
             prefixed(name, out);
             match value {

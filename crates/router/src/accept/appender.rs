@@ -212,7 +212,7 @@ impl JournalAppender {
                         appended.map_err(|full| self.full(full))?.remove(0)
                     }
                 };
-                lane.push(&[entry], &arrival);
+                lane.push(vec![entry], &arrival);
                 Ok(None)
             }
             Journal::Disk(disk) => {

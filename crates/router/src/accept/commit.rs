@@ -58,7 +58,7 @@ async fn hand_over(mut batch: DurableBatch, lost: impl FnOnce(u64)) {
     match &result {
         Ok(()) => {
             batch.receipt.accepted();
-            for LaneDeliveries { lane, entries } in &batch.deliveries {
+            for LaneDeliveries { lane, entries } in std::mem::take(&mut batch.deliveries) {
                 lane.push(entries, &batch.arrival);
             }
         }

@@ -2,7 +2,8 @@
 
 use crate::delivery::{BatchBacklog, DeliveryTracker, Lane, LaneArrival};
 use crate::table::LaneIndex;
-use std::collections::{BTreeMap, BTreeSet};
+use rapidhash::RapidHashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use twinroute_journal::{JournalEntry, NewEvent};
 use twinroute_model::event::Event;
@@ -109,14 +110,8 @@ impl MatchedBatch {
         entries: Vec<JournalEntry>,
         arrival: &LaneArrival,
     ) {
-        if let [_] = &*entries {
-            for lane in &self.lanes {
-                all[*lane as usize].push(&entries, arrival);
-            }
-            return;
-        }
         for LaneDeliveries { lane, entries } in self.by_lane(all, entries) {
-            lane.push(&entries, arrival);
+            lane.push(entries, arrival);
         }
     }
 
@@ -126,20 +121,41 @@ impl MatchedBatch {
         all: &[Arc<Lane>],
         entries: Vec<JournalEntry>,
     ) -> Vec<LaneDeliveries> {
-        let mut sorted: BTreeMap<LaneIndex, Vec<JournalEntry>> = BTreeMap::new();
+        let mut sorted: Vec<LaneDeliveries> = Vec::new();
+        let mut places: RapidHashMap<LaneIndex, usize> = RapidHashMap::default();
         let mut rest = &*self.lanes;
+        // The lanes of the first event mostly get all; what others get is not known.
+        let mut likely = entries.len();
         for (entry, count) in entries.into_iter().zip(&self.lane_counts) {
             let (own, others) = rest.split_at(*count);
             rest = others;
-            for lane in own {
-                let line = sorted.entry(*lane).or_default();
-                line.push(entry.clone());
+            let Some((last, first)) = own.split_last() else {
+                continue;
+            };
+            let mut give = |index: usize, lane: &LaneIndex, entry| {
+                let own = &all[*lane as usize];
+                // Events of a batch mostly go to the same lanes, which then stand at the same places.
+                let is_here = sorted
+                    .get(index)
+                    .is_some_and(|here| Arc::ptr_eq(&here.lane, own));
+                let place = match is_here {
+                    true => index,
+                    false => *places.entry(*lane).or_insert_with(|| {
+                        sorted.push(LaneDeliveries {
+                            lane: Arc::clone(own),
+                            entries: Vec::with_capacity(likely),
+                        });
+                        sorted.len() - 1
+                    }),
+                };
+                sorted[place].entries.push(entry);
+            };
+            for (index, lane) in first.iter().enumerate() {
+                give(index, lane, entry.clone());
             }
+            give(first.len(), last, entry);
+            likely = 0;
         }
-        let of_lane = |(lane, entries)| LaneDeliveries {
-            lane: Arc::clone(&all[lane as usize]),
-            entries,
-        };
-        sorted.into_iter().map(of_lane).collect()
+        sorted
     }
 }

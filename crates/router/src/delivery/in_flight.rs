@@ -4,7 +4,6 @@ use super::queued_delivery::QueuedDelivery;
 use crate::sink::Delivery;
 use crate::user_code::UserSink;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::DiskJournal;
@@ -35,7 +34,7 @@ impl InFlightBatch {
             let held = waiting.event.as_ref()?;
             Some(Delivery {
                 sequence: waiting.sequence,
-                event: Arc::clone(held.event()),
+                event: held.clone(),
                 twin: waiting.twin,
                 attempts: waiting.attempts,
             })

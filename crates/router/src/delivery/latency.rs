@@ -15,9 +15,12 @@ pub(crate) struct LatencyHistogram {
 type BucketCounts = [u32; STEPS * OCTAVES];
 
 impl LatencyHistogram {
-    /// Counts one duration. When the counts grow large all are halved, so that new ones weigh more.
-    pub(crate) fn record(&mut self, duration: Duration) {
+    /// Counts a duration so many times. When the counts grow large all are halved, so that new ones weigh more.
+    pub(crate) fn record(&mut self, duration: Duration, times: u32) {
         const HALVE_AT: u64 = 100_000;
+        if times == 0 {
+            return;
+        }
         let counts = self
             .counts
             .get_or_insert_with(|| Box::new([0; STEPS * OCTAVES]));
@@ -25,8 +28,8 @@ impl LatencyHistogram {
             counts.iter_mut().for_each(|count| *count /= 2);
             self.total = counts.iter().map(|count| u64::from(*count)).sum();
         }
-        counts[slot(duration)] += 1;
-        self.total += 1;
+        counts[slot(duration)] += times;
+        self.total += u64::from(times);
     }
 
     /// The duration that `share` (0 to 1) of all stay below, in milliseconds; 0 when there are none.
@@ -71,13 +74,13 @@ mod tests {
         let mut histogram = LatencyHistogram::default();
         assert_eq!(histogram.percentile_ms(0.5).to_bits(), 0.0_f64.to_bits());
         for millis in 1..=100 {
-            histogram.record(Duration::from_millis(millis));
+            histogram.record(Duration::from_millis(millis), 1);
         }
         for (share, expect) in [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0)] {
             let found = histogram.percentile_ms(share);
             assert!((found / expect - 1.0).abs() < 0.13, "{share}: {found}");
         }
-        histogram.record(Duration::ZERO);
-        histogram.record(Duration::MAX);
+        histogram.record(Duration::ZERO, 1);
+        histogram.record(Duration::MAX, 1);
     }
 }

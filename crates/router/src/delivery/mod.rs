@@ -48,8 +48,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use twinroute_journal::ledger::{DiscardReason, Ledger};
-use twinroute_journal::{DiskJournal, JournalEntry, LaneId, UnreadableEvent};
-use twinroute_model::event::Event;
+use twinroute_journal::{DiskJournal, HeldEvent, JournalEntry, LaneId, UnreadableEvent};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Longer than any batch takes from its match to its lanes.
@@ -183,7 +182,7 @@ impl Lane {
     }
 
     /// Queues events, in order. Never refuses: at its cap the lane lets its oldest go.
-    pub(crate) fn push(&self, deliveries: &[JournalEntry], arrival: &LaneArrival) {
+    pub(crate) fn push(&self, deliveries: Vec<JournalEntry>, arrival: &LaneArrival) {
         if self.lock().offer(deliveries, arrival) {
             self.wake.notify_one();
         }
@@ -333,12 +332,12 @@ impl Lane {
         &self,
         sequence: u64,
         dead: &KeptDeadLetter,
-    ) -> Result<Arc<Event>, UnreadableEvent> {
+    ) -> Result<HeldEvent, UnreadableEvent> {
         match (&dead.event, self.disk.clone()) {
-            (Some(held), _) => Ok(Arc::clone(held.event())),
+            (Some(held), _) => Ok(held.clone()),
             (None, Some(disk)) => {
                 let read = read_one(disk, sequence).await;
-                read.map(Arc::new)
+                read.map(HeldEvent::from)
             }
             (None, None) => Err(UnreadableEvent::Settled),
         }

@@ -5,6 +5,7 @@
 
 use super::queued_delivery::QueuedDelivery;
 use rapidhash::RapidHashMap;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
 use twinroute_model::settings::TwinOrdering;
@@ -27,11 +28,9 @@ pub(crate) struct QueueCaps {
     pub(crate) bytes_max: usize,
 }
 
-/// What became of one delivery of a batch.
+/// What became of a delivery that is not settled.
 #[derive(Debug)]
 pub(crate) enum DeliveryFate {
-    /// Settled: it leaves the lane.
-    Settled,
     /// Failed alone: it waits until the moment given.
     Retrying(QueuedDelivery, Instant),
     /// Not its fault: it goes back to where it was.
@@ -233,9 +232,8 @@ impl LaneQueue {
                 break;
             }
             let next = self.pop_sendable().expect("the front was just looked at");
-            if self.may_be_sent(&next) {
+            if self.begins(&next) {
                 bytes += size;
-                self.mark_in_flight(next.twin);
                 self.count_out(&next);
                 batch.push(next);
             } else {
@@ -300,16 +298,26 @@ impl LaneQueue {
                 .is_none_or(|state| state.in_flight == 0)
     }
 
-    fn may_be_sent(&self, waiting: &QueuedDelivery) -> bool {
+    /// Marks a delivery as in flight if its twin is free; its state is looked up once.
+    fn begins(&mut self, waiting: &QueuedDelivery) -> bool {
         if self.ordering == TwinOrdering::None {
+            self.mark_in_flight(waiting.twin);
             return true;
         }
         // Older events of the twin that are held go first, even into the batch being made.
-        let line = self.held.get(&waiting.twin).and_then(VecDeque::front);
-        line.is_none_or(|front| waiting.sequence < front.sequence)
-            && self.twins.get(&waiting.twin).is_none_or(|state| {
-                state.retrying == 0 && (state.in_flight == 0 || state.batch == self.batches)
-            })
+        let line = (!self.held.is_empty()).then(|| self.held.get(&waiting.twin));
+        let front = line.flatten().and_then(VecDeque::front);
+        if front.is_some_and(|front| waiting.sequence > front.sequence) {
+            return false;
+        }
+        let state = self.twins.entry(waiting.twin).or_default();
+        let is_free = state.retrying == 0 && (state.in_flight == 0 || state.batch == self.batches);
+        if is_free {
+            state.in_flight += 1;
+            state.batch = self.batches;
+            self.in_flight += 1;
+        }
+        is_free
     }
 
     fn mark_in_flight(&mut self, twin: u64) {
@@ -347,15 +355,21 @@ impl LaneQueue {
         self.memory -= waiting.event.as_ref().map_or(0, |_| waiting.bytes());
     }
 
-    /// Takes note of what became of a batch: `twins` are those of all its deliveries, one each.
-    pub(crate) fn resolve(&mut self, batch: Vec<(u64, DeliveryFate)>, now: Instant) {
+    /// Takes note of what became of a batch: `twins` are those of all its deliveries, one each, `fates` what became of
+    /// those that are not settled.
+    pub(crate) fn resolve(&mut self, twins: &[u64], fates: Vec<DeliveryFate>, now: Instant) {
+        self.in_flight -= twins.len();
+        if fates.is_empty() && self.held.is_empty() {
+            return twins.iter().for_each(|twin| self.free_twin(*twin));
+        }
+        for twin in twins {
+            if let Some(state) = self.twins.get_mut(twin) {
+                state.in_flight = state.in_flight.saturating_sub(1);
+            }
+        }
         let mut returned = Vec::new();
-        let mut twins = Vec::with_capacity(batch.len());
-        for (twin, fate) in batch {
-            self.mark_answered(twin);
-            twins.push(twin);
+        for fate in fates {
             match fate {
-                DeliveryFate::Settled => {}
                 DeliveryFate::Retrying(waiting, due) => self.retry_later(waiting, due),
                 // It had failed alone before: it stays the twin's first, due at once.
                 DeliveryFate::Returned(waiting) if waiting.attempts > 0 => {
@@ -367,13 +381,17 @@ impl LaneQueue {
                 }
             }
         }
-        self.release(&twins, returned);
+        self.release(twins, returned);
     }
 
-    fn mark_answered(&mut self, twin: u64) {
-        self.in_flight -= 1;
-        if let Some(state) = self.twins.get_mut(&twin) {
+    /// One delivery of a twin is settled, and nothing waits for the twin to be free.
+    fn free_twin(&mut self, twin: u64) {
+        if let Entry::Occupied(mut entry) = self.twins.entry(twin) {
+            let state = entry.get_mut();
             state.in_flight = state.in_flight.saturating_sub(1);
+            if state.in_flight == 0 && state.retrying == 0 {
+                entry.remove();
+            }
         }
     }
 

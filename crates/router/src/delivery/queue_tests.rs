@@ -40,7 +40,7 @@ impl QueueScene {
         QueuedDelivery {
             sequence: entry.sequence,
             twin: entry.twin,
-            bytes: entry.event.event().size() as u32,
+            bytes: entry.event.size() as u32,
             attempts: 0,
             came: self.now,
             age_then: Duration::ZERO,
@@ -57,8 +57,10 @@ impl QueueScene {
         }
     }
 
-    fn resolve(&mut self, batch: Vec<(u64, DeliveryFate)>) {
-        self.queue.resolve(batch, self.now);
+    fn resolve(&mut self, batch: Vec<(u64, Option<DeliveryFate>)>) {
+        let (twins, fates): (Vec<u64>, Vec<Option<DeliveryFate>>) = batch.into_iter().unzip();
+        let unsettled = fates.into_iter().flatten().collect();
+        self.queue.resolve(&twins, unsettled, self.now);
     }
 
     fn take(&mut self) -> Vec<QueuedDelivery> {
@@ -83,16 +85,16 @@ fn sequences(batch: &[QueuedDelivery]) -> Vec<u64> {
 
 fn all(
     batch: Vec<QueuedDelivery>,
-    fate: impl Fn(QueuedDelivery) -> DeliveryFate,
-) -> Vec<(u64, DeliveryFate)> {
+    fate: impl Fn(QueuedDelivery) -> Option<DeliveryFate>,
+) -> Vec<(u64, Option<DeliveryFate>)> {
     batch
         .into_iter()
         .map(|waiting| (waiting.twin, fate(waiting)))
         .collect()
 }
 
-fn settled(batch: Vec<QueuedDelivery>) -> Vec<(u64, DeliveryFate)> {
-    all(batch, |_| DeliveryFate::Settled)
+fn settled(batch: Vec<QueuedDelivery>) -> Vec<(u64, Option<DeliveryFate>)> {
+    all(batch, |_| None)
 }
 
 #[test]
@@ -150,15 +152,15 @@ fn a_retrying_delivery_holds_its_twin_only() {
     let fates = batch.into_iter().map(|waiting| match waiting.twin {
         1 => (
             1,
-            DeliveryFate::Retrying(
+            Some(DeliveryFate::Retrying(
                 QueuedDelivery {
                     attempts: 1,
                     ..waiting
                 },
                 due,
-            ),
+            )),
         ),
-        twin => (twin, DeliveryFate::Settled),
+        twin => (twin, None),
     });
     bench.resolve(fates.collect());
     let batch = bench.take();
@@ -186,7 +188,7 @@ fn what_is_returned_goes_before_what_came_later() {
         bench.now,
     );
     assert!(bench.take().is_empty(), "both twins are in flight");
-    bench.resolve(all(batch, DeliveryFate::Returned));
+    bench.resolve(all(batch, |waiting| Some(DeliveryFate::Returned(waiting))));
     assert_eq!(sequences(&bench.take()), [1, 2, 3, 4]);
 }
 
@@ -264,19 +266,18 @@ fn ordering_may_change_while_events_are_retrying() {
         bench.push(&[7]);
         let now = bench.now;
         let batch = bench.take();
-        bench.queue.resolve(
-            all(batch, |waiting| DeliveryFate::Retrying(waiting, now)),
-            now,
-        );
+        bench.resolve(all(batch, |waiting| {
+            Some(DeliveryFate::Retrying(waiting, now))
+        }));
         bench.queue.set_ordering(after);
         let batch = bench.take();
         assert_eq!(sequences(&batch), [1]);
-        bench.resolve(all(batch, |_| DeliveryFate::Settled));
+        bench.resolve(all(batch, |_| None));
         bench.queue.set_ordering(TwinOrdering::Twin);
         bench.push(&[7]);
         let batch = bench.take();
         assert_eq!(sequences(&batch), [2], "{before:?} to {after:?}");
-        bench.resolve(all(batch, |_| DeliveryFate::Settled));
+        bench.resolve(all(batch, |_| None));
         assert!(bench.queue.twins.is_empty());
     }
 }
@@ -374,7 +375,7 @@ proptest! {
                             0 => {
                                 let attempts = waiting.attempts + 1;
                                 let due = bench.now + Duration::from_millis(5);
-                                DeliveryFate::Retrying(QueuedDelivery { attempts, ..waiting }, due)
+                                Some(DeliveryFate::Retrying(QueuedDelivery { attempts, ..waiting }, due))
                             }
                             1 => {
                                 cut.insert(twin);
@@ -382,12 +383,12 @@ proptest! {
                                     tried.remove(&waiting.sequence);
                                     undo(&mut last_first_attempt, &waiting);
                                 }
-                                DeliveryFate::Returned(waiting)
+                                Some(DeliveryFate::Returned(waiting))
                             }
                             _ => {
                                 done += 1;
                                 open.entry(twin).or_default().remove(&waiting.sequence);
-                                DeliveryFate::Settled
+                                None
                             }
                         };
                         fates.push((twin, fate));

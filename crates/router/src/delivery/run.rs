@@ -113,7 +113,7 @@ async fn read_back(flight: &mut InFlightBatch) -> bool {
     };
     let reading = spawn_blocking(move || {
         let events = disk.read(&sequences).into_iter();
-        let held = events.map(|event| event.ok().map(HeldEvent::read_back));
+        let held = events.map(|event| event.ok().map(HeldEvent::from));
         held.collect::<Vec<Option<HeldEvent>>>()
     });
     let mut events = reading.await.unwrap_or_default().into_iter();
@@ -147,9 +147,9 @@ async fn store(upload: Box<DeadLetterUpload>) -> CompletedAction {
         return CompletedAction::DeadLetterUpload(upload, UploadOutcome::Failed(fault));
     }
     let event = match (&upload.dead.event, upload.disk.clone()) {
-        (Some(held), _) => Arc::clone(held.event()),
+        (Some(held), _) => held.clone(),
         (None, Some(disk)) => match read_one(disk, upload.sequence).await {
-            Ok(event) => Arc::new(event),
+            Ok(event) => HeldEvent::from(event),
             Err(reason) => {
                 return CompletedAction::DeadLetterUpload(
                     upload,

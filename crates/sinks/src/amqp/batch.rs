@@ -5,6 +5,7 @@
 //! first message, so one transfer never mixes keys. Source: azure-servicebus 7.15.0 and
 //! Azure/azure-amqp, batch encoding.
 
+use super::buckets;
 use fe2o3_amqp::link::delivery::Sendable;
 use fe2o3_amqp_types::messaging::{
     ApplicationProperties, Batch, Data, Message, MessageAnnotations, Properties,
@@ -29,13 +30,6 @@ const KEY_CHARS_MAX: usize = 128;
 /// 128 characters of up to four bytes, the names of the attributes, and what AMQP writes around each.
 const AROUND_BYTES: usize = 3 * 4 * KEY_CHARS_MAX + 64 * (16 + EventLimits::EXTENSIONS_MAX);
 
-/// The partition keys of `partition_key = "bucket"`. They decide where events land: never change
-/// them.
-const BUCKETS: [&str; 32] = [
-    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
-    "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
-];
-
 /// What stands around an event's message, by destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageRouting {
@@ -51,12 +45,33 @@ impl MessageRouting {
         match self {
             Self::EventHubs(PartitionKey::None) | Self::ServiceBus(SessionKey::None) => None,
             Self::EventHubs(PartitionKey::Bucket) => {
-                // The remainder is below 32.
-                Some(BUCKETS[(delivery.twin % BUCKETS.len() as u64) as usize].into())
+                Some(buckets::key_of_twin(delivery.twin).into())
             }
             Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(SessionKey::Twin) => {
                 Some(twin_key(delivery).into())
             }
+        }
+    }
+
+    /// A number that events which share a transfer have in common. Twins may have it in common too, if hardly ever.
+    fn group(self, delivery: &Delivery) -> u64 {
+        match self {
+            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(SessionKey::None) => 0,
+            Self::EventHubs(PartitionKey::Bucket) => buckets::of_twin(delivery.twin) as u64,
+            Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(SessionKey::Twin) => {
+                delivery.twin
+            }
+        }
+    }
+
+    /// Whether two events of one group have the same key too.
+    fn is_same_key(self, one: &Delivery, other: &Delivery) -> bool {
+        match self {
+            Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(SessionKey::Twin) => {
+                TwinKey::of(&one.event) == TwinKey::of(&other.event)
+            }
+            Self::EventHubs(PartitionKey::None | PartitionKey::Bucket)
+            | Self::ServiceBus(SessionKey::None) => true,
         }
     }
 
@@ -87,8 +102,10 @@ impl MessageRouting {
 
 /// The twin as a key; one that is too long stands as its stable hash.
 fn twin_key(delivery: &Delivery) -> String {
-    let key = TwinKey::of(&delivery.event).to_string();
-    if key.encode_utf16().count() <= KEY_CHARS_MAX {
+    let TwinKey { host, twin } = TwinKey::of(&delivery.event);
+    let key = [host, "/", twin].concat();
+    // No character takes more code units than bytes.
+    if key.len() <= KEY_CHARS_MAX || key.encode_utf16().count() <= KEY_CHARS_MAX {
         return key;
     }
     format!("{:016x}", delivery.twin)
@@ -157,30 +174,17 @@ pub(crate) fn plan(
     places: impl Iterator<Item = usize>,
 ) -> TransferPlan {
     let mut plan = TransferPlan::default();
-    let mut open: Vec<OpenTransfer<'_>> = Vec::new();
-    let mut by_key: HashMap<Cow<'_, str>, usize> = HashMap::new();
+    let mut open = OpenTransfers::new(routing);
     for place in places {
         let delivery = &batch[place];
-        let key = routing.key(delivery);
         if !batched {
+            let key = routing.key(delivery);
             plan.single(routing, limits, delivery, place, key.as_deref());
             continue;
         }
-        let slot = match &key {
-            None if open.is_empty() => open_group(&mut open, routing, key.clone()),
-            None => 0,
-            Some(text) => match by_key.get(text) {
-                Some(slot) => *slot,
-                None => {
-                    let slot = open_group(&mut open, routing, key.clone());
-                    by_key.insert(text.clone(), slot);
-                    slot
-                }
-            },
-        };
-        let group = &mut open[slot];
+        let group = open.of(batch, place);
         let id = routing.message_id(&delivery.event);
-        let envelope = routing.envelope(key.as_deref(), id.as_deref());
+        let envelope = routing.envelope(group.key.as_deref(), id.as_deref());
         // What an encoded event has beyond the memory of the event itself: names of properties.
         let mut bytes = Vec::with_capacity(delivery.event.size() + 256);
         amqp::write(&delivery.event, &envelope, &mut bytes);
@@ -190,7 +194,7 @@ pub(crate) fn plan(
             if !group.places.is_empty() {
                 group.flush(routing, &mut plan);
             }
-            plan.single(routing, limits, delivery, place, key.as_deref());
+            plan.single(routing, limits, delivery, place, group.key.as_deref());
             continue;
         }
         if !group.places.is_empty() && group.bytes + cost > limits.batch_max {
@@ -198,7 +202,7 @@ pub(crate) fn plan(
         }
         group.push(place, bytes, cost, id);
     }
-    for mut group in open {
+    for mut group in open.transfers {
         if !group.places.is_empty() {
             group.flush(routing, &mut plan);
         }
@@ -208,30 +212,82 @@ pub(crate) fn plan(
     plan
 }
 
-fn open_group<'a>(
-    open: &mut Vec<OpenTransfer<'a>>,
+/// The transfers that are being filled, by the group of their events.
+struct OpenTransfers<'a> {
     routing: MessageRouting,
-    key: Option<Cow<'a, str>>,
-) -> usize {
-    // All message ids have the same length.
-    let id = match routing {
-        MessageRouting::ServiceBus(_) => Some("x".repeat(amqp::MESSAGE_ID_BYTES)),
-        MessageRouting::EventHubs(_) => None,
-    };
-    let envelope_bytes = envelope_bytes(&routing.envelope(key.as_deref(), id.as_deref()));
-    open.push(OpenTransfer {
-        envelope_bytes,
-        key,
-        message_id: None,
-        places: Vec::new(),
-        sections: Vec::new(),
-        bytes: envelope_bytes,
-    });
-    open.len() - 1
+    transfers: Vec<OpenTransfer<'a>>,
+    by_group: HashMap<u64, usize>,
+    /// What an envelope has, by the length of its key: to encode one is dear, and twins are many.
+    envelope_bytes: Vec<(usize, usize)>,
+}
+
+impl<'a> OpenTransfers<'a> {
+    fn new(routing: MessageRouting) -> Self {
+        Self {
+            routing,
+            transfers: Vec::new(),
+            by_group: HashMap::new(),
+            envelope_bytes: Vec::new(),
+        }
+    }
+
+    /// The transfer for the event in a place of `batch`, opened if there is none.
+    ///
+    /// Where two twins share a group, the later one takes it over: what follows of the earlier one gets another
+    /// transfer, which goes behind.
+    fn of(&mut self, batch: &'a [Delivery], place: usize) -> &mut OpenTransfer<'a> {
+        let delivery = &batch[place];
+        let group = self.routing.group(delivery);
+        let found = self.by_group.get(&group).copied().filter(|slot| {
+            let first = &batch[self.transfers[*slot].opened_by];
+            self.routing.is_same_key(first, delivery)
+        });
+        let slot = match found {
+            Some(slot) => slot,
+            None => {
+                self.by_group.insert(group, self.transfers.len());
+                self.open(delivery, place);
+                self.transfers.len() - 1
+            }
+        };
+        &mut self.transfers[slot]
+    }
+
+    fn open(&mut self, delivery: &'a Delivery, place: usize) {
+        let key = self.routing.key(delivery);
+        let envelope_bytes = self.envelope_bytes(key.as_deref());
+        self.transfers.push(OpenTransfer {
+            opened_by: place,
+            envelope_bytes,
+            key,
+            message_id: None,
+            places: Vec::new(),
+            sections: Vec::new(),
+            bytes: envelope_bytes,
+        });
+    }
+
+    fn envelope_bytes(&mut self, key: Option<&str>) -> usize {
+        let length = key.map_or(0, str::len);
+        let known = self.envelope_bytes.iter().find(|known| known.0 == length);
+        if let Some((_, bytes)) = known {
+            return *bytes;
+        }
+        // All message ids have the same length.
+        let id = match self.routing {
+            MessageRouting::ServiceBus(_) => Some("x".repeat(amqp::MESSAGE_ID_BYTES)),
+            MessageRouting::EventHubs(_) => None,
+        };
+        let bytes = envelope_bytes(&self.routing.envelope(key, id.as_deref()));
+        self.envelope_bytes.push((length, bytes));
+        bytes
+    }
 }
 
 /// A transfer that is being filled.
 struct OpenTransfer<'a> {
+    /// The place of the event that it was opened for.
+    opened_by: usize,
     envelope_bytes: usize,
     key: Option<Cow<'a, str>>,
     /// Of the first event.

@@ -30,6 +30,9 @@ use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 
 /// Transfers that may wait for the task.
 const COMMANDS_MAX: usize = 64;
+/// Transfers that are handed over one after the other before outcomes and ends are looked at: the looks cost more
+/// than a small transfer does.
+const HANDED_OVER_IN_A_ROW_MAX: usize = 32;
 /// Transfers that may be unanswered.
 const UNSETTLED_MAX: usize = 2_048;
 
@@ -272,6 +275,7 @@ async fn serve(
     let mut check = pin!(tokio::time::sleep_until(first.deadline()));
     let mut next = NextStep::of(first);
     let mut draining = false;
+    let mut in_a_row = 0;
     loop {
         next = match next {
             NextStep::HandOver(transfer) => {
@@ -279,6 +283,7 @@ async fn serve(
                     check.as_mut().reset(transfer.deadline);
                 }
                 match hand_over(&mut link, transfer, &mut unsettled, spare).await {
+                    HandedOver::Yes if !draining => next_in_a_row(inbox, &unsettled, &mut in_a_row),
                     HandedOver::Yes => NextStep::Again,
                     HandedOver::Lost(fault) => NextStep::Lost(fault.into()),
                     HandedOver::Never(transfer, fault) => {
@@ -304,7 +309,6 @@ async fn serve(
                 return EndedLink::default();
             }
             NextStep::Again => {
-                let room = !draining && unsettled.len() < UNSETTLED_MAX;
                 tokio::select! {
                     biased;
                     Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
@@ -321,11 +325,30 @@ async fn serve(
                         overdue(&unsettled, check.as_mut())
                     }
                     fault = &mut renewing, if !draining => NextStep::Drain(fault),
-                    command = inbox.recv(), if room => command.map_or(NextStep::Close, NextStep::of),
+                    command = inbox.recv(), if !draining && unsettled.len() < UNSETTLED_MAX => {
+                        command.map_or(NextStep::Close, NextStep::of)
+                    }
                 }
             }
         };
     }
+}
+
+/// What waits already, unless so many have been handed over that outcomes and ends are to be looked at.
+fn next_in_a_row(
+    inbox: &mut mpsc::Receiver<LinkCommand>,
+    unsettled: &FuturesUnordered<UnsettledTransfer>,
+    in_a_row: &mut usize,
+) -> NextStep {
+    *in_a_row += 1;
+    if *in_a_row < HANDED_OVER_IN_A_ROW_MAX
+        && unsettled.len() < UNSETTLED_MAX
+        && let Ok(command) = inbox.try_recv()
+    {
+        return NextStep::of(command);
+    }
+    *in_a_row = 0;
+    NextStep::Again
 }
 
 /// Whether an unanswered transfer has passed its deadline; if not, when to look again.

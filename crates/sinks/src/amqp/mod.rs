@@ -17,6 +17,7 @@
 //! 7. Its decoder trusts what a frame says of itself: see `wire`.
 
 mod batch;
+mod buckets;
 mod cbs;
 mod command;
 mod connection;

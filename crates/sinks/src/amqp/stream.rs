@@ -1,8 +1,10 @@
 //! A stream that can be cut from outside, that gathers writes, and whose reads go through a [`PeerGuard`].
 //!
 //! fe2o3-amqp flushes after every frame. Here a flush only promises: bytes are gathered, and
-//! written when the connection's task next reads, which its engine does before it ever waits (it
-//! selects on the transport in every round). Many small transfers then share one system call.
+//! written when the connection's task reads and nothing was added since it read before. Its engine
+//! reads before it ever waits (it selects on the transport in every round); behind the first read
+//! it is woken at once, so that those who make frames have their turn in between. Many small
+//! transfers then share one system call.
 //!
 //! Between its own close frame and the peer's, fe2o3-amqp 0.18.4 spins: its engine polls a channel
 //! that is closed already and goes round without waiting. With a peer that has vanished that takes
@@ -60,6 +62,8 @@ impl Drop for StreamCut {
 
 /// Bytes that are gathered before a write must take place.
 const GATHER_BYTES_MAX: usize = 64 << 10;
+/// Bytes from which a write is not gathered: to copy them costs more than a system call of their own.
+const DIRECT_BYTES_MIN: usize = 16 << 10;
 /// Bytes of one read.
 const READ_BYTES: usize = 8 << 10;
 
@@ -69,6 +73,8 @@ pub(super) struct SeverableStream<Io> {
     inner: Io,
     switch: Arc<CutSwitch>,
     gathered: BytesMut,
+    /// Whether something was gathered since the last read.
+    added: bool,
     guard: PeerGuard,
     meter: TransferMeter,
     /// What was just read.
@@ -83,6 +89,7 @@ pub(super) fn severable<Io>(inner: Io) -> (SeverableStream<Io>, StreamCut) {
         inner,
         switch,
         gathered: BytesMut::new(),
+        added: false,
         guard: PeerGuard::new(),
         meter: TransferMeter::default(),
         chunk: vec![0; READ_BYTES].into(),
@@ -99,7 +106,7 @@ impl<Io> SeverableStream<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> SeverableStream<Io> {
-    /// Writes what is gathered.
+    /// Writes what is gathered, all of it.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while !self.gathered.is_empty() {
             match Pin::new(&mut self.inner).poll_write(context, &self.gathered) {
@@ -120,7 +127,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for SeverableStream<Io> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         self.switch.check(&self.switch.reader, context)?;
-        if let Poll::Ready(Err(error)) = self.poll_drain(context) {
+        if std::mem::take(&mut self.added) {
+            context.waker().wake_by_ref();
+        } else if let Poll::Ready(Err(error)) = self.poll_drain(context) {
             return Poll::Ready(Err(error));
         }
         let this = &mut *self;
@@ -151,16 +160,18 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for SeverableStream<Io> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         self.switch.check(&self.switch.writer, context)?;
-        if self.gathered.len() + bytes.len() > GATHER_BYTES_MAX {
+        let direct = bytes.len() >= DIRECT_BYTES_MIN;
+        if direct || self.gathered.len() + bytes.len() > GATHER_BYTES_MAX {
             ready!(self.poll_drain(context))?;
-            if bytes.len() >= GATHER_BYTES_MAX {
-                let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes))?;
-                self.note(&bytes[..written]);
-                return Poll::Ready(Ok(written));
-            }
+        }
+        if direct {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes))?;
+            self.note(&bytes[..written]);
+            return Poll::Ready(Ok(written));
         }
         self.note(bytes);
         self.gathered.extend_from_slice(bytes);
+        self.added = true;
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -203,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_are_gathered_until_the_next_read_or_the_bound() {
+    async fn writes_are_gathered_until_a_read_without_news_or_the_bound() {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         let (mut stream, _cut) = severable(near);
         for byte in 0..10 {
@@ -212,12 +223,28 @@ mod tests {
         }
         let mut seen = [0; 10];
         assert!(far.read_exact(&mut seen).now_or_never().is_none());
+        // More may come while the others have their turn.
+        assert!(stream.read(&mut [0; 1]).now_or_never().is_none());
+        assert!(far.read_exact(&mut seen).now_or_never().is_none());
         assert!(stream.read(&mut [0; 1]).now_or_never().is_none());
         far.read_exact(&mut seen[..]).await.unwrap();
         assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        let large = vec![7; 3 * GATHER_BYTES_MAX + 1];
-        for chunk in large.chunks(1_000) {
+        // Small ones are gathered, large ones go past them: all in their order.
+        let large: Vec<u8> = (0..=u8::MAX)
+            .cycle()
+            .take(5 * GATHER_BYTES_MAX + 1)
+            .collect();
+        let mut left = &large[..];
+        for bytes in [1_000, 999, DIRECT_BYTES_MIN, 1, DIRECT_BYTES_MIN - 1]
+            .into_iter()
+            .cycle()
+        {
+            let (chunk, rest) = left.split_at(bytes.min(left.len()));
             stream.write_all(chunk).await.unwrap();
+            left = rest;
+            if left.is_empty() {
+                break;
+            }
         }
         stream.shutdown().await.unwrap();
         let mut all = Vec::new();

@@ -167,7 +167,7 @@ pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
     let twin = TwinKey::of(&event).stable_hash();
     Delivery {
         sequence: id as u64,
-        event: Arc::new(event),
+        event: event.into(),
         twin,
         attempts: 0,
     }

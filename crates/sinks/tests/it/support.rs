@@ -92,7 +92,7 @@ pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
         .unwrap();
     Delivery {
         sequence: id as u64,
-        event: Arc::new(event),
+        event: event.into(),
         twin: id as u64,
         attempts: 0,
     }

@@ -68,7 +68,7 @@ impl LaneCore {
     /// to hear of it.
     pub(in crate::delivery) fn offer(
         &mut self,
-        deliveries: &[JournalEntry],
+        deliveries: Vec<JournalEntry>,
         arrival: &LaneArrival,
     ) -> bool {
         self.count_arrivals(deliveries.len() as u64, arrival);
@@ -116,8 +116,8 @@ impl LaneCore {
     }
 
     /// An accepted event as a delivery that was not tried.
-    fn arrived(&self, entry: &JournalEntry, now: Instant) -> QueuedDelivery {
-        let bytes = u32::try_from(entry.event.event().size()).unwrap_or(u32::MAX);
+    fn arrived(&self, entry: JournalEntry, now: Instant) -> QueuedDelivery {
+        let bytes = u32::try_from(entry.event.size()).unwrap_or(u32::MAX);
         QueuedDelivery {
             sequence: entry.sequence,
             twin: entry.twin,
@@ -126,7 +126,7 @@ impl LaneCore {
             came: now,
             age_then: Duration::ZERO,
             ttl_stopped_then: self.ttl_clock.total(now),
-            event: self.keeps_event(bytes).then(|| entry.event.clone()),
+            event: self.keeps_event(bytes).then_some(entry.event),
         }
     }
 

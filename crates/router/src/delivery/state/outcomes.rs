@@ -2,6 +2,7 @@
 
 use super::LaneCore;
 use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::latency::LatencyHistogram;
 use crate::delivery::queue::DeliveryFate;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
@@ -23,53 +24,52 @@ impl LaneCore {
         now: Instant,
     ) {
         self.in_flight.end(&flight);
-        let mut fates = Vec::with_capacity(flight.batch.len());
+        let twins: Vec<u64> = flight.batch.iter().map(|waiting| waiting.twin).collect();
+        let mut fates = Vec::new();
         let mut fault = None;
         let mut answered = false;
         let mut exhausted = ExhaustedDeliveries::default();
+        let mut ages = AgeRun::default();
         let mut delivered = 0;
         let mut outcomes = outcomes.into_iter();
         for waiting in flight.batch {
-            let twin = waiting.twin;
             let outcome = outcomes.next();
             let outcome = outcome.expect("there is one for each delivery");
-            let fate = match outcome.map(|outcome| self.answer(outcome)) {
+            match outcome.map(|outcome| self.answer(outcome)) {
                 None => {
                     let reason = FailureReason::new(
                         "unreadable",
                         "the journal's disk does not give it back",
                     );
-                    self.failed_alone(waiting, None, reason, now, &mut exhausted)
+                    fates.extend(self.failed_alone(waiting, None, reason, now, &mut exhausted));
                 }
                 Some(DeliveryOutcome::Delivered) => {
                     answered = true;
                     delivered += 1;
                     self.settle(waiting.sequence, DeliverySettlement::Delivered);
                     self.tell(waiting.sequence, DeliveryEnd::Delivered);
-                    self.latency.record(waiting.age(now));
-                    DeliveryFate::Settled
+                    ages.add(waiting.age(now), &mut self.latency);
                 }
                 Some(DeliveryOutcome::Reject(reason)) => {
                     answered = true;
                     exhausted.add(waiting, DeadLetterReason::Rejected, reason);
-                    DeliveryFate::Settled
                 }
                 Some(DeliveryOutcome::Retry { after, reason }) => {
                     answered = true;
-                    self.failed_alone(waiting, after, reason, now, &mut exhausted)
+                    fates.extend(self.failed_alone(waiting, after, reason, now, &mut exhausted));
                 }
                 Some(DeliveryOutcome::Unavailable(endpoint_fault)) => {
                     fault.get_or_insert(endpoint_fault);
-                    DeliveryFate::Returned(waiting)
+                    fates.push(DeliveryFate::Returned(waiting));
                 }
-            };
-            fates.push((twin, fate));
+            }
         }
+        ages.end(&mut self.latency);
         self.counters.get().delivered.increment(delivered);
         if delivered > 0 {
             self.dead_lettered_in_a_row = 0;
         }
-        self.queue.resolve(fates, now);
+        self.queue.resolve(&twins, fates, now);
         self.dead_letter_exhausted(exhausted, now);
         self.hand_over();
         let cap = self.in_flight_cap();
@@ -118,7 +118,7 @@ impl LaneCore {
         }
     }
 
-    /// An event failed alone: it waits for its next attempt, or has had its last.
+    /// An event failed alone: it waits for its next attempt, or, where this gives nothing, has had its last.
     fn failed_alone(
         &mut self,
         waiting: QueuedDelivery,
@@ -126,7 +126,7 @@ impl LaneCore {
         reason: FailureReason,
         now: Instant,
         exhausted: &mut ExhaustedDeliveries,
-    ) -> DeliveryFate {
+    ) -> Option<DeliveryFate> {
         self.health.last_error = reason.to_string();
         let attempts = waiting.attempts + 1;
         let settings = &self.setup.settings;
@@ -144,7 +144,7 @@ impl LaneCore {
         };
         if let Some(death) = spent {
             exhausted.add(waiting, death, reason);
-            return DeliveryFate::Settled;
+            return None;
         }
         let delay = schedule::event_delay(settings, attempts, after, self.chance.f64());
         if let Some(journal) = &self.journal {
@@ -156,7 +156,7 @@ impl LaneCore {
             attempts,
             ..waiting
         };
-        DeliveryFate::Retrying(retrying, now + delay)
+        Some(DeliveryFate::Retrying(retrying, now + delay))
     }
 
     /// Makes dead letters of those that had their last attempt.
@@ -181,6 +181,27 @@ impl LaneCore {
             };
             self.make_dead_letter(waiting, death, Some(&reason.to_string()), now);
         }
+    }
+}
+
+/// Deliveries of one age, which those of one request are: counted once for all.
+#[derive(Default)]
+struct AgeRun {
+    age: Duration,
+    count: u32,
+}
+
+impl AgeRun {
+    fn add(&mut self, age: Duration, latency: &mut LatencyHistogram) {
+        if age != self.age {
+            self.end(latency);
+            self.age = age;
+        }
+        self.count += 1;
+    }
+
+    fn end(&mut self, latency: &mut LatencyHistogram) {
+        latency.record(self.age, std::mem::take(&mut self.count));
     }
 }
 
