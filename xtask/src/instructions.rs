@@ -101,8 +101,7 @@ pub(super) fn run(options: &InstructionsOptions) -> anyhow::Result<bool> {
             "{step:<20} {:>12} {:>12.2} {:>9}",
             cost.instructions, cost.allocations, cost.bytes
         );
-        // The whole path waits for others in between, which blurs its time: `cargo xtask bench` has that.
-        if options.times && !step.starts_with("path-") {
+        if options.times && is_alone(step) {
             let (once, twice) = (times * TIMES_MORE, times * TIMES_MORE * 2);
             let nanos =
                 own_figures(&program, step, twice)?[2] - own_figures(&program, step, once)?[2];
@@ -120,6 +119,11 @@ pub(super) fn run(options: &InstructionsOptions) -> anyhow::Result<bool> {
     let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let recorded = toml::from_str(&text).with_context(|| file.display().to_string())?;
     Ok(judge(&recorded, &counted))
+}
+
+/// Whether a step waits for nobody in between, which would blur its time; of the others `cargo xtask bench` has it.
+fn is_alone(step: &str) -> bool {
+    !step.starts_with("path-") && !step.starts_with("send-")
 }
 
 /// Prints what takes more than is on record; true when nothing does, or when the two cannot be compared.

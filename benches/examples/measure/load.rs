@@ -145,7 +145,7 @@ impl LoadRun {
                     self.connections[index].send()?;
                 }
                 if event.is_readable() {
-                    self.receive(index)?;
+                    self.receive(index, event.is_read_closed())?;
                 }
             }
         }
@@ -188,10 +188,13 @@ impl LoadRun {
         }))
     }
 
-    fn receive(&mut self, index: usize) -> Result<(), ProgramError> {
+    /// Reads what came. `is_closed`: the other side sends no more, which no read says that stops short of it.
+    fn receive(&mut self, index: usize, is_closed: bool) -> Result<(), ProgramError> {
         let connection = &mut self.connections[index];
-        let is_open = connection.read()?;
+        let mut is_open = connection.read()? && !is_closed;
         if let Some(status) = connection.status() {
+            // An answer to half a request: the other half would be taken for the next one.
+            is_open &= connection.written == connection.request.len();
             self.ended(index, (200..300).contains(&status));
         }
         if !is_open {
@@ -253,7 +256,7 @@ impl LoadConnection {
                 Ok(written) => self.written += written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // The end of the connection is seen where it is read.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                Err(error) if is_end(&error) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -274,7 +277,7 @@ impl LoadConnection {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(false),
+                Err(error) if is_end(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
@@ -288,6 +291,13 @@ impl LoadConnection {
         let status = std::str::from_utf8(self.answer.get(9..12)?).ok()?;
         whole.then(|| status.parse().ok()).flatten()
     }
+}
+
+fn is_end(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
 }
 
 fn connect(address: SocketAddr, registry: &Registry, index: usize) -> std::io::Result<TcpStream> {
