@@ -1,22 +1,18 @@
 //! Asks a running twinroute, for the command line: one request, one answer, within limits.
 
 use bytes::Bytes;
-use http::uri::{Authority, Uri};
-use http::{HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Client, ClientBuilder, Method, Response, Url, redirect};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::iter;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
 use twinroute_listen::ListenAddress;
 use twinroute_model::secret::Secret;
 
@@ -26,9 +22,6 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of an error answer that are read.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-
-/// Bytes of an answer's head, and of what is read ahead of its body.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes by which an answer that is collected grows at least.
 const GROWTH_BYTES: usize = 256 << 10;
@@ -45,7 +38,8 @@ pub struct AdminAnswer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody is there, the connection broke, or what came cannot be put away.
+    /// Nobody is there, the connection broke, what answers does not speak HTTP/1.1, or what came cannot be put
+    /// away.
     #[error("ask {address}: {step}")]
     Io {
         /// Whom.
@@ -54,16 +48,6 @@ pub enum Error {
         step: &'static str,
         /// Why.
         source: io::Error,
-    },
-    /// The connection broke, or what answers does not speak HTTP/1.1.
-    #[error("ask {address}: {step}")]
-    Http {
-        /// Whom.
-        address: String,
-        /// At which step.
-        step: &'static str,
-        /// Why.
-        source: hyper::Error,
     },
     /// It took too long.
     #[error("ask {address}: no answer within {} ms", timeout.as_millis())]
@@ -86,27 +70,12 @@ pub enum Error {
 /// Whom to ask, and what to show there. Cheap to clone.
 #[derive(Clone)]
 pub struct AdminClient {
-    place: AdminSocket,
+    /// As it was given.
+    address: String,
+    base: Url,
+    http: Client,
     /// The header `authorization`.
     token: Option<HeaderValue>,
-}
-
-#[derive(Clone)]
-enum AdminSocket {
-    Plain(ListenAddress),
-    /// A host by its name.
-    Named {
-        authority: String,
-        host: String,
-        port: u16,
-    },
-    Tls {
-        authority: String,
-        host: String,
-        port: u16,
-        name: ServerName<'static>,
-        trust: Arc<ClientConfig>,
-    },
 }
 
 /// What cannot be asked, or shown.
@@ -120,21 +89,11 @@ pub enum InvalidClient {
     Token,
 }
 
-impl fmt::Display for AdminSocket {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(address) => address.fmt(formatter),
-            Self::Named { authority, .. } => write!(formatter, "http://{authority}"),
-            Self::Tls { authority, .. } => write!(formatter, "https://{authority}"),
-        }
-    }
-}
-
 impl fmt::Debug for AdminClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("Client");
+        let mut shown = formatter.debug_struct("AdminClient");
         shown
-            .field("place", &self.place.to_string())
+            .field("address", &self.address)
             .finish_non_exhaustive()
     }
 }
@@ -143,10 +102,18 @@ impl AdminClient {
     /// Asks in plain HTTP.
     #[must_use]
     pub fn plain(address: ListenAddress) -> Self {
-        Self {
-            place: AdminSocket::Plain(address),
-            token: None,
-        }
+        let shown = address.to_string();
+        let builder = builder(no_trust());
+        let (host, builder) = match address {
+            // Without a scope, which URLs do not have.
+            ListenAddress::Tcp(address) => {
+                let address = SocketAddr::new(address.ip(), address.port());
+                (address.to_string(), builder)
+            }
+            ListenAddress::Unix(path) => ("localhost".to_owned(), builder.unix_socket(path)),
+        };
+        let base = Url::parse(&format!("http://{host}")).expect("an address is a host");
+        Self::new(shown, base, builder)
     }
 
     /// Asks in plain HTTP: `http://localhost:8081`. A name is looked up at each request.
@@ -154,15 +121,8 @@ impl AdminClient {
     /// # Errors
     /// [`InvalidClient::Url`].
     pub fn http(url: &str) -> Result<Self, InvalidClient> {
-        let (authority, host) = parts(url, "http")?;
-        Ok(Self {
-            place: AdminSocket::Named {
-                port: authority.port_u16().unwrap_or(80),
-                authority: authority.to_string(),
-                host,
-            },
-            token: None,
-        })
+        let base = base(url, "http")?;
+        Ok(Self::new(shown(url), base, builder(no_trust())))
     }
 
     /// Asks in HTTPS, with the trust of `trust`: `https://router.example:8443`.
@@ -170,18 +130,20 @@ impl AdminClient {
     /// # Errors
     /// [`InvalidClient::Url`].
     pub fn https(url: &str, trust: Arc<ClientConfig>) -> Result<Self, InvalidClient> {
-        let (authority, host) = parts(url, "https")?;
-        let name = ServerName::try_from(host.clone()).map_err(|_| InvalidClient::Url)?;
-        Ok(Self {
-            place: AdminSocket::Tls {
-                authority: authority.to_string(),
-                host,
-                port: authority.port_u16().unwrap_or(443),
-                name,
-                trust,
-            },
+        let base = base(url, "https")?;
+        let trust = Arc::unwrap_or_clone(trust);
+        Ok(Self::new(shown(url), base, builder(trust)))
+    }
+
+    fn new(address: String, base: Url, builder: ClientBuilder) -> Self {
+        Self {
+            address,
+            base,
+            http: builder
+                .build()
+                .expect("only TLS could fail, and it is given"),
             token: None,
-        })
+        }
     }
 
     /// Shows a bearer token.
@@ -246,15 +208,13 @@ impl AdminClient {
             client: self,
             timeout,
         };
-        let mut response = asked.send(Method::GET, path, None).await?;
+        let mut response = asked.within(asked.send(Method::GET, path, None)).await?;
         if response.status() != 200 {
-            return asked.whole(response).await;
+            return asked.within(asked.whole(response)).await;
         }
-        while let Some(frame) = asked.within(response.body_mut().frame()).await? {
-            let frame = frame.map_err(asked.http("read the answer"))?;
-            if let Some(piece) = frame.data_ref() {
-                out.write_all(piece).map_err(asked.io("write the answer"))?;
-            }
+        while let Some(piece) = asked.within(asked.piece(&mut response)).await? {
+            out.write_all(&piece)
+                .map_err(asked.io("write the answer"))?;
         }
         out.flush().map_err(asked.io("write the answer"))?;
         Ok(AdminAnswer {
@@ -278,22 +238,39 @@ impl AdminClient {
             let response = asked.send(method, path, json).await?;
             asked.whole(response).await
         };
-        asked.within(exchange).await?
+        asked.within(exchange).await
     }
 }
 
-/// Authority and host of a URL that has nothing else; the host without its brackets.
-fn parts(url: &str, scheme: &str) -> Result<(Authority, String), InvalidClient> {
-    let url: Uri = url.parse().map_err(|_| InvalidClient::Url)?;
-    let authority = url.authority().ok_or(InvalidClient::Url)?;
-    let bare = url.path_and_query().is_none_or(|rest| rest.as_str() == "/");
-    if url.scheme_str() != Some(scheme) || !bare || authority.as_str().contains('@') {
-        return Err(InvalidClient::Url);
-    }
-    let host = authority.host();
-    let host = host.strip_prefix('[').unwrap_or(host);
-    let host = host.strip_suffix(']').unwrap_or(host).to_owned();
-    Ok((authority.clone(), host))
+fn builder(trust: ClientConfig) -> ClientBuilder {
+    Client::builder()
+        .tls_backend_preconfigured(trust)
+        .http1_only()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+}
+
+/// For plain HTTP.
+fn no_trust() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has what these versions need")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
+}
+
+/// A URL that has nothing behind its host and port.
+fn base(url: &str, scheme: &str) -> Result<Url, InvalidClient> {
+    let url = Url::parse(url).map_err(|_| InvalidClient::Url)?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let nobody = url.username().is_empty() && url.password().is_none();
+    let fits = bare && nobody && url.scheme() == scheme;
+    fits.then_some(url).ok_or(InvalidClient::Url)
+}
+
+fn shown(url: &str) -> String {
+    url.trim_end_matches('/').to_owned()
 }
 
 /// Who is asked and how long that may take.
@@ -309,92 +286,33 @@ impl AdminCall<'_> {
         method: Method,
         path: &str,
         json: Option<String>,
-    ) -> Result<Response<Incoming>, Error> {
-        let host = match &self.client.place {
-            AdminSocket::Plain(ListenAddress::Tcp(address)) => address.to_string(),
-            AdminSocket::Plain(ListenAddress::Unix(_)) => "localhost".to_owned(),
-            AdminSocket::Named { authority, .. } | AdminSocket::Tls { authority, .. } => {
-                authority.clone()
-            }
+    ) -> Result<Response, Error> {
+        let mut url = self.client.base.clone();
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path, None),
         };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, host)
-            .header(header::CONNECTION, "close");
+        url.set_path(path);
+        url.set_query(query);
+        let request = self.client.http.request(method, url);
+        let mut request = request.header(header::CONNECTION, "close");
         if let Some(token) = &self.client.token {
             request = request.header(header::AUTHORIZATION, token);
         }
-        if json.is_some() {
-            let json = HeaderValue::from_static("application/json");
-            request = request.header(header::CONTENT_TYPE, json);
+        if let Some(json) = json {
+            let typed = request.header(header::CONTENT_TYPE, "application/json");
+            request = typed.body(json);
         }
-        let body = Full::new(Bytes::from(json.unwrap_or_default()));
-        let request = request
-            .body(body)
-            .map_err(|error| self.malformed(error.to_string()))?;
-        self.within(self.connect(request)).await?
+        let answered = request.send().await;
+        answered.map_err(|error| self.failed("no answer in HTTP/1.1", &error))
     }
 
-    async fn connect(self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        match &self.client.place {
-            AdminSocket::Plain(ListenAddress::Tcp(address)) => {
-                let stream = TcpStream::connect(address).await;
-                self.talk(stream.map_err(self.io("connect"))?, request)
-                    .await
-            }
-            AdminSocket::Named { host, port, .. } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await;
-                self.talk(stream.map_err(self.io("connect"))?, request)
-                    .await
-            }
-            AdminSocket::Plain(ListenAddress::Unix(path)) => {
-                let stream = UnixStream::connect(path).await;
-                self.talk(stream.map_err(self.io("connect"))?, request)
-                    .await
-            }
-            AdminSocket::Tls {
-                host,
-                port,
-                name,
-                trust,
-                ..
-            } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await;
-                let stream = stream.map_err(self.io("connect"))?;
-                let connector = TlsConnector::from(Arc::clone(trust));
-                let stream = connector.connect(name.clone(), stream).await;
-                self.talk(stream.map_err(self.io("agree on TLS"))?, request)
-                    .await
-            }
-        }
+    async fn piece(self, response: &mut Response) -> Result<Option<Bytes>, Error> {
+        let piece = response.chunk().await;
+        piece.map_err(|error| self.failed("read the answer", &error))
     }
 
-    async fn talk(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Error> {
-        let mut http = http1::Builder::new();
-        http.max_buf_size(BUFFER_BYTES_MAX);
-        let handshake = http.handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(self.http("connect"))?;
-        let talking = tokio::spawn(connection);
-        let answered = sender.send_request(request).await;
-        let Err(error) = answered else {
-            // It ends with the answer, and its error is that of the answer.
-            return answered.map_err(self.http("no answer in HTTP/1.1"));
-        };
-        drop(sender);
-        // That the request could not be sent says less than what ended the connection before.
-        let cause = match talking.await {
-            Ok(Err(cause)) => cause,
-            Ok(Ok(())) | Err(_) => error,
-        };
-        Err(self.http("no answer in HTTP/1.1")(cause))
-    }
-
-    async fn whole(self, response: Response<Incoming>) -> Result<AdminAnswer, Error> {
+    async fn whole(self, mut response: Response) -> Result<AdminAnswer, Error> {
         let status = response.status().as_u16();
         let good = response.status().is_success();
         let bytes_max = if good {
@@ -402,13 +320,8 @@ impl AdminCall<'_> {
         } else {
             ERROR_BYTES_MAX
         };
-        let mut pieces = response.into_body();
         let mut body = Vec::new();
-        while let Some(frame) = pieces.frame().await {
-            let frame = frame.map_err(self.http("read the answer"))?;
-            let Some(piece) = frame.data_ref() else {
-                continue;
-            };
+        while let Some(piece) = self.piece(&mut response).await? {
             if body.len() + piece.len() > bytes_max {
                 if !good {
                     // The status stands.
@@ -421,7 +334,7 @@ impl AdminCall<'_> {
             if body.capacity() - body.len() < piece.len() {
                 body.reserve_exact(piece.len() + GROWTH_BYTES.max(body.len() / 4));
             }
-            body.extend_from_slice(piece);
+            body.extend_from_slice(&piece);
         }
         if !good {
             let body = String::from_utf8_lossy(&body).into_owned();
@@ -434,34 +347,49 @@ impl AdminCall<'_> {
         })
     }
 
-    async fn within<T>(self, step: impl Future<Output = T>) -> Result<T, Error> {
+    async fn within<T>(self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let result = tokio::time::timeout(self.timeout, step).await;
-        result.map_err(|_| Error::Timeout {
-            address: self.client.place.to_string(),
-            timeout: self.timeout,
+        result.unwrap_or_else(|_| {
+            Err(Error::Timeout {
+                address: self.client.address.clone(),
+                timeout: self.timeout,
+            })
         })
     }
 
     fn io(self, step: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io {
-            address: self.client.place.to_string(),
+            address: self.client.address.clone(),
             step,
             source,
         }
     }
 
-    fn http(self, step: &'static str) -> impl FnOnce(hyper::Error) -> Error {
-        move |source| Error::Http {
-            address: self.client.place.to_string(),
-            step,
-            source,
-        }
+    /// What happened below the layers of the HTTP client, whose texts say where they are only.
+    fn failed(self, step: &'static str, error: &reqwest::Error) -> Error {
+        let whole: &(dyn StdError + 'static) = error;
+        let layers = iter::successors(Some(whole), |error| (*error).source());
+        // An error of TCP stands in one layer more.
+        let mut third = layers.clone().skip(2);
+        let tls = self.client.base.scheme() == "https" && third.next().is_some_and(is_io);
+        let step = match (error.is_connect(), tls) {
+            (false, _) => step,
+            (true, false) => "connect",
+            (true, true) => "agree on TLS",
+        };
+        let causes = layers.skip_while(|error| !is_io(*error) && !error.is::<hyper::Error>());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        self.io(step)(io::Error::other(causes.join(": ")))
     }
 
     fn malformed(self, reason: String) -> Error {
         Error::Malformed {
-            address: self.client.place.to_string(),
+            address: self.client.address.clone(),
             reason,
         }
     }
+}
+
+fn is_io(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<io::Error>()
 }

@@ -3,18 +3,20 @@
 //! They are written from a snapshot whenever somebody asks, beside what the process counted: the series of
 //! an endpoint that is gone end with it, which a recorder of the process could not make them do.
 
+use crate::status_report::StatusReport;
 use std::fmt::{Display, Write as _};
+use twinroute_listen::CertificateStatus;
 use twinroute_router::sink::FaultKind;
 use twinroute_router::status::{
-    CertificateStatus, CredentialStatus, EndpointStatus, RouterStatus, STATES, SourceStatus,
-    SyncStatus,
+    CredentialStatus, EndpointStatus, STATES, SourceStatus, SyncStatus,
 };
 
 /// One endpoint with its instance.
 type EndpointLabels<'a> = (&'a str, &'a EndpointStatus);
 
 /// Writes the gauges of all endpoints.
-pub(crate) fn render(status: &RouterStatus) -> String {
+pub(crate) fn render(report: &StatusReport) -> String {
+    let status = &report.router;
     let endpoints: Vec<EndpointLabels<'_>> = status
         .instances
         .iter()
@@ -46,7 +48,7 @@ pub(crate) fn render(status: &RouterStatus) -> String {
         |of| of.dead_letters.expires_in_s,
     );
     page.credentials();
-    page.certificates(&status.certificates);
+    page.certificates(&report.certificates);
     page.gauge(
         "unaccounted_deliveries",
         "Deliveries in no known state: must be 0",

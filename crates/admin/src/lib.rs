@@ -20,7 +20,9 @@ mod remind;
 mod replays;
 mod server;
 mod settings;
+mod status_report;
 
 pub use metrics::{InstallError, MetricsRecorder};
 pub use server::AdminServer;
 pub use settings::{ChangeListeners, Settings};
+pub use status_report::{CertificateReporter, StatusReport};

@@ -63,19 +63,15 @@ pub(crate) fn pretty(text: Option<&str>) -> bool {
 }
 
 fn parameters(text: Option<&str>) -> Result<Vec<(String, String)>, String> {
-    let pairs = text.unwrap_or_default().split('&');
-    let pairs = pairs.filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Ok((decoded(name)?, decoded(value)?))
-    });
-    pairs.collect()
-}
-
-fn decoded(text: &str) -> Result<String, String> {
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8();
-    let decoded = decoded.map_err(|_| format!("the parameter {text:?} is not UTF-8"))?;
-    Ok(decoded.into_owned())
+    let text = text.unwrap_or_default();
+    // What is not UTF-8 would be read as question marks.
+    let broken = |part: &&str| percent_decode_str(part).decode_utf8().is_err();
+    if let Some(part) = text.split(['&', '=']).find(broken) {
+        return Err(format!("the parameter {part:?} is not UTF-8"));
+    }
+    Ok(form_urlencoded::parse(text.as_bytes())
+        .into_owned()
+        .collect())
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use twinroute_router::Router;
 
 /// How often the status is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -11,11 +10,11 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How often the same is said.
 const AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Logs the warnings of a router's status, each once a day. Never ends; dropping the future is harmless.
-pub(crate) async fn run(router: &Router) {
+/// Logs what `warnings` gives, each once a day. Never ends; dropping the future is harmless.
+pub(crate) async fn run(warnings: impl Fn() -> Vec<String>) {
     let mut reminder = LogReminder::default();
     loop {
-        for warning in reminder.due(router.status().warnings, Instant::now()) {
+        for warning in reminder.due(warnings(), Instant::now()) {
             tracing::warn!(warning, "action required soon");
         }
         sleep(LOOK_INTERVAL).await;

@@ -8,6 +8,7 @@ use crate::metrics::MetricsRecorder;
 use crate::place::AdminPath;
 use crate::refusal::AdminRefusal;
 use crate::settings::ChangeListeners;
+use crate::status_report::{CertificateReporter, StatusReport};
 use crate::{dead_letters, gauges, query, remind, replays};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_audit::AuditLog;
 use twinroute_listen::access::{AccessGate, CallerRole};
 use twinroute_listen::{
@@ -38,6 +40,7 @@ pub struct AdminServer {
     /// Nothing where no tokens are asked for.
     gate: Option<Arc<AccessGate>>,
     audit: AuditLog,
+    certificates: CertificateReporter,
 }
 
 /// How much is told.
@@ -72,6 +75,7 @@ impl AdminServer {
             changes: ChangeListeners::Local,
             gate: None,
             audit: AuditLog::off(),
+            certificates: CertificateReporter::new(Duration::ZERO, Vec::new),
         }
     }
 
@@ -95,6 +99,19 @@ impl AdminServer {
     #[must_use]
     pub fn changes(self, changes: ChangeListeners) -> Self {
         Self { changes, ..self }
+    }
+
+    /// Has the status show certificates of servers, and warn about them.
+    #[must_use]
+    pub fn certificates(self, certificates: CertificateReporter) -> Self {
+        Self {
+            certificates,
+            ..self
+        }
+    }
+
+    fn status(&self) -> StatusReport {
+        self.certificates.report(self.router.status())
     }
 
     /// Answers on `listeners` until `shutdown` completes. Meanwhile, also with no listeners at all, keeps the
@@ -133,7 +150,10 @@ impl AdminServer {
             // With no listeners at all that was at once.
             shutdown.clone().await;
         };
-        let chores = pin!(join(self.metrics.upkeep(), remind::run(&self.router)));
+        let chores = pin!(join(
+            self.metrics.upkeep(),
+            remind::run(|| self.status().router.warnings)
+        ));
         tokio::select! {
             biased;
             () = serving => {}
@@ -185,10 +205,10 @@ impl AdminContext {
             (AdminPath::Ready, _) => Ok(self.ready(shown)),
             (AdminPath::Metrics, _) => {
                 // The snapshot also sets gauges of the process, so it comes first.
-                let endpoints = gauges::render(&router.status());
+                let endpoints = gauges::render(&self.admin.status());
                 Ok(answer::prometheus(self.admin.metrics.render() + &endpoints))
             }
-            (AdminPath::Status, _) => Ok(answer::json(&router.status(), pretty)),
+            (AdminPath::Status, _) => Ok(answer::json(&self.admin.status(), pretty)),
             (AdminPath::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
             (AdminPath::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
             (AdminPath::Export, _) => dead_letters::export(router, query),

@@ -8,7 +8,6 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,15 +27,9 @@ pub(crate) struct FormPairs(Vec<(String, String)>);
 
 impl FormPairs {
     pub(crate) fn parse(text: &str) -> Self {
-        let decode = |part: &str| {
-            let spaced = part.replace('+', " ");
-            percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-        };
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         Self(
-            pairs
-                .map(|(name, value)| (decode(name), decode(value)))
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
                 .collect(),
         )
     }

@@ -29,7 +29,7 @@ mod tls_error;
 pub use address::{InvalidAddress, ListenAddress};
 pub use body::{BodyError, BrokenOff, ServerBody, discard, read_body, read_body_within};
 pub use budget::{BodyBudget, BodyPermit, BudgetExhausted};
-pub use certificate_end::CertificateEnd;
+pub use certificate_end::{CertificateEnd, CertificateStatus};
 pub use client_certificate::ClientCertificate;
 pub use cross_origin::{CrossOrigin, OwnHosts};
 pub use inflate::{ContentEncoding, InflateError, inflate};

@@ -17,7 +17,7 @@ use crate::store::state::{StoreChange, StoreState};
 use crate::store::wiped_json;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use twinroute_audit::ChangeAuthor;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::json::JsonDocument;
 use twinroute_model::secret::Secret;
+use twinroute_model::uri::RESERVED;
 
 /// Resources of one document.
 const RESOURCES_MAX: usize = 500_000;
@@ -46,13 +47,8 @@ pub const SECRET_MEMBERS: &[&str] = &[
     "secondaryKey",
 ];
 
-/// What stands unescaped in a path (RFC 3986, 2.3), and what parts it.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'/');
+/// What is escaped in a path.
+const ESCAPED: &AsciiSet = &RESERVED.remove(b'/');
 
 /// Whether an export holds secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -42,6 +42,12 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Whole seconds from `now` until this moment, below 0 after it. A second that has begun to be over is over.
+    #[must_use]
+    pub const fn seconds_from(self, now: Self) -> i64 {
+        self.0.saturating_sub(now.0).div_euclid(1_000)
+    }
+
     /// Reads RFC 3339; what is finer than a millisecond is cut off.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
@@ -61,6 +67,16 @@ impl Timestamp {
                     .ok()
             })
             .unwrap_or_else(|| self.0.to_string())
+    }
+}
+
+/// How a warning says that something ends which has `left_s` seconds: nothing until `before` its end.
+#[must_use]
+pub fn end_word(left_s: i64, before: Duration) -> Option<&'static str> {
+    match u64::try_from(left_s) {
+        Err(_) | Ok(0) => Some("ended"),
+        Ok(left) if Duration::from_secs(left) < before => Some("ends"),
+        Ok(_) => None,
     }
 }
 

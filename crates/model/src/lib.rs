@@ -28,5 +28,6 @@ pub mod seal;
 pub mod secret;
 pub mod settings;
 pub mod twin;
+pub mod uri;
 pub mod visible;
 pub mod words;

@@ -11,18 +11,12 @@ mod expiry;
 pub mod storage;
 
 use crate::clock::Timestamp;
+use crate::uri::RESERVED;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use sha2::Sha256;
-
-/// Everything but RFC 3986 "unreserved" is encoded, as every Azure client does.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// A time that every service reads: in an Event Grid token.
 const EXAMPLE_TIME: &str = "2030-01-01T00:00:00Z, or in `se` as seconds since 1970";
@@ -172,7 +166,7 @@ pub fn verify_event_grid_token(
 }
 
 fn decode(text: &str) -> Result<String, SasRefusal> {
-    percent_decode_str(&text.replace('+', "%2B"))
+    percent_decode_str(text)
         .decode_utf8()
         .map(std::borrow::Cow::into_owned)
         .map_err(|_| SasRefusal::Malformed)

@@ -296,7 +296,7 @@ impl RouterBuilder {
         self
     }
 
-    /// How long before its end a credential or a certificate is warned about; 7 days unless set.
+    /// How long before its end a credential is warned about; 7 days unless set.
     #[must_use]
     pub fn expiry_warning(mut self, before: Duration) -> Self {
         self.expiry_warning = before;

@@ -50,7 +50,7 @@ mod credential_refresh;
 mod damage;
 pub mod dead_letters;
 mod delivery;
-pub mod expiry;
+mod expiry;
 pub mod replay;
 mod router;
 pub mod sink;

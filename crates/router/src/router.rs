@@ -11,7 +11,6 @@ use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
-use crate::expiry::CertificateExpiry;
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::sink::HeldEvent;
 use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
@@ -109,7 +108,6 @@ impl Router {
             journal_kind,
             damage,
             source: OnceLock::new(),
-            expiries: OnceLock::new(),
             expiry_warning,
         };
         let parts = RouterParts {
@@ -375,12 +373,6 @@ impl Router {
     /// snapshot, so it must be quick.
     pub fn show_source(&self, show: impl Fn() -> SourceStatus + Send + Sync + 'static) {
         drop(self.parts.reporter.source.set(Box::new(show)));
-    }
-
-    /// Has the status show when certificates of servers end, and warn about it; the first call counts. `ends` is
-    /// asked at each snapshot, so it must be quick.
-    pub fn show_expiries(&self, ends: impl Fn() -> Vec<CertificateExpiry> + Send + Sync + 'static) {
-        drop(self.parts.reporter.expiries.set(Box::new(ends)));
     }
 
     /// A snapshot of everything.

@@ -14,9 +14,6 @@ pub struct RouterStatus {
     /// What requires action soon, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Certificates of the servers, where they are told of.
-    #[serde(default)]
-    pub certificates: Vec<CertificateStatus>,
     /// Whether producers wait for the router.
     #[serde(default)]
     pub admission: AdmissionStatus,
@@ -44,21 +41,6 @@ pub struct AdmissionStatus {
     pub refused: u64,
     /// Bytes of accepted events that are not on disk yet.
     pub unsynced_bytes: u64,
-}
-
-/// A file of certificates of a server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificateStatus {
-    /// `ingress`, `admin` or `management`.
-    pub server: String,
-    /// `certificate`, or `client_ca`: the authorities of clients.
-    pub what: String,
-    /// The file.
-    pub path: String,
-    /// When the first of its certificates ends (RFC 3339).
-    pub expires_at: String,
-    /// Seconds until then; below 0 after it.
-    pub expires_in_s: i64,
 }
 
 /// Whether a router accepts events.

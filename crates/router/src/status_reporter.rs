@@ -2,10 +2,8 @@
 
 use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
 use crate::damage::{self, JournalDamage};
-use crate::expiry::{self, CertificateExpiry};
-use crate::status::{
-    CertificateStatus, InstanceStatus, JournalStatus, RouterReadiness, RouterStatus, SourceStatus,
-};
+use crate::expiry;
+use crate::status::{InstanceStatus, JournalStatus, RouterReadiness, RouterStatus, SourceStatus};
 use crate::user_code;
 use metrics::gauge;
 use std::sync::{Arc, OnceLock};
@@ -15,9 +13,6 @@ use twinroute_journal::{DiskJournal, JournalHealth};
 /// Tells how the source of definitions goes.
 pub(crate) type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
 
-/// Tells what ends.
-pub(crate) type ShowExpiries = Box<dyn Fn() -> Vec<CertificateExpiry> + Send + Sync>;
-
 /// Shows how a router is.
 pub(crate) struct StatusReporter {
     pub(crate) acceptor: Arc<Acceptor>,
@@ -26,9 +21,7 @@ pub(crate) struct StatusReporter {
     pub(crate) damage: JournalDamage,
     /// How the source of definitions goes.
     pub(crate) source: OnceLock<ShowSource>,
-    /// What ends beside credentials of endpoints.
-    pub(crate) expiries: OnceLock<ShowExpiries>,
-    /// How long before its end something is warned about.
+    /// How long before its end a credential is warned about.
     pub(crate) expiry_warning: Duration,
 }
 
@@ -59,24 +52,10 @@ impl StatusReporter {
         }
     }
 
-    fn certificates(&self) -> Vec<CertificateStatus> {
-        let now = self.acceptor.live.now();
-        let ends = self.expiries.get();
-        let ends = ends.and_then(|ends| user_code::shown("show_expiries", ends));
-        let ends = ends.unwrap_or_default();
-        ends.into_iter().map(|known| known.status(now)).collect()
-    }
-
-    fn warnings(
-        &self,
-        instances: &[InstanceStatus],
-        certificates: &[CertificateStatus],
-    ) -> Vec<String> {
-        let before = self.expiry_warning;
-        let mut warnings = expiry::of_endpoints(instances, before);
+    fn warnings(&self, instances: &[InstanceStatus]) -> Vec<String> {
+        let mut warnings = expiry::of_endpoints(instances, self.expiry_warning);
         warnings.extend(self.room().full_disk_warning());
         warnings.extend(self.room().kept_warning(instances));
-        warnings.extend(expiry::of_certificates(certificates, before));
         warnings.extend(unreadable_warnings(instances));
         warnings.extend(self.acceptor.admission.warning());
         warnings.extend(self.damage.warning.clone());
@@ -96,12 +75,10 @@ impl StatusReporter {
         let source = self.source.get();
         table.source = source.and_then(|source| user_code::shown("show_source", source));
         let tally = &self.acceptor.tally;
-        let certificates = self.certificates();
         RouterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             readiness: self.readiness(),
-            warnings: self.warnings(&instances, &certificates),
-            certificates,
+            warnings: self.warnings(&instances),
             admission: self.acceptor.admission.status(),
             table,
             journal: JournalStatus {

@@ -426,9 +426,7 @@ async fn a_clock_that_panics_stands_still() {
 async fn functions_for_the_status_that_panic_show_nothing() {
     let router = Router::builder().build().unwrap();
     router.show_source(|| -> SourceStatus { panic!("on purpose, in show_source") });
-    router.show_expiries(|| panic!("on purpose, in show_expiries"));
-    let status = router.status();
-    assert!(status.table.source.is_none() && status.certificates.is_empty());
+    assert!(router.status().table.source.is_none());
 }
 
 /// The files of this crate, without tests, that may name what they call nothing of.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use twinroute_admin::{AdminServer, MetricsRecorder};
+use twinroute_admin::{AdminServer, CertificateReporter, MetricsRecorder, StatusReport};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::IngressServer;
 use twinroute_journal::storage::FolderStorage;
@@ -26,7 +26,6 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::event::EventLimits;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::source::Definitions;
-use twinroute_router::status::RouterStatus;
 use twinroute_router::{Router, RouterBuilder};
 
 /// A router with the real sinks, not yet built.
@@ -45,6 +44,7 @@ pub(crate) struct RunningDaemon {
     /// Those that take in: requests and changes of the definitions.
     intake: Vec<JoinHandle<()>>,
     admin: JoinHandle<()>,
+    certificates: CertificateReporter,
     /// Until it is gone.
     _key: Option<KeyInUse>,
 }
@@ -92,7 +92,8 @@ impl RunningDaemon {
         let admin_listeners = ConfiguredServer::admin(config).open(&loaded)?;
         let management_listeners = ConfiguredServer::management(config).open(&loaded)?;
         let servers = [&*listeners, &admin_listeners, &management_listeners];
-        router.show_expiries(listeners::expiries(servers));
+        let certificates = listeners::certificates(servers);
+        let certificates = CertificateReporter::new(config.admin.expiry_warning, certificates);
         announce(&listeners, "accepts events");
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
@@ -106,7 +107,8 @@ impl RunningDaemon {
         let admin = AdminServer::new(router.clone(), metrics)
             .changes(config.admin.changes())
             .gate(ConfiguredServer::admin(config).gate(&loaded, &outgoing)?)
-            .audit(audit.clone());
+            .audit(audit.clone())
+            .certificates(certificates.clone());
         let limits = config.admin.limits.clone();
         let stopped = until(StopPhase::Stopped, phases.clone());
         let admin =
@@ -128,12 +130,13 @@ impl RunningDaemon {
             phase,
             intake,
             admin,
+            certificates,
             _key: key,
         })
     }
 
     /// Stops: no more requests, then no more deliveries. Gives the last status.
-    pub(crate) async fn stop(self, grace: Duration) -> RouterStatus {
+    pub(crate) async fn stop(self, grace: Duration) -> StatusReport {
         self.phase.send_replace(StopPhase::Draining);
         for task in self.intake {
             ended(task.await);
@@ -141,7 +144,7 @@ impl RunningDaemon {
         let status = self.router.stop(grace).await;
         self.phase.send_replace(StopPhase::Stopped);
         ended(self.admin.await);
-        status
+        self.certificates.report(status)
     }
 }
 

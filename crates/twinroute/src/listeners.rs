@@ -7,14 +7,13 @@ use std::sync::Arc;
 use twinroute_listen::access::{AccessGate, AccessSettings};
 use twinroute_listen::development;
 use twinroute_listen::{
-    CertificateEnd, IpRule, IpRules, ListenAddress, ListeningSocket, MutualTlsSettings,
+    CertificateStatus, IpRule, IpRules, ListenAddress, ListeningSocket, MutualTlsSettings,
     PrivateSettings, PrivateWay, ServerTls, SocketSettings,
 };
-use twinroute_model::clock::SystemClock;
+use twinroute_model::clock::{Clock as _, SystemClock};
 use twinroute_model::instance::Instance;
 use twinroute_model::name::InstanceName;
 use twinroute_outgoing::OutgoingConnections;
-use twinroute_router::expiry::CertificateExpiry;
 
 /// A server as its table of the configuration says.
 pub(crate) struct ConfiguredServer<'a> {
@@ -180,28 +179,20 @@ pub(crate) fn warn_of_unnamed(config: &Config, instances: &[Instance]) {
 }
 
 /// Tells when the certificates of the servers `ingress`, `admin` and `management` end.
-pub(crate) fn expiries(
+pub(crate) fn certificates(
     servers: [&[ListeningSocket]; 3],
-) -> impl Fn() -> Vec<CertificateExpiry> + Send + Sync + use<> {
+) -> impl Fn() -> Vec<CertificateStatus> + Send + Sync + use<> {
     let tables = ["ingress", "admin", "management"];
     // The listeners of a server share one.
     let shared =
         |listeners: &[ListeningSocket]| listeners.iter().find_map(ListeningSocket::tls).cloned();
     let known = servers.map(shared);
     move || {
+        let now = SystemClock.now();
         let known = tables.iter().zip(&known);
         let ends = known.filter_map(|(table, tls)| Some((table, tls.as_ref()?.ends())));
-        ends.flat_map(|(table, ends)| ends.into_iter().map(move |end| expiry(table, &end)))
+        ends.flat_map(|(table, ends)| ends.into_iter().map(|end| end.status(table, now)))
             .collect()
-    }
-}
-
-fn expiry(table: &str, end: &CertificateEnd) -> CertificateExpiry {
-    CertificateExpiry {
-        server: table.to_owned(),
-        what: end.what.to_owned(),
-        path: end.path.display().to_string(),
-        ends_at: end.ends_at,
     }
 }
 

@@ -9,7 +9,9 @@ use super::substitutes::{self, SubstituteValue};
 use crate::http::{HttpRequest, HttpResponse};
 use anyhow::{Context as _, bail};
 use jsonschema::Validator;
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
+use twinroute_model::uri::RESERVED;
 
 /// What is wrong with one example, after it was played.
 pub(super) fn play(
@@ -374,13 +376,5 @@ impl ExamplePlay<'_> {
 
 /// RFC 3986: all but unreserved characters.
 fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+    utf8_percent_encode(text, RESERVED).to_string()
 }

@@ -6,11 +6,10 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::time::Duration;
 use twinroute_admin::client::{AdminAnswer, AdminClient};
 use twinroute_admin::ledger::LedgerReport;
-use twinroute_admin::{ChangeListeners, MetricsRecorder};
-use twinroute_listen::ListenAddress;
+use twinroute_admin::{AdminServer, CertificateReporter, ChangeListeners, MetricsRecorder};
+use twinroute_listen::{CertificateEnd, ListenAddress, ListeningSocket, SocketSettings};
 use twinroute_model::clock::{Clock as _, ManualClock, Timestamp};
 use twinroute_router::Router;
-use twinroute_router::expiry::CertificateExpiry;
 use twinroute_router::sink::{
     BatchLimits, CredentialSlot, CredentialState, DeadLetterDocument, DeadLetterStore, Delivery,
     DeliveryOutcome, EndpointFault, Sink,
@@ -367,16 +366,18 @@ async fn credentials_are_shown_with_their_ends() {
     let router = Router::builder()
         .default_instance("demo")
         .sink("hub-1", SignedSink(end))
-        .clock(clock);
-    let server = TestServer::start(router);
-    server.router.show_expiries(move || {
-        let (server, what, path) = ("admin".into(), "client_ca".into(), "ca.pem".into());
-        vec![CertificateExpiry {
-            server,
-            what,
-            path,
-            ends_at: end,
-        }]
+        .clock(clock.clone());
+    let known = CertificateEnd {
+        what: "client_ca",
+        path: "ca.pem".into(),
+        ends_at: end,
+    };
+    let certificates = move || vec![known.status("admin", clock.now())];
+    let certificates = CertificateReporter::new(Duration::from_secs(100), certificates);
+    let listener =
+        ListeningSocket::bind(&"127.0.0.1:0".parse().unwrap(), &SocketSettings::default());
+    let server = TestServer::start_on(listener.unwrap(), router, |router| {
+        AdminServer::new(router, MetricsRecorder::none()).certificates(certificates)
     });
     let status = server.json("/status").await;
     let certificate = serde_json::json!([{
@@ -395,6 +396,8 @@ async fn credentials_are_shown_with_their_ends() {
         warning.contains("its primary connection string ends at"),
         "{warning}"
     );
+    let warning = "[admin.tls]: the client_ca in ca.pem ends at 2026-11-01T00:01:30Z; put a renewed one there";
+    assert_eq!(status["warnings"][1], warning);
     let metrics = server.get("/metrics").await.body;
     let of = "adt_instance=\"demo\",endpoint=\"hub-1\"";
     for line in [

@@ -2,7 +2,7 @@
 
 use super::super::api::{base_url, is_local};
 use super::super::http;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
+use twinroute_model::uri::RESERVED;
 use twinroute_outgoing::OutgoingConnections;
 
 /// The variable that an application's secret comes from, where no file is named.
@@ -29,13 +30,6 @@ const VARIABLES: SecretVariables = SecretVariables {
     client_secret: CLIENT_SECRET_VARIABLE,
     token: TOKEN_VARIABLE,
 };
-
-/// What a name may hold unescaped in a path (RFC 3986, 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// Which instance is read, where and as whom.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -202,7 +196,7 @@ impl AzureSettings {
     /// The path of the instance's resource.
     #[must_use]
     pub fn path(&self) -> String {
-        let encode = |text: &str| utf8_percent_encode(text, SEGMENT).to_string();
+        let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         format!(
             "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.DigitalTwins/\
              digitalTwinsInstances/{}",

@@ -5,6 +5,7 @@ use super::encode;
 use super::value::{AmqpValue, find};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
+use uuid::Uuid;
 
 /// The message-format of an envelope whose data sections are whole messages.
 pub(crate) const BATCH_FORMAT: u32 = 0x8001_3700;
@@ -221,7 +222,7 @@ pub(crate) fn with_delivery_annotations(
 /// A property as text: numbers and identifiers too.
 pub(crate) fn text(value: &AmqpValue) -> Option<String> {
     match value {
-        AmqpValue::Uuid(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        AmqpValue::Uuid(bytes) => Some(Uuid::from_bytes(*bytes).simple().to_string()),
         AmqpValue::Binary(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         other => {
             let number = || other.as_i64().map(|number| number.to_string());

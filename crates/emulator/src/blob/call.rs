@@ -68,7 +68,7 @@ pub(super) struct RequestLine {
     pub(super) query: String,
 }
 
-/// The query's parameters, decoded, names in lower case.
+/// The query's parameters, decoded, names in lower case. No form: a `+` stays one, since signatures are base64.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BlobQuery(Vec<(String, String)>);
 

@@ -136,18 +136,11 @@ impl LookQuestion {
 }
 
 fn pairs(query: &str) -> Result<Vec<(String, String)>, LookError> {
-    let text = |part: &str| {
-        let decoded = percent_decode_str(part).decode_utf8();
-        let decoded = decoded.map_err(|_| wrong("the query is not UTF-8".to_owned()));
-        decoded.map(|text| text.into_owned())
-    };
-    let parts = query.split('&').filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            Ok((text(name)?, text(value)?))
-        })
-        .collect()
+    let whole = percent_decode_str(query).decode_utf8();
+    whole.map_err(|_| wrong("the query is not UTF-8".to_owned()))?;
+    Ok(form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect())
 }
 
 fn wrong(text: String) -> LookError {

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
+use uuid::Uuid;
 
 /// Bytes of bodies in one answer; the first event is there whatever its size.
 const BODIES_BYTES_MAX: usize = 16 << 20;
@@ -243,7 +244,7 @@ fn plain(value: &AmqpValue) -> Value {
         AmqpValue::Ulong(number) => json!(number),
         AmqpValue::Timestamp(millis) => json!(Timestamp::from_unix_millis(*millis).rfc3339()),
         AmqpValue::Binary(bytes) => json!(BASE64.encode(bytes)),
-        AmqpValue::Uuid(bytes) => json!(uuid_text(bytes)),
+        AmqpValue::Uuid(bytes) => json!(Uuid::from_bytes(*bytes).to_string()),
         AmqpValue::String(text) | AmqpValue::Symbol(text) => json!(text),
         AmqpValue::Char(letter) => json!(letter),
         AmqpValue::List(items) | AmqpValue::Array(items) => items.iter().map(plain).collect(),
@@ -263,16 +264,4 @@ fn plain(value: &AmqpValue) -> Value {
         }
         other => json!(other.as_i64()),
     }
-}
-
-fn uuid_text(bytes: &[u8; 16]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let parts = [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ];
-    parts.join("-")
 }

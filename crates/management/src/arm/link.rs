@@ -4,15 +4,11 @@ use super::error::Error;
 use super::request::ArmRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+use twinroute_model::uri::RESERVED;
 
-/// What stands unescaped in a URL that is given out.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-const ESCAPED_PATH: &AsciiSet = &ESCAPED.remove(b'/').remove(b'$');
+/// What is escaped in the path of a URL that is given out.
+const ESCAPED_PATH: &AsciiSet = &RESERVED.remove(b'/').remove(b'$');
 
 /// The URL of the page that begins at a token: the same list, asked for as before.
 pub(crate) fn next(request: &ArmRequest, token: &str) -> String {
@@ -42,7 +38,7 @@ pub(crate) fn versioned(request: &ArmRequest, path: &str) -> String {
 }
 
 pub(crate) fn escape(text: &str) -> String {
-    utf8_percent_encode(text, ESCAPED).to_string()
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 pub(crate) fn token(text: &str) -> String {

@@ -7,7 +7,6 @@ use super::versions;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use percent_encoding::percent_decode_str;
 use twinroute_audit::ChangeAuthor;
 use twinroute_listen::PrivateWay;
 use twinroute_model::clock::Timestamp;
@@ -80,7 +79,9 @@ impl ArmRequest {
             way,
             is_head,
             segments,
-            query: query(head.uri.query().unwrap_or_default()),
+            query: form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect(),
             target: head
                 .uri
                 .path_and_query()
@@ -165,19 +166,6 @@ impl ArmRequest {
     pub(crate) fn host(&self) -> &str {
         self.base.split_once("://").map_or("", |(_, host)| host)
     }
-}
-
-/// Pairs of a query, decoded; `+` is a blank, as forms have it.
-fn query(text: &str) -> Vec<(String, String)> {
-    let decode = |part: &str| {
-        let part = part.replace('+', " ");
-        percent_decode_str(&part).decode_utf8_lossy().into_owned()
-    };
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
 }
 
 /// How URLs that are given out begin. A proxy in front says so in `X-Forwarded-*`; whoever sends these

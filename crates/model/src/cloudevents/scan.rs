@@ -51,12 +51,30 @@ const fn is_blank_byte(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Bytes of a string that are looked at together. The compiler makes a few vector instructions of it.
-const STRIDE: usize = 16;
+/// Bytes of a long string that are looked at together. The compiler makes a few vector instructions of it.
+const STRIDE: usize = 32;
+
+/// Words of 8 bytes that are looked at before a string is taken for a long one.
+const SHORT_WORDS: usize = 4;
 
 /// Whether a byte ends a string, begins an escape, or may not stand in one.
 const fn is_special(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < b' '
+    // No `||`: a jump for each byte would keep the compiler from looking at many at a time.
+    (byte == b'"') | (byte == b'\\') | (byte < b' ')
+}
+
+/// Where the first special byte stands in a word, if there is one: the borrow of a subtraction marks, in the highest bit
+/// of a byte, those that are zero or below a bound, and no byte before the first of them.
+fn first_special(word: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(word);
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quotes = is_zero(word ^ (ONES * b'"' as u64));
+    let escapes = is_zero(word ^ (ONES * b'\\' as u64));
+    let controls = word.wrapping_sub(ONES * b' ' as u64) & !word;
+    let found = (quotes | escapes | controls) & HIGH;
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 struct JsonScanner<'a> {
@@ -115,20 +133,36 @@ impl JsonScanner<'_> {
         }
     }
 
-    /// Skips what stands for itself in a string.
+    /// Skips what stands for itself in a string. Most strings are short, and a word at a time tells where they end.
     fn skip_plain(&mut self) {
-        while let Some(stride) = self.bytes[self.at..].first_chunk::<STRIDE>() {
-            let special = stride
-                .iter()
-                .fold(0, |found, byte| found | u8::from(is_special(*byte)));
-            if special != 0 {
-                break;
+        let mut words = 0;
+        while let Some(word) = self.bytes[self.at..].first_chunk::<8>() {
+            if let Some(place) = first_special(*word) {
+                self.at += place;
+                return;
             }
-            self.at += STRIDE;
+            self.at += 8;
+            words += 1;
+            if words == SHORT_WORDS {
+                self.skip_strides();
+            }
         }
         let rest = &self.bytes[self.at..];
         let plain = rest.iter().position(|byte| is_special(*byte));
         self.at += plain.unwrap_or(rest.len());
+    }
+
+    /// Skips the long part of a long string.
+    fn skip_strides(&mut self) {
+        while let Some(stride) = self.bytes[self.at..].first_chunk::<STRIDE>() {
+            if stride
+                .iter()
+                .fold(false, |found, byte| found | is_special(*byte))
+            {
+                return;
+            }
+            self.at += STRIDE;
+        }
     }
 
     /// Skips what follows a backslash (RFC 8259 §7).

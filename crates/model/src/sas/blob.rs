@@ -5,9 +5,10 @@
 //! snapshot time, 2020-12-06 the encryption scope. The key is used decoded from base64. User delegation
 //! signatures, stored access policies and versions before 2018-11-09 are not read.
 
-use super::{BASE64, RESERVED};
+use super::BASE64;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
+use crate::uri::RESERVED;
 use base64::Engine as _;
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use time::OffsetDateTime;
@@ -67,7 +68,8 @@ pub struct BlobSas {
 }
 
 impl BlobSas {
-    /// Reads a query without its question mark; `None` when there is no signature in it.
+    /// Reads a query without its question mark; `None` when there is no signature in it. No form: a `+` stays one, since
+    /// signatures are base64.
     ///
     /// # Errors
     /// [`BlobSasRefusal::Malformed`] with the name of the field.

@@ -177,7 +177,8 @@ impl StorageSas {
     }
 }
 
-/// The decoded values of [`NAMES`], in that order; empty ones count as absent.
+/// The decoded values of [`NAMES`], in that order; empty ones count as absent. No form: a `+` stays one, since
+/// signatures are base64.
 struct SasValues<'a>([Option<Cow<'a, str>>; NAMES.len()]);
 
 impl<'a> SasValues<'a> {

@@ -20,6 +20,7 @@
 //! So a name has six segments, ends in `.json`, holds no control characters, and stays below Azure's
 //! 1,024 characters. Source: Azure Storage "Naming and referencing containers, blobs, and metadata".
 
+use percent_encoding::percent_encode_byte;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use time::OffsetDateTime;
@@ -93,7 +94,7 @@ fn write_id(out: &mut String, id: &str) {
         if Some(at) != hyphen && (byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
             out.push(char::from(byte));
         } else {
-            write!(out, "%{byte:02X}").expect("a String takes everything");
+            out.push_str(percent_encode_byte(byte));
         }
         if out.len() - start > ID_BYTES_MAX {
             let room = start + ID_BYTES_MAX - HASH_DIGITS - 1;

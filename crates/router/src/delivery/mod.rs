@@ -23,6 +23,7 @@ mod state;
 mod target_health;
 mod tracker;
 mod ttl_clock;
+mod twin_states;
 
 pub(crate) use arrival::LaneArrival;
 pub(crate) use backlog::{BatchBacklog, LaneBacklog};

@@ -4,8 +4,8 @@
 //! order, until it is free; other twins pass them.
 
 use super::queued_delivery::QueuedDelivery;
+use super::twin_states::TwinStates;
 use rapidhash::RapidHashMap;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
 use twinroute_model::settings::TwinOrdering;
@@ -37,15 +37,6 @@ pub(crate) enum DeliveryFate {
     Returned(QueuedDelivery),
 }
 
-/// How a twin stands. Kept whatever the ordering, since a reload may change that at any moment.
-#[derive(Debug, Default)]
-struct TwinState {
-    in_flight: usize,
-    retrying: usize,
-    /// The batch that holds what is in flight.
-    batch: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct LaneQueue {
     ordering: TwinOrdering,
@@ -59,7 +50,7 @@ pub(crate) struct LaneQueue {
     retrying: BTreeMap<(Instant, u64), QueuedDelivery>,
     /// When each retrying delivery is due, by sequence.
     retrying_due: BTreeMap<u64, Instant>,
-    twins: RapidHashMap<u64, TwinState>,
+    twins: TwinStates,
     in_flight: usize,
     bytes: usize,
     /// Of those, what stands in `ready` and `arrivals`.
@@ -80,7 +71,7 @@ impl LaneQueue {
             held_fronts: BTreeMap::new(),
             retrying: BTreeMap::new(),
             retrying_due: BTreeMap::new(),
-            twins: RapidHashMap::default(),
+            twins: TwinStates::default(),
             in_flight: 0,
             bytes: 0,
             sendable_bytes: 0,
@@ -282,20 +273,14 @@ impl LaneQueue {
             self.retrying_due.remove(&key.1);
             *bytes += size;
             self.count_out(&waiting);
-            if let Some(state) = self.twins.get_mut(&waiting.twin) {
-                state.retrying = state.retrying.saturating_sub(1);
-            }
+            self.twins.end_retry(waiting.twin);
             self.mark_in_flight(waiting.twin);
             batch.push(waiting);
         }
     }
 
     fn has_none_in_flight(&self, twin: u64) -> bool {
-        self.ordering == TwinOrdering::None
-            || self
-                .twins
-                .get(&twin)
-                .is_none_or(|state| state.in_flight == 0)
+        self.ordering == TwinOrdering::None || self.twins.has_none_in_flight(twin)
     }
 
     /// Marks a delivery as in flight if its twin is free; its state is looked up once.
@@ -310,21 +295,14 @@ impl LaneQueue {
         if front.is_some_and(|front| waiting.sequence > front.sequence) {
             return false;
         }
-        let state = self.twins.entry(waiting.twin).or_default();
-        let is_free = state.retrying == 0 && (state.in_flight == 0 || state.batch == self.batches);
-        if is_free {
-            state.in_flight += 1;
-            state.batch = self.batches;
-            self.in_flight += 1;
-        }
+        let is_free = self.twins.begin_if_free(waiting.twin, self.batches);
+        self.in_flight += usize::from(is_free);
         is_free
     }
 
     fn mark_in_flight(&mut self, twin: u64) {
         self.in_flight += 1;
-        let state = self.twins.entry(twin).or_default();
-        state.in_flight += 1;
-        state.batch = self.batches;
+        self.twins.begin(twin, self.batches);
     }
 
     /// Puts a delivery in its twin's line, by sequence.
@@ -360,13 +338,11 @@ impl LaneQueue {
     pub(crate) fn resolve(&mut self, twins: &[u64], fates: Vec<DeliveryFate>, now: Instant) {
         self.in_flight -= twins.len();
         if fates.is_empty() && self.held.is_empty() {
-            return twins.iter().for_each(|twin| self.free_twin(*twin));
+            return twins
+                .iter()
+                .for_each(|twin| self.twins.end_and_forget(*twin));
         }
-        for twin in twins {
-            if let Some(state) = self.twins.get_mut(twin) {
-                state.in_flight = state.in_flight.saturating_sub(1);
-            }
-        }
+        twins.iter().for_each(|twin| self.twins.end(*twin));
         let mut returned = Vec::new();
         for fate in fates {
             match fate {
@@ -384,25 +360,13 @@ impl LaneQueue {
         self.release(twins, returned);
     }
 
-    /// One delivery of a twin is settled, and nothing waits for the twin to be free.
-    fn free_twin(&mut self, twin: u64) {
-        if let Entry::Occupied(mut entry) = self.twins.entry(twin) {
-            let state = entry.get_mut();
-            state.in_flight = state.in_flight.saturating_sub(1);
-            if state.in_flight == 0 && state.retrying == 0 {
-                entry.remove();
-            }
-        }
-    }
-
     /// Of a twin only the oldest is retrying; others wait behind it, so that they go in order.
     fn retry_later(&mut self, waiting: QueuedDelivery, due: Instant) {
         self.count_in(&waiting);
-        let twin = self.twins.entry(waiting.twin).or_default();
-        if twin.retrying > 0 && self.ordering == TwinOrdering::Twin {
+        if self.ordering == TwinOrdering::Twin && self.twins.is_retrying(waiting.twin) {
             return self.hold_back(waiting);
         }
-        twin.retrying += 1;
+        self.twins.retry(waiting.twin);
         self.retrying_due.insert(waiting.sequence, due);
         self.retrying.insert((due, waiting.sequence), waiting);
     }
@@ -411,20 +375,16 @@ impl LaneQueue {
     fn release(&mut self, twins: &[u64], returned: Vec<QueuedDelivery>) {
         for waiting in returned.into_iter().rev() {
             // A retrying delivery of the same twin is older; this one waits behind it.
-            let twin = self.twins.get(&waiting.twin);
-            if twin.is_some_and(|twin| twin.retrying > 0) && self.ordering == TwinOrdering::Twin {
+            if self.ordering == TwinOrdering::Twin && self.twins.is_retrying(waiting.twin) {
                 self.hold_back(waiting);
             } else {
                 self.make_ready(waiting);
             }
         }
         for twin in twins {
-            let free = |state: &TwinState| state.in_flight == 0 && state.retrying == 0;
-            if self.twins.get(twin).is_some_and(|state| !free(state)) {
-                continue;
+            if self.twins.forget_if_free(*twin) {
+                self.release_line(*twin);
             }
-            self.twins.remove(twin);
-            self.release_line(*twin);
         }
     }
 
@@ -494,9 +454,7 @@ impl LaneQueue {
     fn evict_retrying(&mut self, sequence: u64) -> Option<QueuedDelivery> {
         let due = self.retrying_due.remove(&sequence)?;
         let waiting = self.retrying.remove(&(due, sequence))?;
-        if let Some(state) = self.twins.get_mut(&waiting.twin) {
-            state.retrying = state.retrying.saturating_sub(1);
-        }
+        self.twins.end_retry(waiting.twin);
         self.release(&[waiting.twin], Vec::new());
         Some(waiting)
     }

@@ -278,7 +278,7 @@ fn ordering_may_change_while_events_are_retrying() {
         let batch = bench.take();
         assert_eq!(sequences(&batch), [2], "{before:?} to {after:?}");
         bench.resolve(all(batch, |_| None));
-        assert!(bench.queue.twins.is_empty());
+        assert!(bench.queue.twins.len() == 0);
     }
 }
 
@@ -312,7 +312,7 @@ fn a_hundred_thousand_twins_leave_nothing_behind() {
     }
     assert_eq!(taken, 2 * TWINS);
     let queue = &bench.queue;
-    assert!(queue.twins.is_empty() && queue.held.is_empty() && queue.held_fronts.is_empty());
+    assert!(queue.twins.len() == 0 && queue.held.is_empty() && queue.held_fronts.is_empty());
 }
 
 proptest! {
@@ -413,7 +413,7 @@ proptest! {
         }
         prop_assert_eq!(pushed, done);
         prop_assert_eq!((bench.queue.bytes(), bench.queue.memory()), (0, 0));
-        prop_assert!(bench.queue.twins.is_empty() && bench.queue.is_empty());
+        prop_assert!(bench.queue.twins.len() == 0 && bench.queue.is_empty());
     }
 }
 

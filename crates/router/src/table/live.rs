@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// The table in use and its lanes.
@@ -238,10 +238,6 @@ impl LiveTable {
     /// The lane that keeps what an instance was sent and nobody can read; none when the router stops.
     pub(crate) fn unreadable_lane(&self, instance: &InstanceName) -> Option<Arc<Lane>> {
         self.lanes_locked().unreadable(instance)
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.parts.clock.now()
     }
 
     /// Says when the sources of secrets are to be read again.

@@ -5,13 +5,10 @@ use super::client_certificate::{self, ClientCertificateOptions, ServerScheme};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_admin::client::{self, AdminAnswer, AdminClient};
@@ -20,7 +17,7 @@ use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
-use twinroute_outgoing::OutgoingConnections;
+use twinroute_outgoing::{OutgoingConnections, Settings};
 use twinroute_router::status::RouterStatus;
 
 /// How long an answer may take.
@@ -110,7 +107,13 @@ impl AdminTarget {
         let token = self.token()?;
         let client = if address.wire() == ServerScheme::Tls {
             let outgoing = match &self.admin_ca_file {
-                Some(file) => OutgoingConnections::direct(trust(file)?),
+                Some(file) => OutgoingConnections::new(&Settings {
+                    ca_files: vec![file.clone()],
+                    ca_only: true,
+                    // No proxy is asked for an admin API, so a wrong variable is no obstacle.
+                    no_proxy: vec!["*".to_owned()],
+                    ..Settings::default()
+                })?,
                 None => OutgoingConnections::of_environment()?,
             };
             let outgoing = match certificate {
@@ -164,26 +167,6 @@ impl AdminTarget {
         }
         bail!("{}", refusal(&answer))
     }
-}
-
-/// Trust in the authorities of a file, and in no others.
-fn trust(file: &Path) -> anyhow::Result<Arc<ClientConfig>> {
-    let context = || format!("certificates of {}", file.display());
-    let mut roots = RootCertStore::empty();
-    for authority in CertificateDer::pem_file_iter(file).with_context(context)? {
-        roots
-            .add(authority.with_context(context)?)
-            .with_context(context)?;
-    }
-    if roots.is_empty() {
-        bail!("{}: it holds no certificates in PEM", context());
-    }
-    let config = ClientConfig::builder_with_provider(twinroute_outgoing::provider())
-        .with_safe_default_protocol_versions()
-        .context("TLS protocol versions")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 /// The words of a refusal.

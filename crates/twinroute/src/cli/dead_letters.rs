@@ -179,19 +179,17 @@ impl DeadLetterSelection {
 
     fn parameters(&self, after: &str, most: Option<u64>) -> anyhow::Result<String> {
         let text = serde_json::to_value(self.text(&SystemClock)?)?;
-        let most = most.map(|most| most.to_string());
-        let mut parameters = String::new();
-        let text = text.as_object().into_iter().flatten();
-        let text = text.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
-        let after = Some(("after", after)).filter(|(_, after)| !after.is_empty());
-        let most = most.as_deref().map(|most| ("most", most));
-        for (name, value) in text.chain(after).chain(most) {
-            let value =
-                percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            let and = if parameters.is_empty() { "" } else { "&" };
-            write!(parameters, "{and}{name}={value}")?;
+        let mut parameters = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in text.as_object().into_iter().flatten() {
+            parameters.append_pair(name, value.as_str().unwrap_or_default());
         }
-        Ok(parameters)
+        if !after.is_empty() {
+            parameters.append_pair("after", after);
+        }
+        if let Some(most) = most {
+            parameters.append_pair("most", &most.to_string());
+        }
+        Ok(parameters.finish())
     }
 
     /// Turns pages until there are `most`, or no more.

@@ -11,7 +11,7 @@ use crate::stop_signals::StopSignals;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
-use twinroute_router::status::RouterStatus;
+use twinroute_admin::StatusReport;
 
 pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match LoadedConfig::read(file) {
@@ -63,9 +63,9 @@ fn not_started(format: LogFormat, error: &anyhow::Error) -> ExitCode {
 }
 
 /// The last status goes out whatever the log's filter is.
-fn show_last(format: LogFormat, status: &RouterStatus) {
+fn show_last(format: LogFormat, status: &StatusReport) {
     match format {
-        LogFormat::Pretty => output::error_text(table::render(status)),
+        LogFormat::Pretty => output::error_text(table::render(&status.router)),
         LogFormat::Json => {
             let fields = json!({ "status": status });
             output::error_line(logging::json_event("INFO", "the last status", &fields));

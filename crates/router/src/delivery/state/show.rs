@@ -86,10 +86,9 @@ impl LaneCore {
 
     /// When a credential ends, as text and in seconds from now.
     fn end(&self, end: Option<Timestamp>) -> (String, Option<i64>) {
-        let left = |end: Timestamp| end.unix_millis() - self.clock.now().unix_millis();
         (
             end.map(Timestamp::rfc3339).unwrap_or_default(),
-            end.map(|end| left(end).div_euclid(1_000)),
+            end.map(|end| end.seconds_from(self.clock.now())),
         )
     }
 

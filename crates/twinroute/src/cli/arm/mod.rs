@@ -19,18 +19,12 @@ pub(super) use wait::WaitOptions;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
+use twinroute_model::uri::RESERVED;
 
 /// Where resources are made that no option places elsewhere.
 const GROUP: &str = "twinroute";
-
-/// What a name may hold unescaped in a path (RFC 3986, 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// In which resource group.
 #[derive(Args, Debug)]
@@ -229,7 +223,7 @@ pub(super) fn tags(pairs: &[String]) -> Value {
 
 /// A name as a segment of a path.
 pub(super) fn escape(name: &str) -> String {
-    utf8_percent_encode(name, SEGMENT).to_string()
+    utf8_percent_encode(name, RESERVED).to_string()
 }
 
 /// The region for what is made in a group: what was asked for, else the group's.

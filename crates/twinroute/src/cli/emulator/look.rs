@@ -4,7 +4,6 @@ use crate::cli::address::ServerAddress;
 use crate::cli::{ask, output};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -142,17 +141,19 @@ impl ReadOptions {
         after: u64,
         max: usize,
     ) -> anyhow::Result<ShownEventPage> {
-        let name = utf8_percent_encode(&entity.name, NON_ALPHANUMERIC);
-        let mut path = format!("/events?{}={name}&max={max}", entity.kind);
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair(entity.kind, &entity.name);
+        query.append_pair("max", &max.to_string());
         if after > 0 {
-            path.push_str(&format!("&after={after}"));
+            query.append_pair("after", &after.to_string());
         }
         if let Some(partition) = self.partition {
-            path.push_str(&format!("&partition={partition}"));
+            query.append_pair("partition", &partition.to_string());
         }
         if self.dead_letters {
-            path.push_str("&dead-letters=true");
+            query.append_pair("dead-letters", "true");
         }
+        let path = format!("/events?{}", query.finish());
         ask::read(&self.at.get(&path).await?)
     }
 }
