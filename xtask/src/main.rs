@@ -1,6 +1,8 @@
 //! Project chores that need more than cargo: `cargo xtask <chore>`.
 
+mod bench;
 mod conformance;
+mod cores;
 mod crash;
 mod deny;
 mod flood;
@@ -11,6 +13,7 @@ mod process;
 mod programs;
 mod quick;
 mod rotate;
+mod router;
 mod structure;
 
 use clap::{Parser, Subcommand};
@@ -68,8 +71,10 @@ enum ProjectChore {
     Rotate(rotate::RotateOptions),
     /// Sends more than a router on one core has time for, and judges what arrived
     Flood(flood::FloodOptions),
-    /// Counts the processor instructions of each step of the hot path
-    Instructions,
+    /// Measures the router beside programs that do only what is necessary, on one core each
+    Bench(bench::BenchOptions),
+    /// Counts the processor instructions of each step of the hot path, and compares them with those on record
+    Instructions(instructions::InstructionsOptions),
     /// Counts edges between crates, circles of files, lines and names of types
     Structure {
         /// Shows what ties each circle
@@ -103,7 +108,8 @@ impl ProjectChore {
             Self::Crash(options) => crash::run(&options),
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
-            Self::Instructions => instructions::run(),
+            Self::Bench(options) => bench::run(&options),
+            Self::Instructions(options) => instructions::run(&options),
             Self::Structure { ties } => structure::run(ties),
             Self::Deny => deny::run(),
         }
@@ -138,10 +144,12 @@ mod tests {
             "crash --seed 7 --kills 3 --seconds-max 9",
             "rotate --every 2 --seconds 9",
             "flood --seconds 5",
+            "bench --quick --rounds 3 --only one-,three-",
             "conformance --faults",
             "conformance --specs x --only y",
             "peers --only az",
             "structure --ties",
+            "instructions --times --update",
             "quick --base main",
         ] {
             assert!(read(right), "{right}");
@@ -153,6 +161,8 @@ mod tests {
             "rotate --every 0",
             "flood --seconds 0",
             "flood --rate 5",
+            "bench --rounds 0",
+            "bench --router x",
             "conformance",
             "structure --tie",
         ] {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -86,6 +87,17 @@ impl ChildProgram {
                 None => pause(GLANCE),
             }
         }
+    }
+
+    /// Waits for the address that follows `listens ` in its output, or all of them.
+    pub(crate) fn listens<T: FromIterator<SocketAddr>>(
+        &mut self,
+        deadline: Instant,
+    ) -> anyhow::Result<T> {
+        self.await_line("where it listens", deadline, |line| {
+            let addresses = line.strip_prefix("listens ")?.split(' ');
+            addresses.map(|address| address.parse().ok()).collect()
+        })
     }
 
     /// Its process id.

@@ -16,16 +16,33 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
 }
 
 /// Builds `twinroute` and some examples, with the features of `cargo test --workspace`, so that the two
-/// share what is compiled.
+/// share what is compiled. The folder's name says the profile.
 ///
 /// # Errors
 /// Cargo does not run, or the build fails.
 pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "twinroute"]);
+    let mut cargo = cargo(folder);
+    cargo.args(["--workspace", "--bin", "twinroute"]);
     for example in examples {
         cargo.args(["--example", example]);
     }
+    succeed(cargo)
+}
+
+/// Builds one example and nothing that it does not need.
+///
+/// # Errors
+/// Those of [`build`].
+pub(crate) fn build_example(folder: &Path, package: &str, example: &str) -> anyhow::Result<()> {
+    let mut cargo = cargo(folder);
+    cargo.args(["--package", package, "--example", example]);
+    succeed(cargo)
+}
+
+/// `cargo build` with the profile that a folder is named after.
+fn cargo(folder: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet"]);
     // What `cargo run` says of this package would make build scripts of others run again.
     for (name, _) in std::env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -35,9 +52,16 @@ pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
             cargo.env_remove(name);
         }
     }
-    if folder.ends_with("release") {
-        cargo.arg("--release");
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(profile) => {
+            cargo.args(["--profile", profile]);
+        }
     }
+    cargo
+}
+
+fn succeed(mut cargo: Command) -> anyhow::Result<()> {
     let status = cargo.status().context("cannot run cargo")?;
     ensure!(status.success(), "cargo build: {status}");
     Ok(())

@@ -1,16 +1,13 @@
-//! What the durable path costs, end to end: this program posts, a `twinroute run` of its own routes, and a
-//! process of this program receives.
+//! What the durable path does while endpoints are in trouble: this program posts, a `twinroute run` of its own
+//! routes, and a process of this program receives. What it costs when all is well: `cargo xtask bench`.
 //!
 //! ```text
 //! cargo build --profile dist -p twinroute && cargo build --profile dist -p twinroute-benches --example durable
 //! target/dist/examples/durable WHAT target/dist/twinroute FOLDER [pin]
 //! ```
 //!
-//! - `throughput`: CPU time of the router per million events, one and three endpoints, single posts and
-//!   batches of 100, 32 connections that each wait for their acknowledgement.
-//! - `rate`: acknowledgement and delivery times at 2,000 single posts a second, measured from the moment
-//!   that each was due.
-//! - `trouble`: the same with one of three endpoints refusing, answering 503, hanging, slow; what the other
+//! - `trouble`: acknowledgement and delivery times at 2,000 single posts a second, measured from the moment that
+//!   each was due, with one of three endpoints refusing, answering 503, hanging, slow; what the other
 //!   two get meanwhile, and that all arrives in the end.
 //! - `down`: CPU time of a minute with 1,000 endpoints that refuse.
 //!
@@ -35,7 +32,7 @@ async fn main() -> Result<(), BenchError> {
         let sockets = arguments.next().ok_or("how many sockets?")?.parse()?;
         return receive::serve(sockets).await;
     }
-    let usage = "usage: durable throughput|rate|trouble|down TWINROUTE FOLDER [pin]";
+    let usage = "usage: durable trouble|down TWINROUTE FOLDER [pin]";
     let mut path = || arguments.next().map(PathBuf::from).ok_or(usage);
     let (program, folder) = (path()?, path()?);
     let place = daemon::DaemonFolder {
@@ -44,8 +41,6 @@ async fn main() -> Result<(), BenchError> {
         pin: arguments.next().is_some_and(|word| word == "pin"),
     };
     let result = match &*what {
-        "throughput" => scenes::throughput(&place).await,
-        "rate" => scenes::rate(&place).await,
         "trouble" => scenes::trouble(&place).await,
         "down" => scenes::down(&place).await,
         _ => Err(usage.into()),

@@ -6,7 +6,6 @@ use crate::post::{self, PostPlan};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-const CONNECTIONS: usize = 32;
 /// More than wait at a time when posts are due by the clock.
 const CONNECTIONS_AT_RATE: usize = 128;
 const RATE: u64 = 2_000;
@@ -14,69 +13,12 @@ const RATE_SECONDS: u64 = 15;
 /// Longer than an endpoint that was unavailable needs to be tried again and to get what waited.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// CPU time a million events, flat out.
-pub(crate) async fn throughput(place: &DaemonFolder) -> Result<(), BenchError> {
-    println!("endpoints batch   CPU-s/M    ev/s   ack p50 p99 ms   drained s   RSS now, max MiB");
-    for (endpoints, batch, events) in [
-        (1, 1, 200_000),
-        (1, 100, 1_000_000),
-        (3, 1, 200_000),
-        (3, 100, 600_000),
-    ] {
-        let mut receiver = BenchReceiver::start(place, endpoints).await?;
-        let daemon = BenchDaemon::start(place, &receiver.addresses).await?;
-        let posts = |events| PostPlan {
-            connections: CONNECTIONS,
-            events,
-            batch,
-        };
-        let before = daemon.cpu()?;
-        let posted = post::flat_out(&daemon.ingress, posts(events)).await?;
-        let begun = Instant::now();
-        let sockets: Vec<usize> = (0..endpoints).collect();
-        let got = receiver.all(&sockets, events, PATIENCE).await?;
-        let cpu = daemon.cpu()? - before;
-        let (rss, rss_max) = daemon.memory()?;
-        println!(
-            "{endpoints:9} {batch:5} {:9.2} {:7.0}   {:7.2} {:6.2} {:11.2}   {rss:7} {rss_max:8}",
-            cpu * 1e6 / events as f64,
-            events as f64 / posted.seconds,
-            posted.p50_ms,
-            posted.p99_ms,
-            begun.elapsed().as_secs_f64(),
-        );
-        for (socket, got) in got.iter().enumerate() {
-            if got.unique != events || got.repeated > 0 || posted.refused > 0 {
-                println!(
-                    "  socket {socket}: {} of {events}, repeated {}, requests refused {}",
-                    got.unique, got.repeated, posted.refused
-                );
-            }
-        }
-        daemon.stop().await?;
-    }
-    Ok(())
-}
-
-fn head_of_rates() {
+/// One of three is not well.
+pub(crate) async fn trouble(place: &DaemonFolder) -> Result<(), BenchError> {
     println!(
         "third     acked   CPU %   ack p50 p99 ms   got by each                 p50 (p99) ms at \
          each, /status p99 ms"
     );
-}
-
-/// Times at a fixed rate.
-pub(crate) async fn rate(place: &DaemonFolder) -> Result<(), BenchError> {
-    head_of_rates();
-    for endpoints in [1, 3] {
-        disturbed(place, endpoints, "ok").await?;
-    }
-    Ok(())
-}
-
-/// One of three is not well.
-pub(crate) async fn trouble(place: &DaemonFolder) -> Result<(), BenchError> {
-    head_of_rates();
     for mode in ["ok", "refuse", "503", "hang", "slow", "ok"] {
         disturbed(place, 3, mode).await?;
     }

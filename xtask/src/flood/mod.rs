@@ -2,14 +2,15 @@
 //! that take everything. Nothing may be dead-lettered, fall behind or pile up in memory.
 
 mod load;
-mod router;
 mod sinks;
 
 use crate::process::pause;
-use crate::programs;
+use crate::router::{MeasuredRouter, RouterSetup, StatusSample, event_grid_topic};
+use crate::{cores, programs};
+use anyhow::Context as _;
 use clap::{Args, value_parser};
 use load::ProducerLoad;
-use router::{FloodedRouter, StatusSample};
+use serde_json::json;
 use sinks::CountingSink;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -61,8 +62,9 @@ fn flood(
     let sinks = (0..ENDPOINTS).map(|_| CountingSink::start());
     let sinks: Vec<CountingSink> = sinks.collect::<anyhow::Result<_>>()?;
     let ports: Vec<u16> = sinks.iter().map(CountingSink::port).collect();
-    let mut router = FloodedRouter::start(program, folder, durable, &ports)?;
-    let memory_idle = router.memory("VmRSS")?;
+    let router = start(program, folder, durable, &ports)?;
+    let memory = |name| cores::memory(router.process().id(), name);
+    let memory_idle = memory("VmRSS")?;
     let load = ProducerLoad::start(router.ingress(), Instant::now() + time);
     let mut ages = Vec::new();
     while !load.has_ended() {
@@ -84,9 +86,39 @@ fn flood(
         age_most: ages.get(ages.len() * 9 / 10).copied().unwrap_or_default(),
         age_max: ages.last().copied().unwrap_or_default(),
         memory_idle,
-        memory_most: router.memory("VmHWM")?,
+        memory_most: memory("VmHWM")?,
         last,
         time,
+    })
+}
+
+/// A router on the first core, with default settings: every event matches the route of each port.
+fn start(
+    program: &Path,
+    folder: &Path,
+    durable: bool,
+    ports: &[u16],
+) -> anyhow::Result<MeasuredRouter> {
+    let core = *cores::allowed()?.first().context("no core")?;
+    let name = |index| format!("grid-{index}");
+    let route = |index| json!({"endpointName": name(index), "filter": "type = 'Microsoft.DigitalTwins.Twin.Update'"});
+    let topics = ports.iter().map(|port| event_grid_topic(*port));
+    MeasuredRouter::start(&RouterSetup {
+        program,
+        folder,
+        cores: &core.to_string(),
+        config: if durable {
+            "[journal]\npath = \"journal\"\n"
+        } else {
+            ""
+        },
+        endpoints: topics
+            .enumerate()
+            .map(|(index, topic)| (name(index), topic))
+            .collect(),
+        routes: (0..ports.len())
+            .map(|index| (name(index), route(index)))
+            .collect(),
     })
 }
 

@@ -1,9 +1,19 @@
 //! Does one thing of the hot path so many times, to be counted from outside: see `cargo xtask instructions`.
 //!
-//!     instructions NAME TIMES
+//! ```text
+//! instructions NAME TIMES [timed]
+//! ```
+//!
+//! Its last line has the allocations and the bytes allocated of the whole process, and with `timed` the nanoseconds
+//! of processor time, else 0; what set-up takes goes when the figures of two runs are subtracted.
 //!
 //! What sinks send to is an emulator in a process of its own, which is not counted: `instructions emulator`.
 
+mod path;
+
+use rustix::time::{ClockId, clock_gettime};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -19,6 +29,10 @@ use twinroute_model::event_grid_schema;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::sink::DeliveryOutcome;
 
+/// Counts what is allocated, at about ten instructions each time.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
 const FILTER: &str =
     "type = 'Microsoft.DigitalTwins.Twin.Update' AND $body.modelId = 'dtmi:contoso:mill:Pump;2'";
 
@@ -30,7 +44,7 @@ fn main() {
     }
     let times = arguments.next().and_then(|times| times.parse().ok());
     let Some(times) = times else {
-        eprintln!("usage: instructions NAME TIMES");
+        eprintln!("usage: instructions NAME TIMES [timed]");
         std::process::exit(2);
     };
     match name.as_str() {
@@ -41,6 +55,10 @@ fn main() {
         "match-1000-routes" => match_routes(times),
         "accept-one" => accept(1, times),
         "accept-batch" => accept(BATCH, times),
+        "path-single-memory" => path::run(false, false, times),
+        "path-batch-memory" => path::run(true, false, times),
+        "path-single-journal" => path::run(false, true, times),
+        "path-batch-journal" => path::run(true, true, times),
         _ => {
             let Some(sink) = sink(&name) else {
                 eprintln!("there is no {name}");
@@ -49,6 +67,17 @@ fn main() {
             send(sink, times);
         }
     }
+    let counted = ALLOCATOR.stats();
+    // Valgrind hides what rustix asks the time of, so it is asked only without.
+    let used = arguments.next().map_or(0, |_| {
+        let used = clock_gettime(ClockId::ProcessCPUTime);
+        used.tv_sec * 1_000_000_000 + used.tv_nsec
+    });
+    println!(
+        "{} {} {used}",
+        counted.allocations + counted.reallocations,
+        counted.bytes_allocated,
+    );
 }
 
 fn parse_one(times: u64) {
