@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use bytestring::ByteString;
+use memchr::memchr;
 use std::borrow::Cow;
 
 /// Reads one event (`application/cloudevents+json`).
@@ -147,7 +148,7 @@ impl<'a> EventSpans<'a> {
     /// The span of a JSON string's content, or `None` when `raw` is not a string.
     fn string(&mut self, raw: &str) -> Option<TextSpan> {
         let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-        if !inner.as_bytes().contains(&b'\\') {
+        if memchr(b'\\', inner.as_bytes()).is_none() {
             return Some(self.locate(inner));
         }
         let text: String = serde_json::from_str(raw).ok()?;

@@ -135,34 +135,26 @@ impl JsonScanner<'_> {
 
     /// Skips what stands for itself in a string. Most strings are short, and a word at a time tells where they end.
     fn skip_plain(&mut self) {
-        let mut words = 0;
-        while let Some(word) = self.bytes[self.at..].first_chunk::<8>() {
+        let mut rest = &self.bytes[self.at..];
+        for _ in 0..SHORT_WORDS {
+            let Some((word, behind)) = rest.split_first_chunk::<8>() else {
+                break;
+            };
             if let Some(place) = first_special(*word) {
-                self.at += place;
+                self.at = self.bytes.len() - rest.len() + place;
                 return;
             }
-            self.at += 8;
-            words += 1;
-            if words == SHORT_WORDS {
-                self.skip_strides();
-            }
+            rest = behind;
         }
-        let rest = &self.bytes[self.at..];
+        while let Some((stride, behind)) = rest.split_first_chunk::<STRIDE>() {
+            let is_end = |found, byte: &u8| found | is_special(*byte);
+            if stride.iter().fold(false, is_end) {
+                break;
+            }
+            rest = behind;
+        }
         let plain = rest.iter().position(|byte| is_special(*byte));
-        self.at += plain.unwrap_or(rest.len());
-    }
-
-    /// Skips the long part of a long string.
-    fn skip_strides(&mut self) {
-        while let Some(stride) = self.bytes[self.at..].first_chunk::<STRIDE>() {
-            if stride
-                .iter()
-                .fold(false, |found, byte| found | is_special(*byte))
-            {
-                return;
-            }
-            self.at += STRIDE;
-        }
+        self.at = self.bytes.len() - rest.len() + plain.unwrap_or(rest.len());
     }
 
     /// Skips what follows a backslash (RFC 8259 §7).
