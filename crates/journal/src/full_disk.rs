@@ -5,7 +5,6 @@
 
 use super::inbox::WriterQueue;
 use super::index::SharedIndex;
-use super::log::SegmentLog;
 use super::record::LaneId;
 use super::reserve::notes_bytes;
 use std::sync::Arc;
@@ -13,43 +12,6 @@ use std::time::Instant;
 
 /// Live events that are looked at while the index is locked once.
 const LOOKS_PER_LOCK: usize = 4_096;
-
-/// What the disk has room for, as of the last group.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RoomRecord {
-    is_tight: bool,
-    /// What the journal held when there was no room for another segment, as long as there is none.
-    held: Option<u64>,
-    /// How often that began.
-    shortages: u64,
-    /// Tries that found no room.
-    failures: u64,
-    /// The active segment, what is left of it, and what of that is kept for notes.
-    active: u64,
-    left: u64,
-    reserve: u64,
-    /// Segments up to this one are to be emptied.
-    pub(super) empty_to: u64,
-}
-
-impl RoomRecord {
-    /// Takes note of how things stand; true when no room was found since.
-    pub(super) fn follow(&mut self, log: &SegmentLog) -> bool {
-        self.is_tight = log.next.is_tight();
-        self.active = log.active.id;
-        self.left = log.room();
-        self.reserve = log.reserve();
-        let is_short = log.next.found_no_room();
-        if is_short && self.held.is_none() {
-            self.shortages += 1;
-            self.held = Some(log.totals.held().bytes);
-        } else if !is_short {
-            self.held = None;
-        }
-        let failures = std::mem::replace(&mut self.failures, log.next.failures());
-        self.held.is_some() && failures < self.failures
-    }
-}
 
 /// An event with open deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::append_error::{AppendError, JournalHealth, NotDurable};
 use super::contents::SEQUENCES_SKIPPED;
-use super::full_disk::RoomRecord;
+use super::disk_room::RoomRecord;
 use super::group::GroupWork;
 use super::log::CommitFailure;
 use super::totals::{HeldSize, JournalFull};

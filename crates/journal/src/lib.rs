@@ -6,6 +6,7 @@ mod appended;
 mod compact;
 mod contents;
 mod disk;
+mod disk_room;
 mod entry;
 mod file_names;
 mod fold;

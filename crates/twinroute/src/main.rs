@@ -25,9 +25,10 @@ mod stop_signals;
 
 use std::process::ExitCode;
 
-/// Cheaper per event than the system's, and gives memory back after a burst.
+/// Cheaper for an event than the system's, and gives memory back after a burst: see docs/decisions/0030-allocator.md.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let arguments = match cli::arguments() {
