@@ -23,6 +23,10 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
 pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
     let mut cargo = cargo(folder);
     cargo.args(["--workspace", "--bin", "twinroute"]);
+    if folder.ends_with("dist") {
+        // As packages have it.
+        cargo.args(["--features", "twinroute/jemalloc"]);
+    }
     for example in examples {
         cargo.args(["--example", example]);
     }
