@@ -136,7 +136,8 @@ impl IngressServer {
         let ingress = self.clone();
         let service = move |request, peer| {
             let ingress = ingress.clone();
-            async move { ingress.handle(request, peer).await }
+            // Some 4 KiB, which would be moved for each of what the server wraps around it.
+            Box::pin(async move { ingress.handle(request, peer).await })
         };
         let closing = async {
             shutdown.await;
