@@ -126,8 +126,13 @@ def message_id(attributes):
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+def bucket_of(key):
+    """The bucket that a partition key is of: its number stands before the part that the hash was chosen by."""
+    return key.split("-")[0]
+
+
 def bucket(host, twin):
-    """The partition key: FNV-1a of host and twin, mixed as MurmurHash3 does, one of 32."""
+    """The bucket of a twin: FNV-1a of host and twin, mixed as MurmurHash3 does, one of 32."""
     value = 0xCBF29CE484222325
     for byte in host.encode() + b"\0" + twin.encode():
         value = (value ^ byte) * 0x100000001B3 % 2**64

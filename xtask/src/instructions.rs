@@ -150,7 +150,7 @@ fn judge(recorded: &RecordedCosts, counted: &RecordedCosts) -> bool {
 fn more_than_recorded(recorded: &RecordedCosts, counted: &RecordedCosts) -> String {
     let mut more = String::new();
     for (step, now) in &counted.steps {
-        let tolerance = match is_alone(step) {
+        let tolerance = match is_alone(step) && !step.starts_with("accept-") {
             true => TOLERANCE_PERCENT,
             false => WAITING_TOLERANCE_PERCENT,
         };
