@@ -66,7 +66,8 @@ async function eventHub() {
   assert.equal(events.length, expected.size);
   for (const event of events) {
     const one = checkMessage(event.properties, event.contentType, event.body);
-    assert.equal(event.partitionKey, one.key);
+    // The bucket stands before the part that its hash was chosen by.
+    assert.equal(event.partitionKey.split("-")[0], one.key);
   }
   ok(`event hub: ${events.length} events`);
 }
