@@ -194,11 +194,17 @@ fn send(sink: MeasuredSink, times: u64) {
         .spawn()
         .expect("an emulator");
     let lines = BufReader::new(emulator.stdout.take().expect("a pipe")).lines();
-    let place = MeasuredSink::ALL.iter().position(|one| *one == sink);
-    let endpoint = lines.map_while(Result::ok).nth(place.unwrap_or_default());
+    // All of them: an emulator whose lines nobody takes ends.
+    let endpoints: Vec<String> = lines
+        .map_while(Result::ok)
+        .take(MeasuredSink::ALL.len())
+        .collect();
+    let mut named = MeasuredSink::ALL.iter().zip(endpoints);
+    let endpoint = named.find(|(one, _)| **one == sink);
     let batches = lane_batches();
     runtime().block_on(async {
-        let sink = sink.connect(&endpoint.expect("the emulator's endpoints"));
+        let (_, endpoint) = endpoint.expect("the emulator's endpoints");
+        let sink = sink.connect(&endpoint);
         for batch in batches.iter().cycle().take(times as usize) {
             let outcomes = sink.send(batch).await;
             let delivered = |outcome: &DeliveryOutcome| *outcome == DeliveryOutcome::Delivered;
