@@ -284,7 +284,7 @@ fn send(criterion: &mut CpuCriterion) {
     let mut group = criterion.benchmark_group("send");
     group.sample_size(10);
     group.throughput(Throughput::Elements(LANE_BATCH as u64));
-    let (endpoints, told) = std::sync::mpsc::channel();
+    let (endpoints, received) = std::sync::mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let emulator = std::thread::spawn(move || {
         runtime().block_on(async {
@@ -294,7 +294,7 @@ fn send(criterion: &mut CpuCriterion) {
             stopped.await.ok();
         });
     });
-    let endpoints = told.recv().expect("an emulator");
+    let endpoints = received.recv().expect("an emulator");
     let batches = lane_batches();
     for (measured, endpoint) in MeasuredSink::ALL.into_iter().zip(&endpoints) {
         let runtime = runtime();

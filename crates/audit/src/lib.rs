@@ -116,7 +116,7 @@ impl AuditLog {
         noted.await.unwrap_or(Err(AuditError::Interrupted))
     }
 
-    /// Notes that changes, noted as accepted, were not made after all. What cannot be recorded is logged.
+    /// Records that changes, recorded as accepted, were not made after all. What cannot be recorded is logged.
     pub fn failed(&self, author: &ChangeAuthor, changes: &[AuditedChange], code: &str) {
         let Some(open) = &self.0 else {
             return;

@@ -137,7 +137,7 @@ impl<'a> FilterLexer<'a> {
         })
     }
 
-    /// `XXXX` after `\u`; two of them where UTF-16 needs a pair.
+    /// Four hexadecimal digits after `\u`; two escapes where UTF-16 needs a pair.
     fn unicode_escape(&mut self) -> Option<char> {
         let first = self.hex4()?;
         if !(0xD800..0xDC00).contains(&first) {

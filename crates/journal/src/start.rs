@@ -91,7 +91,7 @@ pub(super) fn start(
         && failure.is_no_room()
         && is_cleared(&**storage, id, end)
     {
-        // All the room there is. What was torn is gone, so there is nothing to be told again.
+        // All the room there is. What was torn is gone, so there is nothing to be reported again.
         log.blank = Some((id, length));
         work.reported_cuts.retain(|cut| cut.segment != id);
         begun = log.commit(&work);

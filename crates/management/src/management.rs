@@ -247,7 +247,7 @@ async fn take(
     }
 }
 
-/// Who may not change anything, or cannot be told, is recorded when they try to.
+/// Who may not change anything, or cannot be identified, is recorded when they try to.
 fn note_refused(context: &ServerContext, head: &Parts, author: &ChangeAuthor, error: &Error) {
     let path = head.uri.path();
     let last = path

@@ -96,7 +96,7 @@ impl LaneCore {
     }
 
     /// Counts what comes. A replay takes the place of a dead letter, which may have been one of those here; the journal
-    /// has noted both already.
+    /// has recorded both already.
     fn count_arrivals(&mut self, count: u64, arrival: &LaneArrival) {
         match arrival {
             LaneArrival::Matched { .. } => {
