@@ -67,7 +67,7 @@ impl<'a> RequestedChange<'a> {
         let author = self.author(Some(name));
         let ready = body.and_then(|body| {
             let ready = ReadyChange::read(router, &place, &body)?;
-            self.change.after = ready.noted(&body);
+            self.change.after = ready.recorded_body(&body);
             Ok(ready)
         });
         let ready = match ready {
@@ -79,7 +79,7 @@ impl<'a> RequestedChange<'a> {
         };
         let noted = self.audit.accept_one(&author, self.change.clone()).await;
         noted.map_err(|error| {
-            let reason = error.told();
+            let reason = error.error_chain();
             tracing::error!(
                 error = reason,
                 "a change was rejected: it could not be recorded in the audit log"
@@ -127,9 +127,9 @@ impl ReadyChange {
     }
 
     /// What the audit log says of it beside its name; of a replay what was asked for, which names dead letters.
-    fn noted(&self, body: &[u8]) -> Option<Value> {
+    fn recorded_body(&self, body: &[u8]) -> Option<Value> {
         match self {
-            Self::Steer(steer) => steer.noted(),
+            Self::Steer(steer) => steer.recorded_body(),
             Self::Replay(_) => serde_json::from_slice(body).ok(),
             Self::EndReplay => None,
         }

@@ -66,7 +66,7 @@ impl EndpointStep {
     }
 
     /// What the audit log says of it beside its name.
-    pub(crate) fn noted(&self) -> Option<Value> {
+    pub(crate) fn recorded_body(&self) -> Option<Value> {
         match self {
             Self::Purge { dead_letters } => Some(json!({ "dead_letters": dead_letters })),
             Self::Pause | Self::Resume | Self::RetryNow => None,

@@ -51,7 +51,7 @@ pub(crate) enum AdminRefusal {
          \"confirm\": \"{endpoint}\""
     )]
     Unconfirmed { endpoint: String },
-    #[error("this cannot be recorded in the audit log, so it is not done: {}", .0.told())]
+    #[error("this cannot be recorded in the audit log, so it is not done: {}", .0.error_chain())]
     Audit(#[source] AuditError),
     #[error("{0}")]
     InvalidReplay(String),

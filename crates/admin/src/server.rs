@@ -245,7 +245,7 @@ impl AdminContext {
             let caller = CallerChecks {
                 reach: self.reach,
                 peer,
-                scheme: RequestScheme::noted(&head.extensions),
+                scheme: RequestScheme::of_extensions(&head.extensions),
                 uri: &head.uri,
                 headers: &head.headers,
             };

@@ -265,9 +265,11 @@ fn what_cannot_be_written_is_refused() {
     let file = open.log().replace_file(full);
     let error = audit.accept(&author(), &[change("two")]).unwrap_err();
     assert!(
-        error.told().contains("cannot write it: No space left"),
+        error
+            .error_chain()
+            .contains("cannot write it: No space left"),
         "{}",
-        error.told()
+        error.error_chain()
     );
     drop(open.log().replace_file(file));
     audit.accept(&author(), &[change("three")]).unwrap();

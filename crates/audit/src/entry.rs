@@ -75,7 +75,7 @@ impl ChangeAuthor {
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Self {
-        let certificate = ClientCertificate::noted(extensions);
+        let certificate = ClientCertificate::of_extensions(extensions);
         let certificate = certificate.and_then(ClientCertificate::name).map(plain);
         let token = name.and_then(|_| signed(headers));
         let presented = headers.contains_key(header::AUTHORIZATION);

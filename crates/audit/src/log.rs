@@ -45,7 +45,7 @@ pub enum AuditError {
 impl AuditError {
     /// The error and its cause on one line.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn error_chain(&self) -> String {
         match self {
             Self::Io { source, .. } => format!("{self}: {source}"),
             Self::Locked { .. } | Self::Broken { .. } | Self::Interrupted => self.to_string(),
@@ -229,7 +229,7 @@ impl AuditWriter {
         // Behind the sync, so that it never tells of an entry that a crash took.
         let head = self.place.write();
         if let Err(source) = self.head.write_all_at(head.as_bytes(), 0) {
-            let error = self.failed("write its head", source).told();
+            let error = self.failed("write its head", source).error_chain();
             tracing::warn!(
                 error,
                 "a missing end of the audit log might not be detected"

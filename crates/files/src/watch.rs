@@ -99,7 +99,7 @@ impl FileWatch {
             tracing::error!(%error, "files are not watched but polled");
         }
         if let Some(seen) = seen {
-            seen.told();
+            seen.reported();
         }
     }
 }
@@ -198,7 +198,7 @@ impl<'a> UnreportedChange<'a> {
         Self(Some(changed))
     }
 
-    fn told(mut self) {
+    fn reported(mut self) {
         self.0 = None;
     }
 }

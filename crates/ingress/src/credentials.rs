@@ -134,7 +134,7 @@ impl CallerCredentials {
         peer: ClientPeer,
         clock: &dyn Clock,
     ) -> Result<MatchedCaller<'_>, CredentialError> {
-        let certificate = ClientCertificate::noted(&head.extensions);
+        let certificate = ClientCertificate::of_extensions(&head.extensions);
         let asks_for_keys = !self.keys.is_empty() || self.code.is_some();
         if !asks_for_keys && !self.takes_tokens && self.callers.is_empty() {
             // A certificate that the listener took is a credential too.

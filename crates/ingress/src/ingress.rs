@@ -189,7 +189,7 @@ impl IngressState {
     /// Whether the instance is reached over the listener that the request came by. Looked at for each request,
     /// so that a change acts on open connections.
     fn reached(&self, head: &Parts, target: IngressTarget<'_>) -> Result<(), IngressRefusal> {
-        let way = PrivateWay::noted(&head.extensions);
+        let way = PrivateWay::of_extensions(&head.extensions);
         let default = || self.router.default_instance().as_str();
         let instance = target.instance.unwrap_or_else(default);
         Ok(self.network.check(way, instance)?)

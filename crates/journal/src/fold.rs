@@ -294,10 +294,10 @@ impl<'a> LogFold<'a> {
             self.damage_of(DamageKind::Unlisted, 0, 0, 0);
         }
         let expected = self.expected.unwrap_or(1);
-        let told = std::mem::take(&mut self.reported_cuts);
+        let reported = std::mem::take(&mut self.reported_cuts);
         for damage in &mut self.report.damage {
             let synced = (damage.segment, damage.from) < self.synced;
-            if damage.kind == DamageKind::Cut && synced && !told.contains(&damage.place()) {
+            if damage.kind == DamageKind::Cut && synced && !reported.contains(&damage.place()) {
                 damage.kind = DamageKind::Quarantined;
             }
         }
@@ -309,7 +309,7 @@ impl<'a> LogFold<'a> {
                 damage.segment = damage.segment.max(oldest);
                 return damage.to >= oldest;
             }
-            !told.contains(&damage.place())
+            !reported.contains(&damage.place())
         });
         self.report.next_sequence = if self.report.closed || segments.is_empty() {
             expected

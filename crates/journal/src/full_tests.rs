@@ -375,7 +375,7 @@ fn full_disk_restart_after_a_torn_first_group() {
             assert_eq!(disk.health(), JournalHealth::Ok, "{about}");
             crash(&sim, disk, PowerLossRemains::All);
             let (_, recovered) = open(&sim, SETTINGS);
-            assert_eq!(recovered.report.damage, [], "{about}: it is told once");
+            assert_eq!(recovered.report.damage, [], "{about}: it is reported once");
             assert_eq!(pending(&recovered, hub).len(), 1, "{about}");
             assert_eq!(recovered.report.lost_all(), 0, "{about}");
         }

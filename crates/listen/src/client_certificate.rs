@@ -33,12 +33,12 @@ impl ClientCertificate {
     /// where the listener has no `client_ca`.
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Option<&Self> {
-        Self::noted(request.extensions())
+        Self::of_extensions(request.extensions())
     }
 
     /// As [`ClientCertificate::of`], of a request whose extensions were taken out.
     #[must_use]
-    pub fn noted(extensions: &Extensions) -> Option<&Self> {
+    pub fn of_extensions(extensions: &Extensions) -> Option<&Self> {
         extensions.get()
     }
 

@@ -91,12 +91,12 @@ impl PrivateWay {
     /// for everybody.
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Option<&Self> {
-        Self::noted(request.extensions())
+        Self::of_extensions(request.extensions())
     }
 
     /// As [`PrivateWay::of`], of a request whose extensions were taken out.
     #[must_use]
-    pub fn noted(extensions: &Extensions) -> Option<&Self> {
+    pub fn of_extensions(extensions: &Extensions) -> Option<&Self> {
         extensions.get()
     }
 

@@ -15,12 +15,12 @@ impl RequestScheme {
     /// The scheme of a request that [`serve`](crate::serve) gave to its service.
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Self {
-        Self::noted(request.extensions())
+        Self::of_extensions(request.extensions())
     }
 
     /// As [`RequestScheme::of`], of a request whose extensions were taken out.
     #[must_use]
-    pub fn noted(extensions: &Extensions) -> Self {
+    pub fn of_extensions(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or(Self::Http)
     }
 

@@ -133,7 +133,7 @@ fn secrets_changed(before: Option<&ResourceRecord>, after: Option<&ResourceRecor
 
 /// A change that cannot be recorded is not made.
 pub(crate) fn unnoted(error: &AuditError) -> Error {
-    let reason = error.told();
+    let reason = error.error_chain();
     tracing::error!(
         error = reason,
         "a change was rejected: it could not be recorded in the audit log"

@@ -79,14 +79,14 @@ pub(crate) fn status(
     if let Some(ended) = &operation.ended {
         body["endTime"] = ended.as_str().into();
     }
-    Ok(told(operation, body))
+    Ok(answer_of(operation, body))
 }
 
 /// What stands at the URL of `Azure-AsyncOperation` of the Device Provisioning Service: how far it is, and
 /// nothing else.
 pub(crate) fn short_status(state: &StoreState, id: &str) -> Result<ArmAnswer, Error> {
     let operation = find(state, id)?;
-    Ok(told(operation, progress(operation)))
+    Ok(answer_of(operation, progress(operation)))
 }
 
 fn progress(operation: &ArmOperation) -> Value {
@@ -97,7 +97,7 @@ fn progress(operation: &ArmOperation) -> Value {
     body
 }
 
-fn told(operation: &ArmOperation, body: Value) -> ArmAnswer {
+fn answer_of(operation: &ArmOperation, body: Value) -> ArmAnswer {
     let answer = ArmAnswer::ok(body);
     match operation.is_running() {
         true => answer.header("retry-after", "1"),

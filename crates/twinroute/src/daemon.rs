@@ -286,7 +286,7 @@ async fn reload(
                 tracing::info!("SIGHUP: reading the definitions again");
                 let reload = AuditedChange::step("definitions/reload", "");
                 if let Err(error) = audit.accept_one(&auditing::signal(), reload).await {
-                    let error = error.told();
+                    let error = error.error_chain();
                     tracing::error!(error, "the definitions stay as they are: the reload cannot be recorded in the audit log");
                     continue;
                 }

@@ -73,7 +73,7 @@ impl ArmRequest {
         let segments = RequestPath::read(head.uri.path())?;
         let id = Uuid::new_v4();
         let base = base(&head, arrival.scheme);
-        let way = PrivateWay::noted(&head.extensions).cloned();
+        let way = PrivateWay::of_extensions(&head.extensions).cloned();
         let is_head = head.method == Method::HEAD;
         Ok(Self {
             way,

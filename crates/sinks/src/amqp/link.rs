@@ -197,9 +197,9 @@ enum SpareCredential {
 }
 
 impl SpareCredential {
-    /// What the lane is told of a link's end: that the credential was refused is the endpoint's last word
+    /// What a link's end means to the lane: that the credential was refused is the endpoint's last word
     /// only if there is no other.
-    fn told(self, fault: EndpointFault) -> EndpointFault {
+    fn fault_of_lane(self, fault: EndpointFault) -> EndpointFault {
         match (self, fault.kind) {
             (Self::Another, FaultKind::Unauthorized) => EndpointFault {
                 kind: FaultKind::Unreachable,
@@ -400,7 +400,7 @@ async fn hand_over(
                 Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
                     if let Some(failure) = ended {
                         let fault = failure.fault.clone();
-                        failure.give(TransferAnswer::Lost(spare.told(fault.clone())));
+                        failure.give(TransferAnswer::Lost(spare.fault_of_lane(fault.clone())));
                         break Err(OpenFailure::Link(fault));
                     }
                 }
@@ -441,7 +441,7 @@ async fn hand_over(
         transfer.held_over = true;
         return HandedOver::Never(transfer, fault);
     }
-    transfer.fail(spare.told(fault.clone()));
+    transfer.fail(spare.fault_of_lane(fault.clone()));
     HandedOver::Lost(fault)
 }
 
@@ -461,7 +461,7 @@ fn give_up(
     spare: SpareCredential,
 ) -> EndedLink {
     let refused = failure.fault.kind == FaultKind::Unauthorized;
-    failure.fault = spare.told(link.seen(failure.fault));
+    failure.fault = spare.fault_of_lane(link.seen(failure.fault));
     let fault = failure.fault.clone();
     let pending = unsettled.len() + usize::from(failure.answer.is_some());
     if pending == 0 {
