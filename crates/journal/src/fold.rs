@@ -311,7 +311,9 @@ impl<'a> LogFold<'a> {
             }
             !reported.contains(&damage.place())
         });
-        self.report.next_sequence = if self.report.closed || segments.is_empty() {
+        // Numbers may have been given to events that never came to the disk, unless there was nothing yet.
+        let is_new = segments.is_empty() && self.known.is_none_or(|known| known.newest == 0);
+        self.report.next_sequence = if self.report.closed || is_new {
             expected
         } else {
             expected.saturating_add(SEQUENCES_SKIPPED)

@@ -5,6 +5,8 @@ use super::client_certificate::{self, ClientCertificateOptions, ServerScheme};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use reqwest::Url;
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
@@ -46,30 +48,41 @@ pub(crate) struct AdminTarget {
     client_certificate: ClientCertificateOptions,
 }
 
+/// How it is asked.
+struct AdminServer {
+    client: AdminClient,
+    /// Over TLS, where it is and what is shown to it.
+    tls: Option<(Url, Arc<ClientConfig>)>,
+}
+
 /// Where it is unless it is said otherwise.
 const DEFAULT: &str = "127.0.0.1:8081";
 
 impl AdminTarget {
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let answer = self.client()?.get(path, PATIENCE).await;
-        self.taken(answer)
+        let server = self.server()?;
+        let answer = server.client.get(path, PATIENCE).await;
+        self.taken(&server, answer)
     }
 
     pub(super) async fn post(&self, path: &str, json: String) -> anyhow::Result<String> {
-        let answer = self.client()?.post(path, json, PATIENCE).await;
-        self.taken(answer)
+        let server = self.server()?;
+        let answer = server.client.post(path, json, PATIENCE).await;
+        self.taken(&server, answer)
     }
 
     pub(super) async fn delete(&self, path: &str) -> anyhow::Result<String> {
-        let answer = self.client()?.delete(path, PATIENCE).await;
-        self.taken(answer)
+        let server = self.server()?;
+        let answer = server.client.delete(path, PATIENCE).await;
+        self.taken(&server, answer)
     }
 
     /// Prints what is at `path` as it comes.
     pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
         let out = &mut output::stream();
-        let answer = self.client()?.download(path, PATIENCE, out).await;
-        self.taken(answer).map(drop)
+        let server = self.server()?;
+        let answer = server.client.download(path, PATIENCE, out).await;
+        self.taken(&server, answer).map(drop)
     }
 
     pub(super) async fn status(&self) -> anyhow::Result<RouterStatus> {
@@ -96,7 +109,7 @@ impl AdminTarget {
         options
     }
 
-    fn client(&self) -> anyhow::Result<AdminClient> {
+    fn server(&self) -> anyhow::Result<AdminServer> {
         // A variable that is set to nothing is none.
         let admin = match self.admin.trim() {
             "" => DEFAULT,
@@ -105,7 +118,9 @@ impl AdminTarget {
         let address: ServerAddress = admin.parse().context("--admin")?;
         let certificate = self.client_certificate.read(&self.admin, address.wire())?;
         let token = self.token()?;
-        let client = if address.wire() == ServerScheme::Tls {
+        let (client, tls) = if let ServerAddress::Url(url) = &address
+            && address.wire() == ServerScheme::Tls
+        {
             let outgoing = match &self.admin_ca_file {
                 Some(file) => OutgoingConnections::new(&Settings {
                     ca_files: vec![file.clone()],
@@ -120,14 +135,17 @@ impl AdminTarget {
                 Some(certificate) => outgoing.with_client_certificate(certificate),
                 None => outgoing,
             };
-            AdminClient::https(&address.url(), Arc::clone(outgoing.tls())).context("--admin")?
+            let tls = outgoing.tls();
+            let client = AdminClient::https(&address.url(), Arc::clone(tls)).context("--admin")?;
+            (client, Some((url.clone(), Arc::clone(tls))))
         } else {
-            self.plain(&address, token.is_some())?
+            (self.plain(&address, token.is_some())?, None)
         };
-        match token {
-            Some(token) => Ok(client.with_token(&token)?),
-            None => Ok(client),
-        }
+        let client = match token {
+            Some(token) => client.with_token(&token)?,
+            None => client,
+        };
+        Ok(AdminServer { client, tls })
     }
 
     fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<AdminClient> {
@@ -152,11 +170,18 @@ impl AdminTarget {
         Ok(self.admin_token_file.as_ref().map(read).transpose()?)
     }
 
-    fn taken(&self, answer: Result<AdminAnswer, client::Error>) -> anyhow::Result<String> {
+    fn taken(
+        &self,
+        server: &AdminServer,
+        answer: Result<AdminAnswer, client::Error>,
+    ) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {
             let admin = &self.admin;
             let error = anyhow::Error::new(error);
-            let context = match client_certificate::advice(&format!("{error:#}")) {
+            let advice = server.tls.as_ref().and_then(|(url, tls)| {
+                client_certificate::advice_of_handshake(&format!("{error:#}"), url, tls)
+            });
+            let context = match advice {
                 Some(advice) => format!("{admin}: {advice}"),
                 None => format!("no answer from {admin}; is twinroute running there?"),
             };

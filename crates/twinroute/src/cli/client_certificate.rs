@@ -2,12 +2,17 @@
 
 use anyhow::bail;
 use clap::Args;
-use rustls::Error;
+use reqwest::Url;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ClientConnection, Error, StreamOwned};
 use std::ffi::OsString;
+use std::io::{self, Read as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 use twinroute_files::text_file::{read_secret, read_text};
 
 /// Bytes of one file.
@@ -15,6 +20,9 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Certificates of a chain.
 const CHAIN_MAX: usize = 16;
+
+/// How long each step of a handshake may take that is repeated for its alert.
+const ALERT_TIMEOUT: Duration = Duration::from_secs(3);
 
 const CERTIFICATE_VARIABLE: &str = "TWINROUTE_CLIENT_CERT";
 const KEY_VARIABLE: &str = "TWINROUTE_CLIENT_KEY";
@@ -153,6 +161,36 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
         ),
         _ => None,
     }
+}
+
+/// What to do about an exchange with an `https` server that failed, if its certificate was the reason; `said` is
+/// the error with its causes.
+///
+/// In TLS 1.3 a server judges the client's certificate when the client is done already, so its alert may come
+/// while the request is being written, and is lost then. Another handshake, behind which nothing is sent, gets it
+/// for certain. Blocks on the network for a few seconds at most.
+pub(super) fn advice_of_handshake(
+    said: &str,
+    url: &Url,
+    tls: &Arc<ClientConfig>,
+) -> Option<&'static str> {
+    advice(said).or_else(|| {
+        let alert = (url.scheme() == "https").then(|| alert(url, tls))??;
+        advice(&alert.to_string())
+    })
+}
+
+/// What ends a connection on which nothing is sent.
+fn alert(url: &Url, tls: &Arc<ClientConfig>) -> Option<io::Error> {
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    let name = ServerName::try_from(host.to_owned()).ok()?;
+    let address = (host, url.port_or_known_default()?).to_socket_addrs();
+    let address = address.ok()?.next()?;
+    let tcp = TcpStream::connect_timeout(&address, ALERT_TIMEOUT).ok()?;
+    tcp.set_read_timeout(Some(ALERT_TIMEOUT)).ok()?;
+    tcp.set_write_timeout(Some(ALERT_TIMEOUT)).ok()?;
+    let session = ClientConnection::new(Arc::clone(tls), name).ok()?;
+    StreamOwned::new(session, tcp).read(&mut [0]).err()
 }
 
 #[cfg(test)]

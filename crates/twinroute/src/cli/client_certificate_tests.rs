@@ -139,3 +139,52 @@ fn alerts_about_certificates_are_told_as_what_to_do() {
         );
     }
 }
+
+/// The TLS of a server of `issuer`'s that wants a certificate of `issuer`'s, and that of a client without one.
+fn asking(issuer: &rcgen::CertifiedIssuer<'_, KeyPair>) -> (rustls::ServerConfig, ClientConfig) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(issuer.der().clone()).unwrap();
+    let roots = Arc::new(roots);
+    let provider = twinroute_outgoing::provider();
+    let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::clone(&roots),
+        Arc::clone(&provider),
+    );
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (server, client)
+}
+
+#[test]
+fn an_alert_that_was_lost_beside_the_request_is_asked_for_again() {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let issuer = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+    let (server, client) = asking(&issuer);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let url = url.parse().unwrap();
+    let answering = std::thread::spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let session = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+        StreamOwned::new(session, tcp).read(&mut [0]).unwrap_err()
+    });
+    let said = "operation was canceled: connection was not ready";
+    let told = advice_of_handshake(said, &url, &Arc::new(client));
+    assert!(told.is_some_and(|told| told.contains("asks for a client certificate")));
+    answering.join().unwrap();
+}

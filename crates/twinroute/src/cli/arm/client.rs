@@ -2,6 +2,7 @@
 
 use super::error_text::{self, TokenSent};
 use crate::cli::address::ServerAddress;
+use crate::cli::client_certificate;
 use anyhow::{Context as _, bail};
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -119,7 +120,15 @@ impl ManagementClient {
             Some(_) => TokenSent::Given,
             None => TokenSent::None,
         };
-        error_text::error_text(error, &self.url(), credential, what)
+        let url = self.url();
+        if let Error::Transport { request, reason } = error {
+            let tls = self.http.outgoing.tls();
+            let advice = client_certificate::advice_of_handshake(reason, self.api.base(), tls);
+            if let Some(advice) = advice {
+                return anyhow::anyhow!("{url}: {advice}\n  {request}: {reason}");
+            }
+        }
+        error_text::error_text(error, &url, credential, what)
     }
 
     pub(crate) async fn get(&self, path: &str, version: &str, what: &str) -> anyhow::Result<Value> {

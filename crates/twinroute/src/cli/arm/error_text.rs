@@ -1,6 +1,5 @@
 //! Errors of a management API as users read them: first what to do, then what the server said.
 
-use crate::cli::client_certificate;
 use std::fmt::Write as _;
 use twinroute_arm::error::{ArmRefusal, Error};
 
@@ -42,11 +41,6 @@ pub(super) fn error_text(
         ),
         Error::Transport { reason, .. } if reason.contains("Connection refused") => {
             not_listening(url)
-        }
-        Error::Transport { request, reason }
-            if let Some(advice) = client_certificate::advice(reason) =>
-        {
-            anyhow::anyhow!("{url}: {advice}\n  {request}: {reason}")
         }
         Error::Transport { request, reason } => anyhow::anyhow!(
             "no answer from {url}: check the network, --management-url and --routes-url\n  {request}: {reason}"
