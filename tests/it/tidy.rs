@@ -63,7 +63,7 @@ const NEVER: [(&str, &[&str]); 7] = [
 ];
 
 /// The daemon wires everything together.
-const DAEMON: &str = "twinroute";
+const DAEMON: &str = "twinrouted";
 
 const LINES_MAX: usize = 500;
 
@@ -147,13 +147,13 @@ fn each_rule_can_complain() {
     }
     let daemon = |kind: &str| {
         let manifest =
-            format!("[package]\nname = 'twinroute'\n[{kind}]\ntwinroute-tests.workspace = true");
+            format!("[package]\nname = 'twinrouted'\n[{kind}]\ntwinroute-tests.workspace = true");
         edges(DAEMON, &parse(&manifest))
     };
     assert_eq!(daemon("dev-dependencies"), [] as [&str; 0]);
     assert_eq!(
         daemon("dependencies"),
-        ["crates/twinroute: may not depend on twinroute-tests"]
+        ["crates/twinrouted: may not depend on twinroute-tests"]
     );
     let stray = parse("[package]\nname = 'twinroute-util'");
     let unknown = edges("util", &stray);
@@ -191,7 +191,7 @@ fn prints_past_the_one_writer_are_found() {
         "io::stdout().lock()",
     ] {
         assert!(
-            prints("crates/twinroute/src/cli/status.rs", line).is_some(),
+            prints("crates/twinrouted/src/cli/status.rs", line).is_some(),
             "{line}"
         );
     }
@@ -346,8 +346,8 @@ fn panics(name: &str, text: &str) -> Option<String> {
 
 /// The one place that writes to standard output, and those that write to standard error.
 const MAY_PRINT: [&str; 2] = [
-    "crates/twinroute/src/cli/output.rs",
-    "crates/twinroute/src/logging.rs",
+    "crates/twinrouted/src/cli/output.rs",
+    "crates/twinrouted/src/logging.rs",
 ];
 
 /// `println!` panics where its reader has gone, so what crates print goes through one writer.
@@ -361,7 +361,7 @@ fn prints(name: &str, text: &str) -> Option<String> {
     let mut code = lines.filter(|line| !line.trim_start().starts_with("//"));
     let macros = ["println!(", "print!(", "stdout().write", "stdout().lock"];
     code.any(|line| macros.iter().any(|call| line.contains(call)))
-        .then(|| format!("{name}: prints past crates/twinroute/src/cli/output.rs"))
+        .then(|| format!("{name}: prints past crates/twinrouted/src/cli/output.rs"))
 }
 
 pub(crate) fn root() -> &'static Path {
