@@ -5,6 +5,7 @@ mod folder;
 
 pub use fault::{DefinitionFault, DefinitionFaults};
 pub use folder::DefinitionFolder;
+#[cfg(feature = "watch")]
 pub use twinroute_files::watch::FileWatch;
 
 use std::collections::BTreeMap;
