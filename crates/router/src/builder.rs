@@ -9,14 +9,16 @@ use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
 use crate::table::source::{DefinitionFaults, Definitions};
 use crate::table::{CustomEndpoint, LiveParts, LiveTable, RecoveredLanes, RunningLanes};
-use crate::user_code::{UserClock, UserSink, UserStore};
+use crate::user_code::{EventHooks, IntoMappedEvent, UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::endpoint::Endpoint;
+use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
@@ -32,6 +34,7 @@ pub struct RouterBuilder {
     last_definitions: Option<LastDefinitions>,
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
+    hooks: EventHooks,
     removed_grace: Duration,
     expiry_warning: Duration,
     unreadable: UnreadableSettings,
@@ -44,6 +47,9 @@ pub struct RouterBuilder {
 /// Why no router could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// There is no tokio runtime, whose tasks a router consists of.
+    #[error("a router needs a tokio runtime: build it within one, as in `#[tokio::main]`")]
+    NoRuntime,
     /// A name is not allowed.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -207,6 +213,7 @@ impl RouterBuilder {
             last_definitions: None,
             replay_notes: None,
             duplicates: None,
+            hooks: EventHooks::default(),
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
             unreadable: UnreadableSettings::default(),
@@ -286,6 +293,32 @@ impl RouterBuilder {
     #[must_use]
     pub fn duplicate_window(mut self, window: DuplicateWindow) -> Self {
         self.duplicates = Some(window);
+        self
+    }
+
+    /// Has the program change or drop every event before it is matched; the last call counts. Duplicates are known before
+    /// that, and what a replay puts back was mapped already. Status counts what was changed and what was dropped.
+    ///
+    /// It is called where events are accepted, so it must be quick and must not block. When it gives an error or panics,
+    /// the batch is refused ([`AcceptError::Mapping`](crate::accept::AcceptError::Mapping)).
+    #[must_use]
+    pub fn map_event<M: IntoMappedEvent>(
+        mut self,
+        map: impl Fn(Event) -> M + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.map_with(map);
+        self
+    }
+
+    /// Keeps the order of events with the same key, in place of those of the same twin. Keys of destinations (partitions,
+    /// sessions) stay those of twins. It is called as the function of [`Self::map_event`] is, and after it; when it panics
+    /// the twin counts.
+    #[must_use]
+    pub fn partition_by<K: AsRef<str>>(
+        mut self,
+        key: impl Fn(&Event) -> K + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.partition_by(key);
         self
     }
 
@@ -369,8 +402,11 @@ impl RouterBuilder {
     /// Builds the router and starts its lanes. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Everything that is wrong with names, definitions and filters.
+    /// Everything that is wrong with names, definitions and filters; a thread without a runtime.
     pub fn build(self) -> Result<Router, BuildError> {
+        if Handle::try_current().is_err() {
+            return Err(BuildError::NoRuntime);
+        }
         let default_instance = self.default_instance?;
         let custom = custom(self.sinks, self.stores)?;
         let mut definitions = self.definitions;
@@ -421,7 +457,7 @@ impl RouterBuilder {
             &unreadable,
             (journal, damage),
             notes,
-            self.duplicates,
+            (self.duplicates, self.hooks),
             self.expiry_warning,
         ))
     }

@@ -70,3 +70,4 @@ pub use router::Router;
 pub use table::last_definitions::LastDefinitions;
 pub use table::{check, source};
 pub use unreadable_endpoint::ENDPOINT as UNREADABLE_ENDPOINT;
+pub use user_code::IntoMappedEvent;

@@ -13,6 +13,7 @@ pub(crate) use notes::ReplayNotes;
 use crate::accept::JournalAppender;
 use crate::dead_letters::{DeadLetterQuery, lanes_of};
 use crate::table::LiveTable;
+use crate::user_code::EventHooks;
 use job::ReplayJob;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,8 @@ pub(crate) struct ReplayJobs {
     appender: Arc<JournalAppender>,
     jobs: Mutex<BTreeMap<u64, Arc<ReplayJob>>>,
     notes: Option<ReplayNotes>,
+    /// What order is kept for.
+    order: EventHooks,
 }
 
 impl ReplayJobs {
@@ -54,12 +57,14 @@ impl ReplayJobs {
         live: Arc<LiveTable>,
         appender: Arc<JournalAppender>,
         notes: Option<ReplayNotes>,
+        order: EventHooks,
     ) -> Self {
         Self {
             live,
             appender,
             jobs: Mutex::default(),
             notes,
+            order,
         }
     }
 
@@ -152,7 +157,7 @@ impl ReplayJobs {
 
     fn run(&self, job: &Arc<ReplayJob>, query: DeadLetterQuery) {
         let (live, appender) = (Arc::clone(&self.live), Arc::clone(&self.appender));
-        let course = run::run(live, appender, Arc::clone(job), query);
+        let course = run::run(live, (appender, self.order.clone()), Arc::clone(job), query);
         job.runs_as(tokio::spawn(course).abort_handle());
     }
 }
