@@ -8,7 +8,9 @@ use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
 use crate::table::source::{DefinitionFaults, Definitions};
-use crate::table::{CustomEndpoint, LiveParts, LiveTable, RecoveredLanes, RunningLanes};
+use crate::table::{
+    CustomEndpoint, CustomEndpoints, LiveParts, LiveTable, RecoveredLanes, RunningLanes,
+};
 use crate::user_code::{EventHooks, IntoMappedEvent, UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -70,8 +72,8 @@ pub enum BuildError {
     /// Two dead-letter stores are for one endpoint.
     #[error("endpoint {0}: it was given two dead-letter stores; keep one of them")]
     TwoStores(EndpointName),
-    /// A dead-letter store is for an endpoint that has no sink of the program's own.
-    #[error("dead letters of {endpoint}: the builder was given no sink of this name; {hint}")]
+    /// Something is for an endpoint that has no sink of the program's own.
+    #[error("endpoint {endpoint}: the program gave no sink of this name; {hint}")]
     UnknownEndpoint {
         /// The name.
         endpoint: String,
@@ -118,10 +120,7 @@ impl NamedStore {
 }
 
 /// Brings sinks and stores together, in whatever order they were given.
-fn custom(
-    sinks: Vec<NamedSink>,
-    stores: Vec<NamedStore>,
-) -> Result<BTreeMap<EndpointName, CustomEndpoint>, BuildError> {
+fn custom(sinks: Vec<NamedSink>, stores: Vec<NamedStore>) -> Result<CustomEndpoints, BuildError> {
     let mut custom = BTreeMap::new();
     let mut names = Vec::with_capacity(sinks.len());
     for NamedSink {
@@ -130,19 +129,12 @@ fn custom(
         settings,
     } in sinks
     {
-        let endpoint = EndpointName::new(&endpoint)?;
-        if let Err(rule) = settings.check() {
-            return Err(BuildError::Settings { endpoint, rule });
-        }
         let made = CustomEndpoint {
             sink,
             store: None,
             settings,
         };
-        names.push(endpoint.clone());
-        if custom.insert(endpoint.clone(), made).is_some() {
-            return Err(BuildError::TwoSinks(endpoint));
-        }
+        names.push(add_custom(&mut custom, &endpoint, made)?);
     }
     for NamedStore { of, store } in stores {
         let endpoint = match of {
@@ -164,8 +156,25 @@ fn custom(
     Ok(custom)
 }
 
+/// Adds a sink of the program's own whose settings are in range and whose name is free.
+pub(crate) fn add_custom(
+    custom: &mut CustomEndpoints,
+    endpoint: &str,
+    made: CustomEndpoint,
+) -> Result<EndpointName, BuildError> {
+    let endpoint = EndpointName::new(endpoint)?;
+    if let Err(rule) = made.settings.check() {
+        return Err(BuildError::Settings { endpoint, rule });
+    }
+    if custom.contains_key(&endpoint) {
+        return Err(BuildError::TwoSinks(endpoint));
+    }
+    custom.insert(endpoint.clone(), made);
+    Ok(endpoint)
+}
+
 /// The nearest name, or all of them.
-fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
+pub(crate) fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
     let known: Vec<&str> = names.iter().map(EndpointName::as_str).collect();
     let hint = match words::nearest(&endpoint, known.iter().copied()) {
         Some(nearest) => format!("did you mean {nearest}?"),
@@ -418,7 +427,7 @@ impl RouterBuilder {
                 filter,
             };
             definitions
-                .default_instance(&default_instance)
+                .instance_mut(&default_instance)
                 .routes
                 .push(route);
         }
@@ -441,11 +450,10 @@ impl RouterBuilder {
             connect: self.connect,
             clock: self.clock,
             default_instance,
-            custom,
             removed_grace: self.removed_grace,
             journal_bytes_max: self.journal_bytes_max,
         };
-        let live = LiveTable::new(parts, lanes, last);
+        let live = LiveTable::new(parts, custom, lanes, last);
         live.apply(&definitions)?;
         let create = |folder: PathBuf| {
             let created = ReplayNotes::create(folder.clone());

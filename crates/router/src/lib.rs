@@ -66,7 +66,7 @@ pub use builder::{BuildError, RouterBuilder};
 pub use credential_refresh::CredentialRefresh;
 pub use damage::{LOST, UNKNOWN};
 pub use delivery::EndpointResult;
-pub use router::Router;
+pub use router::{Router, WeakRouter};
 pub use table::last_definitions::LastDefinitions;
 pub use table::{check, source};
 pub use unreadable_endpoint::ENDPOINT as UNREADABLE_ENDPOINT;

@@ -1,5 +1,10 @@
 //! The embedding API: build a router, accept events, watch it work.
 
+mod own_sinks;
+mod weak;
+
+pub use weak::WeakRouter;
+
 use crate::accept::{
     AcceptError, AcceptedBatch, Acceptor, AckLevel, AdmissionGate, AdmissionTurn,
     DELIVERED_DEADLINE, DuplicateWindow, JournalAppender, RoomMaker, SharedDuplicateWindow,
@@ -291,6 +296,11 @@ impl Router {
     #[must_use]
     pub fn replays(&self) -> Vec<ReplayStatus> {
         self.parts.replays.statuses()
+    }
+
+    /// Resolves when a replay has ended, or when the router stops before that; at once for one that is not known.
+    pub async fn replay_over(&self, number: u64) {
+        self.parts.replays.until_over(number).await;
     }
 
     /// Ends a replay; what it has put back stays. False when not found.

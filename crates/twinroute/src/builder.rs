@@ -1,15 +1,21 @@
 //! What a router is made of, before it runs.
 
 use crate::clock::Clock;
+use crate::definitions::{DefinitionKeeper, Definitions, Route};
 use crate::event::Event;
+use crate::name::{EndpointName, InstanceName, RouteId};
 use crate::sink::{Connect, EndpointSink, SinkSetup};
-use crate::{DuplicateWindow, Error, IntoMappedEvent, Router};
+use crate::{BuildError, DuplicateWindow, Error, IntoMappedEvent, Router};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Collects what a router is made of. All that is wrong is said by [`RouterBuilder::start`].
 #[must_use = "nothing runs before `start`"]
 pub struct RouterBuilder {
     inner: twinroute_router::RouterBuilder,
+    definitions: Definitions,
+    routes: Vec<(String, String, String)>,
+    default_instance: String,
     #[cfg(feature = "journal")]
     journal: Option<crate::JournalOptions>,
 }
@@ -18,6 +24,9 @@ impl RouterBuilder {
     pub(crate) fn new() -> Self {
         Self {
             inner: twinroute_router::Router::builder(),
+            definitions: Definitions::default(),
+            routes: Vec::new(),
+            default_instance: "default".to_owned(),
             #[cfg(feature = "journal")]
             journal: None,
         }
@@ -60,8 +69,16 @@ impl RouterBuilder {
     ///
     /// The filter language is that of Azure Digital Twins event routes, such as `type = 'microsoft.iot.telemetry' AND
     /// $body.temperature > 20`; `true` matches all.
-    pub fn route(self, name: &str, endpoint: &str, filter: &str) -> Self {
-        self.with(|inner| inner.route(name, endpoint, filter))
+    pub fn route(mut self, name: &str, endpoint: &str, filter: &str) -> Self {
+        let route = (name.to_owned(), endpoint.to_owned(), filter.to_owned());
+        self.routes.push(route);
+        self
+    }
+
+    /// Starts with these definitions, beside the sinks and routes that are added one by one.
+    pub fn definitions(mut self, definitions: Definitions) -> Self {
+        self.definitions = definitions;
+        self
     }
 
     /// Has the program change or drop every event before it is matched: the function gives an `Event`, an
@@ -88,8 +105,9 @@ impl RouterBuilder {
     }
 
     /// Names the instance of events that name none; `default` unless set.
-    pub fn default_instance(self, name: &str) -> Self {
-        self.with(|inner| inner.default_instance(name))
+    pub fn default_instance(mut self, name: &str) -> Self {
+        self.default_instance = name.to_owned();
+        self
     }
 
     /// Bytes of events that may wait in memory in all, where there is no journal on disk; 256 MiB unless set.
@@ -121,14 +139,34 @@ impl RouterBuilder {
     /// without a tokio runtime.
     pub async fn start(self) -> Result<Router, Error> {
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(crate::BuildError::NoRuntime.into());
+            return Err(BuildError::NoRuntime.into());
         }
         #[cfg(feature = "journal")]
         let this = self.with_opened_journal().await?;
         #[cfg(not(feature = "journal"))]
         let this = self;
-        let inner = this.inner.build()?;
-        Ok(Router { inner })
+        let (inner, definitions) = this.defined()?;
+        let built = inner.definitions(definitions.clone()).build()?;
+        Ok(Router {
+            inner: built,
+            keeper: Arc::new(DefinitionKeeper::new(definitions)),
+        })
+    }
+
+    /// What is built, and all that it is to begin with.
+    fn defined(self) -> Result<(twinroute_router::RouterBuilder, Definitions), BuildError> {
+        let mut definitions = self.definitions;
+        let name = InstanceName::new(&self.default_instance)?;
+        let instance = definitions.instance_mut(&name);
+        for (name, endpoint, filter) in self.routes {
+            instance.routes.push(Route {
+                id: RouteId::new(&name)?,
+                endpoint_name: EndpointName::new(&endpoint)?,
+                filter,
+            });
+        }
+        let inner = self.inner.default_instance(&self.default_instance);
+        Ok((inner, definitions))
     }
 
     #[cfg(feature = "journal")]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use twinroute_model::event::{EventProblem, InvalidEvent};
 use twinroute_router::BuildError;
 use twinroute_router::accept::AcceptError;
+use twinroute_router::replay::ReplayError;
+use twinroute_router::source::DefinitionFaults;
 
 /// Why something did not work. The functions of this crate give more special errors where there is one kind alone;
 /// all of them become this with `?`.
@@ -21,6 +23,20 @@ pub enum Error {
     #[cfg(feature = "journal")]
     #[error("the router cannot be built")]
     Journal(#[from] twinroute_journal::JournalOpenError),
+    /// Definitions are wrong; the table stayed as it was.
+    #[error(transparent)]
+    Definitions(#[from] DefinitionFaults),
+    /// There is no such route.
+    #[error("route {instance}/{route}: not found")]
+    UnknownRoute {
+        /// The instance.
+        instance: String,
+        /// The route.
+        route: String,
+    },
+    /// Dead letters are not listed or replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// A batch was refused, whole.
     #[error(transparent)]
     Accept(#[from] AcceptError),
@@ -44,9 +60,8 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Accept(refused) => refused.is_retryable(),
-            #[cfg(feature = "journal")]
-            Self::Journal(_) => false,
-            Self::Build(_) | Self::Event(_) | Self::Io(_) => false,
+            Self::Replay(ReplayError::TooMany) => true,
+            _ => false,
         }
     }
 
@@ -55,9 +70,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Accept(refused) => refused.retry_after(),
-            #[cfg(feature = "journal")]
-            Self::Journal(_) => None,
-            Self::Build(_) | Self::Event(_) | Self::Io(_) => None,
+            _ => None,
         }
     }
 
@@ -67,10 +80,12 @@ impl Error {
         match self {
             Self::Accept(refused) => refused.http_status(),
             Self::Event(invalid) if invalid.problem.is_too_large() => 413,
-            Self::Event(_) => 400,
+            Self::Event(_) | Self::Definitions(_) | Self::Replay(ReplayError::Request(_)) => 400,
+            Self::UnknownRoute { .. } | Self::Replay(ReplayError::UnknownEndpoint(_)) => 404,
+            Self::Replay(ReplayError::TooMany) => 409,
             #[cfg(feature = "journal")]
             Self::Journal(_) => 500,
-            Self::Build(_) | Self::Io(_) => 500,
+            Self::Build(_) | Self::Io(_) | Self::Replay(ReplayError::Note(_)) => 500,
         }
     }
 }

@@ -53,6 +53,8 @@
 
 mod accept;
 mod builder;
+pub mod dead_letters;
+pub mod definitions;
 mod error;
 #[cfg(feature = "journal")]
 mod journal;
@@ -62,6 +64,7 @@ pub mod sink;
 
 pub use accept::AcceptRequest;
 pub use builder::RouterBuilder;
+pub use definitions::Source;
 pub use error::Error;
 #[cfg(feature = "journal")]
 pub use journal::JournalOptions;

@@ -1,11 +1,16 @@
 //! A running router.
 
 use crate::accept::AcceptRequest;
+use crate::definitions::{
+    self, DefinitionChange, DefinitionKeeper, Definitions, FollowedSource, Source,
+};
 use crate::event::Event;
 use crate::filter::FilterExplanation;
 use crate::name::{EndpointName, InstanceName, RouteId};
+use crate::sink::SinkSetup;
 use crate::status::{RouterReadiness, RouterStatus};
-use crate::{AcceptError, RouterBuilder};
+use crate::{AcceptError, Error, RouterBuilder};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Routes events to endpoints. Cheap to clone; all clones are one router.
@@ -16,6 +21,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Router {
     pub(crate) inner: twinroute_router::Router,
+    pub(crate) keeper: Arc<DefinitionKeeper>,
 }
 
 impl std::fmt::Debug for Router {
@@ -73,6 +79,61 @@ impl Router {
         event: &Event,
     ) -> Result<Vec<(RouteId, EndpointName, FilterExplanation)>, AcceptError> {
         self.inner.explain(instance, event)
+    }
+
+    /// The definitions in use: instances, their endpoints and routes. Sinks of the program's own are not among them.
+    #[must_use]
+    pub fn definitions(&self) -> Arc<Definitions> {
+        self.keeper.current()
+    }
+
+    /// Adds a route of the default instance, or replaces the one of that name.
+    ///
+    /// ```
+    /// # async fn change(router: &twinroute::Router) -> Result<(), twinroute::Error> {
+    /// router.upsert_route("warm", "archive", "$body.temperature > 25").await?;
+    /// router.remove_route("cold").instance("plant-2").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upsert_route(&self, name: &str, endpoint: &str, filter: &str) -> DefinitionChange {
+        DefinitionChange::upsert(self, name, endpoint, filter)
+    }
+
+    /// Removes a route of the default instance.
+    pub fn remove_route(&self, name: &str) -> DefinitionChange {
+        DefinitionChange::remove(self, name)
+    }
+
+    /// Adds an endpoint of the program's own, which routes may name from then on; see [`RouterBuilder::sink`]. Gives the
+    /// generation of the table in use afterwards.
+    ///
+    /// Once this was polled, dropping it does not undo it.
+    ///
+    /// # Errors
+    /// Everything that is wrong; nothing was changed then. A sink of that name must be removed first.
+    pub async fn add_sink(&self, name: &str, sink: impl Into<SinkSetup>) -> Result<u64, Error> {
+        definitions::add_sink(self, name, sink.into()).await
+    }
+
+    /// Removes an endpoint of the program's own. What waits for it is delivered within [`RouterBuilder::removed_grace`],
+    /// and becomes dead letters then. Gives the generation of the table in use afterwards.
+    ///
+    /// Once this was polled, dropping it does not undo it.
+    ///
+    /// # Errors
+    /// There is none of that name, or a route names it; nothing was changed then.
+    pub async fn remove_sink(&self, name: &str) -> Result<u64, Error> {
+        definitions::remove_sink(self, name).await
+    }
+
+    /// Reads a source, makes its definitions the table, and follows it until what this gives is dropped or the router
+    /// ends. What cannot be read or is wrong leaves the table as it is; the status says why.
+    ///
+    /// # Errors
+    /// The first definitions cannot be read, or are wrong: nothing is followed then.
+    pub async fn follow(&self, source: impl Source) -> Result<FollowedSource, Error> {
+        definitions::follow(self, source).await
     }
 
     /// Whether events are accepted.

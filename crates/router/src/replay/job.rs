@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_blocking};
 
 /// What is to be replayed.
@@ -113,6 +113,8 @@ pub(super) struct ReplayJob {
     pub(super) number: u64,
     progress: Mutex<ReplayStatus>,
     cancelled: Notify,
+    /// Whether its course is over, for whatever reason.
+    over: watch::Sender<bool>,
     notes: Option<ReplayNotes>,
     task: OnceLock<AbortHandle>,
 }
@@ -144,6 +146,7 @@ impl ReplayJob {
             number: progress.number,
             progress: Mutex::new(progress),
             cancelled: Notify::new(),
+            over: watch::Sender::new(false),
             notes,
             task: OnceLock::new(),
         }
@@ -208,6 +211,18 @@ impl ReplayJob {
     /// Resolves when it was cancelled.
     pub(super) async fn cancelled(&self) {
         self.cancelled.notified().await;
+    }
+
+    /// Its course is over: whoever waits for that may go on.
+    pub(super) fn set_over(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Resolves when its course is over.
+    pub(super) async fn until_over(&self) {
+        let mut over = self.over.subscribe();
+        // The sender is this job's own, so this ends only with that word.
+        drop(over.wait_for(|over| *over).await);
     }
 
     /// Notes how far it is; nothing is left of the note of one that has ended.

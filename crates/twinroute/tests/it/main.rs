@@ -6,9 +6,11 @@
 )]
 
 mod accepting;
+mod definitions;
 mod dependencies;
 mod journal;
 mod sinks;
+mod steering;
 
 use std::sync::{Arc, Mutex};
 use twinroute::prelude::*;

@@ -30,7 +30,7 @@ pub struct Definitions {
 
 impl Definitions {
     /// The instance of that name; added, empty, when there is none.
-    pub(crate) fn default_instance(&mut self, name: &InstanceName) -> &mut Instance {
+    pub fn instance_mut(&mut self, name: &InstanceName) -> &mut Instance {
         let at = self
             .instances
             .iter()
