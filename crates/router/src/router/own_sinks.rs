@@ -21,7 +21,7 @@ impl Router {
         &self,
         definitions: &Definitions,
         endpoint: &str,
-        (sink, store): (impl Sink, Option<Arc<dyn DeadLetterStore>>),
+        (sink, store): (impl Sink, Option<impl DeadLetterStore>),
         settings: EndpointSettings,
     ) -> Result<u64, BuildError> {
         let made = CustomEndpoint {
