@@ -58,6 +58,7 @@ pub mod definitions;
 mod error;
 #[cfg(feature = "journal")]
 mod journal;
+pub mod layers;
 pub mod prelude;
 mod router;
 pub mod sink;
