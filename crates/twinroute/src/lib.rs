@@ -62,6 +62,7 @@ pub mod layers;
 pub mod prelude;
 mod router;
 pub mod sink;
+pub mod testing;
 
 pub use accept::AcceptRequest;
 pub use builder::RouterBuilder;

@@ -9,6 +9,7 @@ mod accepting;
 mod definitions;
 mod dependencies;
 mod journal;
+mod kit;
 mod layers;
 mod sinks;
 mod steering;
