@@ -40,6 +40,10 @@ pub enum Error {
     /// A batch was refused, whole.
     #[error(transparent)]
     Accept(#[from] AcceptError),
+    /// There is no way to Azure.
+    #[cfg(feature = "azure")]
+    #[error(transparent)]
+    Azure(#[from] crate::azure::AzureError),
     /// Something is no event.
     #[error(transparent)]
     Event(#[from] InvalidEvent),
@@ -85,6 +89,8 @@ impl Error {
             Self::Replay(ReplayError::TooMany) => 409,
             #[cfg(feature = "journal")]
             Self::Journal(_) => 500,
+            #[cfg(feature = "azure")]
+            Self::Azure(_) => 500,
             Self::Build(_) | Self::Io(_) | Self::Replay(ReplayError::Note(_)) => 500,
         }
     }

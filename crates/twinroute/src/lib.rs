@@ -52,6 +52,8 @@
 //! | `cloudevents-sdk` | | conversion to and from the events of that crate |
 
 mod accept;
+#[cfg(feature = "azure")]
+pub mod azure;
 mod builder;
 pub mod dead_letters;
 pub mod definitions;
