@@ -58,6 +58,8 @@ mod builder;
 pub mod dead_letters;
 pub mod definitions;
 mod error;
+#[cfg(feature = "ingress")]
+pub mod ingress;
 #[cfg(feature = "journal")]
 mod journal;
 pub mod layers;

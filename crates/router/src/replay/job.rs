@@ -81,6 +81,12 @@ pub enum ReplayState {
     Cancelled,
 }
 
+impl ReplayState {
+    const fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::Waiting)
+    }
+}
+
 /// How a replay goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReplayStatus {
@@ -161,10 +167,7 @@ impl ReplayJob {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(
-            self.lock().state,
-            ReplayState::Running | ReplayState::Waiting
-        )
+        self.lock().state.is_running()
     }
 
     /// Changes what it shows.
@@ -172,9 +175,13 @@ impl ReplayJob {
         change(&mut self.lock());
     }
 
-    /// Says that it waits, or that it goes on (no reason).
+    /// Says that it waits, or that it goes on (no reason). One that has ended does neither: its course may take another
+    /// step before it hears that it was cancelled.
     pub(super) fn wait(&self, reason: &str) {
         let mut progress = self.lock();
+        if !progress.state.is_running() {
+            return;
+        }
         progress.state = if reason.is_empty() {
             ReplayState::Running
         } else {
@@ -183,16 +190,18 @@ impl ReplayJob {
         reason.clone_into(&mut progress.reason);
     }
 
+    /// Ends it; the first end counts.
     pub(super) fn end(&self, state: ReplayState, reason: &str) {
         let mut progress = self.lock();
+        if !progress.state.is_running() {
+            return;
+        }
         progress.state = state;
         reason.clone_into(&mut progress.reason);
     }
 
     pub(super) fn cancel(&self) {
-        if self.is_running() {
-            self.end(ReplayState::Cancelled, "");
-        }
+        self.end(ReplayState::Cancelled, "");
         self.cancelled.notify_one();
     }
 
@@ -245,6 +254,24 @@ impl ReplayJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cancelled_replay_stays_cancelled_whatever_its_course_still_says() {
+        let job = ReplayJob::new(1, ReplayRequest::default(), None);
+        job.wait("the endpoint is unavailable");
+        assert_eq!(job.status().state, ReplayState::Waiting);
+        job.cancel();
+        for _ in 0..2 {
+            job.wait("");
+            job.wait("the endpoint is unavailable");
+            job.end(ReplayState::Done, "");
+            let status = job.status();
+            assert_eq!(
+                (status.state, &*status.reason),
+                (ReplayState::Cancelled, "")
+            );
+        }
+    }
 
     #[test]
     fn a_replay_that_an_earlier_build_kept_is_read() {

@@ -11,6 +11,8 @@ mod dependencies;
 mod journal;
 mod kit;
 mod layers;
+#[cfg(feature = "ingress")]
+mod mounted;
 mod sinks;
 mod steering;
 
