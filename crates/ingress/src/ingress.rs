@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::target::{IngressSurface, IngressTarget};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,10 @@ use twinroute_model::clock::Clock;
 use twinroute_model::event::{self, Event};
 use twinroute_router::accept::{AcceptedBatch, AckLevel};
 use twinroute_router::{AdmissionTurn, Router};
+
+// Names that are made once: a name that is a text is read and hashed for each request.
+const ACK: HeaderName = HeaderName::from_static("twinroute-ack");
+const ACK_DEADLINE: HeaderName = HeaderName::from_static("twinroute-ack-deadline");
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
 #[derive(Clone)]
@@ -367,8 +371,7 @@ impl IngressState {
         };
         check_body(head, body, form)?;
         let is_event_grid = is_notification || target.surface == IngressSurface::EventGrid;
-        let asks_for_outcomes =
-            ack.level == AckLevel::Delivered && head.headers.contains_key("twinroute-ack");
+        let asks_for_outcomes = ack.level == AckLevel::Delivered && head.headers.contains_key(ACK);
         Ok(AskedAnswer {
             ack,
             form,
@@ -433,7 +436,7 @@ impl IngressState {
 
     /// When the request wants to be answered.
     fn ack(&self, headers: &HeaderMap) -> Result<AckSettings, IngressRefusal> {
-        let level = match headers.get("twinroute-ack") {
+        let level = match headers.get(ACK) {
             None => self.ack,
             Some(word) => {
                 let known = word.to_str().ok().and_then(AckLevel::parse);
@@ -442,7 +445,7 @@ impl IngressState {
                 })?
             }
         };
-        let deadline = match headers.get("twinroute-ack-deadline") {
+        let deadline = match headers.get(ACK_DEADLINE) {
             None => self.ack_deadline,
             Some(value) => seconds(value.as_bytes())
                 .ok_or_else(|| IngressRefusal::AckDeadline {

@@ -37,10 +37,13 @@ pub fn mode(content_type: Option<&str>) -> Option<ContentMode> {
     if !head.eq_ignore_ascii_case(FAMILY) {
         return Some(ContentMode::Binary);
     }
-    match rest.to_ascii_lowercase().as_str() {
-        "" | "+json" => Some(ContentMode::Structured),
-        "-batch" | "-batch+json" => Some(ContentMode::Batch),
-        _ => None,
+    let is = |words: [&str; 2]| words.iter().any(|word| rest.eq_ignore_ascii_case(word));
+    if is(["", "+json"]) {
+        Some(ContentMode::Structured)
+    } else if is(["-batch", "-batch+json"]) {
+        Some(ContentMode::Batch)
+    } else {
+        None
     }
 }
 
