@@ -77,8 +77,8 @@ impl<'a> RequestedChange<'a> {
                 return Err(refusal);
             }
         };
-        let noted = self.audit.accept_one(&author, self.change.clone()).await;
-        noted.map_err(|error| {
+        let recorded = self.audit.accept_one(&author, self.change.clone()).await;
+        recorded.map_err(|error| {
             let reason = error.error_chain();
             tracing::error!(
                 error = reason,

@@ -126,15 +126,15 @@ impl AdminServer {
         let bodies_max = usize::try_from(limits.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let bodies = Arc::new(BodyBudget::new(bodies_max));
         let group = |listeners: Vec<ListeningSocket>, reach| {
-            let desk = Arc::new(AdminContext {
+            let context = Arc::new(AdminContext {
                 admin: self.clone(),
                 reach,
                 limits: limits.clone(),
                 bodies: Arc::clone(&bodies),
             });
             let service = move |request: Request<Incoming>, peer| {
-                let desk = Arc::clone(&desk);
-                async move { desk.answer(request, peer).await }
+                let context = Arc::clone(&context);
+                async move { context.answer(request, peer).await }
             };
             serve(listeners, limits, service, shutdown.clone())
         };

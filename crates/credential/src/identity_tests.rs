@@ -39,13 +39,13 @@ impl FakeIdentityService {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let noted = Arc::clone(&asked);
+        let requests = Arc::clone(&asked);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (noted, answer) = (Arc::clone(&noted), answer.clone());
+                let (requests, answer) = (Arc::clone(&requests), answer.clone());
                 let service = service_fn(move |request: Request<Incoming>| {
                     let header = |name: &str| {
                         let value = request.headers().get(name);
@@ -53,7 +53,7 @@ impl FakeIdentityService {
                     };
                     let (metadata, secret) = (header("metadata"), header("x-identity-header"));
                     let line = format!("{} {metadata} {secret}", request.uri());
-                    noted.lock().unwrap().push(line);
+                    requests.lock().unwrap().push(line);
                     reply(answer.clone())
                 });
                 connections.spawn(async move {

@@ -270,8 +270,8 @@ mod tests {
         let mode = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode));
         mode(0o604).unwrap();
         let error = login().unwrap_err();
-        let told = error.starts_with("token_file ") && error.contains("chmod 0600");
-        assert!(told, "{error}");
+        let names_way_out = error.starts_with("token_file ") && error.contains("chmod 0600");
+        assert!(names_way_out, "{error}");
         mode(0o600).unwrap();
         assert_eq!(login(), expect);
     }

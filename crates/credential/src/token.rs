@@ -222,8 +222,8 @@ impl TokenSource {
             TokenLookup::Have(token) => return Ok(token),
             TokenLookup::Wait(outcome) => outcome,
         };
-        let landed = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-        match landed.map(|landed| landed.ok().and_then(|outcome| outcome.clone())) {
+        let completed = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
+        match completed.map(|completed| completed.ok().and_then(|outcome| outcome.clone())) {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(refused(scope, "the renewal ended without a word")),
             Err(_) => Err(TokenError::Late {

@@ -90,12 +90,12 @@ impl AffectedDeliveries {
                 self.read.insert(event.sequence);
             }
             for lane in lanes.into_iter().take(LOST_MAX) {
-                let suspect = AffectedDelivery {
+                let affected = AffectedDelivery {
                     damage,
                     made_by,
                     event: name.clone(),
                 };
-                self.deliveries.insert((event.sequence, lane), suspect);
+                self.deliveries.insert((event.sequence, lane), affected);
             }
         }
     }
@@ -168,7 +168,7 @@ impl AffectedDeliveries {
             return;
         }
         let (place, made_by) = match self.deliveries.remove(&(sequence, lane)) {
-            Some(suspect) => (suspect.damage, suspect.made_by),
+            Some(affected) => (affected.damage, affected.made_by),
             None if self.read.contains(&sequence) => return,
             None => match self.place_of(sequence, damage) {
                 Some(place) => (place, MadeBy::Matching),
@@ -223,8 +223,8 @@ impl AffectedDeliveries {
         let mut lost = LostSummary::default();
         let mut known = std::mem::take(&mut self.read);
         // Damaged bytes may say anything: what they say must fit what is known otherwise.
-        for ((sequence, number), suspect) in std::mem::take(&mut self.deliveries) {
-            let quarantined = damage[suspect.damage].kind == DamageKind::Quarantined;
+        for ((sequence, number), affected) in std::mem::take(&mut self.deliveries) {
+            let quarantined = damage[affected.damage].kind == DamageKind::Quarantined;
             let open = index.is_open(sequence, number);
             let Some(name) = index.lanes.get(&number).map(|lane| lane.name.clone()) else {
                 known.remove(&sequence);
@@ -234,19 +234,19 @@ impl AffectedDeliveries {
                 continue;
             }
             let counted = self.counted.get(&number);
-            let is_counted = counted.is_some_and(|counted| *counted > suspect.damage);
+            let is_counted = counted.is_some_and(|counted| *counted > affected.damage);
             if !is_counted {
-                count(suspect.made_by, number, index);
+                count(affected.made_by, number, index);
             }
-            let is_new = suspect.damage >= self.examined;
-            if is_new && (!is_counted || suspect.made_by == MadeBy::Carrying) {
+            let is_new = affected.damage >= self.examined;
+            if is_new && (!is_counted || affected.made_by == MadeBy::Carrying) {
                 *self.unseen.entry(number).or_default() += 1;
             }
             known.insert(sequence);
             lost.name(LostDelivery {
                 sequence,
                 lane: Some((number, name)),
-                event: suspect.event,
+                event: affected.event,
             });
         }
         let mut uncounted = Vec::new();

@@ -192,8 +192,8 @@ fn the_last_group_may_be_cut_at_every_byte() {
         assert!(whole, "cut at {cut}: {found:?}");
         assert!(recovered.next_sequence > last, "cut at {cut}");
         assert!(recovered.report.is_whole(), "cut at {cut}");
-        let told = !recovered.report.damage.is_empty();
-        assert_eq!(told, cut > 0 && cut < length, "cut at {cut}");
+        let is_reported = !recovered.report.damage.is_empty();
+        assert_eq!(is_reported, cut > 0 && cut < length, "cut at {cut}");
     }
 }
 

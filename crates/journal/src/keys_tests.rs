@@ -183,10 +183,10 @@ fn a_journal_whose_key_is_away_is_refused_as_it_is() {
     let mut found = recover::read(&sim, &mut |_, _| {}).unwrap();
     found.check_events(&sim, &EventSealing::Off).unwrap();
     assert!(found.report.is_whole());
-    let told = found.report.to_string();
+    let report = found.report.to_string();
     assert!(
-        told.contains("segment 1: events are sealed; their records are whole, but"),
-        "{told}"
+        report.contains("segment 1: events are sealed; their records are whole, but"),
+        "{report}"
     );
     repaired(&sim).unwrap();
     let (disk, _) = open(&sim, &seal(1));

@@ -158,11 +158,11 @@ impl ModelRun {
             if lane.name.is_none() {
                 continue;
             }
-            let noted = model.states.get(&lane.number.0);
+            let recorded = model.states.get(&lane.number.0);
             let paused = lane.state.paused;
             assert!(
-                noted.map_or(!paused, |noted| noted.contains(&paused)),
-                "{noted:?}"
+                recorded.map_or(!paused, |recorded| recorded.contains(&paused)),
+                "{recorded:?}"
             );
             for one in &lane.pending {
                 assert_eq!(one.twin, twin(&model.ids[&one.sequence]));
@@ -375,8 +375,8 @@ impl ModelRun {
                     ..LaneState::default()
                 };
                 self.disk().set_lane_state(lane, state);
-                let noted = self.model.states.entry(lane.0);
-                noted.or_insert_with(|| vec![false]).push(*paused);
+                let recorded = self.model.states.entry(lane.0);
+                recorded.or_insert_with(|| vec![false]).push(*paused);
             }
             RunStep::Read => self.read(),
             RunStep::Roll => self.roll(),

@@ -65,10 +65,10 @@ fn in_a_shell(spaces: &[&str], test: &str, limit: &str, folder: &Path) {
         .env(CHILD, folder)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}{complaints}");
-    assert!(told.contains("child done"), "{told}");
+    assert!(output.status.success(), "{printed}{complaints}");
+    assert!(printed.contains("child done"), "{printed}");
 }
 
 fn child_folder() -> Option<std::path::PathBuf> {

@@ -240,23 +240,23 @@ mod tests {
         ] {
             assert_eq!(repeated(secret), "what stands there");
         }
-        let told = |json: &str| {
+        let refusal = |json: &str| {
             without_value(&serde_json::from_str::<bool>(json).unwrap_err().to_string())
         };
         assert_eq!(
-            told(r#""secret, expected!""#),
+            refusal(r#""secret, expected!""#),
             "invalid type: string, expected a boolean at line 1 column 19"
         );
         assert_eq!(
-            told("123"),
+            refusal("123"),
             "invalid type: integer, expected a boolean at line 1 column 3"
         );
         assert_eq!(
-            told("[]"),
+            refusal("[]"),
             "invalid type: sequence, expected a boolean at line 1 column 0"
         );
         assert_eq!(
-            told("{"),
+            refusal("{"),
             "invalid type: map, expected a boolean at line 1 column 0"
         );
     }

@@ -76,7 +76,10 @@ pub(super) fn request(seed: u64, producer: u32, number: u32) -> Request {
         .collect();
     Request {
         bytes: encode(mode, &events),
-        events: events.iter().map(|event| event.told(mode)).collect(),
+        events: events
+            .iter()
+            .map(|event| event.history_event(mode))
+            .collect(),
     }
 }
 
@@ -156,7 +159,7 @@ impl Full {
         }
     }
 
-    fn told(&self, mode: Mode) -> Event {
+    fn history_event(&self, mode: Mode) -> Event {
         let matched = matched(self.telemetry, self.level);
         let amqp = [Endpoint::Hub, Endpoint::Topic].into_iter();
         let too_large = self.data.len() >= MESSAGE_BYTES_MAX;

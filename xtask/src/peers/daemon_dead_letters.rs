@@ -340,11 +340,11 @@ impl DeadLetterCourse<'_> {
 
     /// Neither the status nor the log holds a signature.
     fn no_secret_is_told(&self) -> anyhow::Result<()> {
-        let told = format!("{}{}", self.router.status()?, self.router.process.output());
+        let output = format!("{}{}", self.router.status()?, self.router.process.output());
         for (name, uri) in self.uris.as_object().context("no SAS URIs")? {
             let signature = dead_letters::signature(text(uri)?)?;
             ensure!(
-                !told.contains(signature),
+                !output.contains(signature),
                 "the router tells the signature of SAS {name}"
             );
         }

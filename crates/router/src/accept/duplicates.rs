@@ -260,8 +260,10 @@ impl SharedDuplicateWindow {
                         return Ok(self.fresh(keys, batch, repeats));
                     }
                     WindowClaim::Wait(batch) => {
-                        let told = shared.waiting.entry(batch);
-                        told.or_insert_with(|| watch::Sender::new(None)).subscribe()
+                        let entry = shared.waiting.entry(batch);
+                        entry
+                            .or_insert_with(|| watch::Sender::new(None))
+                            .subscribe()
                     }
                 }
             };

@@ -258,11 +258,11 @@ impl Lane {
     pub(crate) fn status(&self) -> EndpointStatus {
         // Outside the lock, which everybody who accepts events needs: it is the program's code.
         let (sink, store) = self.lock().user_objects();
-        let told = ProgramReports {
+        let reports = ProgramReports {
             credentials: sink.credentials(),
             expires_at: store.map_or(Ok(None), |store| store.expires_at()),
         };
-        self.lock().status(told, Instant::now())
+        self.lock().status(reports, Instant::now())
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

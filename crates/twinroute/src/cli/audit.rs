@@ -127,11 +127,11 @@ fn verdict(folder: &Path, report: &AuditReport) -> String {
         writeln!(text, "  {problem}").expect("a String takes everything");
     }
     if *entries > 0 {
-        let told = writeln!(
+        let written = writeln!(
             text,
             "{entries} entries, {first} to {last}; keep the hash of the last elsewhere:\n{hash}"
         );
-        told.expect("a String takes everything");
+        written.expect("a String takes everything");
     }
     text
 }
@@ -306,15 +306,17 @@ mod tests {
             hash: "ab".to_owned(),
             problems: Vec::new(),
         };
-        let told = |report: &AuditReport| verdict(Path::new("/x"), report);
+        let verdict_text = |report: &AuditReport| verdict(Path::new("/x"), report);
         assert_eq!(
-            told(&report),
+            verdict_text(&report),
             "audit log /x: nothing was changed, removed or inserted\n\
              2 entries, 1 to 2; keep the hash of the last elsewhere:\nab\n"
         );
         report
             .problems
             .push("entry 2: comes after entry 0".to_owned());
-        assert!(told(&report).starts_with("audit log /x: IT WAS CHANGED\n  entry 2: comes"));
+        assert!(
+            verdict_text(&report).starts_with("audit log /x: IT WAS CHANGED\n  entry 2: comes")
+        );
     }
 }

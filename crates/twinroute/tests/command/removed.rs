@@ -40,8 +40,8 @@ fn rotate_key(folder: &Path) -> (bool, String) {
         .arg(folder.join("twinroute.toml"))
         .output()
         .unwrap();
-    let told = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    (output.status.success(), told)
+    let printed = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    (output.status.success(), printed)
 }
 
 #[test]
@@ -68,8 +68,11 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
     remove_the_endpoint(folder.path());
     daemon.signal("-HUP");
     daemon.line("the endpoint was removed");
-    let (rotated, told) = rotate_key(folder.path());
-    assert!(!rotated && told.contains("uses the key; stop it"), "{told}");
+    let (rotated, printed) = rotate_key(folder.path());
+    assert!(
+        !rotated && printed.contains("uses the key; stop it"),
+        "{printed}"
+    );
     daemon.child.kill().unwrap();
     daemon.child.wait().unwrap();
 
@@ -81,11 +84,11 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
         let mut parts = bytes.windows(word.len());
         assert!(!parts.any(|part| part == word.as_bytes()), "{word}");
     }
-    let (rotated, told) = rotate_key(folder.path());
-    assert!(rotated, "{told}");
+    let (rotated, printed) = rotate_key(folder.path());
+    assert!(rotated, "{printed}");
     assert!(
-        told.contains("so are the last definitions of endpoints"),
-        "{told}"
+        printed.contains("so are the last definitions of endpoints"),
+        "{printed}"
     );
 
     let daemon = TestDaemon::start(folder.path());
@@ -113,8 +116,8 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
         .args(["status", "--admin", &daemon.admin])
         .output()
         .unwrap();
-    let told = text(&output.stdout);
-    let line = told.lines().find(|line| line.contains("grid-1"));
-    let line = line.unwrap_or_else(|| panic!("{told}{}", text(&output.stderr)));
-    assert!(line.contains("removed"), "{told}");
+    let printed = text(&output.stdout);
+    let line = printed.lines().find(|line| line.contains("grid-1"));
+    let line = line.unwrap_or_else(|| panic!("{printed}{}", text(&output.stderr)));
+    assert!(line.contains("removed"), "{printed}");
 }

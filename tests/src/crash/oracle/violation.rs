@@ -54,7 +54,7 @@ pub enum Violation {
         /// Which count.
         what: &'static str,
         /// What it told.
-        told: u64,
+        reported: u64,
         /// What it must be at least.
         least: u64,
         /// What it can be at most.
@@ -149,12 +149,12 @@ impl fmt::Display for Violation {
                 endpoint,
                 snapshot,
                 what,
-                told,
+                reported,
                 least,
                 most,
             } => write!(
                 out,
-                "miscounted: snapshot {snapshot} of {endpoint}: {what} is {told}, not {least} to \
+                "miscounted: snapshot {snapshot} of {endpoint}: {what} is {reported}, not {least} to \
                  {most}"
             ),
             Self::Pending(endpoint, ledger) => write!(out, "pending: {endpoint}: {ledger:?}"),
