@@ -158,7 +158,7 @@ async fn each_login_gets_a_token_that_our_own_gate_takes() {
 }
 
 #[tokio::test]
-async fn a_no_is_told_with_entras_words() {
+async fn a_no_is_reported_with_entras_words() {
     let scene = LoginScene::new().await;
     let token_file = scene.file("token", "nonsense");
     let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();

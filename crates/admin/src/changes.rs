@@ -1,4 +1,4 @@
-//! Changes: what is asked for is checked, noted in the audit log, and only then done.
+//! Changes: what is asked for is checked, recorded in the audit log, and only then done.
 
 use crate::endpoints::{self, EndpointStep, parse};
 use crate::place::AdminPath;

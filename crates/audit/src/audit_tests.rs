@@ -278,7 +278,7 @@ fn what_cannot_be_written_is_refused() {
 }
 
 #[test]
-fn who_asked_is_told_by_what_they_showed() {
+fn who_asked_is_reported_by_what_they_showed() {
     use http::{Extensions, HeaderMap, HeaderValue};
     use twinroute_listen::ClientPeer;
     let of = |name: Option<&str>, token: Option<&str>| {

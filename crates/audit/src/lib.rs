@@ -98,7 +98,7 @@ impl AuditLog {
         open.log().append(entries.collect(), now)
     }
 
-    /// As [`Self::accept`], away from the threads that serve requests. Dropping the future may leave it noted or
+    /// As [`Self::accept`], away from the threads that serve requests. Dropping the future may leave it recorded or
     /// not.
     ///
     /// # Errors

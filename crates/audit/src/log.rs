@@ -31,7 +31,7 @@ pub enum AuditError {
         /// The folder.
         path: PathBuf,
     },
-    /// It cannot be told any more what is on disk.
+    /// What is on disk is not known any more.
     #[error("audit log {}: a sync failed earlier; restart once the disk works", path.display())]
     Broken {
         /// The folder.
@@ -63,7 +63,7 @@ pub(super) struct AuditWriter {
     bytes: u64,
     place: ChainPlace,
     head: File,
-    /// A sync failed: whether what was written is on disk cannot be told.
+    /// A sync failed: whether what was written is on disk is not known.
     broken: bool,
     _lock: File,
 }

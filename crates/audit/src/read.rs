@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Problems that are told of one log.
+/// Problems that are reported of one log.
 const PROBLEMS_MAX: usize = 100;
 
 /// One line of the log.

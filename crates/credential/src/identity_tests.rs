@@ -196,7 +196,7 @@ async fn the_end_of_a_token_is_read_as_text_number_or_date_and_from_now_on() {
 }
 
 #[tokio::test]
-async fn a_no_of_the_identity_service_is_told_from_not_now() {
+async fn a_no_of_the_identity_service_is_told_apart_from_not_now() {
     let long = "x".repeat(200 << 10);
     for (status, body, refused, words) in [
         (429, "slow down", false, "answered 429: slow down"),

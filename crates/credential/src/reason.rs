@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_told_from_a_no() {
+    fn what_passes_is_told_apart_from_a_no() {
         for (status, expect) in [
             (400, false),
             (401, false),

@@ -196,8 +196,8 @@ fn check_authority(text: &str) -> Result<(), String> {
 
 /// Refuses a token that others may read. One that is not there yet may come.
 fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
-    let exposed = std::fs::metadata(path).ok();
-    match exposed.and_then(|metadata| file_exposure(path, &metadata)) {
+    let metadata = std::fs::metadata(path).ok();
+    match metadata.and_then(|metadata| file_exposure(path, &metadata)) {
         Some(exposure) => Err(format!("token_file {}: {exposure}", path.display())),
         None => Ok(path),
     }

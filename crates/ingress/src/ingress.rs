@@ -60,7 +60,7 @@ struct AckSettings {
     deadline: Duration,
 }
 
-/// What a request asks for, told before its body is read.
+/// What a request asks for, known before its body is read.
 #[derive(Clone, Copy)]
 struct AskedAnswer {
     ack: AckSettings,
@@ -342,7 +342,7 @@ impl IngressState {
         Ok(admitted?)
     }
 
-    /// What can be told before the body is read.
+    /// What is known before the body is read.
     fn look(
         &self,
         head: &Parts,

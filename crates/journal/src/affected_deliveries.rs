@@ -7,7 +7,7 @@ use super::report::{DamageKind, DamagedRange, LostDelivery};
 use crate::ledger::DeliverySettlement;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At most so many are told one by one.
+/// At most so many are reported one by one.
 const LOST_MAX: usize = 10_000;
 
 /// Deliveries that may be lost. What is known of them comes record by record.
@@ -314,7 +314,7 @@ pub(super) struct LogTail {
 #[derive(Default)]
 pub(super) struct LostSummary {
     pub(super) named: Vec<LostDelivery>,
-    /// How many more than are told one by one.
+    /// How many more than are reported one by one.
     pub(super) more: u64,
     /// By lane, deliveries that were made in damage and have no end elsewhere: no more are lost.
     pub(super) most: BTreeMap<u32, u64>,
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_of_damaged_json_is_told_when_it_can_be_no_other() {
+    fn a_member_of_damaged_json_is_reported_when_it_can_be_no_other() {
         for (json, expect) in [
             (r#"{"id":"a","data":{"#, Some("a")),
             ("{ \"id\" : \"a b\", \"x\u{0}", Some("a b")),

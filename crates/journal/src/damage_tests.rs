@@ -246,7 +246,7 @@ fn is_reported(report: &JournalReport, (lane, sequence): (u32, u64)) -> bool {
 }
 
 #[test]
-fn any_flipped_bit_costs_its_record_only_and_is_told() {
+fn any_flipped_bit_costs_its_record_only_and_is_reported() {
     let (sim, last) = of_all_kinds();
     let whole = super::read(&sim, &mut |_, _| {}).unwrap();
     let (open, report) = (deliveries(&whole), &whole.report);

@@ -268,7 +268,7 @@ impl DiskJournal {
         self.soon(&mut inbox);
     }
 
-    /// Appends a dead letter anew for the one lane it is for, under a new sequence. If it was kept
+    /// Appends a dead letter again for the one lane it is for, under a new sequence. If it was kept
     /// here, as `replay_of`, that is settled as replayed by the same record: both happen or none. Then it
     /// takes the room of that, so a full journal does not refuse it.
     ///

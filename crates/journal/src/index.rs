@@ -1,5 +1,5 @@
 //! What the log says: the fold of its records. The writer keeps it while it writes and recovery
-//! makes it anew, by the same code, so both always agree.
+//! makes it again, by the same code, so both always agree.
 
 use super::frame::FramePlace;
 use super::pages::{LiveEvent, LiveEvents, OpenDeliveries};
@@ -47,7 +47,7 @@ impl LaneSummary {
 
 impl LaneSummary {
     /// Its state as of a moment of journal time: a time-to-live that stands still has done so since it was
-    /// noted.
+    /// recorded.
     pub(crate) fn state_at(&self, now: u64) -> LaneState {
         let mut state = self.state;
         if state.still_since.is_some() {
@@ -412,7 +412,7 @@ impl LogIndex {
         self.made += 1;
     }
 
-    /// Records that say what every lane is, has counted and has noted.
+    /// Records that say what every lane is, has counted and has recorded.
     ///
     /// `now` is the journal time that the group notes.
     pub(crate) fn encode_checkpoint(

@@ -69,7 +69,7 @@ impl SeenStamps {
     pub(crate) fn look(&mut self, sim: &SimulatedDisk) {
         // The journal may be open and remove files meanwhile.
         let sim = &sim.fork();
-        // It is looked at again once the power is on.
+        // It is checked again once the power is on.
         if sim.list().is_err() {
             return;
         }
@@ -255,7 +255,7 @@ fn new_keys_are_sealed_whole_or_not_at_all() {
 
 proptest! {
     #[test]
-    fn a_changed_byte_is_told_as_damage(at: prop::sample::Index, flip in 1_u8..) {
+    fn a_changed_byte_is_reported_as_damage(at: prop::sample::Index, flip in 1_u8..) {
         let sim = SimulatedDisk::default();
         let (disk, _) = open(&sim, &seal(1));
         let hub = lane(&disk, "hub");

@@ -28,7 +28,7 @@ const GAP_BYTES: u64 = 4 << 10;
 /// The most that is read at once, unless one event is longer.
 const RUN_BYTES: u64 = 1 << 20;
 
-/// Places that were told to be damaged are kept in mind up to this many.
+/// Places that were reported as damaged are kept in mind up to this many.
 const REPORTED_MAX: usize = 4_096;
 
 /// The bytes of one frame.

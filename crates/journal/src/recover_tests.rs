@@ -191,9 +191,12 @@ impl ModelRun {
             let known = model.promised.contains(delivery) || model.uncertain.contains(delivery);
             assert!(known, "{delivery:?} was invented");
         }
-        for (before, anew) in model.either.drain(..) {
-            let kept = found.contains(&before) && found.contains(&anew);
-            assert!(!kept, "{before:?} is there beside its replay {anew:?}");
+        for (before, replayed_as) in model.either.drain(..) {
+            let kept = found.contains(&before) && found.contains(&replayed_as);
+            assert!(
+                !kept,
+                "{before:?} is there beside its replay {replayed_as:?}"
+            );
         }
         // What came back is durable now, whatever was said of it before.
         model.promised = found;

@@ -219,7 +219,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     newer[at..at + frame.len()].copy_from_slice(&frame);
     let mut file = std::fs::File::create(&segment).unwrap();
     file.write_all(&newer).unwrap();
-    // Zeros between a journal and a later frame are damage, told with it.
+    // Zeros between a journal and a later frame are damage, reported with it.
     let error = open(folder.path()).unwrap_err();
     let text = format!(
         "segment 1 of the journal: the record at offset {at} has version 2 and kind 99, which this \

@@ -116,7 +116,7 @@ async fn serve_one<S, F>(
     tracing::info!(%address, "stopped listening");
 }
 
-/// When the log was last told of a connection that a rule rejects: whoever is kept out may try all day.
+/// When the log last had a connection that a rule rejects: whoever is kept out may try all day.
 #[derive(Default)]
 struct RejectionLog(Option<Instant>);
 

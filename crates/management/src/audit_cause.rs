@@ -81,8 +81,8 @@ impl AuditCause {
             let operation = format!("{}/{}", id.kind.type_name(), self.0.action);
             let mut change = twinroute_audit::AuditedChange::step(operation, id.to_string());
             if audited.len() < BODIES_MAX {
-                change.before = before.as_ref().map(shown);
-                change.after = after.as_ref().map(shown);
+                change.before = before.as_ref().map(render);
+                change.after = after.as_ref().map(render);
             }
             change.secrets_changed = secrets_changed(before.as_ref(), after.as_ref());
             audited.push(change);
@@ -109,7 +109,7 @@ fn kind(path: &str) -> (Option<ResourceKind>, &str) {
 }
 
 /// A resource as reads show it.
-fn shown(record: &ResourceRecord) -> Value {
+fn render(record: &ResourceRecord) -> Value {
     match record.id.kind {
         ResourceKind::Endpoint => endpoint_record::render(record),
         _ => record.render_hidden(),

@@ -15,7 +15,7 @@ pub struct JsonDocument(Value);
 #[error("{reason}")]
 pub struct JsonError {
     reason: String,
-    /// The line in it, from 1, where it can be told.
+    /// The line in it, from 1, where it is known.
     pub line: Option<usize>,
 }
 

@@ -39,7 +39,7 @@ pub struct UnreadablePart {
     pub reason: InvalidEvent,
 }
 
-/// What the body of a request looks like, told by its first event.
+/// What the body of a request looks like, judged by its first event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyShape {
     /// A JSON object with a `specversion`.

@@ -122,7 +122,7 @@ pub fn repeated(word: &str) -> String {
 }
 
 /// What serde says of a value that does not belong where it stands, without the value: it may be a secret that
-/// slipped in. The type is still told, and the place.
+/// slipped in. The type is still reported, and the place.
 #[must_use]
 pub fn without_value(message: &str) -> String {
     let about = ["invalid type: ", "invalid value: "];

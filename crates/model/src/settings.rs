@@ -1,4 +1,4 @@
-//! What an endpoint can be told that the management API has no field for.
+//! What can be set for an endpoint that the management API has no field for.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

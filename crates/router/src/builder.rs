@@ -264,7 +264,7 @@ impl RouterBuilder {
     /// store. Of use only with [`Self::journal_on_disk`]. Endpoints with a sink of the program's own are not kept.
     ///
     /// Blocks on the disk at the start and whenever definitions of endpoints change. A file that cannot be read is
-    /// renamed and told of, in the log and as a warning of the table; one that cannot be written too.
+    /// renamed and reported, in the log and as a warning of the table; one that cannot be written too.
     #[must_use]
     pub fn last_definitions(mut self, file: LastDefinitions) -> Self {
         self.last_definitions = Some(file);

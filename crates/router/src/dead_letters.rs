@@ -192,7 +192,7 @@ impl EndpointHandle {
 }
 
 impl DeadLetterQuery {
-    /// Whether all that can be told without the event holds.
+    /// Whether all that can be checked without the event holds.
     pub(crate) fn wants_about(&self, about: &DeadLetter) -> bool {
         self.reason.is_none_or(|reason| reason == about.reason)
             && self.since.is_none_or(|since| about.died_at >= since)

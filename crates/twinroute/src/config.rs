@@ -38,7 +38,7 @@ const IDENTITY_VARIABLES: SecretVariables = SecretVariables {
     token: "TWINROUTE_IDENTITY_TOKEN",
 };
 
-/// Everything that `twinroute run` is told.
+/// Everything that is set for `twinroute run`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {

@@ -305,7 +305,7 @@ async fn reload(
                 // The router logs and shows what is wrong.
                 (Ok(definitions), _) => drop(router.apply(&definitions)),
                 (Err(faults), ReloadOccasion::Change) => router.refuse(&faults),
-                // Somebody may be about to write them; then their change is told.
+                // Somebody may be about to write them; then their change is reported.
                 (Err(_), ReloadOccasion::Refusal) => {}
             }
             source

@@ -1,6 +1,6 @@
 //! What producers post: a pure function of seed, producer and number.
 //!
-//! The content of an event is told by a hash over its attributes and payload, made alike from what was
+//! The content of an event is identified by a hash over its attributes and payload, made alike from what was
 //! posted and from what arrived, so that two that differ anywhere have different hashes.
 
 use super::history::{Endpoint, Endpoints, Event, EventId};

@@ -1,4 +1,4 @@
-//! The three destinations and the containers of two of them: the emulator's, with what they hold told as
+//! The three destinations and the containers of two of them: the emulator's, with what they hold reported as
 //! deliveries and dead letters.
 
 use super::content::{Attribute, MESSAGE_BYTES_MAX, Read, fingerprint, hash};

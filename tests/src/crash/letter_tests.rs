@@ -255,7 +255,7 @@ fn what_is_kept_is_listed_once_and_counted() {
 }
 
 #[test]
-fn uploads_are_not_told_before_they_are_there_nor_left_for_later() {
+fn uploads_are_not_reported_before_they_are_there_nor_left_for_later() {
     let early = forged(|history| history.letters[0].at = at(901));
     assert_eq!(
         early,

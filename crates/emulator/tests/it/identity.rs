@@ -149,7 +149,7 @@ async fn a_machine_gets_tokens_of_the_identity_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_machine_is_told_what_is_wrong_with_its_request() {
+async fn a_machine_is_reported_what_is_wrong_with_its_request() {
     let scene = IdentityScene::new().await;
     let without = scene.get("/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r");
     let stranger = scene.imds("").header("X-Forwarded-For", "10.0.0.1");

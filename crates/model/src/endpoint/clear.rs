@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn key_that_goes_over_a_network_in_the_clear_is_told() {
+    fn key_that_goes_over_a_network_in_the_clear_is_reported() {
         let grid = |url: &str| {
             warned(&format!(
                 r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"bWFya2Vk","TopicEndpoint":"{url}"}}}}"#

@@ -203,13 +203,13 @@ fn wrap(delivery: &UnreadableDelivery) -> Event {
         };
         parts.build_lenient(&WIDEST)
     };
-    build(&shown(&delivery.reason))
+    build(&attribute_text(&delivery.reason))
         .or_else(|_| build("its reason cannot be shown"))
         .expect("an id, a path and a type that break no rule")
 }
 
 /// A reason as it may stand in an attribute.
-fn shown(reason: &str) -> String {
+fn attribute_text(reason: &str) -> String {
     let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut text: String = plain.collect();
     let mut end = text.len().min(REASON_BYTES_MAX);

@@ -147,7 +147,7 @@ impl CbsLinks {
 
     /// Renews the token for as long as that works, then tells why it does not.
     ///
-    /// A ready-made signature cannot be renewed: it is told when that is over, where it says so; else the
+    /// A ready-made signature cannot be renewed: it is reported when that is over, where it says so; else the
     /// future never ends, and the broker ends the link. After a time-out the client must not be used again, so the first one ends the
     /// future too.
     pub(crate) async fn keep_renewed(&mut self) -> EndpointFault {

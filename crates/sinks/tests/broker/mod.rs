@@ -68,7 +68,7 @@ pub(crate) enum TransferAction {
 pub(crate) type BrokerScript = Box<dyn FnMut(&ArrivedTransfer) -> TransferAction + Send>;
 pub(crate) type BrokerGate = Box<dyn FnMut(&str) -> Option<i32> + Send>;
 
-/// What a broker is told and what it has seen.
+/// What a broker is to do and what it has seen.
 pub(crate) struct TestBroker {
     pub(crate) script: Mutex<BrokerScript>,
     /// The status that a token gets, or `None` for no answer at all.

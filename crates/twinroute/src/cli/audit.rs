@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_told() {
+    fn a_report_is_reported() {
         let mut report = AuditReport {
             entries: 2,
             first: 1,

@@ -116,7 +116,7 @@ fn files_that_cannot_be_used_are_named_with_the_way_out() {
 }
 
 #[test]
-fn alerts_about_certificates_are_told_as_what_to_do() {
+fn alerts_about_certificates_are_reported_as_what_to_do() {
     for (said, expect) in [
         (
             "received fatal alert: CertificateRequired",

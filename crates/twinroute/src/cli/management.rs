@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_told() {
+    fn counts_are_reported() {
         let mut imported = ImportOutcome {
             created: vec!["/a".to_owned()],
             ..ImportOutcome::default()

@@ -186,7 +186,7 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn replays_are_told_in_a_line_and_in_a_table() {
+    fn replays_are_reported_in_a_line_and_in_a_table() {
         let mut stopped = ReplayStatus {
             number: 2,
             state: ReplayState::Stopped,

@@ -42,7 +42,7 @@ pub enum Violation {
         endpoint: Endpoint,
         /// The place of the snapshot.
         snapshot: usize,
-        /// What it told.
+        /// What it reported.
         ledger: Ledger,
     },
     /// A count is not that of what happened by then.
@@ -53,7 +53,7 @@ pub enum Violation {
         snapshot: usize,
         /// Which count.
         what: &'static str,
-        /// What it told.
+        /// What it reported.
         reported: u64,
         /// What it must be at least.
         least: u64,

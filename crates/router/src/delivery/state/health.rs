@@ -60,7 +60,7 @@ impl LaneCore {
     pub(super) fn back_off(&mut self, fault: &EndpointFault, now: Instant) {
         let (wall, chance) = (self.wall(now), self.chance.f64());
         let is_new = self.health.fail(fault, &self.setup.settings, chance, &wall);
-        // What is to be done depends on the kind, so a new one is told too.
+        // What is to be done depends on the kind, so a new one is reported too.
         if is_new {
             tracing::warn!(
                 endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetterReason;
 
-/// What the code of the program told, asked without the lane's lock.
+/// What the code of the program reported, asked without the lane's lock.
 pub(in crate::delivery) struct ProgramReports {
     pub(in crate::delivery) credentials: Result<Vec<CredentialState>, EndpointFault>,
     /// When the credential of the dead-letter store ends.

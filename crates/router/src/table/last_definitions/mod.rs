@@ -3,7 +3,7 @@
 //!
 //! All that are defined are in it, for one may be removed while no process runs; and those that were removed, with
 //! the time of that, until nothing of them waits. It is written before a change takes effect, and only if something
-//! in it changed. That it cannot be read or written stops nothing: it is told.
+//! in it changed. That it cannot be read or written stops nothing: it is reported.
 
 mod file;
 
