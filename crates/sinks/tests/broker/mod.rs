@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each user of this file needs a part of it")]
 #![allow(clippy::unwrap_used, reason = "test code, which an example shares")]
 
+pub(crate) mod deliveries;
+
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism,
     SaslPlainMechanism, SessionAcceptor,
