@@ -5,6 +5,7 @@
 //! reader judges these member by member, or otherwise than another.
 
 use crate::endpoint::FieldError;
+use crate::json::json_type;
 use crate::pasted;
 use crate::secret::repeated;
 use crate::words;
@@ -125,7 +126,7 @@ impl<'a> BodyObject<'a> {
     }
 
     fn wrong_type(&self, name: &str, wanted: &str, found: &Value) -> FieldError {
-        let rule = format!("must be {wanted}, not {}", type_of(found));
+        let rule = format!("must be {wanted}, not {}", json_type(found));
         FieldError::new(&self.path(name), rule)
     }
 
@@ -222,17 +223,6 @@ fn quote_name(name: &str) -> String {
     plain
         .map(|letter| if letter.is_control() { '?' } else { letter })
         .collect()
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,19 @@ pub struct JsonError {
     pub line: Option<usize>,
 }
 
+/// What a value is, as an error says it: `a number`.
+#[must_use]
+pub fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
 impl JsonDocument {
     /// Reads UTF-8, with or without a byte order mark. A member that stands twice is refused: nobody could say
     /// which was meant. Depth is bounded by serde's 128.
