@@ -154,6 +154,8 @@ impl AdminServer {
             self.metrics.upkeep(),
             remind::run(|| self.status().router.warnings)
         ));
+        // The chores never end by themselves: they go on for as long as something is served, and no
+        // longer.
         tokio::select! {
             biased;
             () = serving => {}

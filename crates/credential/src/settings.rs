@@ -77,6 +77,8 @@ impl LoginSettings {
         let tenants = entra || is(&[Kind::AzureCli]);
         let clients = entra || is(&[Kind::ManagedIdentity]);
         let files = is(&[Kind::Token, Kind::WorkloadIdentity]);
+        // What was set and would be ignored comes first: mostly the credential is another than was
+        // meant, and what it lacks would mislead.
         for (key, given, fits) in [
             ("tenant_id", self.tenant_id.is_some(), tenants),
             ("client_id", self.client_id.is_some(), clients),

@@ -409,6 +409,7 @@ impl IngressState {
     /// Completes at the deadline, or when the server closes.
     async fn until(&self, deadline: Instant) {
         let mut closing = self.closing.subscribe();
+        // Whoever waits for deliveries must not keep a server that closes from closing.
         tokio::select! {
             () = sleep_until(deadline) => {}
             _ = closing.wait_for(|closing| *closing) => {}

@@ -69,6 +69,9 @@ async fn serve_one<S, F>(
     let mut rejections = RejectionLog::default();
     tracing::debug!(address = %listener.address(), "listening");
     loop {
+        // In this order: a flood of new connections keeps neither the shutdown waiting nor connections
+        // that ended from making room. At the limit nobody is accepted, and waits in the backlog of the
+        // socket.
         tokio::select! {
             biased;
             () = shutdown.as_mut() => break,

@@ -390,6 +390,7 @@ impl RouterBuilder {
         let (journal, recovered) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
+                // Before the lanes take over what was recovered.
                 damage = JournalDamage::of(&recovered);
                 last = self.last_definitions.map(LastEndpoints::open);
                 let recovered = RecoveredLanes::new(disk.clone(), recovered);
@@ -409,6 +410,7 @@ impl RouterBuilder {
             removed_grace: self.removed_grace,
             journal_bytes_max: self.journal_bytes_max,
         };
+        // The first table is applied before anything starts: a router with wrong definitions is none.
         let live = LiveTable::new(parts, lanes, last);
         live.apply(&definitions)?;
         let create = |folder: PathBuf| {

@@ -280,6 +280,7 @@ async fn reload(
     tokio::pin!(stopped);
     let mut refresh = router.credential_refresh();
     loop {
+        // One occasion at a time: definitions that are applied later were also read later.
         let occasion = tokio::select! {
             () = source.changed() => ReloadOccasion::Change,
             Some(()) = hangup.recv() => {

@@ -195,6 +195,7 @@ impl ConfiguredSource {
                 None => pending().await,
             }
         };
+        // Only one of them is ever set besides the files' watch; whichever it is, all is read again.
         tokio::select! {
             () = stored => {}
             () = azure => {}

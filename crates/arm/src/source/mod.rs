@@ -179,6 +179,8 @@ impl AzureSource {
     /// Dropping the future stops it at once; what it gave stays.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let (sender, listings) = mpsc::channel(1);
+        // Only the shutdown ends this; were one of the others to end, the definitions would stay as they
+        // are, unseen.
         tokio::select! {
             () = shutdown => {}
             () = self.look_in_turns(sender) => {}
@@ -224,6 +226,8 @@ impl AzureSource {
             let after = error.as_ref().and_then(Error::refusal);
             let after = after.and_then(|refusal| refusal.retry_after);
             let wait = pause(poll, failures, after, fastrand::f64());
+            // While Azure fails nothing shortens the wait: whoever asks for haste must not take the
+            // back-off away.
             tokio::select! {
                 () = self.api.management.sleep(wait) => {}
                 () = self.hurry[0].notified(), if failures == 0 => {}
@@ -235,6 +239,8 @@ impl AzureSource {
     async fn make(&self, mut listings: mpsc::Receiver<ChangedListing>) {
         let mut secrets = self.overlay.watch();
         loop {
+            // One listing or one change of secrets at a time, so that what is taken last was also made
+            // last.
             let fresh = tokio::select! {
                 fresh = listings.recv() => match fresh {
                     Some(fresh) => Some(fresh),

@@ -183,6 +183,7 @@ async fn list(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode>
     }
     let mut stop = StopSignals::new()?;
     loop {
+        // What was found is printed whole before a signal ends this.
         tokio::select! {
             () = stop.wait() => return Ok(ExitCode::SUCCESS),
             () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -69,6 +69,7 @@ pub(super) async fn begin(
         .await?;
     let begun: ReplayStatus = ask::read(&answer)?;
     let number = begun.number;
+    // A signal ends the watching, not the replay: that is the daemon's.
     tokio::select! {
         ended = follow(whom, begun) => {
             let ended = ended?;
