@@ -36,6 +36,7 @@ use twinroute_model::event::{Event, EventLimits, EventParts, EventProblem};
 use twinroute_model::name::InstanceName;
 use twinroute_model::received;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_model::visible::cut;
 
 /// The `type` of the event around the bytes.
 const EVENT_TYPE: &str = "twinroute.delivery.unreadable";
@@ -211,13 +212,8 @@ fn wrap(delivery: &UnreadableDelivery) -> Event {
 /// A reason as it may stand in an attribute.
 fn attribute_text(reason: &str) -> String {
     let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut text: String = plain.collect();
-    let mut end = text.len().min(REASON_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
+    let text: String = plain.collect();
+    cut(&text, REASON_BYTES_MAX).to_owned()
 }
 
 /// Reads again what could not be read.
