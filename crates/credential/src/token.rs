@@ -218,7 +218,7 @@ impl TokenSource {
             });
         }
         let deadline = Instant::now() + WAIT_MAX;
-        let mut outcome = match self.look(scope)? {
+        let mut outcome = match self.cached(scope)? {
             TokenLookup::Have(token) => return Ok(token),
             TokenLookup::Wait(outcome) => outcome,
         };
@@ -263,7 +263,7 @@ impl TokenSource {
         Arc::strong_count(&self.0) > 1
     }
 
-    fn look(&self, scope: &str) -> Result<TokenLookup, TokenError> {
+    fn cached(&self, scope: &str) -> Result<TokenLookup, TokenError> {
         let now = self.0.clock.now();
         let mut entries = self.0.entries();
         if !entries.contains_key(scope) && entries.len() >= SCOPES_MAX {

@@ -229,12 +229,12 @@ impl IngressState {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
-        let looked = checked.map_err(IngressRefusal::from).and_then(|who| {
-            let asked = self.look(head, &body, target)?;
+        let checked_head = checked.map_err(IngressRefusal::from).and_then(|who| {
+            let asked = self.check_head(head, &body, target)?;
             Ok((who, asked))
         });
         // Before the body is read: who waits for his turn holds nothing of it.
-        let admitted = match looked {
+        let admitted = match checked_head {
             Ok(found) => self.admit(&body).await.map(|admitted| (found, admitted)),
             Err(refusal) => Err(refusal),
         };
@@ -343,7 +343,7 @@ impl IngressState {
     }
 
     /// What is known before the body is read.
-    fn look(
+    fn check_head(
         &self,
         head: &Parts,
         body: &impl http_body::Body,

@@ -56,7 +56,7 @@ enum MadeBy {
 impl AffectedDeliveries {
     /// Looks at damaged bytes, those of a segment from `from` to `to`: a record whose checksum does
     /// not hold may have its head still.
-    pub(super) fn look(&mut self, bytes: &[u8], from: usize, to: usize, damage: usize) {
+    pub(super) fn scan(&mut self, bytes: &[u8], from: usize, to: usize, damage: usize) {
         let mut at = from;
         while let Some(frame) = frame::unchecked(&bytes[..to.min(bytes.len())], at) {
             at += frame.len();

@@ -66,7 +66,7 @@ pub(crate) struct SeenStamps(BTreeMap<SealStamp, Vec<u8>>);
 
 impl SeenStamps {
     /// Looks at all sealed records whose checksum holds, also at those that no recovery looks at.
-    pub(crate) fn look(&mut self, sim: &SimulatedDisk) {
+    pub(crate) fn check(&mut self, sim: &SimulatedDisk) {
         // The journal may be open and remove files meanwhile.
         let sim = &sim.fork();
         // It is checked again once the power is on.

@@ -125,7 +125,7 @@ impl ModelRun {
         self.sim.heal();
         self.sim.set_room(None);
         self.disk = None;
-        self.stamps.look(&self.sim);
+        self.stamps.check(&self.sim);
         let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
         self.check(&recovered);
         let instance = InstanceName::new("default").unwrap();
@@ -416,7 +416,7 @@ proptest! {
         let mut run = ModelRun::new(if sealed { seal(1) } else { EventSealing::Off });
         for step in &steps {
             run.step(step);
-            run.stamps.look(&run.sim);
+            run.stamps.check(&run.sim);
         }
         run.step(&RunStep::Crash(PowerLossRemains::Nothing));
         prop_assert!(sealed || run.stamps.len() == 0);

@@ -295,7 +295,7 @@ async fn reload(
             }
             () = refresh.due() => {
                 tracing::info!("a credential is refused: definitions and secrets are read again");
-                source.look_now();
+                source.poll_now();
                 ReloadOccasion::Refusal
             }
             () = &mut stopped => return,

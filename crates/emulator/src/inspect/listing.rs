@@ -7,7 +7,7 @@ use crate::event_grid::EventGridService;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What can be looked at.
+/// What can be inspected.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldEntities {
     pub(crate) broker: Arc<MessageBroker>,

@@ -17,8 +17,8 @@ use twinroute_audit::{
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
 use twinroute_model::visible::one_line;
 
-/// How often a log that is followed is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a log that is followed is read.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Characters of a value of the table.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -186,7 +186,7 @@ async fn list(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode>
         // What was found is printed whole before a signal ends this.
         tokio::select! {
             () = stop.wait() => return Ok(ExitCode::SUCCESS),
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
         let mut came = Vec::new();
         follow

@@ -76,7 +76,7 @@ impl LaneCore {
         self.epoch += 1;
     }
 
-    /// Has the sources of secrets looked at, if it is the credential that is refused.
+    /// Has the sources of secrets read again, if it is the credential that is refused.
     pub(super) fn trigger_refresh(&self, kind: FaultKind, is_new: bool) {
         if kind == FaultKind::Unauthorized {
             self.refresh_trigger.refused(match is_new {
