@@ -1,7 +1,7 @@
 //! The inspections among the requests to the port of the Event Grid topics.
 
 use super::listing::{self, HeldEntities};
-use super::query::{self, InspectError, InspectQuestion};
+use super::query::{self, InspectionError, InspectionQuestion};
 use super::reading;
 use crate::event_grid::{self, GridRefusal};
 use crate::http_server::{self, HttpAnswer};
@@ -34,28 +34,28 @@ fn answer_question(
     held: &HeldEntities,
     path: &str,
     query: &str,
-) -> Option<Result<String, InspectError>> {
+) -> Option<Result<String, InspectionError>> {
     let question = match path {
         "/entities" => {
             let none = query::none(query);
             return Some(none.map(|()| listing::entities(held).to_string()));
         }
-        "/events" => InspectQuestion::parse(query),
+        "/events" => InspectionQuestion::parse(query),
         other => {
             let topic = other.strip_prefix("/topics/")?.strip_suffix("/events")?;
             if topic.contains('/') {
                 return None;
             }
-            InspectQuestion::of_topic(topic, query)
+            InspectionQuestion::of_topic(topic, query)
         }
     };
     Some(question.and_then(|question| reading::read(held, &question)))
 }
 
-fn refusal(error: &InspectError) -> GridRefusal {
+fn refusal(error: &InspectionError) -> GridRefusal {
     let (status, code) = match error {
-        InspectError::Question(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
-        InspectError::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
+        InspectionError::Question(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+        InspectionError::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
     };
     GridRefusal::new(status, code, error.to_string())
 }

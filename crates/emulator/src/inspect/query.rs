@@ -12,7 +12,7 @@ const FILTERS: [&str; 4] = ["partition", "dead-letters", "after", "max"];
 
 /// Why an inspection is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InspectError {
+pub(crate) enum InspectionError {
     /// The question is wrong.
     #[error("{0}")]
     Question(String),
@@ -23,7 +23,7 @@ pub(crate) enum InspectError {
 
 /// What is inspected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct InspectQuestion {
+pub(super) struct InspectionQuestion {
     /// One of [`KINDS`]; `None` when only one entity can be meant.
     pub(super) entity: Option<(&'static str, String)>,
     /// Of a hub.
@@ -37,15 +37,15 @@ pub(super) struct InspectQuestion {
 }
 
 /// Refuses any parameter.
-pub(super) fn none(query: &str) -> Result<(), InspectError> {
+pub(super) fn none(query: &str) -> Result<(), InspectionError> {
     match pairs(query)?.first() {
         None => Ok(()),
         Some((name, _)) => Err(wrong(format!("parameter {name:?}: there are none here"))),
     }
 }
 
-impl InspectQuestion {
-    pub(super) fn parse(query: &str) -> Result<Self, InspectError> {
+impl InspectionQuestion {
+    pub(super) fn parse(query: &str) -> Result<Self, InspectionError> {
         let mut question = Self::empty();
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs(query)? {
@@ -60,7 +60,7 @@ impl InspectQuestion {
     }
 
     /// For a path that names its topic.
-    pub(super) fn of_topic(topic: &str, query: &str) -> Result<Self, InspectError> {
+    pub(super) fn of_topic(topic: &str, query: &str) -> Result<Self, InspectionError> {
         let mut question = Self::parse(query)?;
         if let Some((kind, _)) = &question.entity {
             let text = format!("parameter {kind}: the path names the topic {topic} already");
@@ -81,7 +81,7 @@ impl InspectQuestion {
         }
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Result<(), InspectError> {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), InspectionError> {
         let bad = |what: &str| wrong(format!("parameter {name}: {value:?} is not {what}"));
         if let Some(kind) = KINDS.into_iter().find(|kind| *kind == name) {
             if let Some((other, _)) = &self.entity {
@@ -118,7 +118,7 @@ impl InspectQuestion {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), InspectError> {
+    fn check(&self) -> Result<(), InspectionError> {
         let kind = self.entity.as_ref().map(|(kind, _)| *kind);
         if self.partition.is_some() && kind != Some("hub") {
             return Err(wrong("parameter partition: only hubs have any".to_owned()));
@@ -135,7 +135,7 @@ impl InspectQuestion {
     }
 }
 
-fn pairs(query: &str) -> Result<Vec<(String, String)>, InspectError> {
+fn pairs(query: &str) -> Result<Vec<(String, String)>, InspectionError> {
     let whole = percent_decode_str(query).decode_utf8();
     whole.map_err(|_| wrong("the query is not UTF-8".to_owned()))?;
     Ok(form_urlencoded::parse(query.as_bytes())
@@ -143,8 +143,8 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>, InspectError> {
         .collect())
 }
 
-fn wrong(text: String) -> InspectError {
-    InspectError::Question(text)
+fn wrong(text: String) -> InspectionError {
+    InspectionError::Question(text)
 }
 
 #[cfg(test)]
@@ -170,23 +170,27 @@ mod tests {
             ("container=a&after=1", "have no numbers"),
             ("hub=%FF", "not UTF-8"),
         ] {
-            let refused = InspectQuestion::parse(query).unwrap_err().to_string();
+            let refused = InspectionQuestion::parse(query).unwrap_err().to_string();
             assert!(refused.contains(text), "{query}: {refused}");
         }
         assert!(none("x=1").is_err());
-        assert!(InspectQuestion::of_topic("t", "hub=a").is_err());
+        assert!(InspectionQuestion::of_topic("t", "hub=a").is_err());
     }
 
     #[test]
     fn a_question_is_read() {
-        let question = InspectQuestion::parse("subscription=alerts%2Fdemo&dead-letters=true&max=5");
-        let expect = InspectQuestion {
+        let question =
+            InspectionQuestion::parse("subscription=alerts%2Fdemo&dead-letters=true&max=5");
+        let expect = InspectionQuestion {
             entity: Some(("subscription", "alerts/demo".to_owned())),
             dead_letters: true,
             max: 5,
-            ..InspectQuestion::empty()
+            ..InspectionQuestion::empty()
         };
         assert_eq!(question, Ok(expect));
-        assert_eq!(InspectQuestion::parse(""), Ok(InspectQuestion::empty()));
+        assert_eq!(
+            InspectionQuestion::parse(""),
+            Ok(InspectionQuestion::empty())
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What one entity holds.
 
 use super::listing::{self, HeldEntities};
-use super::query::{InspectError, InspectQuestion, KINDS};
+use super::query::{InspectionError, InspectionQuestion, KINDS};
 use crate::amqp::value::AmqpValue;
 use crate::blob::StoredBlob;
 use crate::broker::message_broker::BrokerEntity;
@@ -20,8 +20,8 @@ const BODIES_BYTES_MAX: usize = 16 << 20;
 
 pub(super) fn read(
     held: &HeldEntities,
-    question: &InspectQuestion,
-) -> Result<String, InspectError> {
+    question: &InspectionQuestion,
+) -> Result<String, InspectionError> {
     let (kind, name) = match &question.entity {
         Some((kind, name)) => (*kind, name.as_str()),
         None => ("topic", only_topic(held)?),
@@ -39,7 +39,7 @@ pub(super) fn read(
             {
                 let last = count - 1;
                 let text = format!("hub {name} has the partitions 0 to {last}");
-                return Err(InspectError::NotFound(text));
+                return Err(InspectionError::NotFound(text));
             }
             messages(
                 hub.events_after(question.after, question.partition, question.max + 1),
@@ -56,7 +56,7 @@ pub(super) fn read(
             let parts = name.split_once('/').ok_or_else(|| {
                 let text =
                     format!("parameter subscription: {name:?} is not <topic>/<subscription>");
-                InspectError::Question(text)
+                InspectionError::Question(text)
             })?;
             let Some(BrokerEntity::Topic(topic)) = held.broker.entity(parts.0) else {
                 return Err(absent());
@@ -81,19 +81,19 @@ pub(super) fn read(
 }
 
 /// Without a name the only Event Grid topic is meant, and never one of several.
-fn only_topic(held: &HeldEntities) -> Result<&str, InspectError> {
+fn only_topic(held: &HeldEntities) -> Result<&str, InspectionError> {
     match held.event_grid.topics.as_slice() {
         [topic] => Ok(&topic.name),
         _ => {
             let text = "say which entity: one of the parameters";
             let text = format!("{text} {}; /entities lists them", KINDS.join(", "));
-            Err(InspectError::Question(text))
+            Err(InspectionError::Question(text))
         }
     }
 }
 
 /// Says which of the kind there are, and when the name is one of another kind.
-fn not_found(held: &HeldEntities, kind: &str, name: &str) -> InspectError {
+fn not_found(held: &HeldEntities, kind: &str, name: &str) -> InspectionError {
     let all = listing::names(held);
     let of_kind: Vec<&str> = all
         .iter()
@@ -115,7 +115,7 @@ fn not_found(held: &HeldEntities, kind: &str, name: &str) -> InspectError {
         Some((other_kind, other_name)) => format!("; did you mean {other_kind}={other_name}?"),
         None => String::new(),
     };
-    InspectError::NotFound(format!("{kind} {name:?} is not here: {known}{hint}"))
+    InspectionError::NotFound(format!("{kind} {name:?} is not here: {known}{hint}"))
 }
 
 /// What fits one answer.
@@ -144,14 +144,14 @@ fn page(items: impl Iterator<Item = (usize, String)>, max: usize) -> EventPage {
     }
 }
 
-fn messages(all: Vec<ReceivedMessage>, question: &InspectQuestion) -> EventPage {
+fn messages(all: Vec<ReceivedMessage>, question: &InspectionQuestion) -> EventPage {
     let items = all
         .iter()
         .map(|one| (one.body.len(), message(one).to_string()));
     page(items, question.max)
 }
 
-fn queue_messages(queue: &Arc<MessageQueue>, question: &InspectQuestion) -> EventPage {
+fn queue_messages(queue: &Arc<MessageQueue>, question: &InspectionQuestion) -> EventPage {
     let queue = match (&queue.dead_letters, question.dead_letters) {
         (Some(dead_letters), true) => dead_letters,
         _ => queue,
@@ -160,7 +160,7 @@ fn queue_messages(queue: &Arc<MessageQueue>, question: &InspectQuestion) -> Even
     messages(queue.messages_after(after, question.max + 1), question)
 }
 
-fn grid_events(all: Vec<GridEvent>, question: &InspectQuestion) -> EventPage {
+fn grid_events(all: Vec<GridEvent>, question: &InspectionQuestion) -> EventPage {
     let items = all.iter().map(|event| {
         // The event's JSON is shown byte for byte.
         let (number, post, text) = (event.number, event.post, event.text());
@@ -172,7 +172,7 @@ fn grid_events(all: Vec<GridEvent>, question: &InspectQuestion) -> EventPage {
     page(items, question.max)
 }
 
-fn blobs(all: Vec<StoredBlob>, question: &InspectQuestion) -> EventPage {
+fn blobs(all: Vec<StoredBlob>, question: &InspectionQuestion) -> EventPage {
     let items = all.iter().map(|blob| {
         let mut shown = json!({
             "name": blob.name,
