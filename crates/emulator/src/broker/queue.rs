@@ -4,7 +4,7 @@ use super::queue_state::{LockedMessage, QueueState};
 use super::received::{ReceivedMessage, time_to_live_ms};
 use super::session::SessionHold;
 use super::settings::{BrokerLimits, QueueSettings};
-use super::stored::{LockToken, LockTokens, StoredMessage, dead_lettered, with_message_id};
+use super::stored::{LockToken, LockTokens, StoredMessage, dead_letter, with_message_id};
 use super::waiters::MessageWaiters;
 use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::AmqpError;
@@ -214,11 +214,7 @@ impl MessageQueue {
             // Queues refuse such a message; a topic takes it, and "Overview of Service Bus dead-letter
             // queues" has this reason for what becomes of it in a subscription with sessions.
             let text = "the subscription has sessions, and the message has no session-id";
-            return Some(dead_lettered(
-                stored,
-                Some("Session ID is null."),
-                Some(text),
-            ));
+            return Some(dead_letter(stored, Some("Session ID is null."), Some(text)));
         }
         state.bytes += stored.message.bytes();
         state.put_ready(stored);
@@ -327,7 +323,7 @@ impl MessageQueue {
                 description,
             } => {
                 state.bytes -= stored.message.bytes();
-                Some(dead_lettered(
+                Some(dead_letter(
                     stored,
                     reason.as_deref(),
                     description.as_deref(),
@@ -353,7 +349,7 @@ impl MessageQueue {
         }
         state.bytes -= stored.message.bytes();
         let text = "the message was delivered as often as the entity allows";
-        Some(dead_lettered(
+        Some(dead_letter(
             stored,
             Some("MaxDeliveryCountExceeded"),
             Some(text),
