@@ -33,7 +33,7 @@ const UNWANTED: [(&str, &str); 21] = [
 ];
 
 /// What no identifier is, and what it is instead. Between other words, and in a name of a test, they may stand.
-const UNWANTED_NAMES: [(&str, &str); 15] = [
+const UNWANTED_NAMES: [(&str, &str); 16] = [
     ("told", "what it holds: a report, a message, causes"),
     ("noted", "recorded"),
     ("desk", "context, or scene"),
@@ -46,6 +46,7 @@ const UNWANTED_NAMES: [(&str, &str); 15] = [
     ("puppet", "scripted_peer"),
     ("story", "events"),
     ("exposed", "file_permissions"),
+    ("chance", "rng, or random"),
     ("made_of", "fingerprint"),
     ("wait_for_company", "wait_for_batch"),
     ("sleep_deaf", "sleep_uninterrupted"),

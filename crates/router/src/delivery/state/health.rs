@@ -58,8 +58,8 @@ impl LaneCore {
     }
 
     pub(super) fn back_off(&mut self, fault: &EndpointFault, now: Instant) {
-        let (wall, chance) = (self.wall(now), self.chance.f64());
-        let is_new = self.health.fail(fault, &self.setup.settings, chance, &wall);
+        let (wall, random) = (self.wall(now), self.rng.f64());
+        let is_new = self.health.fail(fault, &self.setup.settings, random, &wall);
         // What is to be done depends on the kind, so a new one is reported too.
         if is_new {
             tracing::warn!(

@@ -149,7 +149,7 @@ impl LaneCore {
             exhausted.add(waiting, death, reason);
             return None;
         }
-        let delay = schedule::event_delay(settings, attempts, after, self.chance.f64());
+        let delay = schedule::event_delay(settings, attempts, after, self.rng.f64());
         if let Some(journal) = &self.journal {
             journal.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
         }
