@@ -64,7 +64,7 @@ struct AckSettings {
     deadline: Duration,
 }
 
-/// What a request asks for, told before its body is read.
+/// What a request asks for, known before its body is read.
 #[derive(Clone, Copy)]
 struct AskedAnswer {
     ack: AckSettings,
@@ -233,12 +233,12 @@ impl IngressState {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
-        let looked = checked.map_err(IngressRefusal::from).and_then(|who| {
-            let asked = self.look(head, &body, target)?;
+        let checked_head = checked.map_err(IngressRefusal::from).and_then(|who| {
+            let asked = self.check_head(head, &body, target)?;
             Ok((who, asked))
         });
         // Before the body is read: who waits for his turn holds nothing of it.
-        let admitted = match looked {
+        let admitted = match checked_head {
             Ok(found) => self.admit(&body).await.map(|admitted| (found, admitted)),
             Err(refusal) => Err(refusal),
         };
@@ -346,8 +346,8 @@ impl IngressState {
         Ok(admitted?)
     }
 
-    /// What can be told before the body is read.
-    fn look(
+    /// What is known before the body is read.
+    fn check_head(
         &self,
         head: &Parts,
         body: &impl http_body::Body,
@@ -412,6 +412,7 @@ impl IngressState {
     /// Completes at the deadline, or when the server closes.
     async fn until(&self, deadline: Instant) {
         let mut closing = self.closing.subscribe();
+        // Whoever waits for deliveries must not keep a server that closes from closing.
         tokio::select! {
             () = sleep_until(deadline) => {}
             _ = closing.wait_for(|closing| *closing) => {}

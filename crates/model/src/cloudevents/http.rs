@@ -7,7 +7,7 @@ use percent_encoding::percent_decode;
 /// Prefix of the headers that carry attributes (§3.1.3.1).
 const PREFIX: &str = "ce-";
 
-/// The content mode of a request (§3): told by its content type.
+/// The content mode of a request (§3): its content type names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentMode {
     /// One event, JSON format.
