@@ -239,7 +239,10 @@ impl IngressState {
         });
         // Before the body is read: who waits for his turn holds nothing of it.
         let admitted = match checked_head {
-            Ok(found) => self.admit(&body).await.map(|admitted| (found, admitted)),
+            Ok(found) => self
+                .admit(body.size_hint().lower())
+                .await
+                .map(|admitted| (found, admitted)),
             Err(refusal) => Err(refusal),
         };
         let ((who, asked), admitted) = match admitted {
@@ -339,9 +342,8 @@ impl IngressState {
         ))
     }
 
-    /// Waits for the request's turn.
-    async fn admit(&self, body: &impl http_body::Body) -> Result<AdmissionTurn, IngressRefusal> {
-        let announced = body.size_hint().lower();
+    /// Waits for the turn of a request that announced so many bytes. It holds no body, which need not be `Sync` so.
+    async fn admit(&self, announced: u64) -> Result<AdmissionTurn, IngressRefusal> {
         let admitted = self.router.admit(announced, self.admission_wait_max).await;
         Ok(admitted?)
     }

@@ -127,6 +127,12 @@ pub struct JournalStatus {
     pub syncs: Option<SyncStatus>,
     /// Accepted events that matched no route.
     pub unmatched: u64,
+    /// Accepted events that the embedding program changed before they were matched.
+    #[serde(default)]
+    pub changed: u64,
+    /// Accepted events that the embedding program dropped before they were matched.
+    #[serde(default)]
+    pub dropped: u64,
     /// Repeats of accepted events, which are not counted as accepted once more.
     #[serde(default)]
     pub duplicates: u64,

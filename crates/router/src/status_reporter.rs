@@ -101,6 +101,8 @@ impl StatusReporter {
                 syncs: self.room().disk.as_ref().map(damage::syncs),
                 accepted: tally.accepted.get(),
                 unmatched: tally.unmatched.get(),
+                changed: tally.changed.get(),
+                dropped: tally.dropped.get(),
                 duplicates: tally.duplicates.get(),
             },
             instances,

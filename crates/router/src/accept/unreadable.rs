@@ -36,6 +36,7 @@ use twinroute_model::event::{Event, EventLimits, EventParts, EventProblem};
 use twinroute_model::name::InstanceName;
 use twinroute_model::received;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_model::twin::TwinKey;
 use twinroute_model::visible::cut;
 
 /// The `type` of the event around the bytes.
@@ -171,7 +172,8 @@ impl UnreadableKeeper {
         };
         let mut matched = MatchedBatch::with_capacity(events.len());
         for event in events {
-            matched.add(event, &[0], &lanes);
+            let twin = TwinKey::of(&event).stable_hash();
+            matched.add(event, twin, &[0], &lanes);
         }
         let (level, mut receipt) = (AckLevel::Durable, BatchReceipt::default());
         let appender = &acceptor.appender;

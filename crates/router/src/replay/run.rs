@@ -7,13 +7,13 @@ use crate::delivery::{DeliveryTracker, Lane};
 use crate::sink::StoredLetter;
 use crate::table::LiveTable;
 use crate::unreadable_endpoint;
+use crate::user_code::EventHooks;
 use crate::user_code::UserStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use twinroute_model::event::Event;
-use twinroute_model::twin::TwinKey;
 use twinroute_retry::dead_letter::listing::ListingOrder;
 
 /// Replayed deliveries that may be open at a time.
@@ -37,14 +37,14 @@ struct StopReason(String);
 /// Runs a replay to its end.
 pub(super) async fn run(
     live: Arc<LiveTable>,
-    appender: Arc<JournalAppender>,
+    (appender, order): (Arc<JournalAppender>, EventHooks),
     job: Arc<ReplayJob>,
     query: DeadLetterQuery,
 ) {
     let course = async {
         let mut stopped = Vec::new();
         for lane in lanes_of(live.lanes(), &query, None) {
-            let mut course = LaneReplay::new(&appender, &job, &lane);
+            let mut course = LaneReplay::new((&appender, &order), &job, &lane);
             let end = match job.status().request.container_prefix {
                 None => course.kept(&query).await,
                 Some(prefix) => course.stored(&query, &prefix).await,
@@ -80,6 +80,8 @@ pub(super) async fn run(
 /// The replay of one endpoint's dead letters.
 struct LaneReplay<'a> {
     appender: &'a JournalAppender,
+    /// What order is kept for.
+    order: &'a EventHooks,
     job: &'a Arc<ReplayJob>,
     lane: &'a Arc<Lane>,
     next_at: Instant,
@@ -89,9 +91,14 @@ struct LaneReplay<'a> {
 }
 
 impl<'a> LaneReplay<'a> {
-    fn new(appender: &'a JournalAppender, job: &'a Arc<ReplayJob>, lane: &'a Arc<Lane>) -> Self {
+    fn new(
+        (appender, order): (&'a JournalAppender, &'a EventHooks),
+        job: &'a Arc<ReplayJob>,
+        lane: &'a Arc<Lane>,
+    ) -> Self {
         Self {
             appender,
+            order,
             job,
             lane,
             next_at: Instant::now(),
@@ -200,7 +207,7 @@ impl<'a> LaneReplay<'a> {
             };
             if wanted && query.wants_event(&event) {
                 self.make_room().await?;
-                let twin = TwinKey::of(&event).stable_hash();
+                let twin = self.order.order_key(&event);
                 self.put_back(None, event, twin).await?;
             }
         }

@@ -8,7 +8,7 @@
 mod auditing;
 mod cli;
 mod config;
-mod containers;
+mod connect;
 mod daemon;
 mod file_permissions;
 mod keys;

@@ -2,7 +2,6 @@
 
 use crate::cli::exit::{self, ExitReason, ReasonedError};
 use crate::config::{LoadedConfig, SourceKind};
-use crate::containers::EndpointConnect;
 use crate::file_permissions;
 use crate::keys;
 use crate::management;
@@ -12,6 +11,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use twinroute::azure::AzureConnect;
 use twinroute_arm::source::{AzureSource, SavedFile};
 use twinroute_credential::key_vault::KeyVault;
 use twinroute_credential::overlay::SecretOverlay;
@@ -48,7 +48,7 @@ impl ConfiguredSource {
     /// Opens it. Blocks on the disk.
     pub(crate) fn open(
         loaded: Arc<LoadedConfig>,
-        endpoints: &Arc<EndpointConnect>,
+        endpoints: &Arc<AzureConnect>,
         outgoing: &OutgoingConnections,
     ) -> anyhow::Result<Self> {
         let kind = loaded.config.table.source;

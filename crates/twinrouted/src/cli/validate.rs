@@ -3,7 +3,7 @@
 use super::exit::{self, ExitReason};
 use crate::cli::output;
 use crate::config::{LoadedConfig, SourceKind};
-use crate::containers::EndpointConnect;
+use crate::connect::azure_connect;
 use crate::file_permissions;
 use crate::listeners;
 use std::path::Path;
@@ -44,8 +44,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(None) => {}
         Ok(Some(definitions)) => {
-            let connector =
-                EndpointConnect::new(None, &outgoing, loaded.config.ingress.event_bytes())?;
+            let connector = azure_connect(None, &outgoing, loaded.config.ingress.event_bytes())?;
             let checked = twinroute_router::check(&definitions, &connector);
             match checked {
                 Ok(mut warnings) => {

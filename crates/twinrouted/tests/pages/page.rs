@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that are named as pages.
-const SCENES: &str = "crates/twinroute/tests/pages/scenes";
+const SCENES: &str = "crates/twinrouted/tests/pages/scenes";
 
 /// A page and its blocks.
 pub(crate) struct DocsPage {

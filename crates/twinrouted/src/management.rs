@@ -1,10 +1,11 @@
 //! Wiring: the management API with its store, and the last definitions.
 
 use crate::config::{LoadedConfig, SourceKind};
-use crate::containers::EndpointConnect;
+use crate::connect::azure_connect;
 use crate::{auditing, keys, paths};
 use anyhow::{Context as _, bail};
 use std::sync::Arc;
+use twinroute::azure::AzureConnect;
 use twinroute_management::{ManagementServer, StoreBacking, StoreError};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
@@ -13,7 +14,7 @@ use twinroute_router::LastDefinitions;
 /// Opens the management API, if it is served or is the source. Blocks on the disk.
 pub(crate) fn open(
     loaded: &LoadedConfig,
-    endpoints: &Arc<EndpointConnect>,
+    endpoints: &Arc<AzureConnect>,
 ) -> anyhow::Result<Option<ManagementServer>> {
     let settings = &loaded.config.management;
     let served = settings.is_served();
@@ -54,7 +55,7 @@ pub(crate) fn offline(loaded: &LoadedConfig) -> anyhow::Result<ManagementServer>
     };
     let settings = &loaded.config.management;
     let default_instance = InstanceName::new(&loaded.config.instance)?;
-    let connect = Arc::new(EndpointConnect::new(
+    let connect = Arc::new(azure_connect(
         None,
         &loaded.outgoing()?,
         loaded.config.ingress.event_bytes(),

@@ -2,7 +2,7 @@
 
 use crate::auditing;
 use crate::config::{Config, LoadedConfig};
-use crate::containers::EndpointConnect;
+use crate::connect::azure_connect;
 use crate::file_permissions;
 use crate::keys;
 use crate::keys::KeyInUse;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use twinroute::azure::AzureConnect;
 use twinroute_admin::{AdminServer, CertificateReporter, MetricsRecorder, StatusReport};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::IngressServer;
@@ -30,7 +31,7 @@ use twinroute_router::{Router, RouterBuilder};
 
 /// A router with the real sinks, not yet built.
 pub(crate) fn router(outgoing: &OutgoingConnections) -> anyhow::Result<RouterBuilder> {
-    Ok(Router::builder().connect(EndpointConnect::new(
+    Ok(Router::builder().connect(azure_connect(
         None,
         outgoing,
         EventLimits::default().event_bytes_max,
@@ -72,7 +73,7 @@ impl RunningDaemon {
         }
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
-        let endpoints = Arc::new(EndpointConnect::new(
+        let endpoints = Arc::new(azure_connect(
             loaded.login()?,
             &outgoing,
             loaded.config.ingress.event_bytes(),
@@ -160,7 +161,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
 /// The router with its journal and its first table.
 pub(crate) fn built(
     loaded: &LoadedConfig,
-    endpoints: &Arc<EndpointConnect>,
+    endpoints: &Arc<AzureConnect>,
     definitions: Definitions,
 ) -> anyhow::Result<Router> {
     let config = &loaded.config;

@@ -172,7 +172,7 @@ impl RotationKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::EndpointConnect;
+    use crate::connect::azure_connect;
     use crate::daemon;
     use crate::management;
     use std::fs;
@@ -220,7 +220,7 @@ mod tests {
     /// What a daemon leaves beside its journal.
     async fn run_once(loaded: &LoadedConfig) {
         let outgoing = loaded.outgoing().unwrap();
-        let endpoints = Arc::new(EndpointConnect::new(None, &outgoing, 1 << 20).unwrap());
+        let endpoints = Arc::new(azure_connect(None, &outgoing, 1 << 20).unwrap());
         let definitions = Definitions {
             instances: management::offline(loaded).unwrap().instances(),
             ..Definitions::default()

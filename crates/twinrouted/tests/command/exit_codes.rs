@@ -188,7 +188,7 @@ fn exit_78_is_for_what_only_an_edit_can_fix() {
 fn exit_codes_stand_on_their_page() {
     let root = crate::harness::repository();
     let page = fs::read_to_string(root.join("docs/exit-codes.md")).unwrap();
-    let source = fs::read_to_string(root.join("crates/twinroute/src/cli/exit.rs")).unwrap();
+    let source = fs::read_to_string(root.join("crates/twinrouted/src/cli/exit.rs")).unwrap();
     let codes = |text: &str, prefix: &str| -> Vec<String> {
         let rows = text.lines().filter_map(|line| line.strip_prefix(prefix));
         let cells = rows.filter_map(|row| row.split('|').next());
