@@ -247,8 +247,8 @@ fn prints_past_the_one_writer_are_found() {
 
 #[test]
 fn panics_that_tell_values_are_found() {
-    let told = "fn f() {\n    panic!(\n        \"the key {key}\"\n    );\n}";
-    let why = panics("crates/sinks/src/a.rs", told).unwrap();
+    let source = "fn f() {\n    panic!(\n        \"the key {key}\"\n    );\n}";
+    let why = panics("crates/sinks/src/a.rs", source).unwrap();
     assert!(why.starts_with("crates/sinks/src/a.rs: "), "{why}");
     assert!(panics("crates/sinks/src/a.rs", "assert_eq!(a, b);").is_some());
     assert!(panics("crates/sinks/src/a.rs", "x.expect(&format!(\"{y}\"))").is_some());
@@ -259,8 +259,8 @@ fn panics_that_tell_values_are_found() {
     ] {
         assert_eq!(panics("crates/sinks/src/a.rs", fine), None, "{fine}");
     }
-    assert!(panics("crates/emulator/src/a.rs", told).is_none());
-    assert!(panics("crates/sinks/src/a_tests.rs", told).is_none());
+    assert!(panics("crates/emulator/src/a.rs", source).is_none());
+    assert!(panics("crates/sinks/src/a_tests.rs", source).is_none());
 }
 
 /// What of the workspace the library depends on without a feature, and should not.
@@ -389,7 +389,7 @@ fn panics(name: &str, text: &str) -> Option<String> {
         .filter(|line| !line.trim_start().starts_with("//"))
         .collect();
     let code = code.join("\n");
-    let told = ["panic!(", "unreachable!(", "assert!("].iter().any(|call| {
+    let has_value = ["panic!(", "unreachable!(", "assert!("].iter().any(|call| {
         let mut calls = code.match_indices(call);
         calls.any(|(at, _)| {
             let rest = &code[at..];
@@ -399,7 +399,7 @@ fn panics(name: &str, text: &str) -> Option<String> {
     });
     let compared = code.contains("assert_eq!(") || code.contains("assert_ne!(");
     let formatted = code.contains(".expect(&format!(");
-    (told || compared || formatted)
+    (has_value || compared || formatted)
         .then(|| format!("{name}: a panic tells a value, which may be a secret"))
 }
 

@@ -280,7 +280,7 @@ impl RouterBuilder {
     /// store. Of use only with [`Self::journal_on_disk`]. Endpoints with a sink of the program's own are not kept.
     ///
     /// Blocks on the disk at the start and whenever definitions of endpoints change. A file that cannot be read is
-    /// renamed and told of, in the log and as a warning of the table; one that cannot be written too.
+    /// renamed and reported, in the log and as a warning of the table; one that cannot be written too.
     #[must_use]
     pub fn last_definitions(mut self, file: LastDefinitions) -> Self {
         self.last_definitions = Some(file);
@@ -435,6 +435,7 @@ impl RouterBuilder {
         let (journal, recovered) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
+                // Before the lanes take over what was recovered.
                 damage = JournalDamage::of(&recovered);
                 last = self.last_definitions.map(LastEndpoints::open);
                 let recovered = RecoveredLanes::new(disk.clone(), recovered);
@@ -453,6 +454,7 @@ impl RouterBuilder {
             removed_grace: self.removed_grace,
             journal_bytes_max: self.journal_bytes_max,
         };
+        // The first table is applied before anything starts: a router with wrong definitions is none.
         let live = LiveTable::new(parts, custom, lanes, last);
         live.apply(&definitions)?;
         let create = |folder: PathBuf| {

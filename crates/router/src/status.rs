@@ -317,7 +317,7 @@ pub struct RetryStatus {
     pub standing_still: bool,
     /// The most seconds of a `Retry-After` that are honoured.
     pub retry_after_max_s: u64,
-    /// The most seconds between two looks at an endpoint that takes nothing.
+    /// The most seconds between two probes of an endpoint that takes nothing.
     pub probe_interval_max_s: f64,
     /// What happens at the endpoint's limits.
     pub when_full: String,

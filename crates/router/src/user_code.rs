@@ -233,16 +233,16 @@ pub(crate) fn dead_letters(
     made.map(|store| store.map(UserObject::new))
 }
 
-/// What a function of the program shows; nothing when it panics.
-pub(crate) fn shown<T>(name: &'static str, show: impl FnOnce() -> T) -> Option<T> {
-    let shown = call(show);
-    if shown.is_err() {
+/// What a function of the program answers; nothing when it panics.
+pub(crate) fn call_named<T>(name: &'static str, show: impl FnOnce() -> T) -> Option<T> {
+    let answer = call(show);
+    if answer.is_err() {
         tracing::error!(
             name,
             "a function that the program gave panicked; nothing is shown of it"
         );
     }
-    shown.ok()
+    answer.ok()
 }
 
 /// A clock of the program. When it panics the time that it gave last goes on, or the machine's if it gave none.

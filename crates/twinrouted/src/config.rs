@@ -38,7 +38,7 @@ const IDENTITY_VARIABLES: SecretVariables = SecretVariables {
     token: "TWINROUTE_IDENTITY_TOKEN",
 };
 
-/// Everything that `twinroute run` is told.
+/// Everything that is set for `twinroute run`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
@@ -500,29 +500,29 @@ mod tests {
     fn a_key_beside_what_it_seals_is_warned_about() {
         let warnings = |text: &str| parse(text, |_| None).unwrap().check().unwrap();
         let sealed = "[journal]\npath = 'data'\nseal = true\n";
-        let told = warnings(sealed);
+        let found = warnings(sealed);
         assert!(
-            told[0].starts_with("[journal]: seal: the key is in"),
-            "{told:?}"
+            found[0].starts_with("[journal]: seal: the key is in"),
+            "{found:?}"
         );
         for elsewhere in ["key_file = '/k'", "key_variable = 'K'"] {
-            let told = warnings(&format!("{sealed}[management]\n{elsewhere}"));
-            assert_eq!(told, [""; 0], "{elsewhere}");
+            let found = warnings(&format!("{sealed}[management]\n{elsewhere}"));
+            assert_eq!(found, [""; 0], "{elsewhere}");
         }
     }
 
     #[test]
     fn a_value_of_another_type_is_not_repeated() {
-        let told = |text| parse(text, |_| None).unwrap_err().to_string();
+        let refusal = |text| parse(text, |_| None).unwrap_err().to_string();
         assert_eq!(
-            told("[ingress]\naccess_keys = 'a\", expected key'"),
+            refusal("[ingress]\naccess_keys = 'a\", expected key'"),
             "line 2: invalid type: string, expected a sequence"
         );
         assert_eq!(
-            told("core_dumps = 12345"),
+            refusal("core_dumps = 12345"),
             "line 1: invalid type: integer, expected a boolean"
         );
-        let unknown = told("[ack]\n");
+        let unknown = refusal("[ack]\n");
         assert!(unknown.contains("unknown field `ack`"), "{unknown}");
     }
 

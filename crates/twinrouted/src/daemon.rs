@@ -43,7 +43,7 @@ pub(crate) struct RunningDaemon {
     router: Router,
     phase: watch::Sender<StopPhase>,
     /// Those that take in: requests and changes of the definitions.
-    intake: Vec<JoinHandle<()>>,
+    servers: Vec<JoinHandle<()>>,
     admin: JoinHandle<()>,
     certificates: CertificateReporter,
     /// Until it is gone.
@@ -114,22 +114,22 @@ impl RunningDaemon {
         let stopped = until(StopPhase::Stopped, phases.clone());
         let admin =
             tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
-        let mut intake = vec![ingress];
-        intake.extend(keeping);
+        let mut servers = vec![ingress];
+        servers.extend(keeping);
         if let Some(management) = source.management().cloned() {
             let draining = until(StopPhase::Draining, phases.clone());
             let gate = ConfiguredServer::management(config).gate(&loaded, &outgoing)?;
             let serving =
                 async move { management.serve(management_listeners, gate, draining).await };
-            intake.push(tokio::spawn(serving));
+            servers.push(tokio::spawn(serving));
         }
         let draining = until(StopPhase::Draining, phases);
         let reloading = reload(source, (hangup, audit), router.clone(), draining);
-        intake.push(tokio::spawn(reloading));
+        servers.push(tokio::spawn(reloading));
         Ok(Self {
             router,
             phase,
-            intake,
+            servers,
             admin,
             certificates,
             _key: key,
@@ -139,7 +139,7 @@ impl RunningDaemon {
     /// Stops: no more requests, then no more deliveries. Gives the last status.
     pub(crate) async fn stop(self, grace: Duration) -> StatusReport {
         self.phase.send_replace(StopPhase::Draining);
-        for task in self.intake {
+        for task in self.servers {
             ended(task.await);
         }
         let status = self.router.stop(grace).await;
@@ -281,6 +281,7 @@ async fn reload(
     tokio::pin!(stopped);
     let mut refresh = router.credential_refresh();
     loop {
+        // One occasion at a time: definitions that are applied later were also read later.
         let occasion = tokio::select! {
             () = source.changed() => ReloadOccasion::Change,
             Some(()) = hangup.recv() => {
@@ -295,7 +296,7 @@ async fn reload(
             }
             () = refresh.due() => {
                 tracing::info!("a credential is refused: definitions and secrets are read again");
-                source.look_now();
+                source.poll_now();
                 ReloadOccasion::Refusal
             }
             () = &mut stopped => return,
@@ -306,7 +307,7 @@ async fn reload(
                 // The router logs and shows what is wrong.
                 (Ok(definitions), _) => drop(router.apply(&definitions)),
                 (Err(faults), ReloadOccasion::Change) => router.refuse(&faults),
-                // Somebody may be about to write them; then their change is told.
+                // Somebody may be about to write them; then their change is reported.
                 (Err(_), ReloadOccasion::Refusal) => {}
             }
             source

@@ -23,7 +23,10 @@ mod scene;
 mod source;
 mod stop_signals;
 
+use std::io;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
 
 /// Cheaper for an event than the system's, and gives memory back after a burst: see docs/decisions/0030-allocator.md.
 #[cfg(feature = "jemalloc")]
@@ -35,10 +38,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime_of(std::thread::available_parallelism()) {
         Ok(runtime) => runtime,
         Err(error) => {
             cli::output::error_line(format_args!("twinroute: cannot start its runtime: {error}"));
@@ -49,4 +49,14 @@ fn main() -> ExitCode {
     // Nothing that is still being resolved or connected may keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// Several workers take work off each other, at a price for each event that one worker alone need not pay.
+fn runtime_of(processors: io::Result<NonZeroUsize>) -> io::Result<Runtime> {
+    let is_one = processors.is_ok_and(|processors| processors.get() == 1);
+    let mut runtime = match is_one {
+        true => Builder::new_current_thread(),
+        false => Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build()
 }

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Has the system write no core dump of this process, and let no other process of the same user read its memory
-/// (prctl(2), PR_SET_DUMPABLE): secrets are in it. A system that refuses is told of in the log.
+/// (prctl(2), PR_SET_DUMPABLE): secrets are in it. A system that refuses is named in the log.
 pub(crate) fn without_core_dumps() {
     let none = Rlimit {
         current: Some(0),

@@ -251,8 +251,8 @@ mod tests {
             run(&loaded, None, step).unwrap();
             if step < RotationStep::Done {
                 let error = management::offline(&loaded).err().unwrap();
-                let told = format!("{error:#}");
-                assert!(told.contains("rotate-key"), "{step:?}: {told}");
+                let message = format!("{error:#}");
+                assert!(message.contains("rotate-key"), "{step:?}: {message}");
                 let rotated = run(&loaded, None, RotationStep::Done).unwrap();
                 let values = rotated.values.unwrap();
                 assert!(values > 2, "{rotated:?}");
@@ -308,8 +308,8 @@ mod tests {
             drop(disk);
             run(&loaded, None, step).unwrap();
             if step < RotationStep::Done {
-                let told = format!("{:#}", journal(&loaded).unwrap_err());
-                assert!(told.contains("rotate-key"), "{step:?}: {told}");
+                let message = format!("{:#}", journal(&loaded).unwrap_err());
+                assert!(message.contains("rotate-key"), "{step:?}: {message}");
                 run(&loaded, None, RotationStep::Done).unwrap();
             }
             let (disk, recovered) = journal(&loaded).unwrap();
@@ -320,11 +320,11 @@ mod tests {
             let key = paths::key_file(&loaded);
             let kept = key.with_file_name("store.key.old");
             fs::rename(&kept, &key).unwrap();
-            let told = format!("{:#}", journal(&loaded).unwrap_err());
-            assert!(told.contains("sealed with another key"), "{told}");
+            let message = format!("{:#}", journal(&loaded).unwrap_err());
+            assert!(message.contains("sealed with another key"), "{message}");
             fs::remove_file(&key).unwrap();
-            let told = format!("{:#}", journal(&loaded).unwrap_err());
-            assert!(told.contains("bring it back"), "{told}");
+            let message = format!("{:#}", journal(&loaded).unwrap_err());
+            assert!(message.contains("bring it back"), "{message}");
             assert!(!key.exists());
         }
     }
@@ -336,8 +336,8 @@ mod tests {
         fill(&loaded).await;
         let held = management::offline(&loaded).unwrap();
         let error = run(&loaded, None, RotationStep::Done).unwrap_err();
-        let told = format!("{error:#}");
-        assert!(told.contains("another process has it open"), "{told}");
+        let message = format!("{error:#}");
+        assert!(message.contains("another process has it open"), "{message}");
         drop(held);
         run(&loaded, None, RotationStep::Done).unwrap();
         assert!(secrets(&loaded).contains(KEY));
@@ -362,10 +362,10 @@ mod tests {
                 let also = keys::use_key(&loaded).unwrap();
                 for held in [used, also] {
                     let error = run(&loaded, None, RotationStep::Done).unwrap_err();
-                    let told = format!("{error:#}");
+                    let message = format!("{error:#}");
                     assert!(
-                        told.contains("a twinroute that runs uses the key; stop it"),
-                        "{told}"
+                        message.contains("a twinroute that runs uses the key; stop it"),
+                        "{message}"
                     );
                     drop(held);
                 }

@@ -30,7 +30,7 @@ use twinroute_router::status::SourceStatus;
 const POLL: Duration = Duration::from_secs(60);
 
 /// How long a start waits for definitions from Azure when none were saved.
-const FIRST_LOOK_MAX: Duration = Duration::from_secs(30);
+const FIRST_POLL_MAX: Duration = Duration::from_secs(30);
 
 /// The source that the configuration names.
 pub(crate) struct ConfiguredSource {
@@ -107,14 +107,14 @@ impl ConfiguredSource {
         if azure.definitions().is_some() {
             return Ok(());
         }
-        let looked = tokio::time::timeout(FIRST_LOOK_MAX, azure.looked()).await;
+        let polled = tokio::time::timeout(FIRST_POLL_MAX, azure.polled()).await;
         if azure.definitions().is_some() {
             return Ok(());
         }
         let status = azure.status();
-        let reason = match (looked, status.last_error) {
+        let reason = match (polled, status.last_error) {
             (_, Some(error)) => error,
-            (_, None) => format!("no answer within {} s", FIRST_LOOK_MAX.as_secs()),
+            (_, None) => format!("no answer within {} s", FIRST_POLL_MAX.as_secs()),
         };
         let text = format!(
             "[azure]: there are no definitions to begin with, and none were saved earlier: {reason}"
@@ -172,11 +172,11 @@ impl ConfiguredSource {
         Ok(definitions)
     }
 
-    /// Has what is polled looked at now: an endpoint refuses the credential it was given. Files are read again
+    /// Has what is polled read now: an endpoint refuses the credential it was given. Files are read again
     /// by [`ConfiguredSource::definitions`].
-    pub(crate) fn look_now(&self) {
+    pub(crate) fn poll_now(&self) {
         if let Some(azure) = &self.azure {
-            azure.look_now();
+            azure.poll_now();
         }
     }
 
@@ -195,6 +195,7 @@ impl ConfiguredSource {
                 None => pending().await,
             }
         };
+        // Only one of them is ever set besides the files' watch; whichever it is, all is read again.
         tokio::select! {
             () = stored => {}
             () = azure => {}

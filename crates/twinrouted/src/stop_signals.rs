@@ -20,6 +20,7 @@ impl StopSignals {
 
     /// Resolves when the process is told to stop.
     pub(crate) async fn wait(&mut self) {
+        // Service managers send the one, terminals the other.
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -113,6 +113,8 @@ impl Acceptor {
         let (mut accepted, tracked) = result.inspect_err(|_| self.tally.refused.add(count))?;
         if let Some(tracked) = tracked {
             let mut stopped = self.stopped.subscribe();
+            // All outcomes first: a batch that is done is answered as done, also when its deadline is
+            // over.
             tokio::select! {
                 biased;
                 () = tracked.0.all() => {}

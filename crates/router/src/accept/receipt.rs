@@ -25,6 +25,10 @@ impl EventCount {
     }
 
     pub(super) fn add(&self, events: u64) {
+        // Of most batches there is nothing to count but what was accepted.
+        if events == 0 {
+            return;
+        }
         self.since_start.fetch_add(events, Ordering::Relaxed);
         self.total.increment(events);
     }

@@ -25,10 +25,10 @@ const FAILURES_MAX: u64 = 5;
 /// How long an endpoint may take nothing before a replay stops itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often an endpoint that takes nothing is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often an endpoint that takes nothing is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Dead letters looked at in one go, and put back between two notes.
+/// Dead letters examined in one go, and put back between two notes.
 const CHUNK: usize = 100;
 
 /// Why a replay does not go on with an endpoint.
@@ -322,7 +322,7 @@ impl<'a> LaneReplay<'a> {
                 return Err(StopReason(reason));
             }
             self.job.wait(&reason);
-            sleep(LOOK_INTERVAL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

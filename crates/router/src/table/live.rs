@@ -150,6 +150,7 @@ impl LiveTable {
             previous,
             now: self.parts.clock.now(),
         };
+        // All that can fail comes first, and touches nothing that runs.
         let planned = match planner.plan(definitions, &mut warnings) {
             Ok(planned) => planned,
             Err(faults) => {
@@ -173,6 +174,8 @@ impl LiveTable {
             }
             return Ok(old.generation);
         }
+        // The last definitions are saved before a lane is removed by the new table: after a crash
+        // between the two they are still known.
         self.removed
             .note_last(&self.lanes, previous, &planned, self.parts.clock.now());
         let Some(lanes) = self.bring_up(previous, planned) else {
@@ -195,6 +198,7 @@ impl LiveTable {
         );
         table.log_warnings();
         self.table.store(Arc::new(table));
+        // Only once nobody can match them any more.
         self.removed.retire_absent(&self.lanes, previous);
         Ok(generation)
     }

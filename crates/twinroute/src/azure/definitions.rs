@@ -85,7 +85,7 @@ impl Drop for AzureDefinitions {
 impl Source for AzureDefinitions {
     async fn read(&self) -> Result<Definitions, DefinitionFaults> {
         // One that is late is a fault; what comes after it is a change.
-        drop(timeout(FIRST_LISTING_MAX, self.source.looked()).await);
+        drop(timeout(FIRST_LISTING_MAX, self.source.polled()).await);
         let Some(snapshot) = self.source.definitions() else {
             let status = self.source.status();
             let seconds = FIRST_LISTING_MAX.as_secs();

@@ -174,14 +174,14 @@ async fn a_source_is_followed_its_faults_are_shown_and_its_panics_outlived() {
     assert_eq!(routes(&router), ["followed: true"]);
     source.tell("false");
     until(|| routes(&router) == ["followed: false"]).await;
-    for (told, shown) in [
+    for (message, shown) in [
         ("refuse", "the table: is elsewhere"),
         (
             "panic",
             "definitions: panicked in read; fix the program's source",
         ),
     ] {
-        source.tell(told);
+        source.tell(message);
         until(|| router.status().table.errors == [shown]).await;
         assert_eq!(routes(&router), ["followed: false"]);
     }

@@ -49,7 +49,7 @@ pub(crate) struct AdminTarget {
 }
 
 /// How it is asked.
-struct AdminServer {
+struct AdminConnection {
     client: AdminClient,
     /// Over TLS, where it is and what is shown to it.
     tls: Option<(Url, Arc<ClientConfig>)>,
@@ -109,7 +109,7 @@ impl AdminTarget {
         options
     }
 
-    fn server(&self) -> anyhow::Result<AdminServer> {
+    fn server(&self) -> anyhow::Result<AdminConnection> {
         // A variable that is set to nothing is none.
         let admin = match self.admin.trim() {
             "" => DEFAULT,
@@ -145,7 +145,7 @@ impl AdminTarget {
             Some(token) => client.with_token(&token)?,
             None => client,
         };
-        Ok(AdminServer { client, tls })
+        Ok(AdminConnection { client, tls })
     }
 
     fn plain(&self, address: &ServerAddress, shows_token: bool) -> anyhow::Result<AdminClient> {
@@ -172,7 +172,7 @@ impl AdminTarget {
 
     fn taken(
         &self,
-        server: &AdminServer,
+        server: &AdminConnection,
         answer: Result<AdminAnswer, client::Error>,
     ) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {

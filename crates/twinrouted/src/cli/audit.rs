@@ -17,8 +17,8 @@ use twinroute_audit::{
 use twinroute_model::clock::{Clock as _, SystemClock, Timestamp};
 use twinroute_model::visible::one_line;
 
-/// How often a log that is followed is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a log that is followed is read.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Characters of a value of the table.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -127,11 +127,11 @@ fn verdict(folder: &Path, report: &AuditReport) -> String {
         writeln!(text, "  {problem}").expect("a String takes everything");
     }
     if *entries > 0 {
-        let told = writeln!(
+        let written = writeln!(
             text,
             "{entries} entries, {first} to {last}; keep the hash of the last elsewhere:\n{hash}"
         );
-        told.expect("a String takes everything");
+        written.expect("a String takes everything");
     }
     text
 }
@@ -183,9 +183,10 @@ async fn list(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode>
     }
     let mut stop = StopSignals::new()?;
     loop {
+        // What was found is printed whole before a signal ends this.
         tokio::select! {
             () = stop.wait() => return Ok(ExitCode::SUCCESS),
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
         let mut came = Vec::new();
         follow
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_told() {
+    fn a_report_is_reported() {
         let mut report = AuditReport {
             entries: 2,
             first: 1,
@@ -306,15 +307,17 @@ mod tests {
             hash: "ab".to_owned(),
             problems: Vec::new(),
         };
-        let told = |report: &AuditReport| verdict(Path::new("/x"), report);
+        let verdict_text = |report: &AuditReport| verdict(Path::new("/x"), report);
         assert_eq!(
-            told(&report),
+            verdict_text(&report),
             "audit log /x: nothing was changed, removed or inserted\n\
              2 entries, 1 to 2; keep the hash of the last elsewhere:\nab\n"
         );
         report
             .problems
             .push("entry 2: comes after entry 0".to_owned());
-        assert!(told(&report).starts_with("audit log /x: IT WAS CHANGED\n  entry 2: comes"));
+        assert!(
+            verdict_text(&report).starts_with("audit log /x: IT WAS CHANGED\n  entry 2: comes")
+        );
     }
 }

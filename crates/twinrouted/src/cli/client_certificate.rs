@@ -116,7 +116,7 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
         );
     }
     let secret = read_secret("client key", key, FILE_BYTES_MAX)?;
-    // What it holds instead is not told.
+    // What it holds instead is not reported.
     let Ok(der) = PrivateKeyDer::from_pem_slice(secret.expose().as_bytes()) else {
         bail!(
             "{}: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted); convert it with `openssl pkey`",

@@ -116,7 +116,7 @@ fn files_that_cannot_be_used_are_named_with_the_way_out() {
 }
 
 #[test]
-fn alerts_about_certificates_are_told_as_what_to_do() {
+fn alerts_about_certificates_are_reported_as_what_to_do() {
     for (said, expect) in [
         (
             "received fatal alert: CertificateRequired",
@@ -131,10 +131,11 @@ fn alerts_about_certificates_are_told_as_what_to_do() {
         // Of the server's own.
         ("invalid peer certificate: UnknownIssuer", None),
     ] {
-        let told = advice(said);
-        assert_eq!(told.is_some(), expect.is_some(), "{said}");
+        let advised = advice(said);
+        assert_eq!(advised.is_some(), expect.is_some(), "{said}");
         assert!(
-            told.unwrap_or_default()
+            advised
+                .unwrap_or_default()
                 .contains(expect.unwrap_or_default())
         );
     }
@@ -184,7 +185,7 @@ fn an_alert_that_was_lost_beside_the_request_is_asked_for_again() {
         StreamOwned::new(session, tcp).read(&mut [0]).unwrap_err()
     });
     let said = "operation was canceled: connection was not ready";
-    let told = advice_of_handshake(said, &url, &Arc::new(client));
-    assert!(told.is_some_and(|told| told.contains("asks for a client certificate")));
+    let advised = advice_of_handshake(said, &url, &Arc::new(client));
+    assert!(advised.is_some_and(|advised| advised.contains("asks for a client certificate")));
     answering.join().unwrap();
 }

@@ -61,8 +61,8 @@ impl ExitReason {
     /// Of an error of a start, by what in its chain says most about it.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         let reasons = error.chain().filter_map(|cause| {
-            if let Some(told) = cause.downcast_ref::<ReasonedError>() {
-                return Some(told.reason);
+            if let Some(reasoned) = cause.downcast_ref::<ReasonedError>() {
+                return Some(reasoned.reason);
             }
             if let Some(error) = cause.downcast_ref::<BindError>() {
                 return Some(Self::of_bind(error));

@@ -208,11 +208,11 @@ fn rotation_summary(rotated: &RotationResult) -> String {
     }
     match &rotated.old_key {
         Some(old) => {
-            let told = format!(
+            let line = format!(
                 "the old key is in {}; remove it once no backup needs it\n",
                 old.display()
             );
-            text.push_str(&told);
+            text.push_str(&line);
         }
         None => text
             .push_str("set key_variable to the variable with the new key before the next start\n"),
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_told() {
+    fn counts_are_reported() {
         let mut imported = ImportOutcome {
             created: vec!["/a".to_owned()],
             ..ImportOutcome::default()

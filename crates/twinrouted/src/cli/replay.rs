@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use twinroute_router::replay::{ReplayRequest, ReplayState, ReplayStatus};
 
-/// How often a replay is looked at: first, and at most.
-const LOOK_INTERVAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How often a replay is polled: first, and at most.
+const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReplayCommand {
@@ -69,6 +69,7 @@ pub(super) async fn begin(
         .await?;
     let begun: ReplayStatus = ask::read(&answer)?;
     let number = begun.number;
+    // A signal ends the watching, not the replay: that is the daemon's.
     tokio::select! {
         ended = follow(whom, begun) => {
             let ended = ended?;
@@ -95,7 +96,7 @@ pub(super) async fn begin(
 
 /// Says on standard error how it goes, whenever that changes.
 async fn follow(whom: &AdminTarget, mut last: ReplayStatus) -> anyhow::Result<ReplayStatus> {
-    let (mut pause, pause_max) = LOOK_INTERVAL;
+    let (mut pause, pause_max) = POLL_INTERVAL;
     loop {
         sleep(pause).await;
         pause = (pause * 2).min(pause_max);
@@ -186,7 +187,7 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn replays_are_told_in_a_line_and_in_a_table() {
+    fn replays_are_reported_in_a_line_and_in_a_table() {
         let mut stopped = ReplayStatus {
             number: 2,
             state: ReplayState::Stopped,

@@ -33,6 +33,7 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     };
     stop.wait().await;
     tracing::info!(?grace, "stopping: lanes finish what they have");
+    // A second signal is meant: whoever sends it does not want to wait for the grace time.
     tokio::select! {
         status = daemon.stop(grace) => {
             show_last(format, &status);

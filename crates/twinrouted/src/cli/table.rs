@@ -250,7 +250,7 @@ mod tests {
         ] {
             assert_eq!(reasons(&endpoint(state, "why")), ["why"], "{state}");
         }
-        // The last failure is told also when it is over.
+        // The last failure is shown also when it is over.
         assert_eq!(reasons(&endpoint("healthy", "why")), [""; 0]);
         let mut container = endpoint("healthy", "");
         container.dead_letters.store = "unauthorized".to_owned();

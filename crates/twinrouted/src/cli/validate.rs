@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     }
     let outgoing = match loaded.outgoing() {
         Ok(outgoing) => outgoing,
-        // What else is wrong would be told of a table that was not looked at.
+        // What else is wrong would be reported of a table that was not checked.
         Err(error) => return Ok(exit::not_started(&error)),
     };
     let definitions = match loaded.config.table.source {

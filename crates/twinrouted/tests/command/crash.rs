@@ -20,11 +20,11 @@ fn ten_kills_under_load_break_no_promise() {
         time_max: Duration::from_secs(60),
         with_trials: false,
     };
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let report = runtime.block_on(run(&options, |line| told.push(line.to_owned())));
+    let report = runtime.block_on(run(&options, |line| lines.push(line.to_owned())));
     let report = report.unwrap();
-    assert_eq!(report.violations, [], "{report}{}", told.join("\n"));
+    assert_eq!(report.violations, [], "{report}{}", lines.join("\n"));
     assert_eq!(report.kills, KILLS);
     // It was about something.
     let tally = report.tally;

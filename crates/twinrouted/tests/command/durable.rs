@@ -100,8 +100,8 @@ fn what_was_acknowledged_outlives_kill_9() {
         .collect();
     let expect: BTreeSet<String> = (0..EVENTS).map(|number| number.to_string()).collect();
     assert_eq!(ids, expect);
-    let told = std::iter::repeat_with(|| endpoint(&daemon));
-    let last = told
+    let statuses = std::iter::repeat_with(|| endpoint(&daemon));
+    let last = statuses
         .take(10_000)
         .find(|endpoint| endpoint["delivered"] == EVENTS);
     let last = last.expect("what arrived is counted as delivered");

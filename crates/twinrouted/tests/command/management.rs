@@ -141,7 +141,7 @@ fn errors_say_first_what_to_do() {
 }
 
 #[test]
-fn an_endpoint_that_does_not_work_is_told_with_its_reason() {
+fn an_endpoint_that_does_not_work_is_reported_with_its_reason() {
     let started = EmulatedSession::start();
     let (session, emulator) = (&started.session, &started.emulator);
     session.said(&["instance", "create", "-n", "plant"]);

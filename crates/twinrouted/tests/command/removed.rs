@@ -40,8 +40,8 @@ fn rotate_key(folder: &Path) -> (bool, String) {
         .arg(folder.join("twinroute.toml"))
         .output()
         .unwrap();
-    let told = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    (output.status.success(), told)
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    (output.status.success(), said)
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
     remove_the_endpoint(folder.path());
     daemon.signal("-HUP");
     daemon.line("the endpoint was removed");
-    let (rotated, told) = rotate_key(folder.path());
-    assert!(!rotated && told.contains("uses the key; stop it"), "{told}");
+    let (rotated, said) = rotate_key(folder.path());
+    assert!(!rotated && said.contains("uses the key; stop it"), "{said}");
     daemon.child.kill().unwrap();
     daemon.child.wait().unwrap();
 
@@ -81,11 +81,11 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
         let mut parts = bytes.windows(word.len());
         assert!(!parts.any(|part| part == word.as_bytes()), "{word}");
     }
-    let (rotated, told) = rotate_key(folder.path());
-    assert!(rotated, "{told}");
+    let (rotated, said) = rotate_key(folder.path());
+    assert!(rotated, "{said}");
     assert!(
-        told.contains("so are the last definitions of endpoints"),
-        "{told}"
+        said.contains("so are the last definitions of endpoints"),
+        "{said}"
     );
 
     let daemon = TestDaemon::start(folder.path());
@@ -113,8 +113,8 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
         .args(["status", "--admin", &daemon.admin])
         .output()
         .unwrap();
-    let told = text(&output.stdout);
-    let line = told.lines().find(|line| line.contains("grid-1"));
-    let line = line.unwrap_or_else(|| panic!("{told}{}", text(&output.stderr)));
-    assert!(line.contains("removed"), "{told}");
+    let said = text(&output.stdout);
+    let line = said.lines().find(|line| line.contains("grid-1"));
+    let line = line.unwrap_or_else(|| panic!("{said}{}", text(&output.stderr)));
+    assert!(line.contains("removed"), "{said}");
 }

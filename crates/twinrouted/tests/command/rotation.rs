@@ -13,13 +13,13 @@ fn rotated_keys_under_load_cost_no_event() {
         folder: folder.path().to_owned(),
         until: Until::Rotations(3),
     };
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let report = runtime.block_on(run(&options, |line| told.push(line.to_owned())));
-    let report = report.unwrap_or_else(|error| panic!("{error:#}\n{}", told.join("\n")));
-    let told = told.join("\n");
-    assert_eq!(report.violations, [""; 0], "{report}{told}");
+    let report = runtime.block_on(run(&options, |line| lines.push(line.to_owned())));
+    let report = report.unwrap_or_else(|error| panic!("{error:#}\n{}", lines.join("\n")));
+    let output = lines.join("\n");
+    assert_eq!(report.violations, [""; 0], "{report}{output}");
     // It was about something.
-    assert_eq!((report.polite, report.rude), (2, 1), "{told}");
-    assert!(report.events > 300, "{report}{told}");
+    assert_eq!((report.polite, report.rude), (2, 1), "{output}");
+    assert!(report.events > 300, "{report}{output}");
 }

@@ -137,7 +137,7 @@ fn validate_refuses_what_run_refuses() {
 }
 
 #[test]
-fn an_endpoint_whose_fault_changes_is_told_again_and_a_removed_one_is_shown_as_removed() {
+fn an_endpoint_whose_fault_changes_is_reported_again_and_a_removed_one_is_shown_as_removed() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);

@@ -185,7 +185,7 @@ fn goes_on(command: &str) -> bool {
 }
 
 #[test]
-fn pages_commands_are_told_from_their_output() {
+fn pages_commands_are_told_apart_from_their_output() {
     let page = "\
 text
 <!-- prepare: cd x -->

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_told_by_its_code() {
+    fn what_is_not_there_is_reported_by_its_code() {
         assert!(is_absent(404, "ResourceNotFound") && is_absent(404, "404001"));
         // A web server that is no management API.
         assert!(!is_absent(404, ""));

@@ -122,15 +122,15 @@ fn compare(path: &str, present: &Value, wanted: &Value, lines: &mut Vec<String>)
     let empty = |value: &Value| is_empty(value) || is_default(name, value);
     match (empty(present), empty(wanted)) {
         (true, true) => {}
-        (false, true) => lines.push(format!("remove {path}{}", shown(name, present))),
-        (true, false) => lines.push(format!("add {path}{}", shown(name, wanted))),
-        // Whether a secret is another cannot be told: only its mask is known.
+        (false, true) => lines.push(format!("remove {path}{}", brief_value(name, present))),
+        (true, false) => lines.push(format!("add {path}{}", brief_value(name, wanted))),
+        // Whether a secret is another is not known: only its mask is known.
         (false, false) if SECRET_MEMBERS.contains(&name) => lines.push(format!("set {path}")),
         (false, false) if is_same(name, present, wanted) => {}
         (false, false) => lines.push(format!(
             "change {path}{} to{}",
-            shown(name, present),
-            shown(name, wanted)
+            brief_value(name, present),
+            brief_value(name, wanted)
         )),
     }
 }
@@ -171,7 +171,7 @@ fn is_same(name: &str, present: &Value, wanted: &Value) -> bool {
 }
 
 /// A value in a line, where it is short and no secret.
-fn shown(name: &str, value: &Value) -> String {
+fn brief_value(name: &str, value: &Value) -> String {
     const CHARS_MAX: usize = 60;
     let text = match value {
         Value::String(text) if !SECRET_MEMBERS.contains(&name) => text.clone(),

@@ -150,7 +150,7 @@ impl ServerOptions {
     }
 }
 
-/// A server on this machine that is not there is told at once, not after the repetitions of a call.
+/// A server on this machine that is not there is reported at once, not after the repetitions of a call.
 async fn knock(base: &Url) -> anyhow::Result<()> {
     if !is_local(base) {
         return Ok(());

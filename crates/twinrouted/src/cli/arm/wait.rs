@@ -36,7 +36,7 @@ enum WaitGoal {
     State(String),
 }
 
-/// What a look at a resource means.
+/// What the state of a resource means.
 #[derive(Debug, PartialEq, Eq)]
 enum PolledState {
     Done,
@@ -46,7 +46,7 @@ enum PolledState {
 }
 
 impl WaitGoal {
-    fn look(&self, state: Option<&str>) -> PolledState {
+    fn judge(&self, state: Option<&str>) -> PolledState {
         let is = |word: &str| state.is_some_and(|state| state.eq_ignore_ascii_case(word));
         match self {
             Self::Deleted if state.is_none() => PolledState::Done,
@@ -90,7 +90,7 @@ impl WaitOptions {
                     state => state,
                 }
             });
-            match until.look(state) {
+            match until.judge(state) {
                 PolledState::Done => return Ok(found),
                 PolledState::Never => {
                     let state = state.unwrap_or_default();
@@ -139,7 +139,7 @@ mod tests {
             (&state, Some("Warning"), Done),
             (&state, Some("Succeeded"), NotYet),
         ] {
-            assert_eq!(until.look(seen), expect, "{until:?} {seen:?}");
+            assert_eq!(until.judge(seen), expect, "{until:?} {seen:?}");
         }
     }
 

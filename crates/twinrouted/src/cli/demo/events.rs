@@ -8,7 +8,7 @@ const ROOMS: usize = 24;
 
 /// The building's state and its next events.
 pub(super) struct BuildingEvents {
-    chance: Rng,
+    rng: Rng,
     number: u64,
     temperatures: [f64; ROOMS],
 }
@@ -17,7 +17,7 @@ impl BuildingEvents {
     /// The same seed gives the same events.
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            chance: Rng::with_seed(seed),
+            rng: Rng::with_seed(seed),
             number: 0,
             temperatures: std::array::from_fn(|room| 20.0 + (room % 8) as f64),
         }
@@ -26,12 +26,12 @@ impl BuildingEvents {
     /// The next event, in CloudEvents JSON format.
     pub(super) fn next(&mut self, now: Timestamp) -> String {
         self.number += 1;
-        let room = self.chance.usize(0..ROOMS);
-        self.temperatures[room] += self.chance.f64() * 2.0 - 0.9;
+        let room = self.rng.usize(0..ROOMS);
+        self.temperatures[room] += self.rng.f64() * 2.0 - 0.9;
         if self.temperatures[room] > 31.0 {
             self.temperatures[room] = 20.0;
         }
-        match self.chance.u8(0..20) {
+        match self.rng.u8(0..20) {
             0 => self.twin("Create", room, now),
             1 => self.relationship("Create", room, now),
             2 => self.relationship("Delete", room, now),
@@ -43,10 +43,10 @@ impl BuildingEvents {
     }
 
     fn event(&mut self, kind: &str, source: &str, attributes: &str, data: &str) -> String {
-        let (trace, span) = (self.chance.u128(..), self.chance.u64(..));
+        let (trace, span) = (self.rng.u128(..), self.rng.u64(..));
         format!(
             r#"{{"specversion":"1.0","id":"{:08x}-{:08}","type":"{kind}","source":"{source}",{attributes}"datacontenttype":"application/json","traceparent":"00-{trace:032x}-{span:016x}-01","data":{data}}}"#,
-            self.chance.u32(..),
+            self.rng.u32(..),
             self.number
         )
     }
@@ -54,7 +54,7 @@ impl BuildingEvents {
     fn telemetry(&mut self, room: usize) -> String {
         let source = format!("{HOST}/digitaltwins/{}", name(room));
         let temperature = self.temperatures[room];
-        let humidity = 35 + self.chance.u8(0..30);
+        let humidity = 35 + self.rng.u8(0..30);
         let attributes = r#""dataschema":"dtmi:example:building:Room;2","#;
         let data = format!(r#"{{"temperature":{temperature:.2},"humidity":{humidity}}}"#);
         self.event("microsoft.iot.telemetry", &source, attributes, &data)
@@ -75,8 +75,8 @@ impl BuildingEvents {
     }
 
     fn floor_update(&mut self, now: Timestamp) -> String {
-        let floor = self.chance.u8(1..5);
-        let people = self.chance.u8(..);
+        let floor = self.rng.u8(1..5);
+        let people = self.rng.u8(..);
         let data = format!(
             r#"{{"modelId":"dtmi:example:building:Floor;1","patch":[{{"value":{people},"path":"/people","op":"replace"}}]}}"#
         );
@@ -90,11 +90,11 @@ impl BuildingEvents {
     }
 
     fn twin(&mut self, what: &str, room: usize, now: Timestamp) -> String {
-        let sensor = format!("{}-sensor{}", name(room), self.chance.u8(0..9));
-        let etag = self.chance.u64(..);
+        let sensor = format!("{}-sensor{}", name(room), self.rng.u8(0..9));
+        let etag = self.rng.u64(..);
         let data = format!(
             r#"{{"$dtId":"{sensor}","$etag":"W/\"{etag:016x}\"","battery":{},"$metadata":{{"$model":"dtmi:example:building:Sensor;1"}}}}"#,
-            self.chance.u8(20..100)
+            self.rng.u8(20..100)
         );
         let kind = format!("Microsoft.DigitalTwins.Twin.{what}");
         self.event(&kind, HOST, &about(&sensor, now), &data)
@@ -102,9 +102,9 @@ impl BuildingEvents {
 
     fn relationship(&mut self, what: &str, room: usize, now: Timestamp) -> String {
         let room = name(room);
-        let sensor = self.chance.u8(0..9);
+        let sensor = self.rng.u8(0..9);
         let subject = format!("{room}/relationships/contains-sensor{sensor}");
-        let etag = self.chance.u64(..);
+        let etag = self.rng.u64(..);
         let data = format!(
             r#"{{"$relationshipId":"contains-sensor{sensor}","$etag":"W/\"{etag:016x}\"","$sourceId":"{room}","$relationshipName":"contains","$targetId":"{room}-sensor{sensor}"}}"#
         );

@@ -43,6 +43,7 @@ pub(super) async fn run(options: EmulatorOptions) -> anyhow::Result<ExitCode> {
         }
         output::line("\nCtrl-C stops it; what it holds is gone then.")?;
     }
+    // The token file is kept current for as long as the emulator runs; only a signal ends it.
     tokio::select! {
         () = stop.wait() => {}
         () = keep_token(&emulator, options.identities.as_deref()) => {}

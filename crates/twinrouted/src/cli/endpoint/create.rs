@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_told() {
+    fn what_does_not_go_together_is_reported() {
         for (line, expect) in [
             (
                 "event-hubs --en e1",

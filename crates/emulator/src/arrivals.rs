@@ -1,4 +1,4 @@
-//! How much an entity took in: counted, and waited for.
+//! How much an entity received: counted, and waited for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// How much an entity took in since the emulator was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IntakeCounts {
+pub struct ArrivalCounts {
     /// Transfers, posts or requests that arrived, faulted ones included.
     pub requests: u64,
     /// Messages, events or blobs that were stored, whether still retained or not.
@@ -29,12 +29,12 @@ pub struct TimedOut {
 
 /// Counts what one entity takes in.
 #[derive(Debug, Default)]
-pub(crate) struct IntakeTally {
+pub(crate) struct ArrivalTally {
     requests: AtomicU64,
     stored: watch::Sender<u64>,
 }
 
-impl IntakeTally {
+impl ArrivalTally {
     /// Counts a request and returns its number, from 1.
     pub(crate) fn add_request(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
@@ -45,8 +45,8 @@ impl IntakeTally {
         self.stored.send_modify(|total| *total += count);
     }
 
-    pub(crate) fn counts(&self) -> IntakeCounts {
-        IntakeCounts {
+    pub(crate) fn counts(&self) -> ArrivalCounts {
+        ArrivalCounts {
             requests: self.requests.load(Ordering::Relaxed),
             stored: *self.stored.borrow(),
         }
