@@ -97,7 +97,7 @@ macro_rules! choices {
 }
 
 choices!(DeadLetterRequest);
-choices!(ReplayRequest);
+choices!(PendingReplay);
 
 /// Dead letters that are to be listed; `.await` gives a page of them.
 #[must_use = "nothing is read before `.await`"]
@@ -116,7 +116,7 @@ pub struct DeadLetterPlace(DeadLetterCursor);
 /// Some dead letters.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct DeadLetterPage {
+pub struct DeadLetterListing {
     /// Ordered by instance, endpoint and acceptance.
     pub dead_letters: Vec<DeadLetterView>,
     /// Where the next page begins; none when there are no more. A page may be short and yet not the last.
@@ -136,12 +136,12 @@ impl DeadLetterRequest<'_> {
         self
     }
 
-    async fn read(self) -> Result<DeadLetterPage, ReplayError> {
+    async fn read(self) -> Result<DeadLetterListing, ReplayError> {
         let query = self.letters.query()?;
         let after = self.after.map(|place| place.0);
-        let inner = &self.router.inner;
+        let inner = self.router.inner();
         let page = inner.dead_letters(&query, after.as_ref(), self.most).await;
-        Ok(DeadLetterPage {
+        Ok(DeadLetterListing {
             dead_letters: page.dead_letters,
             next: page.next.parse().ok().map(DeadLetterPlace),
         })
@@ -149,7 +149,7 @@ impl DeadLetterRequest<'_> {
 }
 
 impl<'a> IntoFuture for DeadLetterRequest<'a> {
-    type Output = Result<DeadLetterPage, ReplayError>;
+    type Output = Result<DeadLetterListing, ReplayError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -161,13 +161,13 @@ impl<'a> IntoFuture for DeadLetterRequest<'a> {
 /// stopped itself. Dropping that future leaves the replay running.
 #[must_use = "nothing is replayed before `.await`"]
 #[derive(Debug)]
-pub struct ReplayRequest<'a> {
+pub struct PendingReplay<'a> {
     router: &'a Router,
     letters: LetterFilter,
     request: twinroute_router::replay::ReplayRequest,
 }
 
-impl<'a> ReplayRequest<'a> {
+impl<'a> PendingReplay<'a> {
     /// Those with these sequences only ([`DeadLetterView::sequence`]), of one endpoint; at most 10,000.
     pub fn sequences(mut self, sequences: impl IntoIterator<Item = u64>) -> Self {
         self.request.sequences = sequences.into_iter().collect();
@@ -198,7 +198,7 @@ impl<'a> ReplayRequest<'a> {
     /// Why it was not begun.
     pub async fn begin(mut self) -> Result<RunningReplay<'a>, ReplayError> {
         self.request.query = self.letters.text();
-        let begun = self.router.inner.replay(self.request).await?;
+        let begun = self.router.inner().replay(self.request).await?;
         Ok(RunningReplay {
             router: self.router,
             begun,
@@ -206,7 +206,7 @@ impl<'a> ReplayRequest<'a> {
     }
 }
 
-impl<'a> IntoFuture for ReplayRequest<'a> {
+impl<'a> IntoFuture for PendingReplay<'a> {
     type Output = Result<ReplayStatus, ReplayError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
@@ -226,7 +226,7 @@ impl RunningReplay<'_> {
     /// How it goes.
     #[must_use]
     pub fn status(&self) -> ReplayStatus {
-        let statuses = self.router.inner.replays();
+        let statuses = self.router.inner().replays();
         let own = statuses
             .into_iter()
             .find(|one| one.number == self.begun.number);
@@ -235,13 +235,13 @@ impl RunningReplay<'_> {
 
     /// Ends it; what it has put back stays.
     pub fn cancel(&self) {
-        let _known: bool = self.router.inner.cancel_replay(self.begun.number);
+        let _known: bool = self.router.inner().cancel_replay(self.begun.number);
     }
 
     /// Resolves when it has ended, or when the router stops before that; then it goes on after the next start where the
     /// journal is on disk.
     pub async fn ended(&self) -> ReplayStatus {
-        self.router.inner.replay_over(self.begun.number).await;
+        self.router.inner().replay_over(self.begun.number).await;
         self.status()
     }
 }
@@ -275,7 +275,7 @@ impl Router {
         endpoint: &str,
         sequence: u64,
     ) -> Option<(DeadLetterView, Event)> {
-        let found = self.inner.dead_letter(None, endpoint, sequence).await;
+        let found = self.inner().dead_letter(None, endpoint, sequence).await;
         found.map(|(view, event)| (view, Event::clone(&event)))
     }
 
@@ -288,8 +288,8 @@ impl Router {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn replay(&self) -> ReplayRequest<'_> {
-        ReplayRequest {
+    pub fn replay(&self) -> PendingReplay<'_> {
+        PendingReplay {
             router: self,
             letters: LetterFilter::default(),
             request: twinroute_router::replay::ReplayRequest::default(),
@@ -299,19 +299,19 @@ impl Router {
     /// Replays that are under way, and the last that have ended; oldest first.
     #[must_use]
     pub fn replays(&self) -> Vec<ReplayStatus> {
-        self.inner.replays()
+        self.inner().replays()
     }
 
     /// A running endpoint of the default instance, that of a removed one too while anything of it is left.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> Option<EndpointControl> {
-        self.inner.endpoint(None, name).map(EndpointControl)
+        self.inner().endpoint(None, name).map(EndpointControl)
     }
 
     /// As [`Self::endpoint`], of any instance.
     #[must_use]
     pub fn endpoint_of(&self, instance: &str, name: &str) -> Option<EndpointControl> {
-        self.inner
+        self.inner()
             .endpoint(Some(instance), name)
             .map(EndpointControl)
     }

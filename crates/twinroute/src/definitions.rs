@@ -4,7 +4,7 @@ mod change;
 mod follow;
 
 pub use change::DefinitionChange;
-pub(crate) use change::{DefinitionKeeper, add_sink, change_definitions, plainly, remove_sink};
+pub(crate) use change::{DefinitionKeeper, TableHandle, add_sink, apply, remove_sink};
 #[cfg(feature = "watch")]
 pub use follow::FolderSource;
 pub(crate) use follow::follow;

@@ -104,7 +104,7 @@ impl IngressBuilder<'_> {
     /// A setting that cannot be used.
     pub fn service(self) -> Result<IngressService, InvalidIngress> {
         self.settings.check().map_err(InvalidIngress)?;
-        let router = self.router.inner.clone();
+        let router = self.router.inner().clone();
         let clock = Arc::new(SystemClock);
         Ok(IngressService(IngressServer::new(
             &self.settings,
