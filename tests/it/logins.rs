@@ -33,7 +33,7 @@ const NAMES: SecretVariables = SecretVariables {
     token: "THE_TOKEN",
 };
 
-struct Desk {
+struct LoginScene {
     emulator: RunningEmulator,
     clock: ManualClock,
     outgoing: OutgoingConnections,
@@ -41,7 +41,7 @@ struct Desk {
     folder: tempfile::TempDir,
 }
 
-impl Desk {
+impl LoginScene {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let application = ApplicationSettings {
@@ -116,11 +116,11 @@ fn certificate() -> Vec<u8> {
 
 #[tokio::test]
 async fn each_login_gets_a_token_that_our_own_gate_takes() {
-    let desk = Desk::new().await;
-    let account = desk.emulator.identity().service_account_token(ACCOUNT);
-    let token_file = desk.file("token", &format!("{account}\n"));
-    let pair = desk.file("application.pem", PAIR);
-    let entra = &desk.entra;
+    let scene = LoginScene::new().await;
+    let account = scene.emulator.identity().service_account_token(ACCOUNT);
+    let token_file = scene.file("token", &format!("{account}\n"));
+    let pair = scene.file("application.pem", PAIR);
+    let entra = &scene.entra;
     let tenant = "70000000-0000-4000-8000-000000000001";
     let access: AccessSettings = serde_json::from_value(json!({ "jwt": {
         "issuer": format!("{entra}/{tenant}/v2.0"),
@@ -130,13 +130,14 @@ async fn each_login_gets_a_token_that_our_own_gate_takes() {
         "clock_skew": "0s",
     } }))
     .unwrap();
-    let gate = AccessGate::new(&access, Arc::new(desk.clock.clone()), desk.outgoing.tls()).unwrap();
+    let gate =
+        AccessGate::new(&access, Arc::new(scene.clock.clone()), scene.outgoing.tls()).unwrap();
     for table in [
         "credential = 'client-secret'".to_owned(),
         format!("credential = 'client-certificate'\ncertificate_file = '{pair}'"),
         format!("credential = 'workload-identity'\ntoken_file = '{token_file}'"),
     ] {
-        let token = desk.tokens(&table).token(API).await.unwrap();
+        let token = scene.tokens(&table).token(API).await.unwrap();
         let bearer = format!("Bearer {}", token.secret.expose());
         let caller = gate.admit(Some(&bearer.parse().unwrap())).await;
         let expect = AuthenticatedCaller {
@@ -145,25 +146,25 @@ async fn each_login_gets_a_token_that_our_own_gate_takes() {
         };
         assert_eq!(caller, Ok(expect), "{table}");
     }
-    let token = desk.secret().token(EVENT_HUBS_SCOPE).await.unwrap();
+    let token = scene.secret().token(EVENT_HUBS_SCOPE).await.unwrap();
     let bearer = format!("Bearer {}", token.secret.expose());
     let caller = gate.admit(Some(&bearer.parse().unwrap())).await;
     assert_eq!(caller, Err(AccessDenied::WrongIssuer));
-    let token = desk.secret().token(API).await.unwrap();
-    desk.clock.advance(Duration::from_secs(3_600));
+    let token = scene.secret().token(API).await.unwrap();
+    scene.clock.advance(Duration::from_secs(3_600));
     let bearer = format!("Bearer {}", token.secret.expose());
     let caller = gate.admit(Some(&bearer.parse().unwrap())).await;
     assert_eq!(caller, Err(AccessDenied::Expired));
 }
 
 #[tokio::test]
-async fn a_no_is_told_with_entras_words() {
-    let desk = Desk::new().await;
-    let token_file = desk.file("token", "nonsense");
+async fn a_no_is_reported_with_entras_words() {
+    let scene = LoginScene::new().await;
+    let token_file = scene.file("token", "nonsense");
     let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
     let elliptic = format!("{}{}", other.signing_key.serialize_pem(), other.cert.pem());
-    let elliptic = desk.file("elliptic.pem", &elliptic);
-    let wrong = desk.file("wrong", "wrong");
+    let elliptic = scene.file("elliptic.pem", &elliptic);
+    let wrong = scene.file("wrong", "wrong");
     for (table, words) in [
         (
             format!("credential = 'client-secret'\nclient_secret_file = '{wrong}'"),
@@ -178,7 +179,7 @@ async fn a_no_is_told_with_entras_words() {
             "elliptic.pem: its key is not an RSA key",
         ),
     ] {
-        let error = desk.tokens(&table).token(API).await.unwrap_err();
+        let error = scene.tokens(&table).token(API).await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, TokenError::Refused { .. }), "{text}");
         assert!(text.contains(words), "{words}: {text}");
@@ -187,11 +188,11 @@ async fn a_no_is_told_with_entras_words() {
 
 #[tokio::test]
 async fn the_token_of_a_service_account_is_read_again() {
-    let desk = Desk::new().await;
-    let token = |subject| desk.emulator.identity().service_account_token(subject);
-    let file = desk.file("token", &token("system:serviceaccount:default:other"));
+    let scene = LoginScene::new().await;
+    let token = |subject| scene.emulator.identity().service_account_token(subject);
+    let file = scene.file("token", &token("system:serviceaccount:default:other"));
     let table = format!("credential = 'workload-identity'\ntoken_file = '{file}'");
-    let tokens = desk.tokens(&table);
+    let tokens = scene.tokens(&table);
     let error = tokens.token(API).await.unwrap_err().to_string();
     assert!(error.contains("AADSTS700213"), "{error}");
     fs::write(Path::new(&file), token(ACCOUNT)).unwrap();
@@ -204,8 +205,8 @@ async fn the_token_of_a_service_account_is_read_again() {
 
 #[tokio::test]
 async fn an_old_token_serves_while_entra_throttles_and_fails_and_many_ask_once() {
-    let desk = Desk::new().await;
-    let tokens = desk.secret();
+    let scene = LoginScene::new().await;
+    let tokens = scene.secret();
     let many = (0..20).map(|_| {
         let tokens = tokens.clone();
         tokio::spawn(async move { tokens.token(EVENT_HUBS_SCOPE).await.unwrap() })
@@ -216,29 +217,29 @@ async fn an_old_token_serves_while_entra_throttles_and_fails_and_many_ask_once()
         old = Some(one.await.unwrap());
     }
     let old = old.unwrap();
-    assert_eq!(desk.statuses(), [Some(200)]);
+    assert_eq!(scene.statuses(), [Some(200)]);
 
-    let faults = desk.emulator.faults();
+    let faults = scene.emulator.faults();
     faults.tokens(HUBS, TokenAnswer::Status(429, Some(1)), 1);
     faults.tokens(HUBS, TokenAnswer::Status(500, None), 1);
-    desk.clock.advance(Duration::from_secs(3_001));
+    scene.clock.advance(Duration::from_secs(3_001));
     let limit = std::time::Instant::now() + Duration::from_secs(30);
     loop {
         let now = tokens.token(EVENT_HUBS_SCOPE).await.unwrap();
         if now != old {
             break;
         }
-        assert!(std::time::Instant::now() < limit, "{:?}", desk.statuses());
+        assert!(std::time::Instant::now() < limit, "{:?}", scene.statuses());
         tokio::task::yield_now().await;
     }
-    assert_eq!(desk.statuses(), [200, 429, 500, 200].map(Some));
+    assert_eq!(scene.statuses(), [200, 429, 500, 200].map(Some));
 }
 
 #[tokio::test]
 async fn a_silent_entra_costs_a_bounded_wait_and_an_expired_token_is_not_used() {
-    let desk = Desk::new().await;
-    let tokens = desk.secret();
-    let faults = desk.emulator.faults();
+    let scene = LoginScene::new().await;
+    let tokens = scene.secret();
+    let faults = scene.emulator.faults();
     faults.tokens(
         ScriptedFaults::ANY,
         TokenAnswer::Life(Duration::from_secs(60)),
@@ -250,7 +251,7 @@ async fn a_silent_entra_costs_a_bounded_wait_and_an_expired_token_is_not_used() 
         TokenAnswer::Stall,
         ScriptedFaults::ALWAYS,
     );
-    desk.clock.advance(Duration::from_secs(61));
+    scene.clock.advance(Duration::from_secs(61));
     tokio::time::pause();
     let error = tokens.token(EVENT_HUBS_SCOPE).await.unwrap_err();
     assert!(matches!(error, TokenError::Late { .. }), "{error}");
@@ -258,19 +259,20 @@ async fn a_silent_entra_costs_a_bounded_wait_and_an_expired_token_is_not_used() 
 
 #[tokio::test]
 async fn the_vault_is_read_with_the_tokens_of_a_login() {
-    let desk = Desk::new().await;
+    let scene = LoginScene::new().await;
     for number in 0..60 {
         let name = format!("hub-{number}--connectionStringPrimaryKey");
-        desk.emulator.key_vault().set_secret(&name, "first".into());
-        desk.emulator
+        scene.emulator.key_vault().set_secret(&name, "first".into());
+        scene
+            .emulator
             .key_vault()
             .set_secret(&format!("other-{number}"), "x".into());
     }
-    let settings = KeyVaultSettings::new(&desk.entra);
+    let settings = KeyVaultSettings::new(&scene.entra);
     settings.check().unwrap();
-    let http = desk.outgoing.http().build().unwrap();
-    let clock = Arc::new(desk.clock.clone());
-    let vault = KeyVault::new(settings, desk.secret(), Arc::new(http), clock);
+    let http = scene.outgoing.http().build().unwrap();
+    let clock = Arc::new(scene.clock.clone());
+    let vault = KeyVault::new(settings, scene.secret(), Arc::new(http), clock);
     let overlay = Arc::new(SecretOverlay::new(None, []).with_key_vault(vault));
     let running = Arc::clone(&overlay);
     tokio::spawn(async move { running.keep().await });
@@ -285,13 +287,14 @@ async fn the_vault_is_read_with_the_tokens_of_a_login() {
         (secret, secrets.problems().join(" "))
     };
     assert_eq!(found("hub-59"), (Some("first".to_owned()), String::new()));
-    let asked = desk.emulator.key_vault().requests();
+    let asked = scene.emulator.key_vault().requests();
     assert_eq!(asked.iter().filter(|what| *what == "list").count(), 5);
     assert_eq!(asked.len(), 65);
 
     let busy = VaultAnswer::Status(429, Some(30));
-    desk.emulator.faults().vault(busy, 1);
-    desk.emulator
+    scene.emulator.faults().vault(busy, 1);
+    scene
+        .emulator
         .key_vault()
         .set_secret("hub-59--connectionStringPrimaryKey", "second".into());
     let Err(RefreshError::Failed(error)) = overlay.refresh().await else {

@@ -206,7 +206,7 @@ async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
         let source = Arc::clone(&source);
         async move { source.run(std::future::pending()).await }
     });
-    timeout(LIMIT, source.looked()).await.unwrap();
+    timeout(LIMIT, source.polled()).await.unwrap();
     let status = source.status();
     assert_eq!(status.last_error, None);
     assert_eq!(status.warnings, [] as [&str; 0]);

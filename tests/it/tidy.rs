@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),
@@ -45,14 +45,34 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ),
     ("emulator", &["listen", "model"]),
     ("cloudevents-sdk", &["model"]),
+    (
+        LIBRARY,
+        &[
+            "router",
+            "journal",
+            "retry",
+            "filter",
+            "model",
+            "sinks",
+            "credential",
+            "outgoing",
+            "arm",
+            "ingress",
+            "listen",
+            "cloudevents-sdk",
+        ],
+    ),
 ];
+
+/// What the library has without any feature; a program that wants no more compiles no more.
+const LIBRARY_ALWAYS_USES: [&str; 4] = ["router", "journal", "filter", "model"];
 
 /// What tests of a crate may use besides. What takes several rooms is tested in this package, which may
 /// use all; only the daemon's own tests know where its program is, so the crash oracle runs there.
-const TESTS_MAY_USE: [(&str, &[&str]); 1] = [(DAEMON, &["tests"])];
+const TESTS_MAY_USE: [(&str, &[&str]); 2] = [(DAEMON, &["tests"]), (LIBRARY, &["emulator"])];
 
 /// Crates from outside that a room never has, by the beginning of their names.
-const NEVER: [(&str, &[&str]); 7] = [
+const NEVER: [(&str, &[&str]); 8] = [
     ("files", &["hyper", "reqwest", "rustls"]),
     ("model", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("filter", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
@@ -60,10 +80,17 @@ const NEVER: [(&str, &[&str]); 7] = [
     ("retry", &["hyper", "reqwest", "fe2o3"]),
     ("router", &["hyper", "reqwest", "rustls", "fe2o3", "azure"]),
     ("emulator", &["azure"]),
+    (
+        LIBRARY,
+        &["reqwest", "rustls", "fe2o3", "azure", "metrics-"],
+    ),
 ];
 
 /// The daemon wires everything together.
-const DAEMON: &str = "twinroute";
+const DAEMON: &str = "twinrouted";
+
+/// The library that programs embed.
+const LIBRARY: &str = "twinroute";
 
 const LINES_MAX: usize = 500;
 
@@ -75,6 +102,9 @@ fn crates_use_only_what_their_room_allows() {
     let mut complaints = Vec::new();
     for (folder, manifest) in manifests("crates") {
         complaints.extend(edges(&folder, &manifest));
+        if folder == LIBRARY {
+            complaints.extend(always_used(&manifest));
+        }
     }
     assert_eq!(complaints, [] as [&str; 0]);
 }
@@ -147,13 +177,27 @@ fn each_rule_can_complain() {
     }
     let daemon = |kind: &str| {
         let manifest =
-            format!("[package]\nname = 'twinroute'\n[{kind}]\ntwinroute-tests.workspace = true");
+            format!("[package]\nname = 'twinrouted'\n[{kind}]\ntwinroute-tests.workspace = true");
         edges(DAEMON, &parse(&manifest))
     };
     assert_eq!(daemon("dev-dependencies"), [] as [&str; 0]);
     assert_eq!(
         daemon("dependencies"),
-        ["crates/twinroute: may not depend on twinroute-tests"]
+        ["crates/twinrouted: may not depend on twinroute-tests"]
+    );
+    let library = |dependency: &str| {
+        let manifest = format!("[package]\nname = 'twinroute'\n[dependencies]\n{dependency}");
+        always_used(&parse(&manifest))
+    };
+    assert_eq!(
+        library("twinroute-router.workspace = true"),
+        [] as [&str; 0]
+    );
+    let optional = "twinroute-sinks = { workspace = true, optional = true }";
+    assert_eq!(library(optional), [] as [&str; 0]);
+    assert_eq!(
+        library("twinroute-sinks.workspace = true"),
+        ["crates/twinroute: twinroute-sinks is for a feature, so it must be optional"]
     );
     let stray = parse("[package]\nname = 'twinroute-util'");
     let unknown = edges("util", &stray);
@@ -191,7 +235,7 @@ fn prints_past_the_one_writer_are_found() {
         "io::stdout().lock()",
     ] {
         assert!(
-            prints("crates/twinroute/src/cli/status.rs", line).is_some(),
+            prints("crates/twinrouted/src/cli/status.rs", line).is_some(),
             "{line}"
         );
     }
@@ -203,8 +247,8 @@ fn prints_past_the_one_writer_are_found() {
 
 #[test]
 fn panics_that_tell_values_are_found() {
-    let told = "fn f() {\n    panic!(\n        \"the key {key}\"\n    );\n}";
-    let why = panics("crates/sinks/src/a.rs", told).unwrap();
+    let source = "fn f() {\n    panic!(\n        \"the key {key}\"\n    );\n}";
+    let why = panics("crates/sinks/src/a.rs", source).unwrap();
     assert!(why.starts_with("crates/sinks/src/a.rs: "), "{why}");
     assert!(panics("crates/sinks/src/a.rs", "assert_eq!(a, b);").is_some());
     assert!(panics("crates/sinks/src/a.rs", "x.expect(&format!(\"{y}\"))").is_some());
@@ -215,8 +259,24 @@ fn panics_that_tell_values_are_found() {
     ] {
         assert_eq!(panics("crates/sinks/src/a.rs", fine), None, "{fine}");
     }
-    assert!(panics("crates/emulator/src/a.rs", told).is_none());
-    assert!(panics("crates/sinks/src/a_tests.rs", told).is_none());
+    assert!(panics("crates/emulator/src/a.rs", source).is_none());
+    assert!(panics("crates/sinks/src/a_tests.rs", source).is_none());
+}
+
+/// What of the workspace the library depends on without a feature, and should not.
+fn always_used(manifest: &Table) -> Vec<String> {
+    let table = manifest.get("dependencies").and_then(Value::as_table);
+    let always = table.into_iter().flatten().filter(|(_, value)| {
+        let optional = value.get("optional").and_then(Value::as_bool);
+        optional != Some(true)
+    });
+    let rooms = always.filter_map(|(package, _)| package.strip_prefix("twinroute-"));
+    rooms
+        .filter(|room| !LIBRARY_ALWAYS_USES.contains(room))
+        .map(|room| {
+            format!("crates/twinroute: twinroute-{room} is for a feature, so it must be optional")
+        })
+        .collect()
 }
 
 /// What a crate depends on and may not.
@@ -229,10 +289,9 @@ fn edges(folder: &str, manifest: &Table) -> Vec<String> {
         complain("is not in the table of rooms".to_owned());
         return complaints;
     };
-    let name = if daemon {
-        DAEMON.to_owned()
-    } else {
-        format!("twinroute-{folder}")
+    let name = match folder {
+        DAEMON | LIBRARY => folder.to_owned(),
+        _ => format!("twinroute-{folder}"),
     };
     if named != name {
         complain(format!("holds {named}, not {name}"));
@@ -330,7 +389,7 @@ fn panics(name: &str, text: &str) -> Option<String> {
         .filter(|line| !line.trim_start().starts_with("//"))
         .collect();
     let code = code.join("\n");
-    let told = ["panic!(", "unreachable!(", "assert!("].iter().any(|call| {
+    let has_value = ["panic!(", "unreachable!(", "assert!("].iter().any(|call| {
         let mut calls = code.match_indices(call);
         calls.any(|(at, _)| {
             let rest = &code[at..];
@@ -340,14 +399,14 @@ fn panics(name: &str, text: &str) -> Option<String> {
     });
     let compared = code.contains("assert_eq!(") || code.contains("assert_ne!(");
     let formatted = code.contains(".expect(&format!(");
-    (told || compared || formatted)
+    (has_value || compared || formatted)
         .then(|| format!("{name}: a panic tells a value, which may be a secret"))
 }
 
 /// The one place that writes to standard output, and those that write to standard error.
 const MAY_PRINT: [&str; 2] = [
-    "crates/twinroute/src/cli/output.rs",
-    "crates/twinroute/src/logging.rs",
+    "crates/twinrouted/src/cli/output.rs",
+    "crates/twinrouted/src/logging.rs",
 ];
 
 /// `println!` panics where its reader has gone, so what crates print goes through one writer.
@@ -361,7 +420,7 @@ fn prints(name: &str, text: &str) -> Option<String> {
     let mut code = lines.filter(|line| !line.trim_start().starts_with("//"));
     let macros = ["println!(", "print!(", "stdout().write", "stdout().lock"];
     code.any(|line| macros.iter().any(|call| line.contains(call)))
-        .then(|| format!("{name}: prints past crates/twinroute/src/cli/output.rs"))
+        .then(|| format!("{name}: prints past crates/twinrouted/src/cli/output.rs"))
 }
 
 pub(crate) fn root() -> &'static Path {

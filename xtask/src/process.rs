@@ -68,7 +68,10 @@ impl ChildProgram {
                 return Ok(value);
             }
             if let Some(status) = ended {
-                bail!("{} ended with {status} before it told {what}", self.name);
+                bail!(
+                    "{} ended with {status} before it reported {what}",
+                    self.name
+                );
             }
             if Instant::now() > deadline {
                 bail!("{} did not tell {what} in time", self.name);

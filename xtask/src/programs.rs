@@ -25,7 +25,7 @@ pub(crate) fn build(folder: &Path, examples: &[&str]) -> anyhow::Result<()> {
     cargo.args(["--workspace", "--bin", "twinroute"]);
     if folder.ends_with("dist") {
         // As packages have it.
-        cargo.args(["--features", "twinroute/jemalloc"]);
+        cargo.args(["--features", "twinrouted/jemalloc"]);
     }
     for example in examples {
         cargo.args(["--example", example]);

@@ -82,7 +82,7 @@ fn package_of(path: &str) -> Option<String> {
     let mut parts = Path::new(path).iter().filter_map(|part| part.to_str());
     match parts.next()? {
         "crates" => match parts.next()? {
-            "twinroute" => Some("twinroute".to_owned()),
+            name @ ("twinroute" | "twinrouted") => Some(name.to_owned()),
             name => Some(format!("twinroute-{name}")),
         },
         "tests" => Some("twinroute-tests".to_owned()),
@@ -100,7 +100,8 @@ mod tests {
     fn a_file_belongs_to_its_package() {
         let package = |path| package_of(path).unwrap_or_default();
         assert_eq!(package("crates/router/src/lib.rs"), "twinroute-router");
-        assert_eq!(package("crates/twinroute/src/main.rs"), "twinroute");
+        assert_eq!(package("crates/twinrouted/src/main.rs"), "twinrouted");
+        assert_eq!(package("crates/twinroute/src/lib.rs"), "twinroute");
         assert_eq!(package("tests/it/tidy.rs"), "twinroute-tests");
         assert_eq!(package("xtask/Cargo.toml"), "xtask");
         assert_eq!(package("docs/index.md"), "");

@@ -2,7 +2,7 @@
 //! routes, and a process of this program receives. What it costs when all is well: `cargo xtask bench`.
 //!
 //! ```text
-//! cargo build --profile dist -p twinroute && cargo build --profile dist -p twinroute-benches --example durable
+//! cargo build --profile dist -p twinrouted && cargo build --profile dist -p twinroute-benches --example durable
 //! target/dist/examples/durable WHAT target/dist/twinroute FOLDER [pin]
 //! ```
 //!

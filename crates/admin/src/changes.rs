@@ -1,4 +1,4 @@
-//! Changes: what is asked for is checked, noted in the audit log, and only then done.
+//! Changes: what is asked for is checked, recorded in the audit log, and only then done.
 
 use crate::endpoints::{self, EndpointStep, parse};
 use crate::place::AdminPath;
@@ -77,8 +77,8 @@ impl<'a> RequestedChange<'a> {
                 return Err(refusal);
             }
         };
-        let noted = self.audit.accept_one(&author, self.change.clone()).await;
-        noted.map_err(|error| {
+        let recorded = self.audit.accept_one(&author, self.change.clone()).await;
+        recorded.map_err(|error| {
             let reason = error.error_chain();
             tracing::error!(
                 error = reason,

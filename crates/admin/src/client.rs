@@ -122,7 +122,7 @@ impl AdminClient {
     /// [`InvalidClient::Url`].
     pub fn http(url: &str) -> Result<Self, InvalidClient> {
         let base = base(url, "http")?;
-        Ok(Self::new(shown(url), base, builder(no_trust())))
+        Ok(Self::new(without_slash(url), base, builder(no_trust())))
     }
 
     /// Asks in HTTPS, with the trust of `trust`: `https://router.example:8443`.
@@ -132,7 +132,7 @@ impl AdminClient {
     pub fn https(url: &str, trust: Arc<ClientConfig>) -> Result<Self, InvalidClient> {
         let base = base(url, "https")?;
         let trust = Arc::unwrap_or_clone(trust);
-        Ok(Self::new(shown(url), base, builder(trust)))
+        Ok(Self::new(without_slash(url), base, builder(trust)))
     }
 
     fn new(address: String, base: Url, builder: ClientBuilder) -> Self {
@@ -269,7 +269,7 @@ fn base(url: &str, scheme: &str) -> Result<Url, InvalidClient> {
     fits.then_some(url).ok_or(InvalidClient::Url)
 }
 
-fn shown(url: &str) -> String {
+fn without_slash(url: &str) -> String {
     url.trim_end_matches('/').to_owned()
 }
 

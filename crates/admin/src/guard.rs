@@ -18,7 +18,7 @@ pub(crate) enum RequestOrigin {
     Remote,
 }
 
-/// What is looked at before a request is.
+/// What is checked before a request is read.
 pub(crate) struct CallerChecks<'a> {
     pub(crate) reach: RequestOrigin,
     pub(crate) peer: ClientPeer,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often the status is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// How often the status is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// How often the same is said.
 const AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -17,7 +17,7 @@ pub(crate) async fn run(warnings: impl Fn() -> Vec<String>) {
         for warning in reminder.due(warnings(), Instant::now()) {
             tracing::warn!(warning, "action required soon");
         }
-        sleep(LOOK_INTERVAL).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }
 

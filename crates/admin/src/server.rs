@@ -43,7 +43,7 @@ pub struct AdminServer {
     certificates: CertificateReporter,
 }
 
-/// How much is told.
+/// How much is reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AnswerScope {
     All,
@@ -51,9 +51,9 @@ enum AnswerScope {
     Probe,
 }
 
-/// What a request may be told, and who sent it.
+/// What a request may read, and who sent it.
 struct AdmittedCaller {
-    shown: AnswerScope,
+    scope: AnswerScope,
     name: String,
 }
 
@@ -126,15 +126,15 @@ impl AdminServer {
         let bodies_max = usize::try_from(limits.bodies_bytes_max.as_u64()).unwrap_or(usize::MAX);
         let bodies = Arc::new(BodyBudget::new(bodies_max));
         let group = |listeners: Vec<ListeningSocket>, reach| {
-            let desk = Arc::new(AdminContext {
+            let context = Arc::new(AdminContext {
                 admin: self.clone(),
                 reach,
                 limits: limits.clone(),
                 bodies: Arc::clone(&bodies),
             });
             let service = move |request: Request<Incoming>, peer| {
-                let desk = Arc::clone(&desk);
-                async move { desk.answer(request, peer).await }
+                let context = Arc::clone(&context);
+                async move { context.answer(request, peer).await }
             };
             serve(listeners, limits, service, shutdown.clone())
         };
@@ -154,6 +154,8 @@ impl AdminServer {
             self.metrics.upkeep(),
             remind::run(|| self.status().router.warnings)
         ));
+        // The chores never end by themselves: they go on for as long as something is served, and no
+        // longer.
         tokio::select! {
             biased;
             () = serving => {}
@@ -182,7 +184,7 @@ impl AdminContext {
             return Err(AdminRefusal::MethodNotAllowed { allow });
         }
         let asked = RequestedChange::of(&self.admin.audit, &place, &head, peer);
-        let AdmittedCaller { shown, name } = match self.admit(&place, &head, peer).await {
+        let AdmittedCaller { scope, name } = match self.admit(&place, &head, peer).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 if let Some(asked) = asked {
@@ -202,7 +204,7 @@ impl AdminContext {
         match (place, &head.method) {
             (AdminPath::Index, _) => Ok(answer::text(INDEX)),
             (AdminPath::Live, _) => Ok(answer::text("ok\n")),
-            (AdminPath::Ready, _) => Ok(self.ready(shown)),
+            (AdminPath::Ready, _) => Ok(self.ready(scope)),
             (AdminPath::Metrics, _) => {
                 // The snapshot also sets gauges of the process, so it comes first.
                 let endpoints = gauges::render(&self.admin.status());
@@ -235,7 +237,7 @@ impl AdminContext {
         head: &Parts,
         peer: ClientPeer,
     ) -> Result<AdmittedCaller, AdminRefusal> {
-        let admitted = |shown, name| Ok(AdmittedCaller { shown, name });
+        let admitted = |scope, name| Ok(AdmittedCaller { scope, name });
         let Some(gate) = self
             .admin
             .gate
@@ -278,9 +280,9 @@ impl AdminContext {
         Ok(read_body_within(body, limit, timeout, &mut hold).await?)
     }
 
-    fn ready(&self, shown: AnswerScope) -> Response<ServerBody> {
+    fn ready(&self, scope: AnswerScope) -> Response<ServerBody> {
         let mut readiness = self.admin.router.readiness();
-        if shown == AnswerScope::Probe {
+        if scope == AnswerScope::Probe {
             readiness.reason.clear();
         }
         let mut response = answer::json(&readiness, false);

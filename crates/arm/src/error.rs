@@ -4,6 +4,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::time::Duration;
 use twinroute_credential::token::TokenError;
+use twinroute_model::visible::cut;
 
 /// How much of a server's text is kept.
 const TEXT_BYTES_MAX: usize = 1_000;
@@ -157,13 +158,7 @@ pub(super) fn bounded(text: &str) -> String {
         }
         line.push_str(word);
         if line.len() > TEXT_BYTES_MAX {
-            let mut end = TEXT_BYTES_MAX;
-            while !line.is_char_boundary(end) {
-                end -= 1;
-            }
-            line.truncate(end);
-            line.push('…');
-            break;
+            return format!("{}…", cut(&line, TEXT_BYTES_MAX));
         }
     }
     line

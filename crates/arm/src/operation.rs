@@ -13,10 +13,10 @@ use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Between two looks where the server says nothing, or 0.
+/// Between two polls where the server says nothing, or 0.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The longest between two looks, whatever the server says.
+/// The longest between two polls, whatever the server says.
 const POLL_MAX: Duration = Duration::from_secs(60);
 
 /// Where the end of an operation shows.
@@ -31,7 +31,7 @@ enum OperationLocation {
     Finished,
 }
 
-/// What a look showed.
+/// What a poll showed.
 enum OperationState {
     Running,
     Succeeded(ApiAnswer),
@@ -83,7 +83,7 @@ impl ArmApi {
                 return Ok(last);
             }
             self.sleep(self.pause(&last)).await;
-            let (seen, answer) = self.look(request, &follow).await?;
+            let (seen, answer) = self.poll(request, &follow).await?;
             match seen {
                 OperationState::Running => {}
                 OperationState::Succeeded(answer) => {
@@ -167,8 +167,8 @@ impl ArmApi {
         self.send(&ApiRequest::new(Method::GET, url, None)).await
     }
 
-    /// Takes one look; gives the answer too, for its headers, unless it is the end's.
-    async fn look(
+    /// Polls once; gives the answer too, for its headers, unless it is the end's.
+    async fn poll(
         &self,
         request: &ApiRequest,
         follow: &OperationLocation,

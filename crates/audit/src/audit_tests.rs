@@ -56,7 +56,7 @@ fn what_is_recorded_is_read_and_checked() {
     audit.failed(&author(), &[change("two")], "StoreFailed");
     audit.refuse(&author(), &change("three"), 403, "AuthorizationFailed");
     let found = entries(&folder);
-    let told: Vec<_> = found
+    let entries: Vec<_> = found
         .iter()
         .map(|entry| (entry.n, entry.resource.as_str(), entry.outcome))
         .collect();
@@ -66,7 +66,7 @@ fn what_is_recorded_is_read_and_checked() {
         (3, "/x/two", ChangeOutcome::Failed),
         (4, "/x/three", ChangeOutcome::Refused),
     ];
-    assert_eq!(told, expect);
+    assert_eq!(entries, expect);
     assert_eq!(found[0].at, "2026-11-27T05:00:00Z");
     assert_eq!(found[0].before, Some(json!({ "a": 1 })));
     assert_eq!(
@@ -278,7 +278,7 @@ fn what_cannot_be_written_is_refused() {
 }
 
 #[test]
-fn who_asked_is_told_by_what_they_showed() {
+fn who_asked_is_reported_by_what_they_showed() {
     use http::{Extensions, HeaderMap, HeaderValue};
     use twinroute_listen::ClientPeer;
     let of = |name: Option<&str>, token: Option<&str>| {

@@ -268,7 +268,7 @@ impl AuditEntry {
     }
 }
 
-/// What is too long is told by its length.
+/// What is too long is recorded as its length.
 fn bounded(body: &Value) -> Value {
     let bytes = body.to_string().len();
     if bytes <= BODY_BYTES_MAX {

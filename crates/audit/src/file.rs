@@ -95,22 +95,22 @@ pub(crate) fn parse(line: &[u8]) -> Result<AuditLine, &'static str> {
     let chained: ChainedLine = serde_json::from_slice(line).map_err(|_| "is no entry")?;
     let ChainedLine {
         previous,
-        hash: noted,
+        hash: stored_hash,
         entry,
     } = chained;
-    let end = format!("{HASH_MEMBER}{noted}\"}}");
+    let end = format!("{HASH_MEMBER}{stored_hash}\"}}");
     let hashed = line.strip_suffix(end.as_bytes());
     let hashed = hashed.ok_or("does not end with its hash")?;
     if !is_hash(&previous) {
         return Err("has no hash of the entry before");
     }
-    if hash(hashed) != noted {
+    if hash(hashed) != stored_hash {
         return Err("was changed: its hash is another");
     }
     Ok(AuditLine {
         entry,
         previous,
-        hash: noted,
+        hash: stored_hash,
     })
 }
 

@@ -98,7 +98,7 @@ impl AuditLog {
         open.log().append(entries.collect(), now)
     }
 
-    /// As [`Self::accept`], away from the threads that serve requests. Dropping the future may leave it noted or
+    /// As [`Self::accept`], away from the threads that serve requests. Dropping the future may leave it recorded or
     /// not.
     ///
     /// # Errors
@@ -112,8 +112,8 @@ impl AuditLog {
             return Ok(());
         }
         let (audit, author) = (self.clone(), author.clone());
-        let noted = tokio::task::spawn_blocking(move || audit.accept(&author, &[change]));
-        noted.await.unwrap_or(Err(AuditError::Interrupted))
+        let recorded = tokio::task::spawn_blocking(move || audit.accept(&author, &[change]));
+        recorded.await.unwrap_or(Err(AuditError::Interrupted))
     }
 
     /// Records that changes, recorded as accepted, were not made after all. What cannot be recorded is logged.
@@ -176,8 +176,8 @@ impl OpenLog {
     }
 }
 
-fn report(noted: Result<(), AuditError>) {
-    if let Err(error) = noted {
+fn report(recorded: Result<(), AuditError>) {
+    if let Err(error) = recorded {
         let error = &error as &dyn std::error::Error;
         tracing::error!(error, "the audit log lacks an entry");
     }

@@ -31,7 +31,7 @@ pub enum AuditError {
         /// The folder.
         path: PathBuf,
     },
-    /// It cannot be told any more what is on disk.
+    /// What is on disk is not known any more.
     #[error("audit log {}: a sync failed earlier; restart once the disk works", path.display())]
     Broken {
         /// The folder.
@@ -63,7 +63,7 @@ pub(super) struct AuditWriter {
     bytes: u64,
     place: ChainPlace,
     head: File,
-    /// A sync failed: whether what was written is on disk cannot be told.
+    /// A sync failed: whether what was written is on disk is not known.
     broken: bool,
     _lock: File,
 }
@@ -90,6 +90,7 @@ impl AuditWriter {
             }
         };
         make_private_folder(folder).map_err(failed("make it"))?;
+        // Locked before anything is read: another process could still be writing its end.
         let lock = open_private_file(&folder.join(LOCK)).map_err(failed("make its lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => AuditError::Locked {
@@ -100,6 +101,8 @@ impl AuditWriter {
         let mut amiss = LogDamage::default();
         let mut files = file::list(folder).map_err(failed("list its files"))?;
         let mut place = last(folder, &files, &mut amiss).map_err(failed("read its end"))?;
+        // Entries that `head` knows of and no file has were cut off. The chain goes on behind them, so
+        // that the gap stays visible for ever.
         if let Some(head) = ChainPlace::read(folder)
             && head.n > place.n
         {
@@ -117,6 +120,8 @@ impl AuditWriter {
             .metadata()
             .map_err(failed("look at its last file"))?
             .len();
+        // The folder last: a new file or head must be there after a crash before an entry counts as
+        // written.
         sync_folder(folder).map_err(failed("sync its folder"))?;
         let mut log = Self {
             folder: folder.to_owned(),
@@ -129,6 +134,7 @@ impl AuditWriter {
             broken: false,
             _lock: lock,
         };
+        // What was wrong is an entry itself, of the log that is whole from here on.
         log.tell(&amiss, now)?;
         Ok(log)
     }

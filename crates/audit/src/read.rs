@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Problems that are told of one log.
+/// Problems that are reported of one log.
 const PROBLEMS_MAX: usize = 100;
 
 /// One line of the log.
@@ -141,6 +141,7 @@ pub fn verify(folder: &Path, kept: Option<&str>) -> io::Result<AuditReport> {
     let mut report = AuditReport::default();
     let mut place: Option<ChainPlace> = None;
     let mut removed_up_to = 0;
+    // One pass, whatever the log's size: of what was read only the last place is held.
     let (mut head_differs, mut kept_found) = (false, kept.is_none());
     read(folder, |found| match found {
         AuditFinding::Unreadable { file, line, reason } => {
@@ -172,6 +173,7 @@ pub fn verify(folder: &Path, kept: Option<&str>) -> io::Result<AuditReport> {
             });
         }
     })?;
+    // The oldest files may be removed by rotation, which says so in an entry; all else is a gap.
     if report.first > 1 && removed_up_to < report.first - 1 {
         let missing = report.first - 1;
         report.problem(format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 use twinroute_model::clock::Timestamp;
 
 /// Of each kind, in each [`SPAN`].
-const NOTED_MAX: u32 = 60;
+const RECORDED_MAX: u32 = 60;
 
 const SPAN: Duration = Duration::from_secs(60);
 
@@ -19,7 +19,7 @@ pub(crate) struct RefusalCounts {
 #[derive(Debug, Default)]
 struct CountedRefusals {
     since: Option<Timestamp>,
-    noted: u32,
+    recorded: u32,
     unnoted: u64,
 }
 
@@ -36,13 +36,13 @@ impl RefusalCounts {
             .is_none_or(|since| now < since || now.since(since) >= SPAN);
         if over {
             counted.since = Some(now);
-            counted.noted = 0;
+            counted.recorded = 0;
         }
-        if counted.noted == NOTED_MAX {
+        if counted.recorded == RECORDED_MAX {
             counted.unnoted += 1;
             return None;
         }
-        counted.noted += 1;
+        counted.recorded += 1;
         Some(std::mem::take(&mut counted.unnoted))
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     fn a_flood_is_counted_and_does_not_crowd_others_out() {
         let mut refusals = RefusalCounts::default();
         let start = Timestamp::from_unix_millis(1_000_000);
-        for _ in 0..NOTED_MAX {
+        for _ in 0..RECORDED_MAX {
             assert_eq!(refusals.admit(401, start), Some(0));
         }
         assert_eq!(refusals.admit(401, start), None);

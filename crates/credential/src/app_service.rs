@@ -17,7 +17,7 @@ use std::sync::Arc;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 
-/// Of an answer that is a no, this much is told.
+/// Of an answer that is a no, this much is reported.
 const WORDS_CHARS_MAX: usize = 200;
 
 /// Where the service is, by the variables that it sets.

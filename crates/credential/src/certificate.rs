@@ -63,7 +63,7 @@ struct CertifiedKey {
 }
 
 impl CertifiedKey {
-    /// Nothing that the file holds is told.
+    /// Nothing that the file holds is reported.
     fn read(path: &Path) -> Result<Self, String> {
         let text = read_secret("certificate file", path, FILE_BYTES_MAX);
         let text = text.map_err(|error| error.reason())?;

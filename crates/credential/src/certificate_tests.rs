@@ -55,7 +55,7 @@ async fn an_assertion_says_who_and_for_whom_and_is_signed_with_the_key() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_without_what_it_holds() {
+fn what_cannot_be_used_is_reported_without_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let (key, certificate) = PAIR.split_at(PAIR.find("-----BEGIN CERTIFICATE").unwrap());
     let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();

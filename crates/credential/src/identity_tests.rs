@@ -39,13 +39,13 @@ impl FakeIdentityService {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let noted = Arc::clone(&asked);
+        let requests = Arc::clone(&asked);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (noted, answer) = (Arc::clone(&noted), answer.clone());
+                let (requests, answer) = (Arc::clone(&requests), answer.clone());
                 let service = service_fn(move |request: Request<Incoming>| {
                     let header = |name: &str| {
                         let value = request.headers().get(name);
@@ -53,7 +53,7 @@ impl FakeIdentityService {
                     };
                     let (metadata, secret) = (header("metadata"), header("x-identity-header"));
                     let line = format!("{} {metadata} {secret}", request.uri());
-                    noted.lock().unwrap().push(line);
+                    requests.lock().unwrap().push(line);
                     reply(answer.clone())
                 });
                 connections.spawn(async move {
@@ -196,7 +196,7 @@ async fn the_end_of_a_token_is_read_as_text_number_or_date_and_from_now_on() {
 }
 
 #[tokio::test]
-async fn a_no_of_the_identity_service_is_told_from_not_now() {
+async fn a_no_of_the_identity_service_is_told_apart_from_not_now() {
     let long = "x".repeat(200 << 10);
     for (status, body, refused, words) in [
         (429, "slow down", false, "answered 429: slow down"),

@@ -94,6 +94,7 @@ pub(crate) fn credential(
     };
     let at = |authority: &Option<String>| in_cloud(&client_options, authority.as_deref());
     Ok(match login {
+        // These are used as they are, before it comes to this.
         LoginMethod::Token(_) | LoginMethod::TokenFile(_) => {
             let text = "a ready token needs no credential";
             let kind = azure_core::error::ErrorKind::Credential;
@@ -138,6 +139,7 @@ pub(crate) fn credential(
             certificate_file,
             authority,
         } => {
+            // Read for each token, so a renewed certificate needs no restart.
             let certificate = AssertionSigner {
                 file: certificate_file.clone(),
                 client_id: client_id.clone(),

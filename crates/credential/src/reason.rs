@@ -6,6 +6,7 @@ use azure_core::http::headers::HeaderName;
 use std::error::Error;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::http_date::clock_difference;
+use twinroute_model::visible::cut;
 use twinroute_outgoing::failure_text;
 
 /// How much of an error's text is kept.
@@ -14,13 +15,8 @@ const REASON_BYTES_MAX: usize = 600;
 /// An error and its causes in one bounded line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let text = failure_text(error);
-    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut end = text.len().min(REASON_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&text, REASON_BYTES_MAX).to_owned()
 }
 
 /// Whether nobody said no: there was no answer, or one that asks to come again.
@@ -78,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_told_from_a_no() {
+    fn what_passes_is_told_apart_from_a_no() {
         for (status, expect) in [
             (400, false),
             (401, false),

@@ -77,6 +77,8 @@ impl LoginSettings {
         let tenants = entra || is(&[Kind::AzureCli]);
         let clients = entra || is(&[Kind::ManagedIdentity]);
         let files = is(&[Kind::Token, Kind::WorkloadIdentity]);
+        // What was set and would be ignored comes first: mostly the credential is another than was
+        // meant, and what it lacks would mislead.
         for (key, given, fits) in [
             ("tenant_id", self.tenant_id.is_some(), tenants),
             ("client_id", self.client_id.is_some(), clients),
@@ -196,8 +198,8 @@ fn check_authority(text: &str) -> Result<(), String> {
 
 /// Refuses a token that others may read. One that is not there yet may come.
 fn for_the_process_alone(path: &Path) -> Result<&Path, String> {
-    let exposed = std::fs::metadata(path).ok();
-    match exposed.and_then(|metadata| file_exposure(path, &metadata)) {
+    let metadata = std::fs::metadata(path).ok();
+    match metadata.and_then(|metadata| file_exposure(path, &metadata)) {
         Some(exposure) => Err(format!("token_file {}: {exposure}", path.display())),
         None => Ok(path),
     }
@@ -270,8 +272,8 @@ mod tests {
         let mode = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode));
         mode(0o604).unwrap();
         let error = login().unwrap_err();
-        let told = error.starts_with("token_file ") && error.contains("chmod 0600");
-        assert!(told, "{error}");
+        let names_way_out = error.starts_with("token_file ") && error.contains("chmod 0600");
+        assert!(names_way_out, "{error}");
         mode(0o600).unwrap();
         assert_eq!(login(), expect);
     }

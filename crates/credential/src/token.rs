@@ -218,12 +218,12 @@ impl TokenSource {
             });
         }
         let deadline = Instant::now() + WAIT_MAX;
-        let mut outcome = match self.look(scope)? {
+        let mut outcome = match self.cached(scope)? {
             TokenLookup::Have(token) => return Ok(token),
             TokenLookup::Wait(outcome) => outcome,
         };
-        let landed = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-        match landed.map(|landed| landed.ok().and_then(|outcome| outcome.clone())) {
+        let completed = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
+        match completed.map(|completed| completed.ok().and_then(|outcome| outcome.clone())) {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(refused(scope, "the renewal ended without a word")),
             Err(_) => Err(TokenError::Late {
@@ -263,7 +263,7 @@ impl TokenSource {
         Arc::strong_count(&self.0) > 1
     }
 
-    fn look(&self, scope: &str) -> Result<TokenLookup, TokenError> {
+    fn cached(&self, scope: &str) -> Result<TokenLookup, TokenError> {
         let now = self.0.clock.now();
         let mut entries = self.0.entries();
         if !entries.contains_key(scope) && entries.len() >= SCOPES_MAX {

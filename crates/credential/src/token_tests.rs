@@ -44,13 +44,13 @@ impl TokenCredential for ScriptedEntra {
     }
 }
 
-struct TokenDesk {
+struct TokenScene {
     entra: Arc<ScriptedEntra>,
     clock: ManualClock,
     tokens: TokenSource,
 }
 
-fn desk(answers: &[Result<(&'static str, u64), &'static str>], permits: usize) -> TokenDesk {
+fn scene(answers: &[Result<(&'static str, u64), &'static str>], permits: usize) -> TokenScene {
     let entra = Arc::new(ScriptedEntra {
         answers: Mutex::new(answers.iter().copied().collect()),
         permits: Semaphore::new(permits),
@@ -60,14 +60,14 @@ fn desk(answers: &[Result<(&'static str, u64), &'static str>], permits: usize) -
     let credential = Arc::clone(&entra);
     let make = move || Ok(Arc::clone(&credential) as Arc<dyn TokenCredential>);
     let tokens = TokenSource::from_credentials(make, Arc::new(clock.clone()));
-    TokenDesk {
+    TokenScene {
         entra,
         clock,
         tokens,
     }
 }
 
-impl TokenDesk {
+impl TokenScene {
     async fn token(&self) -> Result<String, String> {
         let token = self.tokens.token(SCOPE).await;
         token
@@ -89,19 +89,19 @@ impl TokenDesk {
 
 #[tokio::test(start_paused = true)]
 async fn callers_share_one_renewal_and_its_token() {
-    let desk = desk(&[Ok(("one", 3_600))], 1);
-    let (a, b) = tokio::join!(desk.token(), desk.token());
+    let scene = scene(&[Ok(("one", 3_600))], 1);
+    let (a, b) = tokio::join!(scene.token(), scene.token());
     assert_eq!(
         (a.unwrap(), b.unwrap()),
         ("one".to_owned(), "one".to_owned())
     );
-    assert_eq!(desk.token().await.unwrap(), "one");
-    assert_eq!(desk.asked(), 1);
+    assert_eq!(scene.token().await.unwrap(), "one");
+    assert_eq!(scene.asked(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_old_token_serves_while_it_is_renewed_and_when_that_fails() {
-    let desk = desk(
+    let scene = scene(
         &[
             Ok(("one", 3_600)),
             Err("IMDS is unavailable"),
@@ -109,38 +109,38 @@ async fn an_old_token_serves_while_it_is_renewed_and_when_that_fails() {
         ],
         1,
     );
-    assert_eq!(desk.token().await.unwrap(), "one");
-    desk.clock.advance(Duration::from_secs(2_999));
-    assert_eq!(desk.token().await.unwrap(), "one");
+    assert_eq!(scene.token().await.unwrap(), "one");
+    scene.clock.advance(Duration::from_secs(2_999));
+    assert_eq!(scene.token().await.unwrap(), "one");
     assert_eq!(
-        desk.asked(),
+        scene.asked(),
         1,
         "ten minutes before its end is early enough"
     );
 
-    desk.clock.advance(Duration::from_secs(2));
+    scene.clock.advance(Duration::from_secs(2));
     assert_eq!(
-        desk.token().await.unwrap(),
+        scene.token().await.unwrap(),
         "one",
         "nobody waits for the renewal"
     );
-    desk.entra.permits.add_permits(1);
-    desk.settle().await;
-    assert_eq!(desk.asked(), 2);
-    assert_eq!(desk.token().await.unwrap(), "one");
-    assert_eq!(desk.asked(), 2, "there is a pause after a failure");
+    scene.entra.permits.add_permits(1);
+    scene.settle().await;
+    assert_eq!(scene.asked(), 2);
+    assert_eq!(scene.token().await.unwrap(), "one");
+    assert_eq!(scene.asked(), 2, "there is a pause after a failure");
 
     tokio::time::advance(Duration::from_secs(2)).await;
-    assert_eq!(desk.token().await.unwrap(), "one");
-    desk.entra.permits.add_permits(1);
-    desk.settle().await;
-    assert_eq!(desk.token().await.unwrap(), "two");
-    assert_eq!(desk.asked(), 3);
+    assert_eq!(scene.token().await.unwrap(), "one");
+    scene.entra.permits.add_permits(1);
+    scene.settle().await;
+    assert_eq!(scene.token().await.unwrap(), "two");
+    assert_eq!(scene.asked(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_token_is_not_given_out_and_the_reason_is_kept() {
-    let desk = desk(
+    let scene = scene(
         &[
             Ok(("one", 600)),
             Err("the secret expired"),
@@ -148,48 +148,48 @@ async fn an_expired_token_is_not_given_out_and_the_reason_is_kept() {
         ],
         9,
     );
-    assert_eq!(desk.token().await.unwrap(), "one");
-    desk.clock.advance(Duration::from_secs(596));
+    assert_eq!(scene.token().await.unwrap(), "one");
+    scene.clock.advance(Duration::from_secs(596));
     let expect = format!("no token for {SCOPE}: the secret expired");
-    assert_eq!(desk.token().await.unwrap_err(), expect);
-    assert_eq!(desk.token().await.unwrap_err(), expect);
-    assert_eq!(desk.asked(), 2, "the second answer came from the pause");
+    assert_eq!(scene.token().await.unwrap_err(), expect);
+    assert_eq!(scene.token().await.unwrap_err(), expect);
+    assert_eq!(scene.asked(), 2, "the second answer came from the pause");
     tokio::time::advance(Duration::from_secs(2)).await;
-    assert_eq!(desk.token().await.unwrap(), "two");
+    assert_eq!(scene.token().await.unwrap(), "two");
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_ever() {
-    let desk = desk(&[Ok(("late", 3_600))], 0);
+    let scene = scene(&[Ok(("late", 3_600))], 0);
     let began = Instant::now();
-    let error = desk.token().await.unwrap_err();
+    let error = scene.token().await.unwrap_err();
     assert_eq!(began.elapsed(), WAIT_MAX);
     let expect = format!("no token for {SCOPE} within 10 s; it is still being asked for");
     assert_eq!(error, expect);
-    desk.entra.permits.add_permits(1);
-    assert_eq!(desk.token().await.unwrap(), "late");
-    assert_eq!(desk.asked(), 1);
+    scene.entra.permits.add_permits(1);
+    assert_eq!(scene.token().await.unwrap(), "late");
+    assert_eq!(scene.asked(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_replaced_but_not_again_and_again() {
-    let desk = desk(
+    let scene = scene(
         &[Ok(("one", 3_600)), Ok(("two", 3_600)), Ok(("three", 3_600))],
         9,
     );
-    let one = desk.tokens.token(SCOPE).await.unwrap();
-    assert!(desk.tokens.forget(SCOPE, &one));
-    let two = desk.tokens.token(SCOPE).await.unwrap();
+    let one = scene.tokens.token(SCOPE).await.unwrap();
+    assert!(scene.tokens.forget(SCOPE, &one));
+    let two = scene.tokens.token(SCOPE).await.unwrap();
     assert_eq!(two.secret.expose(), "two");
     assert!(
-        desk.tokens.forget(SCOPE, &one),
+        scene.tokens.forget(SCOPE, &one),
         "there is a newer one already"
     );
-    assert!(!desk.tokens.forget(SCOPE, &two));
-    assert_eq!(desk.token().await.unwrap(), "two");
+    assert!(!scene.tokens.forget(SCOPE, &two));
+    assert_eq!(scene.token().await.unwrap(), "two");
     tokio::time::advance(Duration::from_secs(31)).await;
-    assert!(desk.tokens.forget(SCOPE, &two));
-    assert_eq!(desk.token().await.unwrap(), "three");
+    assert!(scene.tokens.forget(SCOPE, &two));
+    assert_eq!(scene.token().await.unwrap(), "three");
 }
 
 #[tokio::test]
@@ -231,12 +231,12 @@ async fn a_fixed_token_is_what_it_is() {
 
 #[tokio::test]
 async fn scopes_are_bounded() {
-    let desk = desk(&[], 0);
+    let scene = scene(&[], 0);
     for index in 0..SCOPES_MAX {
         let key = index.to_string();
-        desk.tokens.0.entries().insert(key, ScopeEntry::default());
+        scene.tokens.0.entries().insert(key, ScopeEntry::default());
     }
-    let error = desk.tokens.token(SCOPE).await.unwrap_err();
+    let error = scene.tokens.token(SCOPE).await.unwrap_err();
     assert_eq!(error, TokenError::Scopes);
 }
 

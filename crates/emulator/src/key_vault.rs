@@ -184,6 +184,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().trim_end_matches('/').split('/');
     let path: Vec<&str> = path.skip(2).collect();
     vault.record(path.first().copied().unwrap_or("list"));
+    // Behind the token, as Azure throttles callers that it knows; before anything is looked up.
     match vault.context.faults.next_vault() {
         Some(VaultAnswer::Stall) => return std::future::pending().await,
         Some(VaultAnswer::Drop) => return Err(ConnectionDropped),

@@ -7,6 +7,7 @@
 
 mod access_key;
 mod amqp;
+mod arrivals;
 mod blob;
 mod broker;
 mod emulator;
@@ -15,7 +16,6 @@ mod faults;
 mod http_server;
 mod identity;
 mod inspect;
-mod intake;
 mod key_vault;
 mod listener;
 mod lock;
@@ -27,6 +27,7 @@ mod tls_proxy;
 
 pub use access_key::KeySlot;
 pub use amqp::value::AmqpValue;
+pub use arrivals::{ArrivalCounts, TimedOut};
 pub use blob::{BlobAccount, BlobLimits, BlobSettings, StoredBlob};
 pub use broker::message_broker::MessageBroker;
 pub use broker::received::ReceivedMessage;
@@ -44,7 +45,6 @@ pub use identity::{
     ApplicationSettings, IdentityService, IdentitySettings, ManagedIdentitySettings, TokenEndpoint,
     TokenRequest,
 };
-pub use intake::{IntakeCounts, TimedOut};
 pub use key_vault::{EmulatedKeyVault, EmulatedKeyVaultSettings};
 pub use settings::{PortPlace, Settings, TlsPorts};
 pub use settings_error::SettingsError;

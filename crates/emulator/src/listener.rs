@@ -89,6 +89,7 @@ pub(crate) async fn accept<F>(
 {
     let mut connections = JoinSet::new();
     loop {
+        // Connections that ended are taken out as they end: they count towards the limit until then.
         tokio::select! {
             _ = &mut stop => break,
             Some(_) = connections.join_next() => {}

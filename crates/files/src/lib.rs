@@ -11,4 +11,5 @@ pub mod private_file;
 pub mod replace;
 pub mod sealed_file;
 pub mod text_file;
+#[cfg(feature = "watch")]
 pub mod watch;

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_is_not_there_is_told_from_one_that_cannot_be_read() {
+    fn file_that_is_not_there_is_told_apart_from_one_that_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("none");
         let error = read_secret("key file", &path, BYTES_MAX).unwrap_err();

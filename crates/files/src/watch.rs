@@ -190,7 +190,7 @@ fn counts(plan: &WatchPlan, event: &Event) -> bool {
     event.paths.is_empty() || event.paths.iter().any(|path| plan.holds(path))
 }
 
-/// A change that was seen and not told yet. Dropped, it is seen once more.
+/// A change that was seen and not reported yet. Dropped, it is seen once more.
 struct UnreportedChange<'a>(Option<&'a Notify>);
 
 impl<'a> UnreportedChange<'a> {

@@ -222,11 +222,11 @@ mod tests {
 
     fn check(text: &str, expect: Expect) {
         let filter = RouteFilter::parse(text, &FilterOptions::default()).expect(text);
-        let anchors: Vec<String> = filter.anchors().iter().map(shown).collect();
+        let anchors: Vec<String> = filter.anchors().iter().map(render).collect();
         expect.assert_eq(&anchors.join("\n"));
     }
 
-    fn shown(anchor: &FilterAnchor) -> String {
+    fn render(anchor: &FilterAnchor) -> String {
         if anchor.alternatives.is_empty() {
             return "never".to_owned();
         }

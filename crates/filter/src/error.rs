@@ -112,7 +112,7 @@ impl Error {
         Self::new(
             text,
             span,
-            FilterErrorKind::UnexpectedInput(shown(span.of(text))),
+            FilterErrorKind::UnexpectedInput(quote(span.of(text))),
         )
     }
 
@@ -210,7 +210,7 @@ fn plain(char: char) -> char {
 }
 
 /// A word for a message: cut where long, and with invisible characters escaped.
-pub(crate) fn shown(word: &str) -> Box<str> {
+pub(crate) fn quote(word: &str) -> Box<str> {
     let mut text = String::new();
     for (index, char) in word.chars().enumerate() {
         if index == WORD_CHARS_MAX {

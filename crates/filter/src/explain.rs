@@ -171,7 +171,7 @@ fn seen(path: &FieldPath, place: &ValuePlace, scope: &EventScope<'_>) -> SeenVal
         present: value.is_some(),
         value: value.and_then(json),
         text: match value {
-            Some(value) => shown(value),
+            Some(value) => render_value(value),
             None => missing(path, scope),
         },
     }
@@ -283,7 +283,7 @@ fn missing_member(members: &str, scope: &EventScope<'_>) -> String {
     }
 }
 
-fn shown(value: FieldValue<'_>) -> String {
+fn render_value(value: FieldValue<'_>) -> String {
     match value.canonical() {
         FieldValue::Null => "null".to_owned(),
         FieldValue::Bool(value) => value.to_string(),

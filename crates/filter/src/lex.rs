@@ -14,7 +14,7 @@
 //! - **White space** is blank, tab, carriage return and line feed.
 
 use crate::ast::{CompareOp, FilterSpan};
-use crate::error::{Error, FilterErrorKind, shown};
+use crate::error::{Error, FilterErrorKind, quote};
 use crate::hint;
 
 /// Paths of more names are refused: reading JSON goes that deep, and its parser has a bound too.
@@ -132,7 +132,7 @@ impl<'a> FilterLexer<'a> {
         };
         char.ok_or_else(|| {
             let span = self.span_from(start);
-            let kind = FilterErrorKind::UnknownEscape(shown(span.of(self.text)));
+            let kind = FilterErrorKind::UnknownEscape(quote(span.of(self.text)));
             Error::new(self.text, span, kind).with_hint(Some(hint::ESCAPES))
         })
     }

@@ -17,7 +17,7 @@ use crate::ast::{
     CompareExpr, CompareOperand, ExprGroup, FieldPath, FilterExpr, FilterFunction, FilterSpan,
     FunctionCall, LiteralValue,
 };
-use crate::error::{Error, FilterErrorKind, shown};
+use crate::error::{Error, FilterErrorKind, quote};
 use crate::hint;
 use crate::lex::{FilterLexer, FilterToken};
 use crate::options::FilterOptions;
@@ -148,7 +148,7 @@ impl<'a> FilterParser<'a> {
 
     fn call(&mut self, name: &FieldPath) -> Result<FilterExpr, Error> {
         let Some(function) = FilterFunction::of_name(name.as_str()) else {
-            let kind = FilterErrorKind::UnknownFunction(shown(name.as_str()));
+            let kind = FilterErrorKind::UnknownFunction(quote(name.as_str()));
             let error = Error::new(self.text, name.span, kind);
             return Err(error.with_hint(Some(hint::function(name.as_str()))));
         };

@@ -37,7 +37,7 @@ pub(crate) fn empty() -> Response<ServerBody> {
     Response::new(ServerBody::default())
 }
 
-/// How a request is to be answered, told before its body is read.
+/// How a request is to be answered, known before its body is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnswerForm {
     /// Whether success is always 200: what clients of an Event Grid topic take for one, and Event Grid itself.

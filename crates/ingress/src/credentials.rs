@@ -194,7 +194,7 @@ impl CallerCredentials {
     ) -> Result<MatchedCaller<'_>, CredentialError> {
         let mut passed = None;
         let mut refusal = CredentialError::Missing;
-        for checked in self.shown(head, clock) {
+        for checked in self.checked_credentials(head, clock) {
             match checked {
                 Ok(Some(caller)) => return Ok(Some(caller)),
                 Ok(None) => passed = Some(None),
@@ -218,7 +218,7 @@ impl CallerCredentials {
     }
 
     /// The outcome for each credential that a request shows.
-    fn shown<'a, 's: 'a>(
+    fn checked_credentials<'a, 's: 'a>(
         &'s self,
         head: &'a Parts,
         clock: &'a dyn Clock,

@@ -129,31 +129,10 @@ impl IngressRefusal {
             Self::Handshake { .. } => (StatusCode::BAD_REQUEST, "InvalidHandshake"),
             Self::NoAttributes { .. } => (StatusCode::BAD_REQUEST, "InvalidEvent"),
             Self::Invalid(invalid) | Self::OtherForm { invalid, .. } => invalid_kind(invalid),
-            Self::Accept(AcceptError::UnknownInstance { .. }) => {
-                (StatusCode::NOT_FOUND, "UnknownInstance")
+            Self::Accept(error) => {
+                let status = StatusCode::from_u16(error.http_status());
+                (status.expect("three digits"), error.code())
             }
-            Self::Accept(AcceptError::Full { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "JournalFull")
-            }
-            Self::Accept(AcceptError::EndpointFull { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "EndpointFull")
-            }
-            Self::Accept(AcceptError::Overloaded { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Overloaded")
-            }
-            Self::Accept(AcceptError::FirstFailed) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "FirstFailed")
-            }
-            Self::Accept(AcceptError::TooLarge { .. }) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "BatchTooLarge")
-            }
-            Self::Accept(AcceptError::AckUnavailable { .. }) => {
-                (StatusCode::BAD_REQUEST, "AckUnavailable")
-            }
-            Self::Accept(AcceptError::Journal { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "JournalUnavailable")
-            }
-            Self::Accept(AcceptError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "Stopping"),
         }
     }
 
@@ -194,16 +173,8 @@ impl IngressRefusal {
                 let schemes = HeaderValue::from_static(schemes);
                 Some((header::WWW_AUTHENTICATE, schemes))
             }
-            Self::Accept(
-                AcceptError::Full { retry_after, .. }
-                | AcceptError::EndpointFull { retry_after, .. }
-                | AcceptError::Overloaded { retry_after, .. },
-            ) => Some(retry(*retry_after)),
+            Self::Accept(error) => error.retry_after().map(retry),
             Self::Exceeded(AllowanceExceeded::Rate { after, .. }) => Some(retry(*after)),
-            Self::Accept(AcceptError::FirstFailed) => Some(retry(Duration::from_secs(1))),
-            Self::Accept(AcceptError::Stopping | AcceptError::Journal { .. }) => {
-                Some(retry(Duration::from_secs(5)))
-            }
             Self::Body(BodyError::Crowded(_)) | Self::Inflate(InflateError::Crowded(_)) => {
                 Some(retry(Duration::from_secs(1)))
             }
@@ -229,12 +200,9 @@ impl IngressRefusal {
             | Self::Invalid(_)
             | Self::NoAttributes { .. }
             | Self::OtherForm { .. }
-            | Self::Exceeded(AllowanceExceeded::Prefix { .. } | AllowanceExceeded::Burst { .. })
-            | Self::Accept(
-                AcceptError::UnknownInstance { .. }
-                | AcceptError::TooLarge { .. }
-                | AcceptError::AckUnavailable { .. },
-            ) => None,
+            | Self::Exceeded(AllowanceExceeded::Prefix { .. } | AllowanceExceeded::Burst { .. }) => {
+                None
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::excerpt::excerpt;
 use crate::target::{API_VERSIONS, query};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use serde::Deserialize;
 use std::borrow::Cow;
 use twinroute_listen::ServerBody;
@@ -16,6 +16,9 @@ use twinroute_model::cloudevents::json;
 use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::event_grid_schema;
 use twinroute_model::received::BodyShape;
+
+// Made once: a name that is a text is read for each request.
+const EVENT_TYPE: HeaderName = HeaderName::from_static("aeg-event-type");
 
 /// What Event Grid says it delivers to a webhook.
 /// Source: Azure Event Grid, "Webhook event delivery", header `aeg-event-type`.
@@ -29,7 +32,7 @@ pub(crate) enum WebhookKind {
 impl WebhookKind {
     /// `None` for requests that are no webhook deliveries.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, IngressRefusal> {
-        let Some(word) = headers.get("aeg-event-type") else {
+        let Some(word) = headers.get(EVENT_TYPE) else {
             return Ok(None);
         };
         let known = [

@@ -1,4 +1,4 @@
-//! What a request says it carries, told by its headers.
+//! What a request says it carries, read from its headers.
 
 use crate::cloudevents;
 use crate::error::IngressRefusal;

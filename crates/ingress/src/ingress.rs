@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::target::{IngressSurface, IngressTarget};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,10 @@ use twinroute_model::clock::Clock;
 use twinroute_model::event::{self, Event};
 use twinroute_router::accept::{AcceptedBatch, AckLevel};
 use twinroute_router::{AdmissionTurn, Router};
+
+// Names that are made once: a name that is a text is read and hashed for each request.
+const ACK: HeaderName = HeaderName::from_static("twinroute-ack");
+const ACK_DEADLINE: HeaderName = HeaderName::from_static("twinroute-ack-deadline");
 
 /// Takes events over HTTP and hands them to a router. Cheap to clone.
 #[derive(Clone)]
@@ -60,7 +64,7 @@ struct AckSettings {
     deadline: Duration,
 }
 
-/// What a request asks for, told before its body is read.
+/// What a request asks for, known before its body is read.
 #[derive(Clone, Copy)]
 struct AskedAnswer {
     ack: AckSettings,
@@ -229,13 +233,16 @@ impl IngressState {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let checked = self.credentials.check(head, peer, &*self.clock).await;
-        let looked = checked.map_err(IngressRefusal::from).and_then(|who| {
-            let asked = self.look(head, &body, target)?;
+        let checked_head = checked.map_err(IngressRefusal::from).and_then(|who| {
+            let asked = self.check_head(head, &body, target)?;
             Ok((who, asked))
         });
         // Before the body is read: who waits for his turn holds nothing of it.
-        let admitted = match looked {
-            Ok(found) => self.admit(&body).await.map(|admitted| (found, admitted)),
+        let admitted = match checked_head {
+            Ok(found) => self
+                .admit(body.size_hint().lower())
+                .await
+                .map(|admitted| (found, admitted)),
             Err(refusal) => Err(refusal),
         };
         let ((who, asked), admitted) = match admitted {
@@ -335,15 +342,14 @@ impl IngressState {
         ))
     }
 
-    /// Waits for the request's turn.
-    async fn admit(&self, body: &impl http_body::Body) -> Result<AdmissionTurn, IngressRefusal> {
-        let announced = body.size_hint().lower();
+    /// Waits for the turn of a request that announced so many bytes. It holds no body, which need not be `Sync` so.
+    async fn admit(&self, announced: u64) -> Result<AdmissionTurn, IngressRefusal> {
         let admitted = self.router.admit(announced, self.admission_wait_max).await;
         Ok(admitted?)
     }
 
-    /// What can be told before the body is read.
-    fn look(
+    /// What is known before the body is read.
+    fn check_head(
         &self,
         head: &Parts,
         body: &impl http_body::Body,
@@ -367,8 +373,7 @@ impl IngressState {
         };
         check_body(head, body, form)?;
         let is_event_grid = is_notification || target.surface == IngressSurface::EventGrid;
-        let asks_for_outcomes =
-            ack.level == AckLevel::Delivered && head.headers.contains_key("twinroute-ack");
+        let asks_for_outcomes = ack.level == AckLevel::Delivered && head.headers.contains_key(ACK);
         Ok(AskedAnswer {
             ack,
             form,
@@ -409,6 +414,7 @@ impl IngressState {
     /// Completes at the deadline, or when the server closes.
     async fn until(&self, deadline: Instant) {
         let mut closing = self.closing.subscribe();
+        // Whoever waits for deliveries must not keep a server that closes from closing.
         tokio::select! {
             () = sleep_until(deadline) => {}
             _ = closing.wait_for(|closing| *closing) => {}
@@ -433,7 +439,7 @@ impl IngressState {
 
     /// When the request wants to be answered.
     fn ack(&self, headers: &HeaderMap) -> Result<AckSettings, IngressRefusal> {
-        let level = match headers.get("twinroute-ack") {
+        let level = match headers.get(ACK) {
             None => self.ack,
             Some(word) => {
                 let known = word.to_str().ok().and_then(AckLevel::parse);
@@ -442,7 +448,7 @@ impl IngressState {
                 })?
             }
         };
-        let deadline = match headers.get("twinroute-ack-deadline") {
+        let deadline = match headers.get(ACK_DEADLINE) {
             None => self.ack_deadline,
             Some(value) => seconds(value.as_bytes())
                 .ok_or_else(|| IngressRefusal::AckDeadline {

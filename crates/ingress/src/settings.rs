@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn settings_are_checked() {
         assert_eq!(check(""), Ok(vec![]));
-        // Whether there is any listener at all is told where all servers are seen.
+        // Whether there is any listener at all is checked where all servers are seen.
         assert_eq!(check("listen = []"), Ok(vec![]));
         assert_eq!(
             check("listen = [\"unix:/run/t.sock\"]\nunix_mode = \"0600\""),

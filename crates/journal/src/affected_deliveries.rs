@@ -7,7 +7,7 @@ use super::report::{DamageKind, DamagedRange, LostDelivery};
 use crate::ledger::DeliverySettlement;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At most so many are told one by one.
+/// At most so many are reported one by one.
 const LOST_MAX: usize = 10_000;
 
 /// Deliveries that may be lost. What is known of them comes record by record.
@@ -56,7 +56,7 @@ enum MadeBy {
 impl AffectedDeliveries {
     /// Looks at damaged bytes, those of a segment from `from` to `to`: a record whose checksum does
     /// not hold may have its head still.
-    pub(super) fn look(&mut self, bytes: &[u8], from: usize, to: usize, damage: usize) {
+    pub(super) fn scan(&mut self, bytes: &[u8], from: usize, to: usize, damage: usize) {
         let mut at = from;
         while let Some(frame) = frame::unchecked(&bytes[..to.min(bytes.len())], at) {
             at += frame.len();
@@ -90,12 +90,12 @@ impl AffectedDeliveries {
                 self.read.insert(event.sequence);
             }
             for lane in lanes.into_iter().take(LOST_MAX) {
-                let suspect = AffectedDelivery {
+                let affected = AffectedDelivery {
                     damage,
                     made_by,
                     event: name.clone(),
                 };
-                self.deliveries.insert((event.sequence, lane), suspect);
+                self.deliveries.insert((event.sequence, lane), affected);
             }
         }
     }
@@ -168,7 +168,7 @@ impl AffectedDeliveries {
             return;
         }
         let (place, made_by) = match self.deliveries.remove(&(sequence, lane)) {
-            Some(suspect) => (suspect.damage, suspect.made_by),
+            Some(affected) => (affected.damage, affected.made_by),
             None if self.read.contains(&sequence) => return,
             None => match self.place_of(sequence, damage) {
                 Some(place) => (place, MadeBy::Matching),
@@ -223,8 +223,8 @@ impl AffectedDeliveries {
         let mut lost = LostSummary::default();
         let mut known = std::mem::take(&mut self.read);
         // Damaged bytes may say anything: what they say must fit what is known otherwise.
-        for ((sequence, number), suspect) in std::mem::take(&mut self.deliveries) {
-            let quarantined = damage[suspect.damage].kind == DamageKind::Quarantined;
+        for ((sequence, number), affected) in std::mem::take(&mut self.deliveries) {
+            let quarantined = damage[affected.damage].kind == DamageKind::Quarantined;
             let open = index.is_open(sequence, number);
             let Some(name) = index.lanes.get(&number).map(|lane| lane.name.clone()) else {
                 known.remove(&sequence);
@@ -234,19 +234,19 @@ impl AffectedDeliveries {
                 continue;
             }
             let counted = self.counted.get(&number);
-            let is_counted = counted.is_some_and(|counted| *counted > suspect.damage);
+            let is_counted = counted.is_some_and(|counted| *counted > affected.damage);
             if !is_counted {
-                count(suspect.made_by, number, index);
+                count(affected.made_by, number, index);
             }
-            let is_new = suspect.damage >= self.examined;
-            if is_new && (!is_counted || suspect.made_by == MadeBy::Carrying) {
+            let is_new = affected.damage >= self.examined;
+            if is_new && (!is_counted || affected.made_by == MadeBy::Carrying) {
                 *self.unseen.entry(number).or_default() += 1;
             }
             known.insert(sequence);
             lost.name(LostDelivery {
                 sequence,
                 lane: Some((number, name)),
-                event: suspect.event,
+                event: affected.event,
             });
         }
         let mut uncounted = Vec::new();
@@ -314,7 +314,7 @@ pub(super) struct LogTail {
 #[derive(Default)]
 pub(super) struct LostSummary {
     pub(super) named: Vec<LostDelivery>,
-    /// How many more than are told one by one.
+    /// How many more than are reported one by one.
     pub(super) more: u64,
     /// By lane, deliveries that were made in damage and have no end elsewhere: no more are lost.
     pub(super) most: BTreeMap<u32, u64>,
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_of_damaged_json_is_told_when_it_can_be_no_other() {
+    fn a_member_of_damaged_json_is_reported_when_it_can_be_no_other() {
         for (json, expect) in [
             (r#"{"id":"a","data":{"#, Some("a")),
             ("{ \"id\" : \"a b\", \"x\u{0}", Some("a b")),

@@ -50,7 +50,7 @@ impl LogIndex {
         ledgers
     }
 
-    /// Records that say what every lane is, has counted and has noted.
+    /// Records that say what every lane is, has counted and has recorded.
     ///
     /// `now` is the journal time that the group notes. What is `settled` beside is counted: then the checkpoint comes
     /// first, and the counts of a lane settle at once what it had open in older segments, however far a crash lets

@@ -14,9 +14,9 @@ use std::io;
 const COPY_BYTES: u64 = 1 << 20;
 const COPY_PART: u64 = 4;
 
-/// Live events that are looked at for one group, and while the index is locked once.
-const LOOKS: usize = 65_536;
-const LOOKS_PER_LOCK: usize = 4_096;
+/// Live events that are examined for one group, and while the index is locked once.
+const EXAMINED_MAX: usize = 65_536;
+const EXAMINED_PER_LOCK: usize = 4_096;
 
 /// How far the oldest segment is emptied.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ pub(crate) struct CompactionCopies {
     damaged: bool,
 }
 
-/// What of the log is looked at to empty a segment.
+/// What of the log is examined to empty a segment.
 pub(crate) struct SegmentUse<'a> {
     pub(crate) storage: &'a dyn Storage,
     pub(crate) index: &'a SharedIndex,
@@ -150,12 +150,12 @@ impl SegmentUse<'_> {
     /// last: a group that failed may have had some of them.
     fn find(&self, segment: u64, mut cursor: u64) -> (Vec<(u64, LiveEvent)>, u64) {
         let mut found = Vec::new();
-        let (mut bytes, mut looks) = (0, 0);
+        let (mut bytes, mut examined) = (0, 0);
         let copy_bytes = COPY_BYTES.min(self.segment_bytes / COPY_PART);
-        while bytes < copy_bytes && looks < LOOKS {
+        while bytes < copy_bytes && examined < EXAMINED_MAX {
             let index = self.index.lock();
             let mut seen = 0;
-            for (sequence, live) in index.events.from(cursor).take(LOOKS_PER_LOCK) {
+            for (sequence, live) in index.events.from(cursor).take(EXAMINED_PER_LOCK) {
                 seen += 1;
                 cursor = sequence + 1;
                 if live.place.segment == segment {
@@ -169,7 +169,7 @@ impl SegmentUse<'_> {
             if seen == 0 {
                 return (found, 0);
             }
-            looks += seen;
+            examined += seen;
         }
         (found, cursor)
     }

@@ -30,7 +30,7 @@ fn find(sim: &SimulatedDisk, text: &str) -> usize {
     windows.position(|bytes| bytes == text.as_bytes()).unwrap()
 }
 
-fn told(found: &LogContents) -> Vec<String> {
+fn lost_deliveries(found: &LogContents) -> Vec<String> {
     found.report.lost.iter().map(ToString::to_string).collect()
 }
 
@@ -61,7 +61,7 @@ fn what_damage_took_is_named_delivery_by_delivery() {
         format!(r#"sequence {broken}: lost for default/hub; event "broken" of "s""#),
         format!(r#"sequence {headless}: lost for default/hub; event "headless" of "s""#),
     ];
-    let lost = told(&found);
+    let lost = lost_deliveries(&found);
     assert_eq!(lost, expect, "{}", found.report);
     let correction = &found.report.corrections[0];
     assert_eq!((correction.lost, correction.again), (2, 0));
@@ -233,7 +233,7 @@ fn deliveries(found: &LogContents) -> BTreeSet<(u32, u64)> {
 }
 
 /// Whether a report says that a delivery is lost, or may be.
-fn is_told(report: &JournalReport, (lane, sequence): (u32, u64)) -> bool {
+fn is_reported(report: &JournalReport, (lane, sequence): (u32, u64)) -> bool {
     let named = |one: &LostDelivery| {
         let of_lane = one.lane.as_ref().is_none_or(|(number, _)| *number == lane);
         of_lane && one.sequence == sequence
@@ -246,7 +246,7 @@ fn is_told(report: &JournalReport, (lane, sequence): (u32, u64)) -> bool {
 }
 
 #[test]
-fn any_flipped_bit_costs_its_record_only_and_is_told() {
+fn any_flipped_bit_costs_its_record_only_and_is_reported() {
     let (sim, last) = of_all_kinds();
     let whole = super::read(&sim, &mut |_, _| {}).unwrap();
     let (open, report) = (deliveries(&whole), &whole.report);
@@ -294,7 +294,7 @@ fn any_flipped_bit_costs_its_record_only_and_is_told() {
             assert!(!found.report.damage.is_empty(), "{}", at());
             let left = deliveries(&found);
             for lost in open.difference(&left) {
-                assert!(is_told(&found.report, *lost), "{lost:?} {}", at());
+                assert!(is_reported(&found.report, *lost), "{lost:?} {}", at());
             }
             for again in left.difference(&open) {
                 assert!(again.0 <= 2 && again.1 <= last, "{again:?} {}", at());

@@ -99,6 +99,9 @@ impl DiskJournal {
         let storage = watch.watched(&storage);
         let lock = storage.lock();
         let lock = lock.map_err(|error| JournalOpenError::locking(&*storage, error))?;
+        // In this order: nothing is written before it is certain that nobody else has the journal, that
+        // all was read, and that sealed events can be opened. Left-overs go before the first new file;
+        // the end of what was found is synced before it counts as durable.
         let found = read_to_write(&*storage)?;
         let mut keys = DataKeys::of(&*storage, sealing, &found.keys)?;
         start::remove_left_overs(&*storage)?;
@@ -134,6 +137,7 @@ impl DiskJournal {
             retry_delay: settings.retry_delay,
             _lock: lock,
         };
+        // A thread of its own, since writes and syncs block.
         let thread = std::thread::Builder::new().name("journal".to_owned());
         let thread = thread.spawn(move || writer.run());
         let thread = thread
@@ -268,7 +272,7 @@ impl DiskJournal {
         self.soon(&mut inbox);
     }
 
-    /// Appends a dead letter anew for the one lane it is for, under a new sequence. If it was kept
+    /// Appends a dead letter again for the one lane it is for, under a new sequence. If it was kept
     /// here, as `replay_of`, that is settled as replayed by the same record: both happen or none. Then it
     /// takes the room of that, so a full journal does not refuse it.
     ///

@@ -122,10 +122,10 @@ fn what_was_acknowledged_is_there_after_a_crash_and_what_was_settled_is_not() {
     assert!(!recovered.report.closed);
     assert_eq!(pending(&recovered, hub), [second]);
     assert_eq!(pending(&recovered, topic), [first]);
-    let parked = &recovered.lanes[0].pending[0];
-    assert_eq!((parked.attempts, parked.due), (3, Some(due)));
-    assert_eq!(parked.accepted_at.unix_millis(), 1_000);
-    assert_eq!(parked.twin, twin("b"));
+    let retrying = &recovered.lanes[0].pending[0];
+    assert_eq!((retrying.attempts, retrying.due), (3, Some(due)));
+    assert_eq!(retrying.accepted_at.unix_millis(), 1_000);
+    assert_eq!(retrying.twin, twin("b"));
     assert_eq!(read(&disk, second), "b");
     assert_eq!(recovered.lanes[0].ledger.delivered, 1);
     assert_eq!(lane(&disk, "HUB"), hub, "names compare without case");
@@ -192,8 +192,8 @@ fn the_last_group_may_be_cut_at_every_byte() {
         assert!(whole, "cut at {cut}: {found:?}");
         assert!(recovered.next_sequence > last, "cut at {cut}");
         assert!(recovered.report.is_whole(), "cut at {cut}");
-        let told = !recovered.report.damage.is_empty();
-        assert_eq!(told, cut > 0 && cut < length, "cut at {cut}");
+        let is_reported = !recovered.report.damage.is_empty();
+        assert_eq!(is_reported, cut > 0 && cut < length, "cut at {cut}");
     }
 }
 
@@ -340,13 +340,13 @@ fn segments_go_when_all_is_settled_and_the_counts_stay() {
 }
 
 #[test]
-fn a_parked_event_does_not_keep_the_segments_behind_it() {
+fn a_retrying_event_does_not_keep_the_segments_behind_it() {
     let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let (hub, topic) = (lane(&disk, "hub"), lane(&disk, "topic"));
-    let parked = append(&disk, "parked", &[hub, topic]);
+    let retrying = append(&disk, "retrying", &[hub, topic]);
     let due = Timestamp::from_unix_millis(5);
-    disk.attempt(hub, parked, 2, Some(due));
+    disk.attempt(hub, retrying, 2, Some(due));
     for id in 0..300 {
         let sequence = append(&disk, &id.to_string(), &[hub]);
         disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
@@ -358,12 +358,12 @@ fn a_parked_event_does_not_keep_the_segments_behind_it() {
     crash(&sim, disk, PowerLossRemains::Nothing);
     assert!(sim.contents(SEGMENT).is_none());
     let (disk, recovered) = open(&sim, SETTINGS);
-    assert_eq!(pending(&recovered, hub), [parked]);
-    assert_eq!(pending(&recovered, topic), [parked]);
+    assert_eq!(pending(&recovered, hub), [retrying]);
+    assert_eq!(pending(&recovered, topic), [retrying]);
     let known = &recovered.lanes[0].pending[0];
     assert_eq!((known.attempts, known.due), (2, Some(due)));
-    assert_eq!(known.twin, twin("parked"));
-    assert_eq!(read(&disk, parked), "parked");
+    assert_eq!(known.twin, twin("retrying"));
+    assert_eq!(read(&disk, retrying), "retrying");
 }
 
 #[test]

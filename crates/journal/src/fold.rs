@@ -126,7 +126,7 @@ impl<'a> LogFold<'a> {
             let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
             let end = next.unwrap_or(used);
             let number = self.report.damage.len();
-            self.affected.look(bytes, at, end, number);
+            self.affected.scan(bytes, at, end, number);
             self.damage(segment, at as u64, end as u64);
             match next {
                 Some(next) => at = next,

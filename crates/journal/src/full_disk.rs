@@ -11,8 +11,8 @@ use super::reserve::notes_bytes;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Live events that are looked at while the index is locked once.
-const LOOKS_PER_LOCK: usize = 4_096;
+/// Live events that are examined while the index is locked once.
+const EXAMINED_PER_LOCK: usize = 4_096;
 
 /// An event with open deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl DiskRoom {
         let (mut events, mut cursor) = (Vec::new(), Some(0));
         while let Some(from) = cursor.take() {
             let index = self.index.lock();
-            for (sequence, live) in index.events.from(from).take(LOOKS_PER_LOCK) {
+            for (sequence, live) in index.events.from(from).take(EXAMINED_PER_LOCK) {
                 cursor = Some(sequence + 1);
                 if live.place.segment == segment && !live.is_settled_by(sequence, settled) {
                     let open = live.open.as_slice().iter();

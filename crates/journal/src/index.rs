@@ -1,5 +1,5 @@
 //! What the log says: the fold of its records. The writer keeps it while it writes and recovery
-//! makes it anew, by the same code, so both always agree.
+//! makes it again, by the same code, so both always agree.
 
 use super::frame::FramePlace;
 use super::pages::{LiveEvent, LiveEvents, OpenDeliveries};
@@ -22,7 +22,7 @@ pub(crate) struct LaneSummary {
     pub(crate) ledger: Ledger,
     pub(crate) state: LaneState,
     /// When that was recorded, in journal time.
-    state_noted: u64,
+    state_recorded: u64,
     /// Deliveries that are not settled.
     pub(crate) open: u64,
     /// Bytes of their events, each whole however many lanes have it.
@@ -47,11 +47,11 @@ impl LaneSummary {
 
 impl LaneSummary {
     /// Its state as of a moment of journal time: a time-to-live that stands still has done so since it was
-    /// noted.
+    /// recorded.
     pub(crate) fn state_at(&self, now: u64) -> LaneState {
         let mut state = self.state;
         if state.still_since.is_some() {
-            state.still += Duration::from_millis(now.saturating_sub(self.state_noted));
+            state.still += Duration::from_millis(now.saturating_sub(self.state_recorded));
         }
         state
     }
@@ -200,7 +200,7 @@ impl LogIndex {
             } => {
                 let letter = self.letters.share(letter);
                 for sequence in sequences {
-                    self.bury(*sequence, *lane, &letter);
+                    self.dead_letter(*sequence, *lane, &letter);
                 }
             }
         }
@@ -228,7 +228,7 @@ impl LogIndex {
     }
 
     /// A delivery is a dead letter from here on.
-    fn bury(&mut self, sequence: u64, lane: u32, letter: &Arc<DeadLetter>) {
+    fn dead_letter(&mut self, sequence: u64, lane: u32, letter: &Arc<DeadLetter>) {
         let Some(live) = self.events.get_mut(sequence) else {
             return;
         };
@@ -242,9 +242,9 @@ impl LogIndex {
     }
 
     fn note_state(&mut self, lane: u32, state: LaneState) {
-        let noted = self.time.now;
+        let now = self.time.now;
         let lane = self.lane(lane);
-        (lane.state, lane.state_noted) = (state, noted);
+        (lane.state, lane.state_recorded) = (state, now);
     }
 
     fn put_new(&mut self, event: &AcceptedEvent<'_>, lanes: &LaneList<'_>, place: FramePlace) {

@@ -14,7 +14,7 @@ use std::path::Path;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
 
-/// Why a journal could not be looked at.
+/// Why a journal could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// It does not open.

@@ -97,7 +97,7 @@ fn a_replay_and_the_end_of_its_dead_letter_are_one() {
     disk.dead_letter(hub, dead, letter(""));
     let event = disk.read(&[dead]).remove(0).unwrap();
     let replayed = disk.replay(hub, Some(dead), event.clone(), 9).unwrap();
-    let anew = replayed.entries[0].sequence;
+    let replayed_as = replayed.entries[0].sequence;
     replayed.durable.wait().unwrap();
     // The same again: there is nothing to settle any more. And one that was never kept here.
     let again = disk.replay(hub, Some(dead), event.clone(), 9).unwrap();
@@ -108,7 +108,7 @@ fn a_replay_and_the_end_of_its_dead_letter_are_one() {
         disk.read(&[dead]).remove(0).unwrap_err(),
         UnreadableEvent::Settled
     );
-    assert_eq!(read(&disk, anew), "a");
+    assert_eq!(read(&disk, replayed_as), "a");
     crash(&sim, disk, PowerLossRemains::Nothing);
 
     let (_, recovered) = open(&sim, SETTINGS);
@@ -116,7 +116,10 @@ fn a_replay_and_the_end_of_its_dead_letter_are_one() {
     let ledger = hub.ledger;
     assert_eq!((ledger.matched, ledger.replayed), (1, 3));
     assert_eq!((ledger.dead_replayed, hub.pending.len()), (1, 3));
-    assert_eq!((hub.pending[0].sequence, hub.pending[0].twin), (anew, 9));
+    assert_eq!(
+        (hub.pending[0].sequence, hub.pending[0].twin),
+        (replayed_as, 9)
+    );
     assert_eq!(hub.pending[0].dead, None);
 }
 
@@ -201,7 +204,7 @@ fn events_are_read_in_the_order_asked_for() {
 }
 
 #[test]
-fn a_damaged_event_is_given_up_and_its_neighbours_are_not() {
+fn a_damaged_event_is_discarded_and_its_neighbours_are_not() {
     let sim = SimulatedDisk::default();
     let (disk, _) = open(&sim, SETTINGS);
     let hub = lane(&disk, "hub");

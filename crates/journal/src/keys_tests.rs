@@ -66,10 +66,10 @@ pub(crate) struct SeenStamps(BTreeMap<SealStamp, Vec<u8>>);
 
 impl SeenStamps {
     /// Looks at all sealed records whose checksum holds, also at those that no recovery looks at.
-    pub(crate) fn look(&mut self, sim: &SimulatedDisk) {
+    pub(crate) fn check(&mut self, sim: &SimulatedDisk) {
         // The journal may be open and remove files meanwhile.
         let sim = &sim.fork();
-        // It is looked at again once the power is on.
+        // It is checked again once the power is on.
         if sim.list().is_err() {
             return;
         }
@@ -183,10 +183,10 @@ fn a_journal_whose_key_is_away_is_refused_as_it_is() {
     let mut found = recover::read(&sim, &mut |_, _| {}).unwrap();
     found.check_events(&sim, &EventSealing::Off).unwrap();
     assert!(found.report.is_whole());
-    let told = found.report.to_string();
+    let report = found.report.to_string();
     assert!(
-        told.contains("segment 1: events are sealed; their records are whole, but"),
-        "{told}"
+        report.contains("segment 1: events are sealed; their records are whole, but"),
+        "{report}"
     );
     repaired(&sim).unwrap();
     let (disk, _) = open(&sim, &seal(1));
@@ -255,7 +255,7 @@ fn new_keys_are_sealed_whole_or_not_at_all() {
 
 proptest! {
     #[test]
-    fn a_changed_byte_is_told_as_damage(at: prop::sample::Index, flip in 1_u8..) {
+    fn a_changed_byte_is_reported_as_damage(at: prop::sample::Index, flip in 1_u8..) {
         let sim = SimulatedDisk::default();
         let (disk, _) = open(&sim, &seal(1));
         let hub = lane(&disk, "hub");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a delivery was given up.
+/// Why a delivery was discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DiscardReason {
     /// The lane was at its cap and this was the oldest waiting.
@@ -71,7 +71,7 @@ pub enum DeliverySettlement {
     DeadLettered,
     /// It was a dead letter kept here, and was replayed: a new delivery took its place.
     Replayed,
-    /// It was given up.
+    /// It was discarded.
     Discarded(DiscardReason),
 }
 
@@ -114,23 +114,23 @@ impl Ledger {
         self.matched + self.replayed
     }
 
-    /// Counts `count` deliveries as given up.
+    /// Counts `count` deliveries as discarded.
     pub(crate) fn discard_many(&mut self, reason: DiscardReason, count: u64) {
         self.discarded[reason as usize] += count;
     }
 
-    /// Counts one delivery as given up.
+    /// Counts one delivery as discarded.
     pub fn discard(&mut self, reason: DiscardReason) {
         self.discarded[reason as usize] += 1;
     }
 
-    /// Deliveries given up for one reason.
+    /// Deliveries discarded for one reason.
     #[must_use]
     pub fn discarded(&self, reason: DiscardReason) -> u64 {
         self.discarded[reason as usize]
     }
 
-    /// Deliveries given up for any reason.
+    /// Deliveries discarded for any reason.
     #[must_use]
     pub fn discarded_all(&self) -> u64 {
         self.discarded.iter().sum()

@@ -93,7 +93,7 @@ impl NextSegment {
     }
 
     /// Takes note of what its thread did, if that has ended, and whether it is time to try again.
-    fn look(&mut self) {
+    fn check_progress(&mut self) {
         match &self.state {
             NextSegmentState::Made(thread, _) if thread.is_finished() => self.settle(),
             NextSegmentState::Failed(at) if self.is_tight() && at.elapsed() >= self.retry_delay => {
@@ -105,7 +105,7 @@ impl NextSegment {
 
     /// Begins to make it, unless that was done before; what found no room is tried again after a while.
     pub(crate) fn begin(&mut self, bytes: u64) {
-        self.look();
+        self.check_progress();
         if !matches!(self.state, NextSegmentState::Idle) {
             return;
         }

@@ -87,7 +87,7 @@ fn no_room_for_the_next_segment_is_no_fault_until_it_is_needed() {
 }
 
 #[test]
-fn a_name_that_cannot_be_given_is_made_anew() {
+fn a_name_that_cannot_be_given_is_made_again() {
     // Each call in turn fails, the renaming among them: a group is abandoned at most.
     for calls in 0..60 {
         let sim = SimulatedDisk::default();

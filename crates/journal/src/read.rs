@@ -28,8 +28,8 @@ const GAP_BYTES: u64 = 4 << 10;
 /// The most that is read at once, unless one event is longer.
 const RUN_BYTES: u64 = 1 << 20;
 
-/// Places that were told to be damaged are kept in mind up to this many.
-const TOLD_MAX: usize = 4_096;
+/// Places that were reported as damaged are kept in mind up to this many.
+const REPORTED_MAX: usize = 4_096;
 
 /// The bytes of one frame.
 pub(crate) fn read_frame(storage: &dyn Storage, place: FramePlace) -> io::Result<Vec<u8>> {
@@ -44,7 +44,7 @@ pub(crate) struct EventReader {
     pub(crate) index: SharedIndex,
     keys: DataKeys,
     /// Damage that stands in the log of the program.
-    told: Mutex<BTreeSet<FramePlace>>,
+    reported: Mutex<BTreeSet<FramePlace>>,
 }
 
 impl EventReader {
@@ -53,7 +53,7 @@ impl EventReader {
             storage,
             index,
             keys,
-            told: Mutex::default(),
+            reported: Mutex::default(),
         }
     }
 
@@ -121,8 +121,8 @@ impl EventReader {
     }
 
     fn tell(&self, sequence: u64, place: FramePlace) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < TOLD_MAX && told.insert(place) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() < REPORTED_MAX && reported.insert(place) {
             let FramePlace {
                 segment, offset, ..
             } = place;

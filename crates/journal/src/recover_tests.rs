@@ -125,7 +125,7 @@ impl ModelRun {
         self.sim.heal();
         self.sim.set_room(None);
         self.disk = None;
-        self.stamps.look(&self.sim);
+        self.stamps.check(&self.sim);
         let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
         self.check(&recovered);
         let instance = InstanceName::new("default").unwrap();
@@ -158,11 +158,11 @@ impl ModelRun {
             if lane.name.is_none() {
                 continue;
             }
-            let noted = model.states.get(&lane.number.0);
+            let recorded = model.states.get(&lane.number.0);
             let paused = lane.state.paused;
             assert!(
-                noted.map_or(!paused, |noted| noted.contains(&paused)),
-                "{noted:?}"
+                recorded.map_or(!paused, |recorded| recorded.contains(&paused)),
+                "{recorded:?}"
             );
             for one in &lane.pending {
                 assert_eq!(one.twin, twin(&model.ids[&one.sequence]));
@@ -191,9 +191,12 @@ impl ModelRun {
             let known = model.promised.contains(delivery) || model.uncertain.contains(delivery);
             assert!(known, "{delivery:?} was invented");
         }
-        for (before, anew) in model.either.drain(..) {
-            let kept = found.contains(&before) && found.contains(&anew);
-            assert!(!kept, "{before:?} is there beside its replay {anew:?}");
+        for (before, replayed_as) in model.either.drain(..) {
+            let kept = found.contains(&before) && found.contains(&replayed_as);
+            assert!(
+                !kept,
+                "{before:?} is there beside its replay {replayed_as:?}"
+            );
         }
         // What came back is durable now, whatever was said of it before.
         model.promised = found;
@@ -375,8 +378,8 @@ impl ModelRun {
                     ..LaneState::default()
                 };
                 self.disk().set_lane_state(lane, state);
-                let noted = self.model.states.entry(lane.0);
-                noted.or_insert_with(|| vec![false]).push(*paused);
+                let recorded = self.model.states.entry(lane.0);
+                recorded.or_insert_with(|| vec![false]).push(*paused);
             }
             RunStep::Read => self.read(),
             RunStep::Roll => self.roll(),
@@ -413,7 +416,7 @@ proptest! {
         let mut run = ModelRun::new(if sealed { seal(1) } else { EventSealing::Off });
         for step in &steps {
             run.step(step);
-            run.stamps.look(&run.sim);
+            run.stamps.check(&run.sim);
         }
         run.step(&RunStep::Crash(PowerLossRemains::Nothing));
         prop_assert!(sealed || run.stamps.len() == 0);

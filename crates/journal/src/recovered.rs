@@ -55,7 +55,7 @@ pub struct PendingDelivery {
     pub age: Duration,
     /// Attempts in which it failed alone.
     pub attempts: u32,
-    /// When it is to be tried again, if it is parked.
+    /// When it is to be tried again, if it is retrying.
     pub due: Option<Timestamp>,
     /// What is known of it, if it is a dead letter.
     pub dead: Option<Arc<DeadLetter>>,

@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
 
-/// Mends the journal in `storage` and writes to `out` what it found and what it did.
+/// Repairs the journal in `storage` and writes to `out` what it found and what it did.
 ///
 /// Damaged bytes are saved as `quarantine-SEGMENT-OFFSET.bin` beside the segments, durable before
 /// anything is removed. What is lost is counted as discarded with the reason "lost". A journal

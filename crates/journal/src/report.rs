@@ -24,7 +24,7 @@ pub enum DamageKind {
     Misnamed,
     /// A file has a segment's name and is none: it is set aside under another name.
     Foreign,
-    /// The manifest is gone or broken: that newer segments are gone could not be told.
+    /// The manifest is gone or broken: that newer segments are gone could not be seen.
     Unlisted,
     /// A record is whole, but what it holds is no event.
     Unreadable,
@@ -41,7 +41,7 @@ pub struct DamagedRange {
     pub from: u64,
     /// Where it ends; of missing segments, their last number; of a misnamed file, what it holds.
     pub to: u64,
-    /// The events that stood there, as far as that can be told. Those that were settled before have
+    /// The events that stood there, as far as that is known. Those that were settled before have
     /// lost nothing.
     pub sequences: Option<RangeInclusive<u64>>,
 }
@@ -84,7 +84,7 @@ impl fmt::Display for DamagedRange {
             )?,
             DamageKind::Unlisted => write!(
                 formatter,
-                "the manifest is missing or broken: whether newer segments are missing cannot be told"
+                "the manifest is missing or broken: whether newer segments are missing is not known"
             )?,
             DamageKind::Unreadable => write!(
                 formatter,
@@ -270,7 +270,7 @@ pub struct JournalReport {
     pub damage: Vec<DamagedRange>,
     /// What stood in damage that was synced once, delivery by delivery.
     pub lost: Vec<LostDelivery>,
-    /// How many more did than are told one by one.
+    /// How many more did than are reported one by one.
     pub lost_more: u64,
     /// Deliveries that are found to be lost now, and of which nobody can tell for which endpoints they
     /// were.
@@ -282,7 +282,7 @@ pub struct JournalReport {
 }
 
 impl JournalReport {
-    /// What is to be noted so that the next open does not tell it again.
+    /// What is to be recorded so that the next open does not report it again.
     pub(crate) fn reported_cuts(&self) -> Vec<CutRange> {
         let cut = self.damage.iter();
         cut.filter(|damage| damage.kind == DamageKind::Cut)
@@ -383,7 +383,7 @@ impl fmt::Display for JournalReport {
             let deliveries = counted(self.lost_unknown, "delivery", "deliveries");
             writeln!(
                 formatter,
-                "{deliveries} counted as lost, for which endpoints cannot be told"
+                "{deliveries} counted as lost, for which endpoints is not known"
             )?;
         }
         for total in &self.lost_totals {

@@ -100,7 +100,7 @@ impl SimFile {
         bytes
     }
 
-    fn after_crash(&self, leaves: PowerLossRemains, chance: &mut fastrand::Rng) -> Vec<u8> {
+    fn after_crash(&self, leaves: PowerLossRemains, rng: &mut fastrand::Rng) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         let last = self.unsynced.len().wrapping_sub(1);
         for (index, (offset, write)) in self.unsynced.iter().enumerate() {
@@ -113,7 +113,7 @@ impl SimFile {
                 PowerLossRemains::LastWriteCut(_) => put(&mut bytes, *offset, write),
                 PowerLossRemains::Some(_) => {
                     for (number, sector) in write.chunks(SECTOR).enumerate() {
-                        if chance.bool() {
+                        if rng.bool() {
                             put(&mut bytes, offset + number * SECTOR, sector);
                         }
                     }
@@ -189,28 +189,28 @@ impl SimulatedDisk {
     /// Turns the power on again; what was not synced is as `leaves` says.
     pub fn power_on(&self, leaves: PowerLossRemains) {
         let mut state = self.state();
-        let mut chance = fastrand::Rng::with_seed(match leaves {
+        let mut rng = fastrand::Rng::with_seed(match leaves {
             PowerLossRemains::Some(seed) => seed,
             _ => 0,
         });
-        let lost = |chance: &mut fastrand::Rng| match leaves {
+        let lost = |rng: &mut fastrand::Rng| match leaves {
             PowerLossRemains::All | PowerLossRemains::LastWriteCut(_) => false,
             PowerLossRemains::Nothing => true,
-            PowerLossRemains::Some(_) => chance.bool(),
+            PowerLossRemains::Some(_) => rng.bool(),
         };
         let mut files = BTreeMap::new();
         for (name, file) in &state.files {
             let before = file.renamed_from.as_ref();
-            if file.name_synced || !lost(&mut chance) {
-                files.insert(name.clone(), file.after_crash(leaves, &mut chance));
+            if file.name_synced || !lost(&mut rng) {
+                files.insert(name.clone(), file.after_crash(leaves, &mut rng));
             } else if let Some(before) = before {
                 // A rename happens, or it does not.
-                files.insert(before.clone(), file.after_crash(leaves, &mut chance));
+                files.insert(before.clone(), file.after_crash(leaves, &mut rng));
             }
         }
         for (name, file) in &state.removed {
-            if lost(&mut chance) {
-                files.insert(name.clone(), file.after_crash(leaves, &mut chance));
+            if lost(&mut rng) {
+                files.insert(name.clone(), file.after_crash(leaves, &mut rng));
             }
         }
         state.files = files

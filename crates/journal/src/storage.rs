@@ -202,11 +202,11 @@ impl Storage for FolderStorage {
         }
         // Only for people: a disk without room keeps nobody from the journal.
         let process = format!("{}\n", std::process::id());
-        let noted = file
+        let written = file
             .rewind()
             .and_then(|()| file.write_all(process.as_bytes()))
             .and_then(|()| file.set_len(process.len() as u64));
-        if let Err(error) = noted {
+        if let Err(error) = written {
             tracing::debug!(%error, "the process id cannot be written to the journal's lock");
         }
         Ok(Box::new(file))

@@ -108,7 +108,7 @@ impl FolderSurvey {
             let Some(named) = segment_of(name).or_else(|| aside_of(name)) else {
                 continue;
             };
-            match look(storage, name)? {
+            match inspect_file(storage, name)? {
                 FoundFile::Unreadable if is_aside => {}
                 FoundFile::Unreadable => survey.foreign(named, name, &taken),
                 FoundFile::File(file) => match file.head.map(|head| head.id) {
@@ -310,7 +310,7 @@ pub(crate) fn read_bytes(
     Ok(unread)
 }
 
-fn look(storage: &dyn Storage, name: &str) -> Result<FoundFile, JournalOpenError> {
+fn inspect_file(storage: &dyn Storage, name: &str) -> Result<FoundFile, JournalOpenError> {
     let read = || -> io::Result<SegmentFile> {
         let length = storage.len(name)?;
         let mut bytes = vec![0; usize::try_from(length.min(HEAD_BYTES)).unwrap_or(0)];

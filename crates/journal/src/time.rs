@@ -28,16 +28,16 @@ pub(crate) struct JournalTime {
 
 impl JournalTime {
     /// Goes on from what was recorded last.
-    pub(crate) fn after(noted: TimeRecord, clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn after(recorded: TimeRecord, clock: &Arc<dyn Clock>) -> Self {
         let opened = clock.steady();
-        let same_boot = noted.boot != 0 && noted.boot == opened.boot;
+        let same_boot = recorded.boot != 0 && recorded.boot == opened.boot;
         let between = match same_boot {
-            true => millis(opened.since_boot).saturating_sub(noted.since_boot),
+            true => millis(opened.since_boot).saturating_sub(recorded.since_boot),
             false => 0,
         };
         Self {
             clock: Arc::clone(clock),
-            base: Duration::from_millis(noted.now.saturating_add(between)),
+            base: Duration::from_millis(recorded.now.saturating_add(between)),
             opened,
         }
     }

@@ -1,6 +1,6 @@
 //! Watches how long the disk takes: a histogram of syncs, and a sync that does not end.
 //!
-//! The writer waits in the call, so somebody else has to say that it does: a thread that looks now and
+//! The writer waits in the call, so somebody else has to say that it does: a thread that checks now and
 //! then, for as long as the journal is open.
 
 use super::storage::Storage;
@@ -17,7 +17,7 @@ const BOUNDS_US: [u64; 14] = [
     5_000_000, 30_000_000,
 ];
 
-/// The thread looks at least this often.
+/// The thread checks at least this often.
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// A call that goes on is logged again this often.
@@ -138,7 +138,7 @@ impl WatchThread {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let end = Arc::clone(&ended);
         let thread = Builder::new().name("journal-watch".to_owned());
-        let thread = thread.spawn(move || look(&watch, &end))?;
+        let thread = thread.spawn(move || keep_checking(&watch, &end))?;
         Ok(Self {
             ended,
             thread: Some(thread),
@@ -157,7 +157,7 @@ impl Drop for WatchThread {
     }
 }
 
-fn look(watch: &DiskWatch, end: &(Mutex<bool>, Condvar)) {
+fn keep_checking(watch: &DiskWatch, end: &(Mutex<bool>, Condvar)) {
     let interval = (watch.overdue_after / 2).clamp(Duration::from_millis(10), POLL_INTERVAL_MAX);
     let mut logged: Option<(Instant, Instant)> = None;
     let mut ended = end.0.lock().unwrap_or_else(PoisonError::into_inner);

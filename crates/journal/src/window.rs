@@ -14,7 +14,7 @@ pub(crate) const MANY: usize = 32;
 const SHORTEST: Duration = Duration::from_micros(60);
 
 /// After this many groups without one, a short window is tried again.
-const LOOK_AGAIN: u32 = 64;
+const TRY_AGAIN_AFTER: u32 = 64;
 
 /// The second half is worth its while if it brings one for so many who wait already.
 const WORTH: usize = 4;
@@ -48,7 +48,7 @@ impl CommitWindow {
             return self.now;
         }
         self.skipped += 1;
-        if self.skipped >= LOOK_AGAIN {
+        if self.skipped >= TRY_AGAIN_AFTER {
             self.skipped = 0;
             return SHORTEST.min(self.longest);
         }
@@ -97,7 +97,7 @@ mod tests {
         for _ in 0..30 {
             window.came(1, 0);
         }
-        let tried = (0..LOOK_AGAIN).map(|_| window.next(2)).max();
+        let tried = (0..TRY_AGAIN_AFTER).map(|_| window.next(2)).max();
         assert_eq!(tried, Some(SHORTEST));
         for _ in 0..6 {
             window.came(2, 1);

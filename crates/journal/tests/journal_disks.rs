@@ -65,10 +65,10 @@ fn in_a_shell(spaces: &[&str], test: &str, limit: &str, folder: &Path) {
         .env(CHILD, folder)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}{complaints}");
-    assert!(told.contains("child done"), "{told}");
+    assert!(output.status.success(), "{printed}{complaints}");
+    assert!(printed.contains("child done"), "{printed}");
 }
 
 fn child_folder() -> Option<std::path::PathBuf> {
@@ -219,7 +219,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     newer[at..at + frame.len()].copy_from_slice(&frame);
     let mut file = std::fs::File::create(&segment).unwrap();
     file.write_all(&newer).unwrap();
-    // Zeros between a journal and a later frame are damage, told with it.
+    // Zeros between a journal and a later frame are damage, reported with it.
     let error = open(folder.path()).unwrap_err();
     let text = format!(
         "segment 1 of the journal: the record at offset {at} has version 2 and kind 99, which this \

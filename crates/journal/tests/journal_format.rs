@@ -1,4 +1,4 @@
-//! A journal that an earlier version wrote still opens. The file is never made anew: a changed layout is
+//! A journal that an earlier version wrote still opens. The file is never written again: a changed layout is
 //! a new version with a file of its own.
 
 use std::path::Path;

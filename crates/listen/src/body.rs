@@ -183,6 +183,7 @@ where
 
 async fn poll_twice<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut polled = false;
+    // Woken by itself once, so that what is ready at the second poll never waits for a timer.
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending if polled => Poll::Ready(None),

@@ -1,4 +1,4 @@
-//! When the certificates of a listener end, so that somebody can be told in time.
+//! When the certificates of a listener end, so that it can be reported in time.
 
 use crate::tls_error::PEM_BYTES_MAX;
 use rustls::pki_types::CertificateDer;

@@ -82,7 +82,7 @@ impl OwnHosts {
     /// [`CrossOrigin::Host`].
     pub fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), CrossOrigin> {
         match host(uri, headers) {
-            Some(host) if !self.contains(&host) => Err(CrossOrigin::Host { host: shown(&host) }),
+            Some(host) if !self.contains(&host) => Err(CrossOrigin::Host { host: quote(&host) }),
             _ => Ok(()),
         }
     }
@@ -114,7 +114,7 @@ impl OwnHosts {
             return Ok(());
         }
         Err(CrossOrigin::Origin {
-            origin: shown(&origin),
+            origin: quote(&origin),
         })
     }
 }
@@ -129,7 +129,7 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Cow<'a, str>> {
     target.or_else(header)
 }
 
-fn shown(text: &str) -> String {
+fn quote(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_told_from_one_another() {
+    fn encodings_are_told_apart_from_one_another() {
         let of = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {

@@ -152,7 +152,12 @@ impl AsyncWrite for HyperIo {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+        let stream = Pin::new(&mut self.get_mut().stream);
+        match slices {
+            // Most answers are a head alone, which a plain write sends for less.
+            [whole] => stream.poll_write(context, whole),
+            _ => stream.poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -69,6 +69,9 @@ async fn serve_one<S, F>(
     let mut rejections = RejectionLog::default();
     tracing::debug!(address = %listener.address(), "listening");
     loop {
+        // In this order: a flood of new connections keeps neither the shutdown waiting nor connections
+        // that ended from making room. At the limit nobody is accepted, and waits in the backlog of the
+        // socket.
         tokio::select! {
             biased;
             () = shutdown.as_mut() => break,
@@ -116,7 +119,7 @@ async fn serve_one<S, F>(
     tracing::info!(%address, "stopped listening");
 }
 
-/// When the log was last told of a connection that a rule rejects: whoever is kept out may try all day.
+/// When the log last had a connection that a rule rejects: whoever is kept out may try all day.
 #[derive(Default)]
 struct RejectionLog(Option<Instant>);
 

@@ -24,7 +24,7 @@ pub enum TlsError {
         /// Which.
         path: PathBuf,
     },
-    /// The key file holds something else. What it holds is not told.
+    /// The key file holds something else. What it holds is not reported.
     #[error("key file {}: does not hold a key in PEM (PKCS #8, PKCS #1 or SEC1, not encrypted)", path.display())]
     NoKey {
         /// Which.

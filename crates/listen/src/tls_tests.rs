@@ -109,18 +109,18 @@ fn what_is_wrong_with_which_file_is_said() {
 fn a_broken_renewal_keeps_the_certificate_of_before() {
     let files = files();
     let tls = ServerTls::load(&files.settings).unwrap();
-    let shown = || tls.0.current.0.load().cert[0].to_vec();
-    let first = shown();
+    let certificates = || tls.0.current.0.load().cert[0].to_vec();
+    let first = certificates();
     assert_eq!(tls.reload().unwrap(), TlsReload::Unchanged);
     files.write("half a certi", "");
     let error = tls.reload().unwrap_err();
     assert!(matches!(error, TlsError::NoCertificate { .. }), "{error}");
-    assert_eq!(shown(), first);
+    assert_eq!(certificates(), first);
     assert_eq!(tls.reload().unwrap(), TlsReload::Unchanged, "tried once");
     let (certificate, key) = pair();
     files.write(&certificate, &key);
     assert_eq!(tls.reload().unwrap(), TlsReload::Renewed);
-    assert_ne!(shown(), first);
+    assert_ne!(certificates(), first);
 }
 
 #[test]
@@ -128,8 +128,8 @@ fn a_key_is_never_shown() {
     let files = files();
     let key = fs::read_to_string(&files.settings.key).unwrap();
     let line = key.lines().nth(1).unwrap();
-    let shown = format!("{:?}", ServerTls::load(&files.settings).unwrap());
-    assert!(!shown.contains(line), "{shown}");
+    let certificates = format!("{:?}", ServerTls::load(&files.settings).unwrap());
+    assert!(!certificates.contains(line), "{certificates}");
     // Something that looks like a section of another kind is not quoted either.
     let (certificate, _) = pair();
     files.write(&certificate, "-----BEGIN marked-secret\n");
@@ -159,7 +159,7 @@ fn ends_in(year: i32) -> (String, String) {
 }
 
 #[test]
-fn the_end_of_the_first_certificate_to_end_is_told_and_that_of_a_renewed_one() {
+fn the_end_of_the_first_certificate_to_end_is_reported_and_that_of_a_renewed_one() {
     let files = files();
     let (leaf, key) = ends_in(2041);
     let (issuer, _) = ends_in(2039);
@@ -171,16 +171,19 @@ fn the_end_of_the_first_certificate_to_end_is_told_and_that_of_a_renewed_one() {
         ..files.settings.clone().into()
     };
     let tls = ServerTls::load_mutual(&settings).unwrap();
-    let shown = || {
+    let certificates = || {
         let ends = tls.ends().into_iter();
-        let shown = ends.map(|end| format!("{} {}", end.what, &end.ends_at.rfc3339()[..10]));
-        shown.collect::<Vec<_>>()
+        let certificates = ends.map(|end| format!("{} {}", end.what, &end.ends_at.rfc3339()[..10]));
+        certificates.collect::<Vec<_>>()
     };
-    assert_eq!(shown(), ["certificate 2039-06-01", "client_ca 2050-06-01"]);
+    assert_eq!(
+        certificates(),
+        ["certificate 2039-06-01", "client_ca 2050-06-01"]
+    );
     let (leaf, key) = ends_in(2045);
     files.write(&leaf, &key);
     assert_eq!(tls.reload().unwrap(), TlsReload::Renewed);
-    assert_eq!(shown()[0], "certificate 2045-06-01");
+    assert_eq!(certificates()[0], "certificate 2045-06-01");
 }
 
 /// Certificates were checked every 30 s; a renewed one behind a link that is swapped, as in a mounted secret, is seen at

@@ -131,7 +131,7 @@ async fn read_all(stream: &mut TlsStream<TcpStream>) -> String {
     answer
 }
 
-fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+fn server_certificate(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().unwrap()[0].clone()
 }
 
@@ -191,19 +191,19 @@ async fn a_renewed_certificate_is_for_new_connections_and_open_ones_go_on() {
     let server = start(&tls, HttpLimits::default());
     let connector = files.connector(rustls::ALL_VERSIONS, &[]);
     let mut open = server.connect(&connector).await;
-    let first = shown(&open);
+    let first = server_certificate(&open);
     open.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
     open.read_exact(&mut answer).await.unwrap();
 
     std::fs::write(&files.settings.certificate, "half a certi").unwrap();
     tls.reload().unwrap_err();
-    assert_eq!(shown(&server.connect(&connector).await), first);
+    assert_eq!(server_certificate(&server.connect(&connector).await), first);
 
     files.renew();
     assert_eq!(tls.reload().unwrap(), TlsReload::Renewed);
     let mut second = server.connect(&connector).await;
-    assert_ne!(shown(&second), first);
+    assert_ne!(server_certificate(&second), first);
     for stream in [&mut open, &mut second] {
         stream.write_all(CLOSE).await.unwrap();
         let answer = read_all(stream).await;
@@ -220,12 +220,12 @@ async fn the_server_itself_looks_for_a_renewed_certificate() {
         HttpLimits::default(),
     );
     let connector = files.connector(rustls::ALL_VERSIONS, &[]);
-    let first = shown(&server.connect(&connector).await);
+    let first = server_certificate(&server.connect(&connector).await);
     files.renew();
     tokio::time::pause();
     tokio::time::sleep(Duration::from_secs(61)).await;
     tokio::time::resume();
-    let second = shown(&server.connect(&connector).await);
+    let second = server_certificate(&server.connect(&connector).await);
     assert_ne!(second, first);
     let on_disk = CertificateDer::from_pem_file(&files.settings.certificate).unwrap();
     assert_eq!(second, on_disk);

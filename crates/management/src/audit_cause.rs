@@ -67,7 +67,7 @@ impl AuditCause {
         state: &StoreState,
         changes: &[StoreChange],
     ) -> Vec<twinroute_audit::AuditedChange> {
-        let mut noted = Vec::new();
+        let mut audited = Vec::new();
         for change in changes {
             let (key, after) = match change {
                 StoreChange::Put(key, record) => (&**key, Some(record.record())),
@@ -80,14 +80,14 @@ impl AuditCause {
             };
             let operation = format!("{}/{}", id.kind.type_name(), self.0.action);
             let mut change = twinroute_audit::AuditedChange::step(operation, id.to_string());
-            if noted.len() < BODIES_MAX {
-                change.before = before.as_ref().map(shown);
-                change.after = after.as_ref().map(shown);
+            if audited.len() < BODIES_MAX {
+                change.before = before.as_ref().map(render);
+                change.after = after.as_ref().map(render);
             }
             change.secrets_changed = secrets_changed(before.as_ref(), after.as_ref());
-            noted.push(change);
+            audited.push(change);
         }
-        noted
+        audited
     }
 }
 
@@ -109,7 +109,7 @@ fn kind(path: &str) -> (Option<ResourceKind>, &str) {
 }
 
 /// A resource as reads show it.
-fn shown(record: &ResourceRecord) -> Value {
+fn render(record: &ResourceRecord) -> Value {
     match record.id.kind {
         ResourceKind::Endpoint => endpoint_record::render(record),
         _ => record.render_hidden(),
@@ -132,7 +132,7 @@ fn secrets_changed(before: Option<&ResourceRecord>, after: Option<&ResourceRecor
 }
 
 /// A change that cannot be recorded is not made.
-pub(crate) fn unnoted(error: &AuditError) -> Error {
+pub(crate) fn unrecorded(error: &AuditError) -> Error {
     let reason = error.error_chain();
     tracing::error!(
         error = reason,

@@ -80,7 +80,7 @@ async fn each_change_is_recorded_as_it_was_and_as_it_is_without_secrets() {
     client.end(&gone).await;
 
     let found = entries(folder.path());
-    let told: Vec<_> = found
+    let entries: Vec<_> = found
         .iter()
         .map(|entry| {
             let operation = entry.operation.split_once('/').unwrap().1.to_owned();
@@ -103,7 +103,7 @@ async fn each_change_is_recorded_as_it_was_and_as_it_is_without_secrets() {
         ),
         (format!("{endpoints}/delete"), (true, true)),
     ];
-    assert_eq!(told, expect);
+    assert_eq!(entries, expect);
     assert!(
         found
             .iter()
@@ -160,15 +160,15 @@ async fn refusals_and_shown_keys_are_recorded_and_reads_are_not() {
         }
         tokio::task::yield_now().await;
     };
-    let told = |end: &str| {
+    let recorded = |end: &str| {
         let entry = found.iter().find(|entry| entry.operation.ends_with(end));
         let entry = entry.unwrap_or_else(|| panic!("{end}"));
         (entry.outcome, entry.status, entry.code.as_str())
     };
-    let (outcome, status, _) = told("endpoints/write");
+    let (outcome, status, _) = recorded("endpoints/write");
     assert_eq!((outcome, status), (ChangeOutcome::Refused, Some(400)));
     assert_eq!(
-        told("provisioningServices/listkeys/action").0,
+        recorded("provisioningServices/listkeys/action").0,
         ChangeOutcome::Accepted
     );
     let text = text(folder.path());

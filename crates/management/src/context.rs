@@ -121,19 +121,19 @@ impl ServerContext {
         let Some(cause) = cause.filter(|_| audit.is_on()) else {
             return self.store.change(decide);
         };
-        let mut noted = Vec::new();
-        let stored = self.store.change_noted(decide, |state, changes| {
+        let mut recorded = Vec::new();
+        let stored = self.store.change_recorded(decide, |state, changes| {
             let changes = cause.changes(state, changes);
             let accepted = audit.accept(cause.author(), &changes);
-            accepted.map_err(|error| audit_cause::unnoted(&error))?;
-            noted = changes;
+            accepted.map_err(|error| audit_cause::unrecorded(&error))?;
+            recorded = changes;
             Ok(())
         });
         // Nothing else refuses what was recorded.
         if let Err(error) = stored.as_ref()
-            && !noted.is_empty()
+            && !recorded.is_empty()
         {
-            audit.failed(cause.author(), &noted, error.code());
+            audit.failed(cause.author(), &recorded, error.code());
         }
         stored
     }

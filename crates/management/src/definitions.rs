@@ -104,6 +104,8 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
         properties["provisioningError"] = failure("ProvisioningFailed", reason);
     }
     let mut secrets = BTreeMap::new();
+    // Each secret that is there gets a mask where it would stand, so that readers see the shape they
+    // would write.
     let mut hide =
         |member: &str| drop(secrets.insert(format!("/properties/{member}"), Secret::new("hidden")));
     let keys = match &endpoint.destination {

@@ -1,7 +1,7 @@
 //! The event-routes part of the data plane: `/eventroutes[/{id}]`.
 //!
 //! Source: Azure Digital Twins data plane 2020-10-31 to 2023-10-31, `EventRoutes`; error texts as real Azure
-//! gives them. The instance is told by the path (`/instances/{name}/…`) or by the host's first label.
+//! gives them. The instance is named by the path (`/instances/{name}/…`) or by the host's first label.
 
 use crate::arm::answer::ArmAnswer;
 use crate::arm::error::Error;

@@ -30,7 +30,7 @@ use twinroute_model::uri::RESERVED;
 /// Resources of one document.
 const RESOURCES_MAX: usize = 500_000;
 
-/// Refusals that are told of one document.
+/// Refusals that are reported of one document.
 const REFUSALS_MAX: usize = 100;
 
 /// Members that hold secrets, of all kinds of resources.

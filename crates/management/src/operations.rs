@@ -1,4 +1,4 @@
-//! Long-running operations: what is told about one, from its start until a day after its end.
+//! Long-running operations: what is reported about one, from its start until a day after its end.
 //!
 //! Source: ARM RPC 1.0, "Asynchronous operations"; the URLs are those that Microsoft.DigitalTwins and
 //! Microsoft.Devices give out. `Retry-After` is one second: what Azure sends is ten, and clients of Azure

@@ -193,6 +193,7 @@ async fn ask(
         Ok(sink) => sink,
         Err(error) => return bad("EndpointInvalid", error.reason),
     };
+    // So many at a time: a store with many endpoints must not open as many connections at once.
     let Ok(_place) = context.probes.acquire().await else {
         return ProvisioningVerdict::Good;
     };

@@ -95,8 +95,8 @@ fn shows_keys(request: &ArmRequest) -> bool {
 async fn note_keys(call: ServerCall<'_>) -> Result<(), Error> {
     let audit = call.context.audit.load_full();
     let shown = AuditCause::of(call.request).asked(&call.request.path());
-    let noted = audit.accept_one(&call.request.author, shown).await;
-    noted.map_err(|error| audit_cause::unnoted(&error))
+    let recorded = audit.accept_one(&call.request.author, shown).await;
+    recorded.map_err(|error| audit_cause::unrecorded(&error))
 }
 
 /// What changed, and what failed on our side. Bodies are never logged: they hold secrets.

@@ -142,7 +142,7 @@ impl TestClient {
         self.management.export(secrets)
     }
 
-    /// Has changes noted.
+    /// Has changes recorded.
     pub(crate) fn note_in(&self, audit: AuditLog) {
         self.management.set_audit(audit);
     }

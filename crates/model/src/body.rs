@@ -5,6 +5,7 @@
 //! reader judges these member by member, or otherwise than another.
 
 use crate::endpoint::FieldError;
+use crate::json::json_type;
 use crate::pasted;
 use crate::secret::repeated;
 use crate::words;
@@ -125,7 +126,7 @@ impl<'a> BodyObject<'a> {
     }
 
     fn wrong_type(&self, name: &str, wanted: &str, found: &Value) -> FieldError {
-        let rule = format!("must be {wanted}, not {}", type_of(found));
+        let rule = format!("must be {wanted}, not {}", json_type(found));
         FieldError::new(&self.path(name), rule)
     }
 
@@ -155,7 +156,7 @@ impl<'a> BodyObject<'a> {
                 Some(near) => format!("is not known here; did you mean `{near}`?"),
                 None => format!("is not known here; known are {}", self.known.join(", ")),
             };
-            errors.push(FieldError::new(&self.path(&shown(name)), rule));
+            errors.push(FieldError::new(&self.path(&quote_name(name)), rule));
         }
     }
 
@@ -165,7 +166,7 @@ impl<'a> BodyObject<'a> {
             let mut known = self.known.iter();
             if let Some(known) = known.find(|known| known.eq_ignore_ascii_case(name)) {
                 let rule = format!("is not known here; did you mean `{known}`?");
-                errors.push(FieldError::new(&self.path(&shown(name)), rule));
+                errors.push(FieldError::new(&self.path(&quote_name(name)), rule));
             }
         }
     }
@@ -173,12 +174,12 @@ impl<'a> BodyObject<'a> {
     /// Says that a member is missing, unless an unknown one that is meant for it is refused already.
     pub fn missing(&self, name: &str, rule: &str, errors: &mut Vec<FieldError>) {
         let misspelt = self.misspelt(name);
-        let path = misspelt.map(|given| self.path(&shown(given)));
+        let path = misspelt.map(|given| self.path(&quote_name(given)));
         if path.is_some_and(|path| errors.iter().any(|error| error.field == path)) {
             return;
         }
         let rule = match misspelt {
-            Some(given) => format!("{rule}; did you mean it by `{}`?", shown(given)),
+            Some(given) => format!("{rule}; did you mean it by `{}`?", quote_name(given)),
             None => rule.to_owned(),
         };
         errors.push(FieldError::new(&self.path(name), rule));
@@ -216,23 +217,12 @@ pub fn not_one_of(word: &str, published: &[&'static str]) -> String {
 }
 
 /// A member's name as an error shows it.
-fn shown(name: &str) -> String {
+fn quote_name(name: &str) -> String {
     const CHARS_MAX: usize = 64;
     let plain = name.chars().take(CHARS_MAX);
     plain
         .map(|letter| if letter.is_control() { '?' } else { letter })
         .collect()
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

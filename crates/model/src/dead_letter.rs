@@ -1,6 +1,7 @@
 //! Dead letters: why a delivery could not be made, and what is known of it beside its event.
 
 use crate::clock::Timestamp;
+use crate::visible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -76,10 +77,6 @@ impl DeadLetter {
     /// Cuts an outcome to what is kept, at a character's border.
     #[must_use]
     pub fn outcome(text: &str) -> Arc<str> {
-        let mut end = text.len().min(OUTCOME_BYTES_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text[..end].into()
+        visible::cut(text, OUTCOME_BYTES_MAX).into()
     }
 }

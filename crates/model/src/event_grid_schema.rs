@@ -198,6 +198,8 @@ fn parse(
     let time = required("eventTime", &received.event_time)?;
     let source = received.topic.as_deref().filter(|topic| !topic.is_empty());
     let source = source.unwrap_or(default_source);
+    // Azure Digital Twins wraps its payload for this schema; it is undone, so that an event means the
+    // same in either.
     let wrapped = ADT_TYPES
         .contains(&event_type)
         .then(|| {

@@ -15,8 +15,21 @@ pub struct JsonDocument(Value);
 #[error("{reason}")]
 pub struct JsonError {
     reason: String,
-    /// The line in it, from 1, where it can be told.
+    /// The line in it, from 1, where it is known.
     pub line: Option<usize>,
+}
+
+/// What a value is, as an error says it: `a number`.
+#[must_use]
+pub fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
 }
 
 impl JsonDocument {

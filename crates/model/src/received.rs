@@ -39,7 +39,7 @@ pub struct UnreadablePart {
     pub reason: InvalidEvent,
 }
 
-/// What the body of a request looks like, told by its first event.
+/// What the body of a request looks like, judged by its first event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyShape {
     /// A JSON object with a `specversion`.
@@ -108,6 +108,8 @@ pub fn read(body: &Bytes, default_source: &str, limits: &EventLimits) -> Receive
             return received;
         }
     };
+    // Past the first of them those that are no event are kept together, so that a hostile delivery makes
+    // few entries.
     let mut rest: Option<(String, InvalidEvent)> = None;
     for (index, item) in items.into_iter().enumerate() {
         let item = item.get();

@@ -122,7 +122,7 @@ pub fn repeated(word: &str) -> String {
 }
 
 /// What serde says of a value that does not belong where it stands, without the value: it may be a secret that
-/// slipped in. The type is still told, and the place.
+/// slipped in. The type is still reported, and the place.
 #[must_use]
 pub fn without_value(message: &str) -> String {
     let about = ["invalid type: ", "invalid value: "];
@@ -240,23 +240,23 @@ mod tests {
         ] {
             assert_eq!(repeated(secret), "what stands there");
         }
-        let told = |json: &str| {
+        let refusal = |json: &str| {
             without_value(&serde_json::from_str::<bool>(json).unwrap_err().to_string())
         };
         assert_eq!(
-            told(r#""secret, expected!""#),
+            refusal(r#""secret, expected!""#),
             "invalid type: string, expected a boolean at line 1 column 19"
         );
         assert_eq!(
-            told("123"),
+            refusal("123"),
             "invalid type: integer, expected a boolean at line 1 column 3"
         );
         assert_eq!(
-            told("[]"),
+            refusal("[]"),
             "invalid type: sequence, expected a boolean at line 1 column 0"
         );
         assert_eq!(
-            told("{"),
+            refusal("{"),
             "invalid type: map, expected a boolean at line 1 column 0"
         );
     }

@@ -1,4 +1,4 @@
-//! What an endpoint can be told that the management API has no field for.
+//! What can be set for an endpoint that the management API has no field for.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -65,7 +65,7 @@ pub struct EndpointSettings {
     /// The longest that a destination's `Retry-After` is honoured.
     #[serde(with = "humantime_serde")]
     pub retry_after_max: Duration,
-    /// The longest between two looks at an endpoint that takes nothing: 1 s to 60 s.
+    /// The longest between two probes of an endpoint that takes nothing: 1 s to 60 s.
     #[serde(with = "humantime_serde")]
     pub probe_interval_max: Duration,
     /// What an answer means for this endpoint, by its code (`http-409`, `server-busy`), where that is not

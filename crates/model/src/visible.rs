@@ -60,6 +60,16 @@ pub fn json(document: String) -> String {
     }
 }
 
+/// As many whole characters from the beginning of `text` as fit into `bytes_max`.
+#[must_use]
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 const fn is_hidden_in_lines(character: char) -> bool {
     is_hidden(character) && !matches!(character, '\n' | '\t')
 }

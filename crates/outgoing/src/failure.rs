@@ -37,7 +37,7 @@ const NAMES: [(&str, &str); 4] = [
 /// The texts may be a peer's: bound them, and let them pass a gate before they are shown.
 #[must_use]
 pub fn failure_text(error: &(dyn Error + 'static)) -> String {
-    let mut told: Vec<String> = Vec::new();
+    let mut causes: Vec<String> = Vec::new();
     let mut last = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -46,15 +46,15 @@ pub fn failure_text(error: &(dyn Error + 'static)) -> String {
             last = last.replace(name, meaning);
         }
         let layer = LAYERS.iter().any(|layer| last.starts_with(layer));
-        let known = told.iter().any(|told| told.contains(&last));
+        let known = causes.iter().any(|cause| cause.contains(&last));
         if !layer && !known && !last.is_empty() {
-            told.push(last.clone());
+            causes.push(last.clone());
         }
         next = error.source();
     }
-    match told.is_empty() {
+    match causes.is_empty() {
         true => last,
-        false => told.join(": "),
+        false => causes.join(": "),
     }
 }
 

@@ -272,7 +272,7 @@ mod tests {
         })
     }
 
-    fn shown(proxies: &ProxyTable, url: &str) -> String {
+    fn proxy_of(proxies: &ProxyTable, url: &str) -> String {
         let url = proxies.of_url(&Url::parse(url).unwrap());
         url.map_or("direct".to_owned(), String::from)
     }
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn settings_come_before_variables_and_capitals_before_small_letters() {
         let to = |settings: &str, variables: &[(&str, &str)]| {
-            shown(
+            proxy_of(
                 &proxies(settings, variables).unwrap(),
                 "https://a.example/x?y",
             )
@@ -336,7 +336,7 @@ mod tests {
             } else {
                 "direct"
             };
-            assert_eq!(shown(&proxies, url), expect, "{url}");
+            assert_eq!(proxy_of(&proxies, url), expect, "{url}");
         }
         let via = proxies.to("a.example", 443).unwrap();
         assert_eq!(via.authorization, Some(Secret::new("Basic dTpwQHc=")));
@@ -354,7 +354,7 @@ mod tests {
             "{error}"
         );
         let none = proxies("", &[socks[0], ("NO_PROXY", "*")]).unwrap();
-        assert_eq!(shown(&none, "https://a.example"), "direct");
+        assert_eq!(proxy_of(&none, "https://a.example"), "direct");
         assert!(proxies("no_proxy = ['*']", &socks).is_ok());
     }
 }

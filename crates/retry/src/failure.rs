@@ -23,6 +23,20 @@ impl FailureReason {
     }
 }
 
+/// Words without a code of their own, which get the code `failed`.
+impl From<&str> for FailureReason {
+    fn from(detail: &str) -> Self {
+        Self::new("failed", detail)
+    }
+}
+
+/// As the reason of a borrowed text.
+impl From<String> for FailureReason {
+    fn from(detail: String) -> Self {
+        Self::new("failed", detail)
+    }
+}
+
 impl fmt::Display for FailureReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.detail.is_empty() {

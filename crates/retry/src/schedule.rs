@@ -8,18 +8,18 @@ const PROBE_FIRST: Duration = Duration::from_millis(500);
 
 /// How long an event that failed alone waits after its `attempts`-th attempt.
 ///
-/// Spread with `chance`, 0 to 1; what the destination asked for is a lower bound.
+/// Spread with `random`, 0 to 1; what the destination asked for is a lower bound.
 #[must_use]
 pub fn event_delay(
     settings: &EndpointSettings,
     attempts: u32,
     asked: Option<Duration>,
-    chance: f64,
+    random: f64,
 ) -> Duration {
     let steps = &settings.retry_schedule;
     let step = (attempts.max(1) as usize - 1).min(steps.len().saturating_sub(1));
     let delay = steps.get(step).copied().unwrap_or(PROBE_FIRST);
-    let delay = spread(delay, settings, chance);
+    let delay = spread(delay, settings, random);
     delay.max(asked.unwrap_or_default().min(settings.retry_after_max))
 }
 
@@ -37,19 +37,19 @@ pub fn endpoint_delay(
     settings: &EndpointSettings,
     faults: u32,
     asked: Option<Duration>,
-    chance: f64,
+    random: f64,
 ) -> Duration {
     let doubled = PROBE_FIRST.saturating_mul(1 << faults.clamp(1, 8).saturating_sub(1));
     // Spread below the cap only, so that probes are never further apart than it says.
     let most = settings.probe_interval_max;
     let most = most.div_f64(1.0 + f64::from(settings.retry_jitter_percent) / 100.0);
-    let delay = spread(doubled.min(most), settings, chance);
+    let delay = spread(doubled.min(most), settings, random);
     delay.max(asked.unwrap_or_default().min(settings.retry_after_max))
 }
 
-fn spread(delay: Duration, settings: &EndpointSettings, chance: f64) -> Duration {
+fn spread(delay: Duration, settings: &EndpointSettings, random: f64) -> Duration {
     let share = f64::from(settings.retry_jitter_percent) / 100.0;
-    delay.mul_f64(1.0 - share + 2.0 * share * chance.clamp(0.0, 1.0))
+    delay.mul_f64(1.0 - share + 2.0 * share * random.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -85,23 +85,23 @@ mod tests {
     proptest! {
         #[test]
         fn an_endpoint_is_probed_as_often_as_asked(
-            faults: u32, chance in 0.0..=1.0, most in 1_u64..=60, jitter in 0_u8..=50,
+            faults: u32, random in 0.0..=1.0, most in 1_u64..=60, jitter in 0_u8..=50,
         ) {
             let settings = EndpointSettings {
                 probe_interval_max: Duration::from_secs(most),
                 retry_jitter_percent: jitter,
                 ..EndpointSettings::default()
             };
-            let delay = endpoint_delay(&settings, faults, None, chance);
+            let delay = endpoint_delay(&settings, faults, None, random);
             prop_assert!(delay <= Duration::from_secs(most));
             prop_assert!(delay >= PROBE_FIRST.mul_f64(0.49));
         }
 
         #[test]
-        fn an_event_waits_within_a_tenth_of_its_step(attempts: u32, chance in 0.0..=1.0) {
+        fn an_event_waits_within_a_tenth_of_its_step(attempts: u32, random in 0.0..=1.0) {
             let settings = EndpointSettings::default();
             let middle = event_delay(&settings, attempts, None, 0.5);
-            let delay = event_delay(&settings, attempts, None, chance);
+            let delay = event_delay(&settings, attempts, None, random);
             prop_assert!(delay >= middle.mul_f64(0.899) && delay <= middle.mul_f64(1.101));
         }
     }

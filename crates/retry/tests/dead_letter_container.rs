@@ -92,7 +92,7 @@ async fn a_taken_name_gives_way_to_the_second_and_that_one_taken_is_done() {
 }
 
 #[tokio::test]
-async fn a_sas_that_only_creates_may_be_told_of_a_permission_instead() {
+async fn a_sas_that_only_creates_may_report_a_permission_instead() {
     let mismatch = || FakeAnswer::code(403, "AuthorizationPermissionMismatch");
     let fake = FakeContainer::start([mismatch(), FakeAnswer::status(201)]).await;
     let put = putting(&fake.container("c"), NOW).await.unwrap();

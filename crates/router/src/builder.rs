@@ -8,15 +8,19 @@ use crate::router::Router;
 use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
 use crate::table::source::{DefinitionFaults, Definitions};
-use crate::table::{CustomEndpoint, LiveParts, LiveTable, RecoveredLanes, RunningLanes};
-use crate::user_code::{UserClock, UserSink, UserStore};
+use crate::table::{
+    CustomEndpoint, CustomEndpoints, LiveParts, LiveTable, RecoveredLanes, RunningLanes,
+};
+use crate::user_code::{EventHooks, IntoMappedEvent, UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::endpoint::Endpoint;
+use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
@@ -32,6 +36,7 @@ pub struct RouterBuilder {
     last_definitions: Option<LastDefinitions>,
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
+    hooks: EventHooks,
     removed_grace: Duration,
     expiry_warning: Duration,
     unreadable: UnreadableSettings,
@@ -44,6 +49,9 @@ pub struct RouterBuilder {
 /// Why no router could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// There is no tokio runtime, whose tasks a router consists of.
+    #[error("a router needs a tokio runtime: build it within one, as in `#[tokio::main]`")]
+    NoRuntime,
     /// A name is not allowed.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -64,8 +72,8 @@ pub enum BuildError {
     /// Two dead-letter stores are for one endpoint.
     #[error("endpoint {0}: it was given two dead-letter stores; keep one of them")]
     TwoStores(EndpointName),
-    /// A dead-letter store is for an endpoint that has no sink of the program's own.
-    #[error("dead letters of {endpoint}: the builder was given no sink of this name; {hint}")]
+    /// Something is for an endpoint that has no sink of the program's own.
+    #[error("endpoint {endpoint}: the program gave no sink of this name; {hint}")]
     UnknownEndpoint {
         /// The name.
         endpoint: String,
@@ -112,10 +120,7 @@ impl NamedStore {
 }
 
 /// Brings sinks and stores together, in whatever order they were given.
-fn custom(
-    sinks: Vec<NamedSink>,
-    stores: Vec<NamedStore>,
-) -> Result<BTreeMap<EndpointName, CustomEndpoint>, BuildError> {
+fn custom(sinks: Vec<NamedSink>, stores: Vec<NamedStore>) -> Result<CustomEndpoints, BuildError> {
     let mut custom = BTreeMap::new();
     let mut names = Vec::with_capacity(sinks.len());
     for NamedSink {
@@ -124,19 +129,12 @@ fn custom(
         settings,
     } in sinks
     {
-        let endpoint = EndpointName::new(&endpoint)?;
-        if let Err(rule) = settings.check() {
-            return Err(BuildError::Settings { endpoint, rule });
-        }
         let made = CustomEndpoint {
             sink,
             store: None,
             settings,
         };
-        names.push(endpoint.clone());
-        if custom.insert(endpoint.clone(), made).is_some() {
-            return Err(BuildError::TwoSinks(endpoint));
-        }
+        names.push(add_custom(&mut custom, &endpoint, made)?);
     }
     for NamedStore { of, store } in stores {
         let endpoint = match of {
@@ -158,8 +156,25 @@ fn custom(
     Ok(custom)
 }
 
+/// Adds a sink of the program's own whose settings are in range and whose name is free.
+pub(crate) fn add_custom(
+    custom: &mut CustomEndpoints,
+    endpoint: &str,
+    made: CustomEndpoint,
+) -> Result<EndpointName, BuildError> {
+    let endpoint = EndpointName::new(endpoint)?;
+    if let Err(rule) = made.settings.check() {
+        return Err(BuildError::Settings { endpoint, rule });
+    }
+    if custom.contains_key(&endpoint) {
+        return Err(BuildError::TwoSinks(endpoint));
+    }
+    custom.insert(endpoint.clone(), made);
+    Ok(endpoint)
+}
+
 /// The nearest name, or all of them.
-fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
+pub(crate) fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
     let known: Vec<&str> = names.iter().map(EndpointName::as_str).collect();
     let hint = match words::nearest(&endpoint, known.iter().copied()) {
         Some(nearest) => format!("did you mean {nearest}?"),
@@ -207,6 +222,7 @@ impl RouterBuilder {
             last_definitions: None,
             replay_notes: None,
             duplicates: None,
+            hooks: EventHooks::default(),
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
             unreadable: UnreadableSettings::default(),
@@ -264,7 +280,7 @@ impl RouterBuilder {
     /// store. Of use only with [`Self::journal_on_disk`]. Endpoints with a sink of the program's own are not kept.
     ///
     /// Blocks on the disk at the start and whenever definitions of endpoints change. A file that cannot be read is
-    /// renamed and told of, in the log and as a warning of the table; one that cannot be written too.
+    /// renamed and reported, in the log and as a warning of the table; one that cannot be written too.
     #[must_use]
     pub fn last_definitions(mut self, file: LastDefinitions) -> Self {
         self.last_definitions = Some(file);
@@ -286,6 +302,32 @@ impl RouterBuilder {
     #[must_use]
     pub fn duplicate_window(mut self, window: DuplicateWindow) -> Self {
         self.duplicates = Some(window);
+        self
+    }
+
+    /// Has the program change or drop every event before it is matched; the last call counts. Duplicates are known before
+    /// that, and what a replay puts back was mapped already. Status counts what was changed and what was dropped.
+    ///
+    /// It is called where events are accepted, so it must be quick and must not block. When it gives an error or panics,
+    /// the batch is refused ([`AcceptError::Mapping`](crate::accept::AcceptError::Mapping)).
+    #[must_use]
+    pub fn map_event<M: IntoMappedEvent>(
+        mut self,
+        map: impl Fn(Event) -> M + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.map_with(map);
+        self
+    }
+
+    /// Keeps the order of events with the same key, in place of those of the same twin. Keys of destinations (partitions,
+    /// sessions) stay those of twins. It is called as the function of [`Self::map_event`] is, and after it; when it panics
+    /// the twin counts.
+    #[must_use]
+    pub fn partition_by<K: AsRef<str>>(
+        mut self,
+        key: impl Fn(&Event) -> K + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.partition_by(key);
         self
     }
 
@@ -369,8 +411,11 @@ impl RouterBuilder {
     /// Builds the router and starts its lanes. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Everything that is wrong with names, definitions and filters.
+    /// Everything that is wrong with names, definitions and filters; a thread without a runtime.
     pub fn build(self) -> Result<Router, BuildError> {
+        if Handle::try_current().is_err() {
+            return Err(BuildError::NoRuntime);
+        }
         let default_instance = self.default_instance?;
         let custom = custom(self.sinks, self.stores)?;
         let mut definitions = self.definitions;
@@ -382,7 +427,7 @@ impl RouterBuilder {
                 filter,
             };
             definitions
-                .default_instance(&default_instance)
+                .instance_mut(&default_instance)
                 .routes
                 .push(route);
         }
@@ -390,6 +435,7 @@ impl RouterBuilder {
         let (journal, recovered) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
+                // Before the lanes take over what was recovered.
                 damage = JournalDamage::of(&recovered);
                 last = self.last_definitions.map(LastEndpoints::open);
                 let recovered = RecoveredLanes::new(disk.clone(), recovered);
@@ -405,11 +451,11 @@ impl RouterBuilder {
             connect: self.connect,
             clock: self.clock,
             default_instance,
-            custom,
             removed_grace: self.removed_grace,
             journal_bytes_max: self.journal_bytes_max,
         };
-        let live = LiveTable::new(parts, lanes, last);
+        // The first table is applied before anything starts: a router with wrong definitions is none.
+        let live = LiveTable::new(parts, custom, lanes, last);
         live.apply(&definitions)?;
         let create = |folder: PathBuf| {
             let created = ReplayNotes::create(folder.clone());
@@ -421,7 +467,7 @@ impl RouterBuilder {
             &unreadable,
             (journal, damage),
             notes,
-            self.duplicates,
+            (self.duplicates, self.hooks),
             self.expiry_warning,
         ))
     }

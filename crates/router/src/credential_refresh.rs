@@ -81,6 +81,7 @@ impl CredentialRefresh {
                 self.gap = self.gap.min(GAP_MIN);
             }
             let at = self.last.map_or_else(Instant::now, |last| last + self.gap);
+            // Woken by each refusal: one that is new may bring the time forward.
             tokio::select! {
                 biased;
                 () = sleep_until(at) => break,

@@ -13,8 +13,8 @@ use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
-/// Dead letters that one look at most goes through; a filter may let few of them pass.
-const LOOKED_AT_MAX: usize = 10_000;
+/// Dead letters that one listing examines at most; a filter may let few of them pass.
+const EXAMINED_MAX: usize = 10_000;
 
 /// Which dead letters are meant: those that all that is set holds for.
 #[derive(Clone, Debug, Default)]
@@ -192,7 +192,7 @@ impl EndpointHandle {
 }
 
 impl DeadLetterQuery {
-    /// Whether all that can be told without the event holds.
+    /// Whether all that can be checked without the event holds.
     pub(crate) fn wants_about(&self, about: &DeadLetter) -> bool {
         self.reason.is_none_or(|reason| reason == about.reason)
             && self.since.is_none_or(|since| about.died_at >= since)
@@ -230,7 +230,7 @@ pub(crate) async fn page_of(
     most: usize,
 ) -> DeadLetterPage {
     let mut page = DeadLetterPage::default();
-    let mut looked_at = 0;
+    let mut examined = 0;
     for lane in lanes_of(lanes, query, after) {
         let key = |sequence| DeadLetterCursor {
             instance: lane.instance.clone(),
@@ -240,13 +240,13 @@ pub(crate) async fn page_of(
         let begin = after.filter(|after| after.is_of(&lane));
         let mut at = begin.map_or(0, |after| after.sequence);
         loop {
-            let room = (most - page.dead_letters.len()).min(LOOKED_AT_MAX - looked_at);
+            let room = (most - page.dead_letters.len()).min(EXAMINED_MAX - examined);
             if room == 0 {
                 page.next = key(at).to_string();
                 return page;
             }
             let found = some_of(&lane, query, at, room);
-            looked_at += found.looked_at;
+            examined += found.examined;
             at = found.last;
             for (sequence, dead) in found.letters {
                 // One that was settled meanwhile is no dead letter any more.
@@ -326,8 +326,8 @@ impl DeadLetterCursor {
 /// Some dead letters of a lane that a query may want.
 pub(crate) struct FoundDeadLetters {
     pub(crate) letters: Vec<(u64, KeptDeadLetter)>,
-    pub(crate) looked_at: usize,
-    /// The last one looked at.
+    pub(crate) examined: usize,
+    /// The last one examined.
     pub(crate) last: u64,
     pub(crate) at_end: bool,
 }
@@ -341,16 +341,16 @@ pub(crate) fn some_of(
 ) -> FoundDeadLetters {
     let mut found = FoundDeadLetters {
         letters: Vec::new(),
-        looked_at: 0,
+        examined: 0,
         last: after,
         at_end: true,
     };
     lane.look_at_dead(after, |sequence, dead| {
-        if found.looked_at == room {
+        if found.examined == room {
             found.at_end = false;
             return false;
         }
-        found.looked_at += 1;
+        found.examined += 1;
         found.last = sequence;
         if query.wants_about(&dead.about) {
             found.letters.push((sequence, dead.clone()));

@@ -1,6 +1,7 @@
 //! A disk that is smaller than the journal may be: one endpoint that is unavailable stops nobody.
 
 use super::dead_letter_tests::{MemoryStore, ended};
+use super::shares_tests::event_of;
 use super::tests::{ScriptedSink, endpoint_status};
 use super::*;
 use crate::replay::ReplayRequest;
@@ -12,7 +13,6 @@ use tokio::time::timeout_at;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
-use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
 
 #[path = "full_disk_model_tests.rs"]
@@ -51,15 +51,6 @@ fn open(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
         ..JournalSettings::default()
     };
     DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
-}
-
-fn event_of(bytes: usize, id: usize, event_type: &str) -> Event {
-    EventParts::new(&id.to_string(), "host", event_type)
-        .set("subject", &format!("twin-{}", id % 7))
-        .unwrap()
-        .json(&format!("\"{}\"", "x".repeat(bytes)))
-        .build(&EventLimits::default())
-        .unwrap()
 }
 
 fn after_crash(sim: &SimulatedDisk, leaves: PowerLossRemains) -> SimulatedDisk {
@@ -183,7 +174,7 @@ impl DiskScene {
         id: usize,
         kind: &str,
     ) -> Result<AcceptedBatch, AcceptError> {
-        let events = vec![event_of(bytes, id, kind)];
+        let events = vec![event_of(id, kind, bytes)];
         self.router.accept(None, events, AckLevel::Durable).await
     }
 

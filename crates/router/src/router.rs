@@ -1,5 +1,10 @@
 //! The embedding API: build a router, accept events, watch it work.
 
+mod own_sinks;
+mod weak;
+
+pub use weak::WeakRouter;
+
 use crate::accept::{
     AcceptError, AcceptedBatch, Acceptor, AckLevel, AdmissionGate, AdmissionTurn,
     DELIVERED_DEADLINE, DuplicateWindow, JournalAppender, RoomMaker, SharedDuplicateWindow,
@@ -17,6 +22,7 @@ use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
 use crate::status_reporter::StatusReporter;
 use crate::table::LiveTable;
 use crate::table::source::{DefinitionFaults, Definitions};
+use crate::user_code::EventHooks;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -87,7 +93,7 @@ impl Router {
         unreadable: &UnreadableLanes,
         (journal, damage): (Journal, JournalDamage),
         notes: Option<ReplayNotes>,
-        duplicates: Option<DuplicateWindow>,
+        (duplicates, hooks): (Option<DuplicateWindow>, EventHooks),
         expiry_warning: Duration,
     ) -> Self {
         damage.count();
@@ -99,9 +105,10 @@ impl Router {
         let appender = Arc::new(JournalAppender::new(journal, room, Arc::clone(&admission)));
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));
         drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
-        let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes);
+        let order = hooks.clone();
+        let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes, order);
         let duplicates = duplicates.map(SharedDuplicateWindow::new);
-        let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender));
+        let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender, hooks));
         unreadable.connect(&acceptor);
         replays.resume();
         let reporter = StatusReporter {
@@ -291,6 +298,11 @@ impl Router {
         self.parts.replays.statuses()
     }
 
+    /// Resolves when a replay has ended, or when the router stops before that; at once for one that is not known.
+    pub async fn replay_over(&self, number: u64) {
+        self.parts.replays.until_over(number).await;
+    }
+
     /// Ends a replay; what it has put back stays. False when not found.
     #[must_use]
     pub fn cancel_replay(&self, number: u64) -> bool {
@@ -318,23 +330,27 @@ impl Router {
         self.parts.acceptor.live.refuse(faults);
     }
 
-    /// Says for every route of an instance whether and why it would match an event. Accepts nothing.
+    /// Says for every route of an instance whether and why it would match an event, for none if the program drops it.
+    /// Accepts nothing.
     ///
     /// # Errors
-    /// When there is no such instance.
+    /// When there is no such instance, or the program makes no event of it.
     pub fn explain(
         &self,
         instance: Option<&str>,
         event: &Event,
     ) -> Result<Vec<(RouteId, EndpointName, FilterExplanation)>, AcceptError> {
         let (compiled, _) = self.parts.acceptor.instance(instance)?;
+        let Some(event) = self.parts.acceptor.mapped(event)? else {
+            return Ok(Vec::new());
+        };
         let routes = compiled.routes.iter();
         let explained = routes.map(|route| {
             let route = &route.definition;
             (
                 route.id.clone(),
                 route.endpoint.clone(),
-                explain(&route.filter, event),
+                explain(&route.filter, &event),
             )
         });
         Ok(explained.collect())
@@ -343,15 +359,18 @@ impl Router {
     /// The routes that an event would match. Accepts nothing.
     ///
     /// # Errors
-    /// When there is no such instance.
+    /// When there is no such instance, or the program makes no event of it.
     pub fn dry_run(
         &self,
         instance: Option<&str>,
         event: &Event,
     ) -> Result<Vec<RouteId>, AcceptError> {
         let (compiled, _) = self.parts.acceptor.instance(instance)?;
+        let Some(event) = self.parts.acceptor.mapped(event)? else {
+            return Ok(Vec::new());
+        };
         Ok(compiled
-            .matching_routes(event)
+            .matching_routes(&event)
             .into_iter()
             .map(|route| route.definition.id.clone())
             .collect())

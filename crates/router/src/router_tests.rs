@@ -166,6 +166,8 @@ async fn matching_routes_make_one_delivery_an_endpoint() {
             unmatched: 0,
             generation: 1,
             duplicates: 0,
+            changed: 0,
+            dropped: 0,
             repeats_earlier: false,
             outcomes: std::collections::BTreeMap::new(),
         }

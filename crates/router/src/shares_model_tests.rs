@@ -253,7 +253,7 @@ impl ShareModel {
         let first = self.id;
         self.id += count;
         let events: Vec<_> = (first..self.id)
-            .map(|id| large(id, &event_type, bytes))
+            .map(|id| event_of(id, &event_type, bytes))
             .collect();
         let beside = self.sim.as_ref().map_or(0, |_| BESIDE_MAX);
         let largest = events

@@ -24,7 +24,7 @@ use twinroute_model::settings::{EndpointSettings, KeptDeadLetters};
 mod model;
 
 /// An event of about so many bytes.
-fn large(id: usize, event_type: &str, bytes: usize) -> Event {
+pub(super) fn event_of(id: usize, event_type: &str, bytes: usize) -> Event {
     EventParts::new(&id.to_string(), "host", event_type)
         .set("subject", &format!("twin-{}", id % 7))
         .unwrap()
@@ -72,7 +72,7 @@ async fn isolated(count: usize, down: usize) {
     let bytes_max = 64 << 10;
     let (router, sinks) = everything_to_all(count, down, bytes_max);
     for id in 0..600 {
-        let events = vec![large(id, "t", 1_000)];
+        let events = vec![event_of(id, "t", 1_000)];
         let accepted = router.accept(None, events, AckLevel::Memory).await;
         accepted.unwrap_or_else(|error| panic!("event {id} of {count}, {down} down: {error}"));
         sleep(Duration::from_millis(20)).await;
@@ -122,7 +122,7 @@ async fn queues_above_their_share_make_room_too() {
     }
     let router = builder.build().unwrap();
     for id in 0..300 {
-        let events = vec![large(id, "t", 1_000)];
+        let events = vec![event_of(id, "t", 1_000)];
         router.accept(None, events, AckLevel::Memory).await.unwrap();
         sleep(Duration::from_millis(20)).await;
     }
@@ -153,7 +153,7 @@ async fn queues_above_their_share_go_to_containers_before_the_journal_is_full() 
     }
     let router = builder.build().unwrap();
     for id in 0..300 {
-        let events = vec![large(id, "t", 1_000)];
+        let events = vec![event_of(id, "t", 1_000)];
         router.accept(None, events, AckLevel::Memory).await.unwrap();
         sleep(Duration::from_millis(20)).await;
     }
@@ -184,7 +184,7 @@ async fn the_queue_of_an_endpoint_that_could_be_sent_to_is_left_alone() {
     // The lane's task gets no turn in between.
     let mut accepted = 0;
     let refused = loop {
-        let events = vec![large(accepted, "t", 1_000)];
+        let events = vec![event_of(accepted, "t", 1_000)];
         match router.accept(None, events, AckLevel::Memory).await {
             Ok(_) => accepted += 1,
             Err(error) => break error,
@@ -202,7 +202,7 @@ async fn only_when_nobody_is_above_its_share_a_request_is_refused() {
     let mut refused = None;
     let mut id = 0;
     while refused.is_none() && id < 100 {
-        let events = vec![large(id, "t", 1_000)];
+        let events = vec![event_of(id, "t", 1_000)];
         refused = router.accept(None, events, AckLevel::Memory).await.err();
         id += 1;
         sleep(Duration::from_millis(20)).await;
@@ -211,7 +211,7 @@ async fn only_when_nobody_is_above_its_share_a_request_is_refused() {
     assert!(matches!(refused, AcceptError::Full { .. }), "{refused}");
     let status = endpoint_status(&router, "end0");
     assert_eq!(status.discarded, 0, "its share is the whole journal");
-    let too_large = vec![large(id, "t", 17 << 10)];
+    let too_large = vec![event_of(id, "t", 17 << 10)];
     let refused = router.accept(None, too_large, AckLevel::Memory).await;
     assert!(matches!(refused, Err(AcceptError::TooLarge { .. })));
     assert_eq!(endpoint_status(&router, "end0").discarded, 0);
@@ -235,7 +235,7 @@ async fn keep_all_breaks_isolation_and_says_so() {
         .unwrap();
     let mut refused = None;
     for id in 0..30 {
-        let events = vec![large(id, "t", 1_000)];
+        let events = vec![event_of(id, "t", 1_000)];
         let accepted = router.accept(None, events, AckLevel::Memory).await;
         refused = refused.or(accepted.err());
         sleep(Duration::from_millis(20)).await;
@@ -254,7 +254,7 @@ async fn dead_letters_are_warned_about_from_half_the_journal_on() {
     let (router, _) = everything_to_all(2, 1, 64 << 10);
     let mut warned_at = None;
     for id in 0..60 {
-        let events = vec![large(id, "t", 1_000)];
+        let events = vec![event_of(id, "t", 1_000)];
         router.accept(None, events, AckLevel::Memory).await.unwrap();
         sleep(Duration::from_millis(20)).await;
         let status = router.status();
@@ -275,7 +275,7 @@ async fn a_replay_goes_on_in_a_full_journal() {
     let (router, sinks) = everything_to_all(1, 1, 16 << 10);
     let mut id = 0;
     while router
-        .accept(None, vec![large(id, "t", 1_000)], AckLevel::Memory)
+        .accept(None, vec![event_of(id, "t", 1_000)], AckLevel::Memory)
         .await
         .is_ok()
     {

@@ -44,6 +44,25 @@ pub trait Sink: Send + Sync + 'static {
     }
 }
 
+/// Several may hold one sink.
+impl<S: Sink + ?Sized> Sink for Arc<S> {
+    fn limits(&self) -> BatchLimits {
+        (**self).limits()
+    }
+
+    fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
+        (**self).send(batch)
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), EndpointFault>> {
+        (**self).probe()
+    }
+
+    fn credentials(&self) -> Vec<CredentialState> {
+        (**self).credentials()
+    }
+}
+
 /// A credential of an endpoint as its sink knows it. Holds no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialState {
@@ -159,6 +178,17 @@ pub struct BatchLimits {
     pub in_flight_max: usize,
 }
 
+impl Default for BatchLimits {
+    /// For a sink that says nothing of it: 500 events, 1 MiB, one batch at a time.
+    fn default() -> Self {
+        Self {
+            events_max: 500,
+            bytes_max: 1 << 20,
+            in_flight_max: 1,
+        }
+    }
+}
+
 /// What became of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
@@ -175,4 +205,28 @@ pub enum DeliveryOutcome {
     Reject(FailureReason),
     /// The endpoint takes nothing just now; it is not the event's fault.
     Unavailable(EndpointFault),
+}
+
+impl DeliveryOutcome {
+    /// This event failed, others may not: it is tried again when its turn comes.
+    pub fn retry(reason: impl Into<FailureReason>) -> Self {
+        Self::Retry {
+            after: None,
+            reason: reason.into(),
+        }
+    }
+
+    /// This event will never be taken: it becomes a dead letter.
+    pub fn reject(reason: impl Into<FailureReason>) -> Self {
+        Self::Reject(reason.into())
+    }
+
+    /// The destination takes nothing just now: this event and all others wait.
+    pub fn unavailable(reason: impl Into<FailureReason>) -> Self {
+        Self::Unavailable(EndpointFault {
+            kind: FaultKind::Unreachable,
+            after: None,
+            reason: reason.into(),
+        })
+    }
 }

@@ -127,6 +127,12 @@ pub struct JournalStatus {
     pub syncs: Option<SyncStatus>,
     /// Accepted events that matched no route.
     pub unmatched: u64,
+    /// Accepted events that the embedding program changed before they were matched.
+    #[serde(default)]
+    pub changed: u64,
+    /// Accepted events that the embedding program dropped before they were matched.
+    #[serde(default)]
+    pub dropped: u64,
     /// Repeats of accepted events, which are not counted as accepted once more.
     #[serde(default)]
     pub duplicates: u64,
@@ -311,7 +317,7 @@ pub struct RetryStatus {
     pub standing_still: bool,
     /// The most seconds of a `Retry-After` that are honoured.
     pub retry_after_max_s: u64,
-    /// The most seconds between two looks at an endpoint that takes nothing.
+    /// The most seconds between two probes of an endpoint that takes nothing.
     pub probe_interval_max_s: f64,
     /// What happens at the endpoint's limits.
     pub when_full: String,

@@ -75,7 +75,7 @@ impl StatusReporter {
         }
         let (mut table, instances) = self.acceptor.live.status();
         let source = self.source.get();
-        table.source = source.and_then(|source| user_code::shown("show_source", source));
+        table.source = source.and_then(|source| user_code::call_named("show_source", source));
         let tally = &self.acceptor.tally;
         RouterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -101,6 +101,8 @@ impl StatusReporter {
                 syncs: self.room().disk.as_ref().map(damage::syncs),
                 accepted: tally.accepted.get(),
                 unmatched: tally.unmatched.get(),
+                changed: tally.changed.get(),
+                dropped: tally.dropped.get(),
                 duplicates: tally.duplicates.get(),
             },
             instances,

@@ -1,10 +1,16 @@
-//! The one place where code of the embedding program is called: sinks, dead-letter stores, `Connect`, clocks.
+//! The one place where code of the embedding program is called: sinks, dead-letter stores, `Connect`, clocks, and
+//! what it wants done with events before they are matched (`hooks`).
 //!
 //! Whatever such code does, it is the fault of its endpoint and of nobody else: a panic in a call, in a future or in a
 //! `Drop` ends here, a future that never ends is given a limit, a wrong number of outcomes is not believed. No lock of
 //! ours is held while it runs. What cannot be helped from here is a call that blocks: it keeps the thread it runs on.
 //!
 //! The texts of panics are not repeated: they may hold anything.
+
+mod hooks;
+
+pub use hooks::IntoMappedEvent;
+pub(crate) use hooks::{EventHooks, MappingFault};
 
 use crate::sink::{
     BatchLimits, Connect, ConnectError, CredentialState, DeadLetterDocument, DeadLetterStore,
@@ -227,16 +233,16 @@ pub(crate) fn dead_letters(
     made.map(|store| store.map(UserObject::new))
 }
 
-/// What a function of the program shows; nothing when it panics.
-pub(crate) fn shown<T>(name: &'static str, show: impl FnOnce() -> T) -> Option<T> {
-    let shown = call(show);
-    if shown.is_err() {
+/// What a function of the program answers; nothing when it panics.
+pub(crate) fn call_named<T>(name: &'static str, show: impl FnOnce() -> T) -> Option<T> {
+    let answer = call(show);
+    if answer.is_err() {
         tracing::error!(
             name,
             "a function that the program gave panicked; nothing is shown of it"
         );
     }
-    shown.ok()
+    answer.ok()
 }
 
 /// A clock of the program. When it panics the time that it gave last goes on, or the machine's if it gave none.

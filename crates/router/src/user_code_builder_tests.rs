@@ -59,11 +59,11 @@ async fn a_store_without_its_endpoint_is_refused() {
     };
     assert_eq!(
         refused(named("archvie")),
-        "dead letters of archvie: the builder was given no sink of this name; did you mean archive?"
+        "endpoint archvie: the program gave no sink of this name; did you mean archive?"
     );
     assert_eq!(
         refused(named("hub-1")),
-        "dead letters of hub-1: the builder was given no sink of this name; \
+        "endpoint hub-1: the program gave no sink of this name; \
          there are archive, pager"
     );
     let none = Router::builder().dead_letters(RudeSink::default()).build();

@@ -11,6 +11,7 @@
 mod broker;
 
 use broker::TestBroker;
+use broker::deliveries::delivery_of;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::io::{BufRead, BufReader};
@@ -19,10 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
-use twinroute_model::event::{EventLimits, EventParts};
+use twinroute_model::event::EventParts;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{EndpointSettings, PartitionKey};
-use twinroute_model::twin::TwinKey;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::sink::{Connect, Delivery, DeliveryOutcome, Sink};
 use twinroute_sinks::connect::AzureConnector;
@@ -129,29 +129,17 @@ fn sink(address: &str, partition_key: PartitionKey) -> Arc<dyn Sink> {
 }
 
 fn deliveries() -> Vec<Delivery> {
-    let data = format!("\"{}\"", "x".repeat(DATA_BYTES - 2));
-    (0..TWINS)
-        .map(|id| {
-            let event = EventParts::new(
-                &format!("event-{id}"),
-                "contoso.api.weu.digitaltwins.azure.net",
-                "Microsoft.DigitalTwins.Twin.Update",
-            )
-            .set("subject", &format!("room-{id}"))
-            .and_then(|parts| parts.set("time", "2026-01-01T00:00:00.000Z"))
-            .expect("legal attributes")
-            .json(&data)
-            .build(&EventLimits::default())
-            .expect("a legal event");
-            let twin = TwinKey::of(&event).stable_hash();
-            Delivery {
-                sequence: id as u64,
-                event: event.into(),
-                twin,
-                attempts: 0,
-            }
-        })
-        .collect()
+    let delivery = |id| {
+        let parts = EventParts::new(
+            &format!("event-{id}"),
+            "contoso.api.weu.digitaltwins.azure.net",
+            "Microsoft.DigitalTwins.Twin.Update",
+        );
+        let parts = parts.set("time", "2026-01-01T00:00:00.000Z");
+        let subject = format!("room-{id}");
+        delivery_of(id, parts.expect("legal"), &subject, DATA_BYTES - 2)
+    };
+    (0..TWINS).map(delivery).collect()
 }
 
 /// User and system time of this process, by `/proc/self/stat` (proc(5), fields 14 and 15).

@@ -186,7 +186,7 @@ fn asked_wait(description: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn shown(outcome: &DeliveryOutcome) -> String {
+    fn render(outcome: &DeliveryOutcome) -> String {
         match outcome {
             DeliveryOutcome::Delivered => "delivered".to_owned(),
             DeliveryOutcome::Retry { reason, .. } => format!("retry {}", reason.code),
@@ -254,7 +254,7 @@ mod tests {
             ("com.example:new", "retry new"),
         ];
         for (condition, expected) in table {
-            assert_eq!(shown(&outcome(condition, "")), expected, "{condition}");
+            assert_eq!(render(&outcome(condition, "")), expected, "{condition}");
         }
     }
 

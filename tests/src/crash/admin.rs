@@ -22,12 +22,12 @@ const PAGE: u64 = 500;
 pub(super) async fn ledgers(admin: SocketAddr) -> anyhow::Result<[Ledger; 3]> {
     let body = get(admin, "/status").await?;
     let status: Value = serde_json::from_slice(&body)?;
-    let told = status["instances"][0]["endpoints"].as_array();
-    let told = told.context("/status names no endpoints")?;
+    let reported = status["instances"][0]["endpoints"].as_array();
+    let reported = reported.context("/status names no endpoints")?;
     let mut ledgers = [Ledger::default(); Endpoint::ALL.len()];
     for (ledger, endpoint) in ledgers.iter_mut().zip(Endpoint::ALL) {
-        let mut all = told.iter();
-        let found = all.find(|told| told["name"] == endpoint.name());
+        let mut all = reported.iter();
+        let found = all.find(|one| one["name"] == endpoint.name());
         let found = found.with_context(|| format!("/status lacks {}", endpoint.name()))?;
         *ledger = serde_json::from_value(found.clone())?;
     }
@@ -179,8 +179,8 @@ impl Conversation {
     async fn get(&mut self, path: &str) -> anyhow::Result<Vec<u8>> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
         let (status, body) = self.exchange(request).await?;
-        let told = String::from_utf8_lossy(&body);
-        ensure!(status == 200, "{path} answers {status}: {told}");
+        let answer = String::from_utf8_lossy(&body);
+        ensure!(status == 200, "{path} answers {status}: {answer}");
         Ok(body)
     }
 }

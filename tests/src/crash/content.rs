@@ -1,6 +1,6 @@
 //! What producers post: a pure function of seed, producer and number.
 //!
-//! The content of an event is told by a hash over its attributes and payload, made alike from what was
+//! The content of an event is identified by a hash over its attributes and payload, made alike from what was
 //! posted and from what arrived, so that two that differ anywhere have different hashes.
 
 use super::history::{Endpoint, Endpoints, Event, EventId};
@@ -54,15 +54,15 @@ pub(super) struct Request {
 /// The `number`-th post of a producer.
 pub(super) fn request(seed: u64, producer: u32, number: u32) -> Request {
     let place = (u64::from(producer) << 32) | u64::from(number);
-    let mut chance = Rng::with_seed(seed ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let mode = match chance.u32(0..10) {
+    let mut rng = Rng::with_seed(seed ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mode = match rng.u32(0..10) {
         0..4 => Mode::Structured,
         4..6 => Mode::Binary,
         _ => Mode::Batch,
     };
     let count = match mode {
         Mode::Structured | Mode::Binary => 1,
-        Mode::Batch => chance.u32(2..=12),
+        Mode::Batch => rng.u32(2..=12),
     };
     let events: Vec<Full> = (0..count)
         .map(|index| {
@@ -71,12 +71,15 @@ pub(super) fn request(seed: u64, producer: u32, number: u32) -> Request {
                 post: number,
                 index,
             };
-            Full::new(id, mode, &mut chance)
+            Full::new(id, mode, &mut rng)
         })
         .collect();
     Request {
         bytes: encode(mode, &events),
-        events: events.iter().map(|event| event.told(mode)).collect(),
+        events: events
+            .iter()
+            .map(|event| event.history_event(mode))
+            .collect(),
     }
 }
 
@@ -100,9 +103,9 @@ pub(super) enum Attribute {
 }
 
 impl Full {
-    fn new(id: EventId, mode: Mode, chance: &mut Rng) -> Self {
-        let twin = id.producer * TWINS + chance.u32(0..TWINS);
-        let telemetry = chance.bool();
+    fn new(id: EventId, mode: Mode, rng: &mut Rng) -> Self {
+        let twin = id.producer * TWINS + rng.u32(0..TWINS);
+        let telemetry = rng.bool();
         let mut attributes = BTreeMap::new();
         let mut text = |name, value: String| {
             attributes.insert(name, Attribute::Text(value));
@@ -118,26 +121,26 @@ impl Full {
             text("subject", format!("twin-{twin}"));
             text("type", "Microsoft.DigitalTwins.Twin.Update".to_owned());
         }
-        text("traceparent", format!("00-{:032x}-1-01", chance.u128(..)));
-        if chance.bool() {
+        text("traceparent", format!("00-{:032x}-1-01", rng.u128(..)));
+        if rng.bool() {
             text("comment", "caf\u{e9} \u{2603} \"100%\"".to_owned());
         }
         // In binary mode every extension is text (CloudEvents HTTP binding 1.0.2 §3.1.3).
         if mode != Mode::Binary {
-            attributes.insert("weight", Attribute::Integer(chance.i32(..).into()));
-            attributes.insert("urgent", Attribute::Truth(chance.bool()));
+            attributes.insert("weight", Attribute::Integer(rng.i32(..).into()));
+            attributes.insert("urgent", Attribute::Truth(rng.bool()));
         }
-        let bytes = match chance.u32(0..1_000) {
-            0..60 => chance.usize(MESSAGE_BYTES_MAX..MESSAGE_BYTES_MAX + (8 << 10)),
-            60..90 => chance.usize(4 << 10..16 << 10),
-            _ => chance.usize(16..1_200),
+        let bytes = match rng.u32(0..1_000) {
+            0..60 => rng.usize(MESSAGE_BYTES_MAX..MESSAGE_BYTES_MAX + (8 << 10)),
+            60..90 => rng.usize(4 << 10..16 << 10),
+            _ => rng.usize(16..1_200),
         };
         let (level, kind, data) = if mode == Mode::Binary {
-            let data = std::iter::repeat_with(|| chance.u8(..)).take(bytes);
+            let data = std::iter::repeat_with(|| rng.u8(..)).take(bytes);
             (None, "application/octet-stream", data.collect())
         } else {
-            let level = chance.u32(0..100);
-            let filler: String = std::iter::repeat_with(|| chance.alphanumeric())
+            let level = rng.u32(0..100);
+            let filler: String = std::iter::repeat_with(|| rng.alphanumeric())
                 .take(bytes)
                 .collect();
             // Blanks, digits and order that a rewritten payload would not have.
@@ -156,7 +159,7 @@ impl Full {
         }
     }
 
-    fn told(&self, mode: Mode) -> Event {
+    fn history_event(&self, mode: Mode) -> Event {
         let matched = matched(self.telemetry, self.level);
         let amqp = [Endpoint::Hub, Endpoint::Topic].into_iter();
         let too_large = self.data.len() >= MESSAGE_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! The three destinations and the containers of two of them: the emulator's, with what they hold told as
+//! The three destinations and the containers of two of them: the emulator's, with what they hold reported as
 //! deliveries and dead letters.
 
 use super::content::{Attribute, MESSAGE_BYTES_MAX, Read, fingerprint, hash};
@@ -259,8 +259,8 @@ fn of_grid(event: &GridEvent) -> Delivery {
 }
 
 fn of_amqp(endpoint: Endpoint, message: &ReceivedMessage) -> Delivery {
-    let told = message.application_properties.iter();
-    let told = told.map(|(name, value)| {
+    let attributes = message.application_properties.iter();
+    let attributes = attributes.map(|(name, value)| {
         let name = name.strip_prefix(PREFIX).unwrap_or(name);
         let value = match value {
             AmqpValue::String(text) => Attribute::Text(text.clone()),
@@ -276,7 +276,7 @@ fn of_amqp(endpoint: Endpoint, message: &ReceivedMessage) -> Delivery {
     Delivery {
         endpoint,
         id: id.unwrap_or_default().to_owned(),
-        content: fingerprint(told.chain(kind), &message.body),
+        content: fingerprint(attributes.chain(kind), &message.body),
         at: message.enqueued_at,
     }
 }

@@ -196,29 +196,29 @@ fn a_second_name_needs_a_reason_and_there_is_no_third() {
     let again = |stored, name: &str| {
         let mut twice = letter(name);
         twice.at = at(stored);
-        let told = format!("dead letter of hub-1, {name}: ");
+        let prefix = format!("dead letter of hub-1, {name}: ");
         let found = forged(|history| {
             history.letters.push(twice);
             touch(history, Endpoint::Hub, (2_000, 2_010), 0);
         });
-        (told, found)
+        (prefix, found)
     };
     let (_, found) = again(2_005, &second());
     assert_eq!(found, NOTHING, "a fault in between");
-    let (told, found) = again(1_900, &second());
-    assert_eq!(found, NOTHING, "it may have been stored late: {told}");
+    let (prefix, found) = again(1_900, &second());
+    assert_eq!(found, NOTHING, "it may have been stored late: {prefix}");
     let undisturbed = forged(|history| {
         history.disturbances.clear();
         history.posts[2].events[1].refused_by = [Endpoint::Hub].into_iter().collect();
         history.letters.push(letter(&second()));
     });
-    let expect = format!("{told}the second one of its event, without a reason");
+    let expect = format!("{prefix}the second one of its event, without a reason");
     assert_eq!(undisturbed, [expect]);
-    let (told, found) = again(2_005, FIRST);
+    let (prefix, found) = again(2_005, FIRST);
     assert_eq!(
         found,
         [format!(
-            "{told}the second one of its event, without a reason"
+            "{prefix}the second one of its event, without a reason"
         )]
     );
 }
@@ -255,7 +255,7 @@ fn what_is_kept_is_listed_once_and_counted() {
 }
 
 #[test]
-fn uploads_are_not_told_before_they_are_there_nor_left_for_later() {
+fn uploads_are_not_reported_before_they_are_there_nor_left_for_later() {
     let early = forged(|history| history.letters[0].at = at(901));
     assert_eq!(
         early,

@@ -1,7 +1,7 @@
 //! The crash oracle: a real process under load, killed over and over, judged by what arrived.
 //!
 //! Producers post to `twinroute run` with a journal on disk while a plan made of a seed kills it,
-//! and its destinations fail, stall, throttle, go away and come back. What was posted, answered, told
+//! and its destinations fail, stall, throttle, go away and come back. What was posted, answered, reported
 //! by `/status` and delivered becomes a [`history::History`]; the [`oracle`] judges that alone.
 //!
 //! A loss of power is not what a kill is: what was written survives in the system's cache. That part is

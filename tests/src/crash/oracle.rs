@@ -278,8 +278,8 @@ impl<'a> Judge<'a> {
                 let most = possible.partition_point(|at| *at <= snapshot.answered_at) as u64;
                 let stored = uploads.partition_point(|at| *at <= snapshot.answered_at) as u64;
                 let dead = ledger.dead_letters;
-                let mut count = |what, told, between| {
-                    self.count((endpoint, number), what, told, between);
+                let mut count = |what, reported, between| {
+                    self.count((endpoint, number), what, reported, between);
                 };
                 count("matched", ledger.matched, (least, most));
                 // What is uploaded can be seen there by then.
@@ -313,15 +313,15 @@ impl<'a> Judge<'a> {
         &mut self,
         (endpoint, snapshot): (Endpoint, usize),
         what: &'static str,
-        told: u64,
+        reported: u64,
         (least, most): (u64, u64),
     ) {
-        if !(least..=most).contains(&told) {
+        if !(least..=most).contains(&reported) {
             self.violations.push(Violation::Miscounted {
                 endpoint,
                 snapshot,
                 what,
-                told,
+                reported,
                 least,
                 most,
             });
@@ -344,13 +344,13 @@ impl<'a> Judge<'a> {
             let ends = self.ends.get(&endpoint).copied().unwrap_or_default();
             let dead = ledger.dead_letters;
             let delivered = ends.matched - ends.uploaded - ends.kept;
-            for (what, told, exact) in [
+            for (what, reported, exact) in [
                 ("matched", ledger.matched, ends.matched),
                 ("uploaded", dead.uploaded, ends.uploaded),
                 ("local", dead.local, ends.kept),
                 ("delivered", ledger.delivered, delivered),
             ] {
-                self.count((endpoint, number), what, told, (exact, exact));
+                self.count((endpoint, number), what, reported, (exact, exact));
             }
             self.excess_dead_letters(endpoint);
         }

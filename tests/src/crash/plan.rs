@@ -159,19 +159,19 @@ impl fmt::Display for What {
 impl Plan {
     /// The plan of a seed.
     pub(super) fn new(seed: u64, kills: u32) -> Self {
-        let mut chance = Rng::with_seed(seed);
+        let mut rng = Rng::with_seed(seed);
         let mut away = false;
         let mut rounds: Vec<Round> = Vec::new();
         for _ in 0..kills {
-            let end = end(&mut chance, rounds.last().map(|round| round.end));
+            let end = end(&mut rng, rounds.last().map(|round| round.end));
             let length = end.acknowledged();
             let servers = match (away, length) {
                 (_, 0) => Servers::Stay,
-                (false, _) if chance.u32(0..10) == 0 => Servers::Leave {
-                    acknowledged: chance.u32(0..length),
+                (false, _) if rng.u32(0..10) == 0 => Servers::Leave {
+                    acknowledged: rng.u32(0..length),
                 },
-                (true, _) if chance.u32(0..3) == 0 => Servers::Return {
-                    acknowledged: chance.u32(0..length),
+                (true, _) if rng.u32(0..3) == 0 => Servers::Return {
+                    acknowledged: rng.u32(0..length),
                 },
                 _ => Servers::Stay,
             };
@@ -181,20 +181,20 @@ impl Plan {
                 Servers::Return { .. } => false,
             };
             // Half of the lives are calm, so that a duplicate in one of them has no excuse.
-            let count = if length == 0 || chance.bool() {
+            let count = if length == 0 || rng.bool() {
                 0
             } else {
-                chance.usize(1..=3)
+                rng.usize(1..=3)
             };
             let fault = || Fault {
-                acknowledged: chance.u32(0..length),
-                what: what(&mut chance),
+                acknowledged: rng.u32(0..length),
+                what: what(&mut rng),
             };
             let mut faults: Vec<Fault> = std::iter::repeat_with(fault).take(count).collect();
             faults.sort_by_key(|fault| fault.acknowledged);
-            let replay = (length > 0 && chance.u32(0..4) == 0).then(|| Replay {
-                acknowledged: chance.u32(0..length),
-                per_second: *chance.choice(&[20, 200, 2_000]).unwrap_or(&20),
+            let replay = (length > 0 && rng.u32(0..4) == 0).then(|| Replay {
+                acknowledged: rng.u32(0..length),
+                per_second: *rng.choice(&[20, 200, 2_000]).unwrap_or(&20),
             });
             rounds.push(Round {
                 servers,
@@ -207,33 +207,33 @@ impl Plan {
     }
 }
 
-fn end(chance: &mut Rng, before: Option<End>) -> End {
+fn end(rng: &mut Rng, before: Option<End>) -> End {
     // Long ones fill segments, short ones find the process busy with its recovery.
-    let acknowledged = if chance.u32(0..4) == 0 {
-        chance.u32(1..8)
+    let acknowledged = if rng.u32(0..4) == 0 {
+        rng.u32(1..8)
     } else {
-        chance.u32(40..200)
+        rng.u32(40..200)
     };
-    match (chance.u32(0..20), before) {
+    match (rng.u32(0..20), before) {
         (0..6, Some(End::Posting { .. } | End::Stopping { .. }))
         | (0..3, Some(End::Starting { .. })) => End::Starting {
-            after: Duration::from_micros(chance.u64(0..40_000)),
+            after: Duration::from_micros(rng.u64(0..40_000)),
         },
         (6..9, _) => End::Stopping {
             acknowledged,
-            after: Duration::from_micros(chance.u64(0..30_000)),
+            after: Duration::from_micros(rng.u64(0..30_000)),
         },
         _ => End::Posting { acknowledged },
     }
 }
 
-fn what(chance: &mut Rng) -> What {
-    let endpoint = *chance.choice(&Endpoint::ALL).unwrap_or(&Endpoint::Grid);
-    let some = chance.usize(1..4);
-    let many = chance.usize(8..64);
-    let wait = Duration::from_millis(chance.u64(1..200));
+fn what(rng: &mut Rng) -> What {
+    let endpoint = *rng.choice(&Endpoint::ALL).unwrap_or(&Endpoint::Grid);
+    let some = rng.usize(1..4);
+    let many = rng.usize(8..64);
+    let wait = Duration::from_millis(rng.u64(1..200));
     if endpoint == Endpoint::Grid {
-        let (answer, count) = match chance.u32(0..11) {
+        let (answer, count) = match rng.u32(0..11) {
             0 => (PostAnswer::Status(503, Some(1)), some),
             1 => (PostAnswer::Status(429, Some(1)), some),
             2 => (PostAnswer::Status(500, None), some),
@@ -246,12 +246,12 @@ fn what(chance: &mut Rng) -> What {
         };
         return What::Post(answer, count);
     }
-    if endpoint.has_container() && chance.u32(0..5) < 2 {
-        let (answer, count) = store(chance, some, wait);
+    if endpoint.has_container() && rng.u32(0..5) < 2 {
+        let (answer, count) = store(rng, some, wait);
         return What::Store(endpoint, answer, count);
     }
     let condition = |text: &str| text.to_owned();
-    let (answer, count) = match chance.u32(0..14) {
+    let (answer, count) = match rng.u32(0..14) {
         0 => (
             SendAnswer::Reject(condition("com.microsoft:server-busy")),
             some,
@@ -276,9 +276,9 @@ fn what(chance: &mut Rng) -> What {
 }
 
 /// What a container does wrong. Codes are those of the service's documents.
-fn store(chance: &mut Rng, some: usize, wait: Duration) -> (BlobAnswer, usize) {
+fn store(rng: &mut Rng, some: usize, wait: Duration) -> (BlobAnswer, usize) {
     let status = |status, code: &str| BlobAnswer::Status(status, code.to_owned(), None);
-    match chance.u32(0..10) {
+    match rng.u32(0..10) {
         0 => (BlobAnswer::busy(Some(1)), some),
         1 => (status(403, "AuthorizationFailure"), some),
         2 => (BlobAnswer::ContainerAbsent, some),

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// Violations that are told in full.
+/// Violations that are reported in full.
 const SHOWN_MAX: usize = 20;
 
 /// The outcome of a run.

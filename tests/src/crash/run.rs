@@ -391,8 +391,8 @@ impl Stage<'_> {
 /// Takes a snapshot.
 async fn look(record: &Record, life: u32, addresses: Addresses) -> anyhow::Result<Snapshot> {
     let asked_at = now();
-    let told = tokio::time::timeout(PATIENCE, admin::ledgers(addresses.admin)).await;
-    let ledgers = told.context("/status does not answer in time")??;
+    let reported = tokio::time::timeout(PATIENCE, admin::ledgers(addresses.admin)).await;
+    let ledgers = reported.context("/status does not answer in time")??;
     let snapshot = Snapshot {
         life,
         asked_at,

@@ -139,12 +139,12 @@ impl Destinations {
         let grid = grid.iter().map(|event| id(&event.json()["id"]));
         let amqp = |mut messages: Vec<ReceivedMessage>| {
             messages.sort_by_key(|message| message.arrival);
-            let told = messages.iter().map(|message| {
+            let ids = messages.iter().map(|message| {
                 let id = message.application_properties.get("cloudEvents:id");
                 let id = id.and_then(|id| id.as_str());
                 id.unwrap_or_default().to_owned()
             });
-            told.collect()
+            ids.collect()
         };
         [
             grid.collect(),

@@ -17,7 +17,7 @@ pub(super) fn prepare(play: &mut ExamplePlay<'_>, group: &str, step: &str) -> an
         ("IotDpsResource", "CreateOrUpdate" | "CheckProvisioningServiceNameAvailability") => Ok(()),
         ("IotDpsResource", "ListBySubscription" | "ListByResourceGroup") => services(play),
         ("IotDpsResource", "ListKeys" | "ListKeysForKeyName") => {
-            let shown = shown(play);
+            let shown = expected_body(play);
             let rules = match shown["value"].as_array() {
                 Some(rules) => rules.clone(),
                 None => vec![shown],
@@ -42,7 +42,7 @@ pub(super) fn prepare(play: &mut ExamplePlay<'_>, group: &str, step: &str) -> an
             Ok(())
         }
         ("IotDpsResource", step) => {
-            let shown = shown(play);
+            let shown = expected_body(play);
             let own = if step.contains("Private") {
                 &Value::Null
             } else {
@@ -60,7 +60,7 @@ pub(super) fn prepare(play: &mut ExamplePlay<'_>, group: &str, step: &str) -> an
     }
 }
 
-fn shown(play: &ExamplePlay<'_>) -> Value {
+fn expected_body(play: &ExamplePlay<'_>) -> Value {
     let response = play.example.responses.get(&200);
     let body = response.and_then(|response| response.body.clone());
     body.unwrap_or_default()
@@ -92,7 +92,11 @@ fn described(shown: &Value) -> Value {
 }
 
 fn services(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
-    for item in shown(play)["value"].as_array().into_iter().flatten() {
+    for item in expected_body(play)["value"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let group = item["resourcegroup"]
             .as_str()
             .context("a service has a group")?;
@@ -135,7 +139,7 @@ fn certificates(play: &mut ExamplePlay<'_>, step: &str) -> anyhow::Result<()> {
     }
     let name = match step {
         "List" => {
-            let shown = shown(play);
+            let shown = expected_body(play);
             let name = shown["value"][0]["name"].as_str();
             name.context("a certificate has a name")?.to_owned()
         }

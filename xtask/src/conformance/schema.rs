@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn subtypes_are_told_by_value_and_null_only_where_it_may_stand() {
+    fn subtypes_are_reported_by_value_and_null_only_where_it_may_stand() {
         let document = json!({ "definitions": {
             "Pet[x]": { "discriminator": "kind", "required": ["kind"],
                         "properties": { "kind": { "type": "string" } } },

@@ -2,6 +2,7 @@
 //! value that was sent.
 
 use serde_json::Value;
+use twinroute_model::json::json_type;
 
 /// Members whose values the server makes up. Their types are compared.
 const MADE_UP: &[&str] = &[
@@ -79,8 +80,8 @@ fn compare(path: &str, member: &str, wanted: &Value, found: &Value, faults: &mut
                 }
             }
         }
-        _ if kind(wanted) != kind(found) => {
-            let (wanted, got) = (kind(wanted), kind(found));
+        _ if json_type(wanted) != json_type(found) => {
+            let (wanted, got) = (json_type(wanted), json_type(found));
             faults.push(format!("{path} is {got}, not {wanted}"));
         }
         _ if MADE_UP.contains(&member) => {}
@@ -111,17 +112,6 @@ fn counterpart<'a>(wanted: &Value, found: &'a [Value], index: usize) -> Option<&
         }
     }
     found.get(index)
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -32,10 +32,10 @@ pub(super) fn prepare(play: &mut ExamplePlay<'_>) -> anyhow::Result<()> {
         ("DigitalTwins", "List" | "ListByResourceGroup") => instances(play),
         ("DigitalTwins", _) => {
             let target = own_instance(play)?;
-            let mut body = located(shown(play));
+            let mut body = located(expected_body(play));
             unlike(&mut body, play.body());
             put(play, &target, body)?;
-            let shown = shown(play);
+            let shown = expected_body(play);
             let connections = shown["properties"]["privateEndpointConnections"].as_array();
             for item in connections.into_iter().flatten() {
                 let target = child(play, "privateEndpointConnections", last(item)?)?;
@@ -90,7 +90,7 @@ pub(super) fn put(play: &ExamplePlay<'_>, target: &str, body: Value) -> anyhow::
 }
 
 /// The body that the example shows for the answer that is expected: the one of 202 or 200.
-fn shown(play: &ExamplePlay<'_>) -> Value {
+fn expected_body(play: &ExamplePlay<'_>) -> Value {
     let mut bodies = [202, 200]
         .iter()
         .filter_map(|status| play.example.responses.get(status)?.body.as_ref());
@@ -122,7 +122,11 @@ fn parent(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
 
 /// Every instance of a list, in the group that its id names.
 fn instances(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
-    for item in shown(play)["value"].as_array().into_iter().flatten() {
+    for item in expected_body(play)["value"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let id = item["id"].as_str().unwrap_or_default();
         let group = id.split('/').nth(4).context("an id names a group")?;
         let name = item["name"].as_str().context("an instance has a name")?;
@@ -173,7 +177,7 @@ fn children(
     name: &str,
     body: fn(&Value) -> Value,
 ) -> anyhow::Result<()> {
-    let shown = shown(play);
+    let shown = expected_body(play);
     match step {
         "CreateOrUpdate" => Ok(()),
         "List" => {
@@ -260,7 +264,7 @@ fn event_routes(play: &mut ExamplePlay<'_>, step: &str) -> anyhow::Result<()> {
         let body = json!({ "endpointName": endpoint, "filter": filter });
         put(play, &format!("/eventroutes/{id}"), body)
     };
-    let shown = shown(play);
+    let shown = expected_body(play);
     match step {
         "Add" => {}
         "List" => {

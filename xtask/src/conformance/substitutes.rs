@@ -174,7 +174,7 @@ pub(super) const ANSWERS: &[ExampleFault] = &[
         examples: "DigitalTwinsPatch_example",
         status: 0,
         path: &["properties", "publicNetworkAccess"],
-        why: "the state before is not told; it is put as Enabled",
+        why: "the state before is not recorded; it is put as Enabled",
     },
     ExampleFault {
         examples: "PrivateEndpointConnectionPut_example",

@@ -278,8 +278,8 @@ fn sink_to_proton_over_websockets(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let scene = json!({ "broker": address.to_string() });
     let relay = stage.script("websocket_relay.py", &scene);
     let mut relay = ChildProgram::start("relay", &relay, &stage.folder)?;
-    let told = relay.await_line("its address", stage.deadline, json_line)?;
-    let at = scene::text(&told["relay"])?;
+    let first_line = relay.await_line("its address", stage.deadline, json_line)?;
+    let at = scene::text(&first_line["relay"])?;
     to_proton(stage, address, at, "amqp_transport = \"websocket\"\n")
 }
 

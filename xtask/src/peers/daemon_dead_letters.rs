@@ -93,7 +93,7 @@ pub(super) fn through_the_daemon(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     course.replay()?;
     // A replay leaves the container as it is.
     play("judgeRouter")?.succeed(stage.deadline)?;
-    course.no_secret_is_told()
+    course.no_secret_is_reported()
 }
 
 /// What a step of the script needs.
@@ -339,12 +339,12 @@ impl DeadLetterCourse<'_> {
     }
 
     /// Neither the status nor the log holds a signature.
-    fn no_secret_is_told(&self) -> anyhow::Result<()> {
-        let told = format!("{}{}", self.router.status()?, self.router.process.output());
+    fn no_secret_is_reported(&self) -> anyhow::Result<()> {
+        let output = format!("{}{}", self.router.status()?, self.router.process.output());
         for (name, uri) in self.uris.as_object().context("no SAS URIs")? {
             let signature = dead_letters::signature(text(uri)?)?;
             ensure!(
-                !told.contains(signature),
+                !output.contains(signature),
                 "the router tells the signature of SAS {name}"
             );
         }

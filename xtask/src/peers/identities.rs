@@ -71,8 +71,8 @@ fn application(stage: &PeerStage<'_>) -> anyhow::Result<PathBuf> {
 
 /// Tokens of PyJWT at the ingress.
 pub(super) fn gate(stage: &PeerStage<'_>) -> anyhow::Result<()> {
-    let told = stage.folder.join("ingress");
-    let scene = json!({ "ingress": told });
+    let ingress = stage.folder.join("ingress");
+    let scene = json!({ "ingress": ingress });
     let command = stage.script("gate.py", &scene);
     let mut script = ChildProgram::start("gate.py", &command, &stage.folder)?;
     let keys = script.await_line("where its keys are", stage.deadline, json_line)?;
@@ -83,7 +83,7 @@ pub(super) fn gate(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let router = RouterProcess::start(stage, &[], &[], &access, "")?;
     let draft = stage.folder.join("ingress.new");
     std::fs::write(&draft, &router.ingress)?;
-    std::fs::rename(&draft, &told)?;
+    std::fs::rename(&draft, &ingress)?;
     script.succeed(stage.deadline)
 }
 
@@ -99,8 +99,8 @@ pub(super) fn mutual_tls(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     // Plain first, then TLS, each with a line of its own.
     let output = router.process.output();
     let lines = output.lines().filter_map(json_line);
-    let mut told = lines.filter(|line| line["message"] == "accepts events");
-    let address = told.next_back().context("no listener")?["address"].clone();
+    let mut listeners = lines.filter(|line| line["message"] == "accepts events");
+    let address = listeners.next_back().context("no listener")?["address"].clone();
     let address: SocketAddr = text(&address)?.parse()?;
     let port = address.port();
     let scene = json!({ "step": "ask", "folder": folder, "port": port });

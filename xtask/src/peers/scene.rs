@@ -189,15 +189,15 @@ impl RouterProcess {
 
     /// What it shows of itself.
     pub(super) fn status(&self) -> anyhow::Result<Value> {
-        self.shown("/status")
+        self.get("/status")
     }
 
     /// What became of every delivery.
     pub(super) fn ledger(&self) -> anyhow::Result<Value> {
-        self.shown("/ledger")
+        self.get("/ledger")
     }
 
-    fn shown(&self, path: &str) -> anyhow::Result<Value> {
+    fn get(&self, path: &str) -> anyhow::Result<Value> {
         let body = ask(self.admin, "GET", path, "").context("no answer from the router")?;
         Ok(serde_json::from_str(&body)?)
     }

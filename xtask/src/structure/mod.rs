@@ -1,7 +1,9 @@
-//! Counts how the source is built: edges between crates, circles of files inside them, lines, names of types.
+//! Counts how the source is built: edges between crates, circles of files inside them, lines, names of types,
+//! and what carries an event to its lane.
 //!
 //! It reads imports and definitions, nothing else: a method that another file defines for a type is not seen.
 
+mod carriers;
 mod circles;
 mod names;
 mod source;
@@ -106,6 +108,10 @@ impl SourceStructure {
 pub(crate) fn run(ties: bool) -> anyhow::Result<bool> {
     let structure = SourceStructure::read(root())?;
     print!("{}", structure.report(ties)?);
+    let carriers = carriers::of_checkout(root())?;
+    let names: Vec<&str> = carriers.iter().map(String::as_str).collect();
+    let (count, names) = (names.len(), names.join(" "));
+    println!("types that carry an event from its match to its lane: {count}: {names}");
     Ok(true)
 }
 

@@ -1,4 +1,5 @@
 use super::SourceStructure;
+use super::carriers;
 use super::names::TypeName;
 use std::fs;
 use std::path::Path;
@@ -44,6 +45,29 @@ fn files_of_a_crate_import_downwards() {
         new.is_empty(),
         "these files import each other; `cargo xtask structure --ties` shows what ties them: {new:#?}"
     );
+}
+
+/// Types that an event may pass on its way from its match to its lane.
+const CARRIERS_MAX: usize = 7;
+
+#[test]
+fn an_event_passes_few_types_on_its_way_to_its_lane() {
+    let found = carriers::of_checkout(super::root()).expect("the sources are Rust");
+    assert!(
+        found.contains("MatchedBatch") && found.contains("LaneDeliveries"),
+        "the way is another now: {found:?}"
+    );
+    assert!(found.len() <= CARRIERS_MAX, "{found:?}");
+}
+
+#[test]
+fn what_holds_what_holds_an_event_carries_it() {
+    let text = "struct Outer { all: Vec<Inner> }
+        enum Inner { Some(Box<JournalEntry>), None }
+        struct Other { way: UnboundedSender<Inner> }";
+    let found = carriers::of_texts(&[text.to_owned()]).expect("it is Rust");
+    let found: Vec<_> = found.iter().map(String::as_str).collect();
+    assert_eq!(found, ["Inner", "JournalEntry", "NewEvent", "Outer"]);
 }
 
 /// Names of one word: the words and traits of the design, and what a crate has one of.

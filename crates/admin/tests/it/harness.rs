@@ -69,11 +69,11 @@ impl Sink for ScriptedSink {
 
     fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
         async move {
-            let mut told = self.0.lock().unwrap();
-            let outcome = told.0.clone();
+            let mut outcomes = self.0.lock().unwrap();
+            let outcome = outcomes.0.clone();
             if outcome == DeliveryOutcome::Delivered {
                 let ids = batch.iter().map(|one| one.event.id().to_owned());
-                told.1.extend(ids);
+                outcomes.1.extend(ids);
             }
             vec![outcome; batch.len()]
         }

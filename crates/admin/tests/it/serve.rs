@@ -307,10 +307,10 @@ async fn a_credential_that_ends_within_a_week_is_warned_about() {
     let store = ExpiringStore(clock.now().after(8 * DAY));
     let router = builder(&sink).dead_letters(store).clock(clock.clone());
     let server = TestServer::start(router);
-    let told = async || server.json("/status").await["warnings"].clone();
-    assert_eq!(told().await, serde_json::json!([]));
+    let warnings = async || server.json("/status").await["warnings"].clone();
+    assert_eq!(warnings().await, serde_json::json!([]));
     clock.advance(DAY);
-    assert_eq!(told().await, serde_json::json!([]), "7 days are left");
+    assert_eq!(warnings().await, serde_json::json!([]), "7 days are left");
     clock.advance(Duration::from_secs(1));
     let expect = |ends| {
         serde_json::json!([format!(
@@ -318,7 +318,7 @@ async fn a_credential_that_ends_within_a_week_is_warned_about() {
              2026-11-09T00:00:00Z; put a new SAS into the definition"
         )])
     };
-    assert_eq!(told().await, expect("ends"));
+    assert_eq!(warnings().await, expect("ends"));
     let expiry = format!(
         "twinroute_dead_letter_expiry_seconds{{adt_instance=\"demo\",endpoint=\"grid-1\"}} {}\n",
         7 * 24 * 60 * 60 - 1
@@ -326,7 +326,7 @@ async fn a_credential_that_ends_within_a_week_is_warned_about() {
     let metrics = server.get("/metrics").await.body;
     assert!(metrics.contains(&expiry), "{metrics}");
     clock.advance(7 * DAY);
-    assert_eq!(told().await, expect("ended"));
+    assert_eq!(warnings().await, expect("ended"));
     server.stop().await;
 }
 

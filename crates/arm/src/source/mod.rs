@@ -1,6 +1,6 @@
 //! Definitions from Azure, or from another twinroute, kept current.
 //!
-//! One future looks at the API in turns, another makes definitions of what it saw and of the overlay's
+//! One future polls the API, another makes definitions of what it saw and of the overlay's
 //! secrets. Whatever fails, the last good definitions stand: only a complete listing replaces them. The
 //! listing is saved too, so that a start needs no Azure.
 
@@ -34,7 +34,7 @@ use twinroute_model::name::InstanceName;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::source::DefinitionFault;
 
-/// The longest between two looks while an endpoint is on its way to another state, such as `Provisioning`: its
+/// The longest between two polls while an endpoint is on its way to another state, such as `Provisioning`: its
 /// events wait for the end of that.
 const CHANGING_POLL: Duration = Duration::from_secs(5);
 
@@ -73,10 +73,10 @@ pub struct AzureSource {
     current: ArcSwapOption<DefinitionsSnapshot>,
     progress: Mutex<PollProgress>,
     news: Notify,
-    /// Somebody wants a look before its turn: at the API, and at the secrets.
+    /// Somebody wants a poll before its turn: of the API, and of the secrets.
     hurry: [Notify; 2],
     /// Looks that came to an end, good or bad.
-    looks: watch::Sender<u64>,
+    polls: watch::Sender<u64>,
 }
 
 impl std::fmt::Debug for AzureSource {
@@ -134,7 +134,7 @@ impl AzureSource {
             progress: Mutex::default(),
             news: Notify::new(),
             hurry: Default::default(),
-            looks: watch::Sender::new(0),
+            polls: watch::Sender::new(0),
         };
         source.load();
         Ok(source)
@@ -153,18 +153,18 @@ impl AzureSource {
         self.news.notified().await;
     }
 
-    /// Has the API and the secrets looked at now and not in their turn, because an endpoint refuses what it was
-    /// given. While looks at the API fail, those wait for their turn all the same. Bound how often this is called.
-    pub fn look_now(&self) {
+    /// Has the API and the secrets polled now and not in their turn, because an endpoint refuses what it was
+    /// given. While polls of the API fail, those wait for their turn all the same. Bound how often this is called.
+    pub fn poll_now(&self) {
         self.hurry.iter().for_each(Notify::notify_one);
     }
 
-    /// Resolves when the first look has come to its end, good (its definitions are there then) or bad;
+    /// Resolves when the first poll has come to its end, good (its definitions are there then) or bad;
     /// bound the wait for it.
-    pub async fn looked(&self) {
-        let mut looks = self.looks.subscribe();
+    pub async fn polled(&self) {
+        let mut polls = self.polls.subscribe();
         // The sender lives in `self`.
-        drop(looks.wait_for(|looks| *looks > 0).await);
+        drop(polls.wait_for(|polls| *polls > 0).await);
     }
 
     /// How it goes.
@@ -179,15 +179,17 @@ impl AzureSource {
     /// Dropping the future stops it at once; what it gave stays.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let (sender, listings) = mpsc::channel(1);
+        // Only the shutdown ends this; were one of the others to end, the definitions would stay as they
+        // are, unseen.
         tokio::select! {
             () = shutdown => {}
-            () = self.look_in_turns(sender) => {}
+            () = self.poll_in_turns(sender) => {}
             () = self.make(listings) => {}
             () = self.overlay.keep() => {}
         }
     }
 
-    async fn look_in_turns(&self, listings: mpsc::Sender<ChangedListing>) {
+    async fn poll_in_turns(&self, listings: mpsc::Sender<ChangedListing>) {
         let mut last = self.listing().as_ref().map(|(_, digest)| digest.clone());
         let mut poll = self.poll;
         loop {
@@ -219,11 +221,13 @@ impl AzureSource {
                     Some(error)
                 }
             };
-            self.looks.send_modify(|looks| *looks += 1);
+            self.polls.send_modify(|polls| *polls += 1);
             let failures = self.progress().failures();
             let after = error.as_ref().and_then(Error::refusal);
             let after = after.and_then(|refusal| refusal.retry_after);
             let wait = pause(poll, failures, after, fastrand::f64());
+            // While Azure fails nothing shortens the wait: whoever asks for haste must not take the
+            // back-off away.
             tokio::select! {
                 () = self.api.management.sleep(wait) => {}
                 () = self.hurry[0].notified(), if failures == 0 => {}
@@ -235,6 +239,8 @@ impl AzureSource {
     async fn make(&self, mut listings: mpsc::Receiver<ChangedListing>) {
         let mut secrets = self.overlay.watch();
         loop {
+            // One listing or one change of secrets at a time, so that what is taken last was also made
+            // last.
             let fresh = tokio::select! {
                 fresh = listings.recv() => match fresh {
                     Some(fresh) => Some(fresh),

@@ -49,7 +49,7 @@ pub struct AzureSettings {
     pub routes_url: Option<String>,
     /// For which the routes' tokens are; another in sovereign clouds.
     pub routes_scope: String,
-    /// Between two looks: 1 s to 1 h.
+    /// Between two polls: 1 s to 1 h.
     #[serde(with = "humantime_serde")]
     pub poll: Duration,
     /// Certificates (PEM) that are trusted beside the machine's.

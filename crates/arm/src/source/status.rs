@@ -23,7 +23,7 @@ pub struct AzureStatus {
     pub generation: u64,
     /// The snapshot's.
     pub hash: Option<String>,
-    /// Whether no look of this process has been good yet, so that the saved definitions are used.
+    /// Whether no poll of this process has been good yet, so that the saved definitions are used.
     pub from_saved_file: bool,
     /// Why the saved file could not be read or written.
     pub saved_problem: Option<String>,
@@ -37,7 +37,7 @@ pub struct AzureStatus {
     pub warnings: Vec<String>,
 }
 
-/// What is counted and remembered of looks.
+/// What is counted and remembered of polls.
 #[derive(Debug, Default)]
 pub(super) struct PollProgress {
     last_success: Option<Timestamp>,

@@ -145,11 +145,11 @@ impl RunningSource {
         self.source.definitions().unwrap()
     }
 
-    /// Waits for two whole looks that began after now.
-    async fn looks(&self) {
-        let mut looks = self.source.looks.subscribe();
-        let goal = *looks.borrow() + 2;
-        let wait = looks.wait_for(|looks| *looks >= goal);
+    /// Waits for two whole polls that began after now.
+    async fn polls(&self) {
+        let mut polls = self.source.polls.subscribe();
+        let goal = *polls.borrow() + 2;
+        let wait = polls.wait_for(|polls| *polls >= goal);
         drop(tokio::time::timeout(LIMIT, wait).await.unwrap().unwrap());
     }
 
@@ -200,7 +200,7 @@ async fn a_check_that_is_asked_for_comes_before_its_turn() {
     assert_eq!(names(&first), "hub-1 hub-2 r1 r2");
     azure.change(|world| world.routes = vec![ROUTE_1]);
     let asked = azure.fake.targets().len();
-    running.source.look_now();
+    running.source.poll_now();
     let second = running.changed().await;
     assert_eq!(names(&second), "hub-1 hub-2 r1");
     assert_eq!(azure.fake.targets().len(), asked + 4, "one look");
@@ -228,7 +228,7 @@ async fn what_is_being_provisioned_is_checked_soon() {
 async fn definitions_follow_the_api_and_unchanged_answers_make_none() {
     let azure = FakeAzure::new().await;
     let running = start(open(&azure.fake.url, nothing(), None));
-    tokio::time::timeout(LIMIT, running.source.looked())
+    tokio::time::timeout(LIMIT, running.source.polled())
         .await
         .unwrap();
     let first = running.changed().await;
@@ -244,11 +244,11 @@ async fn definitions_follow_the_api_and_unchanged_answers_make_none() {
     ];
     assert_eq!(paths, expect);
 
-    running.looks().await;
+    running.polls().await;
     assert_eq!(running.source.status().generation, 1);
     // Another order and another time of change are no other definitions.
     azure.change(|world| world.routes.reverse());
-    running.looks().await;
+    running.polls().await;
     assert_eq!(running.source.status().generation, 1);
 
     azure.change(|world| world.routes.truncate(1));
@@ -314,7 +314,7 @@ async fn whatever_fails_the_last_definitions_stand_and_the_reason_is_shown() {
         ),
     ] {
         azure.change(|world| world.instead = Some((part, reply)));
-        running.looks().await;
+        running.polls().await;
         let status = running.source.status();
         assert!(
             status.last_error.as_deref().unwrap().contains(expect),
@@ -324,7 +324,7 @@ async fn whatever_fails_the_last_definitions_stand_and_the_reason_is_shown() {
         assert_eq!(running.source.definitions().unwrap(), good);
     }
     azure.change(|world| world.instead = None);
-    running.looks().await;
+    running.polls().await;
     assert_eq!(running.source.status().last_error, None);
     assert_eq!(running.source.status().generation, 1);
     running.stop().await;
@@ -341,14 +341,14 @@ async fn a_start_without_azure_goes_on_with_what_was_saved() {
     let url = azure.fake.url.clone();
     let running = start(open(&url, nothing(), Some(saved.clone())));
     let good = running.changed().await;
-    running.looks().await;
+    running.polls().await;
     running.stop().await;
     drop(azure);
 
     let again = start(open(&url, nothing(), Some(saved.clone())));
     let read = again.source.definitions().unwrap();
     assert_eq!((&read.instances, &read.hash), (&good.instances, &good.hash));
-    tokio::time::timeout(LIMIT, again.source.looked())
+    tokio::time::timeout(LIMIT, again.source.polled())
         .await
         .unwrap();
     let status = again.source.status();
@@ -392,7 +392,7 @@ async fn a_listing_that_cannot_be_saved_is_used_and_the_reason_shown() {
     let azure = FakeAzure::new().await;
     let running = start(open(&azure.fake.url, nothing(), Some(saved)));
     running.changed().await;
-    running.looks().await;
+    running.polls().await;
     assert!(
         running
             .source

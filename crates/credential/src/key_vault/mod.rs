@@ -1,6 +1,6 @@
 //! Secrets out of an Azure Key Vault, read in turns, so that the overlay finds them without waiting.
 //!
-//! A look lists the vault's secrets and reads those that are an endpoint's and changed. Only a whole look
+//! A poll lists the vault's secrets and reads those that are an endpoint's and changed. Only a whole poll
 //! counts: whatever fails, the last values stay. Names, which Key Vault takes with letters, digits and `-`
 //! alone and compares without case:
 //!
@@ -36,7 +36,7 @@ use twinroute_model::secret::Secret;
 /// Requests to a vault under way at once.
 const REQUESTS_MAX: usize = 4;
 
-/// Between failed looks: this, doubled each time, until it is as long as between good ones.
+/// Between failed polls: this, doubled each time, until it is as long as between good ones.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 
 /// Bytes of all secrets of one vault that are held; one has some 150.
@@ -45,20 +45,20 @@ const SECRETS_BYTES_MAX: usize = 2 << 20;
 /// The longest that [`KeyVault::refresh`] waits.
 pub const REFRESH_WAIT_MAX: Duration = Duration::from_secs(15);
 
-/// Between looks that are asked for; a storm of refused endpoints must not become one of requests.
+/// Between polls that are asked for; a storm of refused endpoints must not become one of requests.
 const ASKED_EVERY: Duration = Duration::from_secs(2);
 
-/// Key Vault tells changes by the second, and clocks differ: what changed this shortly before a look is read
+/// Key Vault tells changes by the second, and clocks differ: what changed this shortly before a poll is read
 /// again in the next.
 const FRESH: Duration = Duration::from_secs(120);
 
 /// Why [`KeyVault::refresh`] brought nothing new.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefreshError {
-    /// The look failed; the last values are used.
+    /// The poll failed; the last values are used.
     #[error("{0}")]
     Failed(String),
-    /// No look came to its end in time; it goes on.
+    /// No poll came to its end in time; it goes on.
     #[error("no read of the key vault ended within {} s", REFRESH_WAIT_MAX.as_secs())]
     Late,
 }
@@ -72,9 +72,9 @@ struct VaultState {
     settings: KeyVaultSettings,
     clock: Arc<dyn Clock>,
     known: Mutex<KnownSecrets>,
-    /// Counts looks that are asked for.
+    /// Counts polls that are asked for.
     asked: watch::Sender<u64>,
-    /// The last look that was asked for and is over, and how it ended.
+    /// The last poll that was asked for and is over, and how it ended.
     looked: watch::Sender<(u64, Option<String>)>,
     /// Counts changes of what is known.
     changes: watch::Sender<u64>,
@@ -85,7 +85,7 @@ struct KnownSecrets {
     secrets: SecretsByName,
     error: Option<String>,
     failures: u32,
-    looked_at: Option<Timestamp>,
+    checked_at: Option<Timestamp>,
 }
 
 /// By name without prefix and field, in lower case, and field.
@@ -138,7 +138,7 @@ impl KeyVault {
         let mut asked = inner.asked.subscribe();
         loop {
             let seen = *asked.borrow_and_update();
-            let outcome = inner.look().await;
+            let outcome = inner.poll().await;
             let ended = Instant::now();
             let wait = inner.land(outcome);
             let error = inner.known().error.clone();
@@ -158,8 +158,8 @@ impl KeyVault {
         }
     }
 
-    /// Looks now, or as soon as the vault allows, and waits for the end of that look; but not longer than
-    /// [`REFRESH_WAIT_MAX`]. Callers at the same time share one look.
+    /// Polls now, or as soon as the vault allows, and waits for the end of that poll; but not longer than
+    /// [`REFRESH_WAIT_MAX`]. Callers at the same time share one poll.
     ///
     /// Dropping the future stops the waiting, not the read.
     ///
@@ -194,7 +194,7 @@ impl KeyVault {
         Some(held.secret.clone())
     }
 
-    /// What is wrong with the last look.
+    /// What is wrong with the last poll.
     pub(crate) fn problem(&self) -> Option<String> {
         let error = self.0.known().error.clone()?;
         Some(format!("{error}; what was read before is used"))
@@ -214,12 +214,12 @@ impl VaultState {
     }
 
     /// Reads what is new; gives all that is to be known.
-    async fn look(&self) -> Result<(SecretsByName, Timestamp), VaultError> {
+    async fn poll(&self) -> Result<(SecretsByName, Timestamp), VaultError> {
         let began = self.clock.now();
         let listed = self.client.list().await?;
-        let (before, looked_at) = {
+        let (before, checked_at) = {
             let known = self.known();
-            (known.secrets.clone(), known.looked_at)
+            (known.secrets.clone(), known.checked_at)
         };
         let mut now = HashMap::new();
         let mut changed = Vec::new();
@@ -228,7 +228,7 @@ impl VaultState {
                 continue;
             };
             let held = before.get(&(key.clone(), field));
-            let settled = looked_at.is_some_and(|looked_at| updated.after(FRESH) < looked_at);
+            let settled = checked_at.is_some_and(|checked_at| updated.after(FRESH) < checked_at);
             match held.filter(|held| held.updated == updated && settled) {
                 Some(held) => drop(now.insert((key, field), held.clone())),
                 None => changed.push((name, key, field, updated)),
@@ -252,7 +252,7 @@ impl VaultState {
         Ok((now, began))
     }
 
-    /// Takes what came of a look; says how long to wait for the next.
+    /// Takes what came of a poll; says how long to wait for the next.
     fn land(&self, outcome: Result<(SecretsByName, Timestamp), VaultError>) -> Duration {
         let every = self.settings.refresh;
         let mut known = self.known();
@@ -264,7 +264,7 @@ impl VaultState {
                     tracing::info!(vault = %self.settings.vault, "the key vault can be read again");
                 }
                 known.failures = 0;
-                known.looked_at = Some(began);
+                known.checked_at = Some(began);
                 changed |= secrets.len() != known.secrets.len();
                 for (key, held) in &secrets {
                     let old = known.secrets.get(key);

@@ -61,12 +61,12 @@ pub struct KeyVaultSettings {
     pub scope: String,
     /// What names of ours begin with, where others use the vault too.
     pub prefix: String,
-    /// Between two looks: 10 s to 24 h.
+    /// Between two polls: 10 s to 24 h.
     pub refresh: Duration,
 }
 
 impl KeyVaultSettings {
-    /// A vault that is looked at every five minutes.
+    /// A vault that is polled every five minutes.
     pub fn new(vault: impl Into<String>) -> Self {
         Self {
             vault: vault.into(),

@@ -94,7 +94,7 @@ struct VaultTokens {
     key_vault: KeyVault,
 }
 
-fn desk(secrets: &[(&str, &str)], permits: usize) -> VaultTokens {
+fn scene(secrets: &[(&str, &str)], permits: usize) -> VaultTokens {
     let all = secrets.iter().map(|(name, value)| {
         let changed = START - 3_600;
         ((*name).to_owned(), ((*value).to_owned(), changed))
@@ -142,7 +142,7 @@ impl VaultTokens {
 
 #[tokio::test(start_paused = true)]
 async fn only_secrets_of_endpoints_are_read_and_again_when_they_changed() {
-    let desk = desk(
+    let scene = scene(
         &[
             ("Hub-1--accessKey1", "one"),
             ("hub-2--accessKey1", "two"),
@@ -152,10 +152,10 @@ async fn only_secrets_of_endpoints_are_read_and_again_when_they_changed() {
         ],
         1_000,
     );
-    let _running = desk.start();
-    desk.key_vault.refresh().await.unwrap();
-    assert_eq!(desk.found("hub-1").as_deref(), Some("one"));
-    let mut asked = desk.asked();
+    let _running = scene.start();
+    scene.key_vault.refresh().await.unwrap();
+    assert_eq!(scene.found("hub-1").as_deref(), Some("one"));
+    let mut asked = scene.asked();
     asked.sort();
     let expect = [
         "/secrets",
@@ -167,101 +167,103 @@ async fn only_secrets_of_endpoints_are_read_and_again_when_they_changed() {
     ];
     assert_eq!(asked, expect);
 
-    desk.clock.advance(Duration::from_secs(300));
-    desk.set("hub-2--accessKey1", "new", START + 299);
-    desk.vault
+    scene.clock.advance(Duration::from_secs(300));
+    scene.set("hub-2--accessKey1", "new", START + 299);
+    scene
+        .vault
         .secrets
         .lock()
         .unwrap()
         .remove("hub-3--accessKey1");
-    let mut changes = desk.key_vault.changes();
+    let mut changes = scene.key_vault.changes();
     let began = Instant::now();
     changes.changed().await.unwrap();
     assert!(began.elapsed() <= Duration::from_secs(300));
-    assert_eq!(desk.found("hub-2").as_deref(), Some("new"));
-    assert_eq!(desk.found("hub-3"), None);
+    assert_eq!(scene.found("hub-2").as_deref(), Some("new"));
+    assert_eq!(scene.found("hub-3"), None);
     assert_eq!(
-        desk.asked(),
+        scene.asked(),
         ["/secrets", "/secrets", "/secrets/hub-2--accessKey1"]
     );
 
     // What changed within the second of the look itself is seen too.
-    desk.clock.advance(Duration::from_secs(1));
-    desk.set("hub-2--accessKey1", "newer", START + 299);
-    desk.key_vault.refresh().await.unwrap();
-    assert_eq!(desk.found("hub-2").as_deref(), Some("newer"));
+    scene.clock.advance(Duration::from_secs(1));
+    scene.set("hub-2--accessKey1", "newer", START + 299);
+    scene.key_vault.refresh().await.unwrap();
+    assert_eq!(scene.found("hub-2").as_deref(), Some("newer"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_values_stay_while_the_vault_is_away_and_its_wish_is_respected() {
-    let desk = desk(&[("hub-1--accessKey1", "one")], 1_000);
-    let _running = desk.start();
-    desk.key_vault.refresh().await.unwrap();
-    desk.asked();
-    desk.vault
+    let scene = scene(&[("hub-1--accessKey1", "one")], 1_000);
+    let _running = scene.start();
+    scene.key_vault.refresh().await.unwrap();
+    scene.asked();
+    scene
+        .vault
         .scripted
         .lock()
         .unwrap()
         .push_back((429, Some(400)));
-    let error = desk.key_vault.refresh().await.unwrap_err();
+    let error = scene.key_vault.refresh().await.unwrap_err();
     let text = format!("key vault {VAULT}: answered 429: too many requests");
     assert_eq!(error, RefreshError::Failed(text.clone()));
-    assert_eq!(desk.asked(), ["/secrets"]);
-    assert_eq!(desk.found("hub-1").as_deref(), Some("one"));
-    let problem = desk.key_vault.problem().unwrap();
+    assert_eq!(scene.asked(), ["/secrets"]);
+    assert_eq!(scene.found("hub-1").as_deref(), Some("one"));
+    let problem = scene.key_vault.problem().unwrap();
     assert_eq!(problem, format!("{text}; what was read before is used"));
 
     // Nobody is asked before the time that the vault named, whoever wants it.
-    let mut changes = desk.key_vault.changes();
+    let mut changes = scene.key_vault.changes();
     let began = Instant::now();
-    let late = desk.key_vault.refresh().await.unwrap_err();
+    let late = scene.key_vault.refresh().await.unwrap_err();
     assert_eq!(late, RefreshError::Late);
-    assert_eq!(desk.asked(), [] as [&str; 0]);
+    assert_eq!(scene.asked(), [] as [&str; 0]);
     changes.changed().await.unwrap();
     let waited = began.elapsed().as_secs();
     assert!((390..=401).contains(&waited), "{waited}");
-    assert_eq!(desk.key_vault.problem(), None);
+    assert_eq!(scene.key_vault.problem(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn callers_share_a_look_and_requests_are_bounded() {
     let names: Vec<String> = (0..20).map(|n| format!("hub-{n:02}--accessKey1")).collect();
     let secrets: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
-    let desk = desk(&secrets, 0);
-    let _running = desk.start();
-    let (one, two) = (desk.key_vault.refresh(), desk.key_vault.refresh());
+    let scene = scene(&secrets, 0);
+    let _running = scene.start();
+    let (one, two) = (scene.key_vault.refresh(), scene.key_vault.refresh());
     let answer = async {
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            desk.vault.permits.add_permits(1);
+            scene.vault.permits.add_permits(1);
         }
     };
     let (one, two, ()) = tokio::join!(one, two, answer);
     one.unwrap();
     two.unwrap();
-    assert_eq!(desk.asked().len(), 30, "ten pages, twenty secrets, once");
-    assert_eq!(desk.vault.under_way.lock().unwrap().1, REQUESTS_MAX);
+    assert_eq!(scene.asked().len(), 30, "ten pages, twenty secrets, once");
+    assert_eq!(scene.vault.under_way.lock().unwrap().1, REQUESTS_MAX);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_vault_costs_a_bounded_wait() {
-    let desk = desk(&[], 0);
-    let _running = desk.start();
+    let scene = scene(&[], 0);
+    let _running = scene.start();
     let began = Instant::now();
-    assert_eq!(desk.key_vault.refresh().await, Err(RefreshError::Late));
+    assert_eq!(scene.key_vault.refresh().await, Err(RefreshError::Late));
     assert_eq!(began.elapsed(), REFRESH_WAIT_MAX);
-    let mut changes = desk.key_vault.changes();
+    let mut changes = scene.key_vault.changes();
     changes.changed().await.unwrap();
-    let problem = desk.key_vault.problem().unwrap();
+    let problem = scene.key_vault.problem().unwrap();
     assert!(problem.contains("no answer within 30 s"), "{problem}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn tokens_go_to_the_vault_alone_and_answers_are_not_repeated() {
-    let desk = desk(&[("a", "1"), ("b", "2"), ("c", "3")], 1_000);
-    *desk.vault.elsewhere.lock().unwrap() = true;
-    let _running = desk.start();
-    let error = desk.key_vault.refresh().await.unwrap_err().to_string();
+    let scene = scene(&[("a", "1"), ("b", "2"), ("c", "3")], 1_000);
+    *scene.vault.elsewhere.lock().unwrap() = true;
+    let _running = scene.start();
+    let error = scene.key_vault.refresh().await.unwrap_err().to_string();
     assert!(error.ends_with("its next page is not its own"), "{error}");
     for (status, words) in [
         (403, "give it the role Key Vault Secrets User"),
@@ -269,14 +271,15 @@ async fn tokens_go_to_the_vault_alone_and_answers_are_not_repeated() {
         (500, "answered 500"),
     ] {
         tokio::time::sleep(Duration::from_secs(299)).await;
-        desk.vault
+        scene
+            .vault
             .scripted
             .lock()
             .unwrap()
             .extend([(status, None); 20]);
         tokio::time::sleep(Duration::from_secs(301)).await;
-        let problem = desk.key_vault.problem().unwrap();
-        desk.vault.scripted.lock().unwrap().clear();
+        let problem = scene.key_vault.problem().unwrap();
+        scene.vault.scripted.lock().unwrap().clear();
         assert!(
             problem.contains(words) && !problem.contains("s3cret"),
             "{problem}"
@@ -288,7 +291,7 @@ async fn tokens_go_to_the_vault_alone_and_answers_are_not_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn the_overlay_takes_from_the_vault_what_it_finds_nowhere_else() {
-    let desk = desk(
+    let scene = scene(
         &[
             ("hub-1--accessKey1", "wide"),
             ("main--hub-1--accessKey2", "narrow"),
@@ -300,8 +303,8 @@ async fn the_overlay_takes_from_the_vault_what_it_finds_nowhere_else() {
         "TWINROUTE_SECRET_HUB_2__ACCESSKEY1".to_owned(),
         "variable".to_owned(),
     )];
-    let overlay = SecretOverlay::new(None, variables).with_key_vault(desk.key_vault.clone());
-    desk.set("hub-2--accessKey1", "vault", 0);
+    let overlay = SecretOverlay::new(None, variables).with_key_vault(scene.key_vault.clone());
+    scene.set("hub-2--accessKey1", "vault", 0);
     let overlay = Arc::new(overlay);
     let mut watch = overlay.watch();
     let running = Arc::clone(&overlay);

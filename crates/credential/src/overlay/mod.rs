@@ -180,6 +180,8 @@ impl SecretOverlay {
             stored.map(|vault| StoredSecrets::new(vault, &endpoints, &mut secrets.problems));
         let mut used = HashSet::new();
         for (instance, endpoint) in endpoints {
+            // What names the instance goes before what names the endpoint alone; of each, variables go
+            // before files, and files before the vault.
             let [narrow, wide] = keys(instance, endpoint);
             let lower = endpoint.as_str().to_ascii_lowercase();
             let narrow_file = format!("{}/{lower}", instance.as_str().to_ascii_lowercase());

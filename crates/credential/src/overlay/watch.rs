@@ -45,6 +45,8 @@ impl SecretsWatch {
                 None => pending().await,
             }
         };
+        // Either wakes the reader, which then reads both; nothing is lost when the other is dropped
+        // here.
         tokio::select! {
             () = stored => {}
             () = folder => {}

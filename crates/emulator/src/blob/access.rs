@@ -80,6 +80,7 @@ fn signature(
             };
             BlobRefusal::unauthenticated(text)
         })?;
+    // Only behind the signature: what stands in an unsigned one says nothing.
     if sas.field("spr").eq_ignore_ascii_case("https") {
         let text = "the signature allows https only, and this is http";
         return Err(BlobRefusal::forbidden(

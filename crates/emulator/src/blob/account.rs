@@ -5,8 +5,8 @@ use super::container::BlockBlob;
 use super::containers::{AccountContainers, NewBlob};
 use super::refusal::BlobRefusal;
 use super::settings::{BlobLimits, BlobSettings};
+use crate::arrivals::{ArrivalCounts, ArrivalTally, TimedOut};
 use crate::identity::TokenIssuer;
-use crate::intake::{IntakeCounts, IntakeTally, TimedOut};
 use crate::lock::lock;
 use crate::service_context::ServiceContext;
 use crate::settings_error::SettingsError;
@@ -151,8 +151,8 @@ impl BlobAccount {
 
     /// How many requests a container had and how often a blob was stored in it, since it was created.
     #[must_use]
-    pub fn counts(&self, container: &str) -> IntakeCounts {
-        self.intake(container).unwrap_or_default().counts()
+    pub fn counts(&self, container: &str) -> ArrivalCounts {
+        self.arrivals(container).unwrap_or_default().counts()
     }
 
     /// Waits until blobs were stored `count` times in a container, overwriting included; a container that is
@@ -166,8 +166,8 @@ impl BlobAccount {
         count: u64,
         wait: Duration,
     ) -> Result<(), TimedOut> {
-        let intake = self.intake(container).unwrap_or_default();
-        intake.wait_for(container, count, wait).await
+        let arrivals = self.arrivals(container).unwrap_or_default();
+        arrivals.wait_for(container, count, wait).await
     }
 
     pub(crate) fn key(&self) -> Secret {
@@ -182,9 +182,9 @@ impl BlobAccount {
         lock(&self.containers)
     }
 
-    pub(super) fn intake(&self, container: &str) -> Option<Arc<IntakeTally>> {
+    pub(super) fn arrivals(&self, container: &str) -> Option<Arc<ArrivalTally>> {
         let all = self.containers();
-        Some(Arc::clone(&all.get(container)?.intake))
+        Some(Arc::clone(&all.get(container)?.arrivals))
     }
 
     /// Containers in the order of their names, with how many blobs each has.

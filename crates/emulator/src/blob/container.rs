@@ -1,6 +1,6 @@
 //! What one container holds. No network, no limits over all containers, no clock.
 
-use crate::intake::IntakeTally;
+use crate::arrivals::ArrivalTally;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct BlobContainer {
     pub(super) blobs: BTreeMap<String, BlockBlob>,
     /// Blocks that no list has made part of their blob yet, by blob and identifier.
     pub(super) uncommitted: HashMap<String, HashMap<String, Bytes>>,
-    pub(super) intake: Arc<IntakeTally>,
+    pub(super) arrivals: Arc<ArrivalTally>,
 }
 
 /// A block blob.

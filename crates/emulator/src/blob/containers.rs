@@ -51,7 +51,7 @@ impl AccountContainers {
             metadata,
             blobs: BTreeMap::new(),
             uncommitted: HashMap::new(),
-            intake: Arc::default(),
+            arrivals: Arc::default(),
         };
         self.all.insert(name.to_owned(), container);
         Ok(())
@@ -115,7 +115,7 @@ impl AccountContainers {
         };
         found.uncommitted.remove(name);
         found.blobs.insert(name.to_owned(), blob);
-        found.intake.add_stored(1);
+        found.arrivals.add_stored(1);
         self.bytes = bytes;
         Ok(&self.all[container].blobs[name])
     }

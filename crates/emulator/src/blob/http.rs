@@ -28,8 +28,8 @@ pub(crate) async fn answer(account: Arc<BlobAccount>, request: Request<Incoming>
     let (parts, incoming) = request.into_parts();
     let container = container_of(&account.name, parts.uri.path());
     let container = container.unwrap_or_default().to_owned();
-    if let Some(intake) = account.intake(&container) {
-        intake.add_request();
+    if let Some(arrivals) = account.arrivals(&container) {
+        arrivals.add_request();
     }
     let common = CommonHeaders::of(&parts, account, account.context.now());
     let (permit, body) = match admit(account, &parts, incoming).await? {

@@ -7,7 +7,7 @@ use super::waiters::MessageWaiters;
 use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::AmqpError;
 use crate::amqp::value::{AmqpValue, symbols};
-use crate::intake::IntakeTally;
+use crate::arrivals::ArrivalTally;
 use crate::lock::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ const PARTITION_KEY: &str = "x-opt-partition-key";
 pub(crate) struct EventHub {
     pub(crate) name: String,
     pub(crate) created_at: Timestamp,
-    pub(crate) intake: IntakeTally,
+    pub(crate) arrivals: ArrivalTally,
     partitions: Vec<HubPartition>,
     consumer_groups: Vec<String>,
     next_partition: AtomicUsize,
@@ -96,7 +96,7 @@ impl EventHub {
         Self {
             name: settings.name.clone(),
             created_at,
-            intake: IntakeTally::default(),
+            arrivals: ArrivalTally::default(),
             partitions: (0..settings.partitions)
                 .map(|_| HubPartition::default())
                 .collect(),
@@ -142,7 +142,7 @@ impl EventHub {
         let partition = &self.partitions[index];
         partition.append(messages, envelope_key, arrival);
         partition.waiters.wake();
-        self.intake.add_stored(added);
+        self.arrivals.add_stored(added);
     }
 
     pub(crate) fn consumer_groups(&self) -> &[String] {

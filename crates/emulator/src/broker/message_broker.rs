@@ -8,8 +8,8 @@ use super::settings::BrokerSettings;
 use super::stored::LockTokens;
 use super::topic::MessageTopic;
 use crate::access_key::KeySlot;
+use crate::arrivals::{ArrivalCounts, ArrivalTally, TimedOut};
 use crate::identity::TokenIssuer;
-use crate::intake::{IntakeCounts, IntakeTally, TimedOut};
 use crate::service_context::ServiceContext;
 use crate::settings_error::SettingsError;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ pub struct MessageBroker {
     pub(crate) issuer: Option<Arc<TokenIssuer>>,
     connections: AtomicU64,
     entities: HashMap<String, BrokerEntity>,
-    arrivals: AtomicU64,
+    last_arrival: AtomicU64,
 }
 
 /// A named entity of a broker.
@@ -43,11 +43,11 @@ pub(crate) enum BrokerEntity {
 }
 
 impl BrokerEntity {
-    fn intake(&self) -> &IntakeTally {
+    fn arrivals(&self) -> &ArrivalTally {
         match self {
-            Self::Hub(hub) => &hub.intake,
-            Self::Queue(queue) => &queue.intake,
-            Self::Topic(topic) => &topic.intake,
+            Self::Hub(hub) => &hub.arrivals,
+            Self::Queue(queue) => &queue.arrivals,
+            Self::Topic(topic) => &topic.arrivals,
         }
     }
 }
@@ -90,7 +90,7 @@ impl MessageBroker {
             context,
             issuer,
             connections: AtomicU64::new(0),
-            arrivals: AtomicU64::new(0),
+            last_arrival: AtomicU64::new(0),
         })
     }
 
@@ -145,8 +145,8 @@ impl MessageBroker {
 
     /// How much a hub, queue or Service Bus topic took in.
     #[must_use]
-    pub fn counts(&self, entity: &str) -> IntakeCounts {
-        self.known(entity).intake().counts()
+    pub fn counts(&self, entity: &str) -> ArrivalCounts {
+        self.known(entity).arrivals().counts()
     }
 
     /// Waits until a hub, queue or Service Bus topic has stored `count` messages overall.
@@ -155,7 +155,7 @@ impl MessageBroker {
     /// [`TimedOut`] with what had arrived.
     pub async fn wait_for(&self, entity: &str, count: u64, wait: Duration) -> Result<(), TimedOut> {
         self.known(entity)
-            .intake()
+            .arrivals()
             .wait_for(entity, count, wait)
             .await
     }
@@ -176,7 +176,7 @@ impl MessageBroker {
 
     pub(crate) fn arrival(&self) -> AppendContext<'_> {
         AppendContext {
-            counter: &self.arrivals,
+            counter: &self.last_arrival,
             now: self.now(),
             limits: &self.settings.limits,
         }

@@ -4,11 +4,11 @@ use super::queue_state::{LockedMessage, QueueState};
 use super::received::{ReceivedMessage, time_to_live_ms};
 use super::session::SessionHold;
 use super::settings::{BrokerLimits, QueueSettings};
-use super::stored::{LockToken, LockTokens, StoredMessage, bury, with_message_id};
+use super::stored::{LockToken, LockTokens, StoredMessage, dead_letter, with_message_id};
 use super::waiters::MessageWaiters;
 use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::AmqpError;
-use crate::intake::IntakeTally;
+use crate::arrivals::ArrivalTally;
 use crate::lock::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,7 +20,7 @@ pub(crate) struct MessageQueue {
     /// Such as `queue`, `topic/Subscriptions/name` or either with `/$DeadLetterQueue`.
     pub(crate) path: String,
     pub(crate) settings: QueueSettings,
-    pub(crate) intake: IntakeTally,
+    pub(crate) arrivals: ArrivalTally,
     pub(crate) waiters: MessageWaiters,
     pub(crate) dead_letters: Option<Arc<MessageQueue>>,
     messages_max: usize,
@@ -88,7 +88,7 @@ impl MessageQueue {
         Self {
             path,
             settings,
-            intake: IntakeTally::default(),
+            arrivals: ArrivalTally::default(),
             waiters: MessageWaiters::default(),
             dead_letters,
             messages_max: limits.messages_per_queue_max,
@@ -165,9 +165,9 @@ impl MessageQueue {
             }
         }
         drop(state);
-        self.bury_all(dead, now);
+        self.dead_letter_all(dead, now);
         self.waiters.wake();
-        self.intake.add_stored(count);
+        self.arrivals.add_stored(count);
     }
 
     /// Adds a message; gives it back when it is a dead letter at once.
@@ -214,7 +214,7 @@ impl MessageQueue {
             // Queues refuse such a message; a topic takes it, and "Overview of Service Bus dead-letter
             // queues" has this reason for what becomes of it in a subscription with sessions.
             let text = "the subscription has sessions, and the message has no session-id";
-            return Some(bury(stored, Some("Session ID is null."), Some(text)));
+            return Some(dead_letter(stored, Some("Session ID is null."), Some(text)));
         }
         state.bytes += stored.message.bytes();
         state.put_ready(stored);
@@ -323,11 +323,15 @@ impl MessageQueue {
                 description,
             } => {
                 state.bytes -= stored.message.bytes();
-                Some(bury(stored, reason.as_deref(), description.as_deref()))
+                Some(dead_letter(
+                    stored,
+                    reason.as_deref(),
+                    description.as_deref(),
+                ))
             }
         };
         drop(state);
-        self.bury_all(dead, now);
+        self.dead_letter_all(dead, now);
         self.waiters.wake();
         Ok(())
     }
@@ -345,7 +349,11 @@ impl MessageQueue {
         }
         state.bytes -= stored.message.bytes();
         let text = "the message was delivered as often as the entity allows";
-        Some(bury(stored, Some("MaxDeliveryCountExceeded"), Some(text)))
+        Some(dead_letter(
+            stored,
+            Some("MaxDeliveryCountExceeded"),
+            Some(text),
+        ))
     }
 
     /// Gives back messages whose lock has ended.
@@ -371,13 +379,13 @@ impl MessageQueue {
             dead.extend(self.give_back(&mut state, locked.stored));
         }
         drop(state);
-        self.bury_all(dead, now);
+        self.dead_letter_all(dead, now);
         if any {
             self.waiters.wake();
         }
     }
 
-    fn bury_all(&self, dead: impl IntoIterator<Item = StoredMessage>, now: Timestamp) {
+    fn dead_letter_all(&self, dead: impl IntoIterator<Item = StoredMessage>, now: Timestamp) {
         let Some(dead_letters) = &self.dead_letters else {
             return;
         };

@@ -81,7 +81,7 @@ pub(super) fn with_message_id(bare: &bytes::Bytes, id: &str) -> bytes::Bytes {
 }
 
 /// A dead letter says why it is one in its application properties.
-pub(super) fn bury(
+pub(super) fn dead_letter(
     mut stored: StoredMessage,
     reason: Option<&str>,
     description: Option<&str>,

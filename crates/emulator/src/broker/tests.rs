@@ -177,7 +177,7 @@ fn a_hub_keeps_keys_together_and_drops_the_oldest() {
     assert_eq!(ids, ["b", "c"]);
     assert_eq!(events[0].partition, events[1].partition);
     assert_eq!(events[0].partition_key.as_deref(), Some("key"));
-    assert_eq!(hub.intake.counts().stored, 3);
+    assert_eq!(hub.arrivals.counts().stored, 3);
     let partition = hub.partition(events[0].partition.unwrap()).unwrap();
     assert_eq!(partition.first_sequence(ReadStart::Earliest), 1);
     assert_eq!(partition.first_sequence(ReadStart::Latest), 3);

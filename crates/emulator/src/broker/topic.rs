@@ -7,13 +7,13 @@ use super::settings::{BrokerLimits, TopicSettings};
 use super::stored::LockTokens;
 use crate::amqp::message::AmqpMessage;
 use crate::amqp::state::AmqpError;
-use crate::intake::IntakeTally;
+use crate::arrivals::ArrivalTally;
 use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) struct MessageTopic {
     pub(crate) name: String,
-    pub(crate) intake: IntakeTally,
+    pub(crate) arrivals: ArrivalTally,
     pub(crate) subscriptions: Vec<Arc<MessageQueue>>,
 }
 
@@ -29,7 +29,7 @@ impl MessageTopic {
         });
         Self {
             name: settings.name.clone(),
-            intake: IntakeTally::default(),
+            arrivals: ArrivalTally::default(),
             subscriptions: subscriptions.collect(),
         }
     }
@@ -52,7 +52,7 @@ impl MessageTopic {
         for subscription in &self.subscriptions {
             subscription.push(messages.to_vec(), first, arrival.now);
         }
-        self.intake.add_stored(messages.len());
+        self.arrivals.add_stored(messages.len());
         Ok(())
     }
 }

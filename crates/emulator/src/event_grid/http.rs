@@ -41,7 +41,7 @@ async fn publish(
     topic: &GridTopic,
     request: Request<Incoming>,
 ) -> HttpAnswer {
-    let post = topic.intake.add_request();
+    let post = topic.arrivals.add_request();
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().unwrap_or_default();
     // The body is read first: an answer before its end would reset a client that still writes.

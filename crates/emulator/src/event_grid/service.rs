@@ -3,7 +3,7 @@
 use super::settings::EventGridSettings;
 use super::topic::{GridEvent, GridTopic};
 use crate::access_key::KeySlot;
-use crate::intake::{IntakeCounts, TimedOut};
+use crate::arrivals::{ArrivalCounts, TimedOut};
 use crate::service_context::ServiceContext;
 use crate::settings_error::SettingsError;
 use std::time::Duration;
@@ -40,8 +40,8 @@ impl EventGridService {
 
     /// How much a topic took in.
     #[must_use]
-    pub fn counts(&self, topic: &str) -> IntakeCounts {
-        self.known(topic).intake.counts()
+    pub fn counts(&self, topic: &str) -> ArrivalCounts {
+        self.known(topic).arrivals.counts()
     }
 
     /// Waits until a topic has stored `count` events overall.
@@ -49,7 +49,10 @@ impl EventGridService {
     /// # Errors
     /// [`TimedOut`] with what had arrived.
     pub async fn wait_for(&self, topic: &str, count: u64, wait: Duration) -> Result<(), TimedOut> {
-        self.known(topic).intake.wait_for(topic, count, wait).await
+        self.known(topic)
+            .arrivals
+            .wait_for(topic, count, wait)
+            .await
     }
 
     /// Makes a new access key of a topic in one place and gives it; the one before is refused from now on.

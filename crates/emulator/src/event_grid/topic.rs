@@ -2,7 +2,7 @@
 
 use super::settings::{EventGridLimits, EventGridSchema, EventGridTopicSettings};
 use crate::access_key::KeySlot;
-use crate::intake::IntakeTally;
+use crate::arrivals::ArrivalTally;
 use crate::lock::lock;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
@@ -44,7 +44,7 @@ pub(crate) struct GridTopic {
     pub(crate) path: String,
     pub(crate) schema: EventGridSchema,
     keys: Mutex<[String; 2]>,
-    pub(crate) intake: IntakeTally,
+    pub(crate) arrivals: ArrivalTally,
     limits: EventGridLimits,
     log: Mutex<TopicLog>,
 }
@@ -63,7 +63,7 @@ impl GridTopic {
             path: settings.path.clone(),
             schema: settings.schema,
             keys: Mutex::new([settings.key1.clone(), settings.key2.clone()]),
-            intake: IntakeTally::default(),
+            arrivals: ArrivalTally::default(),
             limits: limits.clone(),
             log: Mutex::default(),
         }
@@ -104,7 +104,7 @@ impl GridTopic {
             log.bytes -= oldest.json.get().len();
         }
         drop(log);
-        self.intake.add_stored(count);
+        self.arrivals.add_stored(count);
     }
 
     pub(crate) fn event_count(&self) -> usize {

@@ -7,7 +7,7 @@ use crate::event_grid::EventGridService;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What can be looked at.
+/// What can be inspected.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldEntities {
     pub(crate) broker: Arc<MessageBroker>,
@@ -27,13 +27,13 @@ pub(super) fn entities(held: &HeldEntities) -> Value {
                 "events": hub.event_count(),
             })),
             BrokerEntity::Topic(topic) => {
-                let subscriptions = topic.subscriptions.iter().map(|queue| shown(queue));
+                let subscriptions = topic.subscriptions.iter().map(|queue| render_queue(queue));
                 topics.push(json!({
                     "name": topic.name,
                     "subscriptions": subscriptions.collect::<Vec<_>>(),
                 }));
             }
-            BrokerEntity::Queue(queue) => queues.push(shown(queue)),
+            BrokerEntity::Queue(queue) => queues.push(render_queue(queue)),
         }
     }
     let grid = held.event_grid.topics.iter();
@@ -75,7 +75,7 @@ pub(super) fn names(held: &HeldEntities) -> Vec<(&'static str, String)> {
     all
 }
 
-fn shown(queue: &MessageQueue) -> Value {
+fn render_queue(queue: &MessageQueue) -> Value {
     json!({
         "name": queue.own_name(),
         "sessions": queue.settings.requires_session,

@@ -1,4 +1,4 @@
-//! The parameters of a look.
+//! The parameters of an inspection.
 
 use percent_encoding::percent_decode_str;
 
@@ -10,9 +10,9 @@ pub(super) const KINDS: [&str; 5] = ["hub", "queue", "subscription", "topic", "c
 /// The others.
 const FILTERS: [&str; 4] = ["partition", "dead-letters", "after", "max"];
 
-/// Why a look is refused.
+/// Why an inspection is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LookError {
+pub(crate) enum QueryError {
     /// The question is wrong.
     #[error("{0}")]
     Question(String),
@@ -21,9 +21,9 @@ pub(crate) enum LookError {
     NotFound(String),
 }
 
-/// What is looked at.
+/// What is inspected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LookQuestion {
+pub(super) struct EntityQuery {
     /// One of [`KINDS`]; `None` when only one entity can be meant.
     pub(super) entity: Option<(&'static str, String)>,
     /// Of a hub.
@@ -37,15 +37,15 @@ pub(super) struct LookQuestion {
 }
 
 /// Refuses any parameter.
-pub(super) fn none(query: &str) -> Result<(), LookError> {
+pub(super) fn none(query: &str) -> Result<(), QueryError> {
     match pairs(query)?.first() {
         None => Ok(()),
         Some((name, _)) => Err(wrong(format!("parameter {name:?}: there are none here"))),
     }
 }
 
-impl LookQuestion {
-    pub(super) fn parse(query: &str) -> Result<Self, LookError> {
+impl EntityQuery {
+    pub(super) fn parse(query: &str) -> Result<Self, QueryError> {
         let mut question = Self::empty();
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs(query)? {
@@ -60,7 +60,7 @@ impl LookQuestion {
     }
 
     /// For a path that names its topic.
-    pub(super) fn of_topic(topic: &str, query: &str) -> Result<Self, LookError> {
+    pub(super) fn of_topic(topic: &str, query: &str) -> Result<Self, QueryError> {
         let mut question = Self::parse(query)?;
         if let Some((kind, _)) = &question.entity {
             let text = format!("parameter {kind}: the path names the topic {topic} already");
@@ -81,7 +81,7 @@ impl LookQuestion {
         }
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Result<(), LookError> {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), QueryError> {
         let bad = |what: &str| wrong(format!("parameter {name}: {value:?} is not {what}"));
         if let Some(kind) = KINDS.into_iter().find(|kind| *kind == name) {
             if let Some((other, _)) = &self.entity {
@@ -118,7 +118,7 @@ impl LookQuestion {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), LookError> {
+    fn check(&self) -> Result<(), QueryError> {
         let kind = self.entity.as_ref().map(|(kind, _)| *kind);
         if self.partition.is_some() && kind != Some("hub") {
             return Err(wrong("parameter partition: only hubs have any".to_owned()));
@@ -135,7 +135,7 @@ impl LookQuestion {
     }
 }
 
-fn pairs(query: &str) -> Result<Vec<(String, String)>, LookError> {
+fn pairs(query: &str) -> Result<Vec<(String, String)>, QueryError> {
     let whole = percent_decode_str(query).decode_utf8();
     whole.map_err(|_| wrong("the query is not UTF-8".to_owned()))?;
     Ok(form_urlencoded::parse(query.as_bytes())
@@ -143,8 +143,8 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>, LookError> {
         .collect())
 }
 
-fn wrong(text: String) -> LookError {
-    LookError::Question(text)
+fn wrong(text: String) -> QueryError {
+    QueryError::Question(text)
 }
 
 #[cfg(test)]
@@ -170,23 +170,23 @@ mod tests {
             ("container=a&after=1", "have no numbers"),
             ("hub=%FF", "not UTF-8"),
         ] {
-            let refused = LookQuestion::parse(query).unwrap_err().to_string();
+            let refused = EntityQuery::parse(query).unwrap_err().to_string();
             assert!(refused.contains(text), "{query}: {refused}");
         }
         assert!(none("x=1").is_err());
-        assert!(LookQuestion::of_topic("t", "hub=a").is_err());
+        assert!(EntityQuery::of_topic("t", "hub=a").is_err());
     }
 
     #[test]
     fn a_question_is_read() {
-        let question = LookQuestion::parse("subscription=alerts%2Fdemo&dead-letters=true&max=5");
-        let expect = LookQuestion {
+        let question = EntityQuery::parse("subscription=alerts%2Fdemo&dead-letters=true&max=5");
+        let expect = EntityQuery {
             entity: Some(("subscription", "alerts/demo".to_owned())),
             dead_letters: true,
             max: 5,
-            ..LookQuestion::empty()
+            ..EntityQuery::empty()
         };
         assert_eq!(question, Ok(expect));
-        assert_eq!(LookQuestion::parse(""), Ok(LookQuestion::empty()));
+        assert_eq!(EntityQuery::parse(""), Ok(EntityQuery::empty()));
     }
 }

@@ -1,7 +1,7 @@
 //! What one entity holds.
 
 use super::listing::{self, HeldEntities};
-use super::query::{KINDS, LookError, LookQuestion};
+use super::query::{EntityQuery, KINDS, QueryError};
 use crate::amqp::value::AmqpValue;
 use crate::blob::StoredBlob;
 use crate::broker::message_broker::BrokerEntity;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 /// Bytes of bodies in one answer; the first event is there whatever its size.
 const BODIES_BYTES_MAX: usize = 16 << 20;
 
-pub(super) fn read(held: &HeldEntities, question: &LookQuestion) -> Result<String, LookError> {
+pub(super) fn read(held: &HeldEntities, question: &EntityQuery) -> Result<String, QueryError> {
     let (kind, name) = match &question.entity {
         Some((kind, name)) => (*kind, name.as_str()),
         None => ("topic", only_topic(held)?),
@@ -36,7 +36,7 @@ pub(super) fn read(held: &HeldEntities, question: &LookQuestion) -> Result<Strin
             {
                 let last = count - 1;
                 let text = format!("hub {name} has the partitions 0 to {last}");
-                return Err(LookError::NotFound(text));
+                return Err(QueryError::NotFound(text));
             }
             messages(
                 hub.events_after(question.after, question.partition, question.max + 1),
@@ -53,7 +53,7 @@ pub(super) fn read(held: &HeldEntities, question: &LookQuestion) -> Result<Strin
             let parts = name.split_once('/').ok_or_else(|| {
                 let text =
                     format!("parameter subscription: {name:?} is not <topic>/<subscription>");
-                LookError::Question(text)
+                QueryError::Question(text)
             })?;
             let Some(BrokerEntity::Topic(topic)) = held.broker.entity(parts.0) else {
                 return Err(absent());
@@ -78,19 +78,19 @@ pub(super) fn read(held: &HeldEntities, question: &LookQuestion) -> Result<Strin
 }
 
 /// Without a name the only Event Grid topic is meant, and never one of several.
-fn only_topic(held: &HeldEntities) -> Result<&str, LookError> {
+fn only_topic(held: &HeldEntities) -> Result<&str, QueryError> {
     match held.event_grid.topics.as_slice() {
         [topic] => Ok(&topic.name),
         _ => {
             let text = "say which entity: one of the parameters";
             let text = format!("{text} {}; /entities lists them", KINDS.join(", "));
-            Err(LookError::Question(text))
+            Err(QueryError::Question(text))
         }
     }
 }
 
 /// Says which of the kind there are, and when the name is one of another kind.
-fn not_found(held: &HeldEntities, kind: &str, name: &str) -> LookError {
+fn not_found(held: &HeldEntities, kind: &str, name: &str) -> QueryError {
     let all = listing::names(held);
     let of_kind: Vec<&str> = all
         .iter()
@@ -112,7 +112,7 @@ fn not_found(held: &HeldEntities, kind: &str, name: &str) -> LookError {
         Some((other_kind, other_name)) => format!("; did you mean {other_kind}={other_name}?"),
         None => String::new(),
     };
-    LookError::NotFound(format!("{kind} {name:?} is not here: {known}{hint}"))
+    QueryError::NotFound(format!("{kind} {name:?} is not here: {known}{hint}"))
 }
 
 /// What fits one answer.
@@ -141,14 +141,14 @@ fn page(items: impl Iterator<Item = (usize, String)>, max: usize) -> EventPage {
     }
 }
 
-fn messages(all: Vec<ReceivedMessage>, question: &LookQuestion) -> EventPage {
+fn messages(all: Vec<ReceivedMessage>, question: &EntityQuery) -> EventPage {
     let items = all
         .iter()
         .map(|one| (one.body.len(), message(one).to_string()));
     page(items, question.max)
 }
 
-fn queue_messages(queue: &Arc<MessageQueue>, question: &LookQuestion) -> EventPage {
+fn queue_messages(queue: &Arc<MessageQueue>, question: &EntityQuery) -> EventPage {
     let queue = match (&queue.dead_letters, question.dead_letters) {
         (Some(dead_letters), true) => dead_letters,
         _ => queue,
@@ -157,7 +157,7 @@ fn queue_messages(queue: &Arc<MessageQueue>, question: &LookQuestion) -> EventPa
     messages(queue.messages_after(after, question.max + 1), question)
 }
 
-fn grid_events(all: Vec<GridEvent>, question: &LookQuestion) -> EventPage {
+fn grid_events(all: Vec<GridEvent>, question: &EntityQuery) -> EventPage {
     let items = all.iter().map(|event| {
         // The event's JSON is shown byte for byte.
         let (number, post, text) = (event.number, event.post, event.text());
@@ -169,7 +169,7 @@ fn grid_events(all: Vec<GridEvent>, question: &LookQuestion) -> EventPage {
     page(items, question.max)
 }
 
-fn blobs(all: Vec<StoredBlob>, question: &LookQuestion) -> EventPage {
+fn blobs(all: Vec<StoredBlob>, question: &EntityQuery) -> EventPage {
     let items = all.iter().map(|blob| {
         let mut shown = json!({
             "name": blob.name,

@@ -42,9 +42,9 @@ impl LinkNode {
     /// Counts a transfer to it.
     pub(super) fn add_request(&self) {
         match self {
-            Self::Hub(hub, _) => hub.intake.add_request(),
-            Self::Queue(queue) => queue.intake.add_request(),
-            Self::Topic(topic) => topic.intake.add_request(),
+            Self::Hub(hub, _) => hub.arrivals.add_request(),
+            Self::Queue(queue) => queue.arrivals.add_request(),
+            Self::Topic(topic) => topic.arrivals.add_request(),
             _ => return,
         };
     }

@@ -145,6 +145,7 @@ fn deliver(
         return Ok(());
     };
     let fault = context.broker.context.faults.next_send(entity);
+    // Stored before the answer is chosen: some faults keep the event and lose the answer.
     let stored = match &fault {
         Some(fault) if !fault.stores() => {
             node.add_request();

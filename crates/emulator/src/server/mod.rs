@@ -96,6 +96,7 @@ where
         let waiting = peer.output().len();
         let timer = peer.next_timer();
         input.reserve(READ_BYTES);
+        // A client that does not read what it is sent is not read either, so that output stays bounded.
         let step = tokio::select! {
             read = reader.read_buf(&mut input), if waiting < OUT_BYTES_MAX => {
                 if read? == 0 {

@@ -85,6 +85,7 @@ fn refusal(status: u16, text: &str) -> ErrorResponse {
 async fn pump(socket: WebSocketStream<TcpStream>, pipe: DuplexStream) {
     let (sending, receiving) = socket.split();
     let (reader, writer) = tokio::io::split(pipe);
+    // Once one direction has ended nobody could use the other, so both are dropped.
     tokio::select! {
         () = outwards(reader, sending) => {}
         () = inwards(receiving, writer) => {}

@@ -4,7 +4,7 @@ use crate::client::{self, WAIT};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinroute_emulator::{IntakeCounts, PostAnswer, RunningEmulator};
+use twinroute_emulator::{ArrivalCounts, PostAnswer, RunningEmulator};
 
 const EVENT: &str = r#"{"id":"1","source":"s","type":"t","specversion":"1.0","data":{"n":1}}"#;
 const QUERY: &str = "?api-version=2018-01-01";
@@ -64,7 +64,7 @@ async fn posts_are_checked_stored_and_readable() {
     }
     assert_eq!(
         emulator.event_grid().counts("grid"),
-        IntakeCounts {
+        ArrivalCounts {
             requests: 5,
             stored: 2
         }
@@ -117,6 +117,6 @@ async fn scripted_answers_come_once() {
             .is_err()
     );
     assert!(send().await.starts_with("HTTP/1.1 200"));
-    assert_eq!(emulator.broker().counts("hub"), IntakeCounts::default());
+    assert_eq!(emulator.broker().counts("hub"), ArrivalCounts::default());
     assert_eq!(emulator.event_grid().counts("grid").stored, 3);
 }

@@ -4,7 +4,7 @@ use crate::client::{self, AmqpClient, WAIT, message};
 use fe2o3_amqp::types::messaging::Outcome;
 use fe2o3_amqp::{Connection, Sender};
 use std::time::Duration;
-use twinroute_emulator::{IntakeCounts, SendAnswer};
+use twinroute_emulator::{ArrivalCounts, SendAnswer};
 
 #[tokio::test]
 async fn outcomes_are_answered_in_the_order_of_the_script() {
@@ -38,7 +38,7 @@ async fn outcomes_are_answered_in_the_order_of_the_script() {
     assert!(matches!(outcomes[4], Outcome::Accepted(_)));
     assert_eq!(
         emulator.broker().counts("hub"),
-        IntakeCounts {
+        ArrivalCounts {
             requests: 5,
             stored: 2
         }

@@ -114,8 +114,8 @@ fn claims(answer: &Value) -> Value {
 
 #[tokio::test]
 async fn a_machine_gets_tokens_of_the_identity_that_it_names() {
-    let desk = IdentityScene::new().await;
-    let (status, answer) = read(desk.imds("")).await;
+    let scene = IdentityScene::new().await;
+    let (status, answer) = read(scene.imds("")).await;
     assert_eq!(status, 200);
     assert_eq!(answer["expires_on"], "1774003600");
     assert_eq!(answer["expires_in"], "3600");
@@ -132,14 +132,14 @@ async fn a_machine_gets_tokens_of_the_identity_that_it_names() {
     }
     let id = format!("&msi_res_id={}", USER_ASSIGNED.to_uppercase());
     for query in ["&client_id=two-client", "&object_id=two-object", &id] {
-        let (status, answer) = read(desk.imds(query)).await;
+        let (status, answer) = read(scene.imds(query)).await;
         assert_eq!((status, &answer["client_id"]), (200, &json!("two-client")));
         assert_eq!(claims(&answer)["xms_mirid"], USER_ASSIGNED);
     }
-    let (_, answer) = read(desk.app_service(&format!("&mi_res_id={USER_ASSIGNED}"))).await;
+    let (_, answer) = read(scene.app_service(&format!("&mi_res_id={USER_ASSIGNED}"))).await;
     assert_eq!(claims(&answer)["aud"], "https://servicebus.azure.net");
     assert!(answer.get("expires_in").is_none(), "{answer}");
-    let asked = desk.emulator.identity().token_requests();
+    let asked = scene.emulator.identity().token_requests();
     let last = asked.last().unwrap();
     assert_eq!(
         (last.door, last.status),
@@ -149,27 +149,27 @@ async fn a_machine_gets_tokens_of_the_identity_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_machine_is_told_what_is_wrong_with_its_request() {
-    let desk = IdentityScene::new().await;
-    let without = desk.get("/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r");
-    let stranger = desk.imds("").header("X-Forwarded-For", "10.0.0.1");
-    let header = desk.get("/msi/token?api-version=2019-08-01&resource=r");
+async fn a_machine_is_reported_what_is_wrong_with_its_request() {
+    let scene = IdentityScene::new().await;
+    let without = scene.get("/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r");
+    let stranger = scene.imds("").header("X-Forwarded-For", "10.0.0.1");
+    let header = scene.get("/msi/token?api-version=2019-08-01&resource=r");
     for (request, status, words) in [
         (without, 400, "Required metadata header not specified"),
         (stranger, 400, "X-Forwarded-For"),
-        (desk.imds("&client_id=three"), 400, "Identity not found"),
+        (scene.imds("&client_id=three"), 400, "Identity not found"),
         (
-            desk.imds("&mi_res_id=/x"),
+            scene.imds("&mi_res_id=/x"),
             400,
             "the parameter is msi_res_id",
         ),
         (
-            desk.imds("&client_id=a&object_id=b"),
+            scene.imds("&client_id=a&object_id=b"),
             400,
             "at most one identity",
         ),
         (
-            desk.app_service("&msi_res_id=/x"),
+            scene.app_service("&msi_res_id=/x"),
             400,
             "the parameter is mi_res_id",
         ),
@@ -183,10 +183,10 @@ async fn a_machine_is_told_what_is_wrong_with_its_request() {
 
 #[tokio::test]
 async fn applications_show_a_secret_or_the_token_of_a_service_account() {
-    let desk = IdentityScene::new().await;
+    let scene = IdentityScene::new().await;
     let scope = "scope=https%3A%2F%2Feventhubs.azure.net%2F%2F.default";
     let secret =
-        |secret: &str| desk.entra(&format!("client_id=app&client_secret={secret}&{scope}"));
+        |secret: &str| scene.entra(&format!("client_id=app&client_secret={secret}&{scope}"));
     let (status, answer) = read(secret("s3cret")).await;
     assert_eq!((status, &answer["expires_in"]), (200, &json!(3600)));
     let claims = claims(&answer);
@@ -195,11 +195,11 @@ async fn applications_show_a_secret_or_the_token_of_a_service_account() {
 
     let assertion = |token: &str| {
         let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
-        desk.entra(&format!(
+        scene.entra(&format!(
             "client_id=app&client_assertion_type={kind}&client_assertion={token}&{scope}"
         ))
     };
-    let account = |name: &str| desk.emulator.identity().service_account_token(name);
+    let account = |name: &str| scene.emulator.identity().service_account_token(name);
     let good = account("system:serviceaccount:default:twinroute");
     assert_eq!(read(assertion(&format!("{good}%0A"))).await.0, 200);
     let other = account("system:serviceaccount:default:other");
@@ -207,17 +207,17 @@ async fn applications_show_a_secret_or_the_token_of_a_service_account() {
     for (request, status, words) in [
         (secret("wrong"), 401, "AADSTS7000215"),
         (
-            desk.entra(&format!("client_id=b&client_secret=x&{scope}")),
+            scene.entra(&format!("client_id=b&client_secret=x&{scope}")),
             400,
             "AADSTS700016",
         ),
         (
-            desk.entra(&format!("client_id=app&{scope}")),
+            scene.entra(&format!("client_id=app&{scope}")),
             401,
             "AADSTS7000218",
         ),
         (
-            desk.entra("client_id=app&client_secret=s3cret&scope=a+b"),
+            scene.entra("client_id=app&client_secret=s3cret&scope=a+b"),
             400,
             "AADSTS1002012",
         ),
@@ -230,15 +230,15 @@ async fn applications_show_a_secret_or_the_token_of_a_service_account() {
         let text = answer["error_description"].as_str().unwrap();
         assert!(text.starts_with(words), "{words}: {answer}");
     }
-    desk.clock.advance(Duration::from_secs(3_601));
+    scene.clock.advance(Duration::from_secs(3_601));
     let (_, answer) = read(assertion(&good)).await;
     assert!(answer.to_string().contains("AADSTS700024"), "{answer}");
 }
 
 #[tokio::test]
 async fn faults_are_scripted_by_resource() {
-    let desk = IdentityScene::new().await;
-    let faults = desk.emulator.faults();
+    let scene = IdentityScene::new().await;
+    let faults = scene.emulator.faults();
     let hubs = "https://eventhubs.azure.net/";
     faults.tokens(hubs, TokenAnswer::Status(429, Some(7)), 1);
     faults.tokens(hubs, TokenAnswer::Refuse, 1);
@@ -248,24 +248,24 @@ async fn faults_are_scripted_by_resource() {
         TokenAnswer::Life(Duration::from_secs(5)),
         2,
     );
-    let answer = desk.imds("").send().await.unwrap();
+    let answer = scene.imds("").send().await.unwrap();
     assert_eq!(answer.status(), 429);
     assert_eq!(answer.headers()["retry-after"], "7");
-    let (_, other) = read(desk.app_service("")).await;
+    let (_, other) = read(scene.app_service("")).await;
     assert_eq!(other["expires_on"], "1774000005");
-    assert_eq!(read(desk.imds("")).await.0, 400);
-    let (_, wrong) = read(desk.imds("")).await;
+    assert_eq!(read(scene.imds("")).await.0, 400);
+    let (_, wrong) = read(scene.imds("")).await;
     assert_eq!(claims(&wrong)["aud"], "https://other");
-    assert_eq!(read(desk.imds("")).await.1["expires_in"], "5");
+    assert_eq!(read(scene.imds("")).await.1["expires_in"], "5");
     faults.tokens(
         ScriptedFaults::ANY,
         TokenAnswer::Drop,
         ScriptedFaults::ALWAYS,
     );
-    assert!(desk.imds("").send().await.is_err());
+    assert!(scene.imds("").send().await.is_err());
     faults.clear_tokens();
-    assert_eq!(read(desk.imds("")).await.0, 200);
-    let asked = desk.emulator.identity().token_requests();
+    assert_eq!(read(scene.imds("")).await.0, 200);
+    let asked = scene.emulator.identity().token_requests();
     let statuses: Vec<_> = asked.iter().map(|one| one.status).collect();
     let expect = [429, 200, 400, 200, 200].map(Some);
     assert_eq!(statuses[..5], expect);
@@ -274,50 +274,53 @@ async fn faults_are_scripted_by_resource() {
 
 #[tokio::test]
 async fn the_documents_name_the_place_that_was_asked() {
-    let desk = IdentityScene::new().await;
+    let scene = IdentityScene::new().await;
     let path = format!("/{TENANT}/v2.0/.well-known/openid-configuration");
-    let (_, document) = read(desk.get(&path)).await;
-    let base = &desk.base;
+    let (_, document) = read(scene.get(&path)).await;
+    let base = &scene.base;
     assert_eq!(document["issuer"], format!("{base}/{TENANT}/v2.0"));
     let keys = document["jwks_uri"].as_str().unwrap();
-    let (_, keys) = read(desk.http.get(keys)).await;
+    let (_, keys) = read(scene.http.get(keys)).await;
     assert_eq!(keys["keys"][0]["alg"], "ES256");
-    let (_, instances) = read(desk.get("/common/discovery/instance?api-version=1.1")).await;
+    let (_, instances) = read(scene.get("/common/discovery/instance?api-version=1.1")).await;
     let expect = format!("{base}{path}");
     assert_eq!(instances["tenant_discovery_endpoint"], expect);
-    assert_eq!(read(desk.get("/elsewhere")).await.0, 404);
+    assert_eq!(read(scene.get("/elsewhere")).await.0, 404);
 }
 
 #[tokio::test]
 async fn the_vault_gives_secrets_to_its_own_tokens_alone() {
-    let desk = IdentityScene::new().await;
-    desk.emulator
+    let scene = IdentityScene::new().await;
+    scene
+        .emulator
         .key_vault()
         .set_secret("Hub-1--accessKey1", "first".into());
-    desk.emulator
+    scene
+        .emulator
         .key_vault()
         .set_secret("Hub-1--accessKey1", "second".into());
     for number in 0..30 {
-        desk.emulator
+        scene
+            .emulator
             .key_vault()
             .set_secret(&format!("more-{number}"), "x".into());
     }
     let one = "/secrets/hub-1--accesskey1";
-    let answer = desk.get(one).send().await.unwrap();
+    let answer = scene.get(one).send().await.unwrap();
     assert_eq!(answer.status(), 401);
-    let base = &desk.base;
+    let base = &scene.base;
     let challenge =
         format!("Bearer authorization=\"{base}/{TENANT}\", resource=\"https://vault.azure.net\"");
     assert_eq!(answer.headers()["www-authenticate"], challenge);
 
-    let (_, hubs) = read(desk.imds("")).await;
+    let (_, hubs) = read(scene.imds("")).await;
     let wrong = hubs["access_token"].as_str().unwrap();
     let version = "api-version=7.4";
-    let refused = desk.get(&format!("{one}?{version}")).bearer_auth(wrong);
+    let refused = scene.get(&format!("{one}?{version}")).bearer_auth(wrong);
     assert_eq!(read(refused).await.0, 401);
 
-    let token = desk.vault_token().await;
-    let get = |path: &str| desk.get(path).bearer_auth(&token);
+    let token = scene.vault_token().await;
+    let get = |path: &str| scene.get(path).bearer_auth(&token);
     assert_eq!(read(get(one)).await.0, 400);
     let (status, secret) = read(get(&format!("{one}?{version}"))).await;
     assert_eq!((status, &secret["value"]), (200, &json!("second")));
@@ -337,17 +340,23 @@ async fn the_vault_gives_secrets_to_its_own_tokens_alone() {
         format!("{base}/secrets/Hub-1--accessKey1")
     );
     let next = page["nextLink"].as_str().unwrap();
-    let (_, rest) = read(desk.http.get(next).bearer_auth(&token)).await;
+    let (_, rest) = read(scene.http.get(next).bearer_auth(&token)).await;
     assert_eq!(rest["value"].as_array().unwrap().len(), 6);
     assert_eq!(rest["nextLink"], Value::Null);
 
     let busy = VaultAnswer::Status(429, Some(3));
-    desk.emulator.faults().vault(busy, 1);
+    scene.emulator.faults().vault(busy, 1);
     let answer = get(&format!("{one}?{version}")).send().await.unwrap();
     assert_eq!(answer.headers()["retry-after"], "3");
-    desk.emulator.key_vault().delete_secret("hub-1--accesskey1");
+    scene
+        .emulator
+        .key_vault()
+        .delete_secret("hub-1--accesskey1");
     assert_eq!(read(get(&format!("{one}?{version}"))).await.0, 404);
-    assert_eq!(desk.emulator.key_vault().requests()[0], "hub-1--accesskey1");
+    assert_eq!(
+        scene.emulator.key_vault().requests()[0],
+        "hub-1--accesskey1"
+    );
 }
 
 #[tokio::test]

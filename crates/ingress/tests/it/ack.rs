@@ -275,7 +275,7 @@ async fn an_endpoint_that_refuses_when_full_is_named() {
 }
 
 #[tokio::test]
-async fn repeats_are_told() {
+async fn repeats_are_reported() {
     let window = DuplicateWindow {
         length: Duration::from_secs(600),
         events_max: 100,

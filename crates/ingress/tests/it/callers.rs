@@ -144,7 +144,7 @@ async fn send(server: &TestServer, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn who_sends_too_fast_is_told_when_to_try_again() {
+async fn who_sends_too_fast_is_reported_when_to_try_again() {
     let server = start(CALLERS);
     let two = batch(&["a", "b"]);
     assert!(send(&server, &two).await.starts_with("HTTP/1.1 202 "));

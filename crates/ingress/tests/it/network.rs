@@ -58,7 +58,7 @@ async fn check(method: &str, path: &str, way: Option<&str>, expect: Expect) {
 }
 
 #[tokio::test]
-async fn a_closed_instance_is_told_in_the_shape_of_the_surface() {
+async fn a_closed_instance_is_reported_in_the_shape_of_the_surface() {
     check("POST", "/events", None, expect![[r#"403 {"error":{"code":"PublicNetworkAccessDisabled","message":"instance default is not reached from public networks: its publicNetworkAccess is Disabled; come over a private endpoint connection that is approved, or enable it: twinroute instance update --dt-name default --public-network-access Enabled"}}"#]]).await;
     check("OPTIONS", "/events", None, expect![[r#"403 {"error":{"code":"PublicNetworkAccessDisabled","message":"instance default is not reached from public networks: its publicNetworkAccess is Disabled; come over a private endpoint connection that is approved, or enable it: twinroute instance update --dt-name default --public-network-access Enabled"}}"#]]).await;
     let path = "/api/events?api-version=2018-01-01";

@@ -34,7 +34,7 @@ pub(crate) enum JournalRecord<'a> {
     },
     /// A lane's counts as of here, everything before included.
     Counts { lane: u32, ledger: Ledger },
-    /// What a lane noted of itself.
+    /// What a lane recorded of itself.
     State { lane: u32, state: LaneState },
     /// Bindings, counts and states of all lanes stand before this in the same group.
     Checkpoint {
@@ -52,7 +52,7 @@ pub(crate) enum JournalRecord<'a> {
         event: AcceptedEvent<'a>,
         lanes: Vec<OpenDelivery>,
     },
-    /// A dead letter that goes through its lane anew, and takes the place of one kept here.
+    /// A dead letter that goes through its lane again, and takes the place of one kept here.
     Replay {
         event: AcceptedEvent<'a>,
         lane: u32,
@@ -64,7 +64,7 @@ pub(crate) enum JournalRecord<'a> {
         lane: u32,
         settlements: Vec<(u64, DeliverySettlement)>,
     },
-    /// A delivery failed alone and is parked.
+    /// A delivery failed alone and is retrying.
     Attempt {
         sequence: u64,
         lane: u32,
@@ -90,7 +90,7 @@ pub(crate) enum JournalRecord<'a> {
     AcceptedIn { time: u64 },
     /// Deliveries that damage took and whose endpoints are unknown, all of them as of here.
     Lost { deliveries: u64 },
-    /// A cut that was told when the journal was opened; it is not told again.
+    /// A cut that was reported when the journal was opened; it is not reported again.
     ReportedCut(CutRange),
     /// The journal was closed in order; no sequence beyond was given out.
     Closed { next_sequence: u64 },

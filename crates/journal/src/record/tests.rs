@@ -93,7 +93,7 @@ fn of_files() -> Vec<JournalRecord<'static>> {
 }
 
 fn of_events() -> Vec<JournalRecord<'static>> {
-    let parked = OpenDelivery {
+    let retrying = OpenDelivery {
         attempts: 2,
         due: Some(AT),
         ..OpenDelivery::fresh(3)
@@ -116,7 +116,7 @@ fn of_events() -> Vec<JournalRecord<'static>> {
         },
         JournalRecord::Copy {
             event,
-            lanes: vec![parked, dead],
+            lanes: vec![retrying, dead],
         },
         JournalRecord::Replay {
             event,

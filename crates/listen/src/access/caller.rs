@@ -73,7 +73,7 @@ pub enum AccessDenied {
         /// Who.
         name: String,
     },
-    /// Whether it is well signed cannot be told.
+    /// Whether it is well signed is not known.
     #[error("the keys of the identity provider are not to be had at present")]
     KeysUnavailable,
 }

@@ -75,7 +75,7 @@ pub struct JwtSettings {
     /// By how much clocks may differ.
     #[serde(default = "minute", with = "humantime_serde")]
     pub clock_skew: Duration,
-    /// How long keys are used without a new look.
+    /// How long keys are used before they are fetched again.
     #[serde(default = "hour", with = "humantime_serde")]
     pub cache: Duration,
 }

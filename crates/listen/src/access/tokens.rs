@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use twinroute_files::file_stamp::FileStamp;
 use twinroute_files::text_file::read_secret;
 
-/// How often files are looked at, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often files are checked, at most.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bytes of a token's file, with what stands around the token.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -24,8 +24,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct TokenFile {
     key: hmac::Key,
     entries: Arc<[TokenEntry]>,
-    /// When files were looked at last.
-    looked: Mutex<Instant>,
+    /// When files were checked last.
+    checked_at: Mutex<Instant>,
 }
 
 struct TokenEntry {
@@ -63,13 +63,13 @@ impl TokenFile {
         Ok(Self {
             key,
             entries: entries.into(),
-            looked: Mutex::new(Instant::now()),
+            checked_at: Mutex::new(Instant::now()),
         })
     }
 
     /// Whom a token stands for. Dropping the future loses nothing.
     pub(super) async fn find(&self, token: &str) -> Option<AuthenticatedCaller> {
-        self.look().await;
+        self.read_changed().await;
         let fits = |entry: &&TokenEntry| {
             let tag = entry.tag.load();
             let tag = tag.as_ref();
@@ -83,20 +83,23 @@ impl TokenFile {
     }
 
     /// Reads files that changed, on a thread that may block.
-    async fn look(&self) {
+    async fn read_changed(&self) {
         if self.entries.iter().all(|entry| entry.file.is_none()) {
             return;
         }
         {
-            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-            if looked.elapsed() < LOOK_EVERY {
+            let mut checked_at = self
+                .checked_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if checked_at.elapsed() < CHECK_INTERVAL {
                 return;
             }
-            *looked = Instant::now();
+            *checked_at = Instant::now();
         }
         let (entries, key) = (Arc::clone(&self.entries), self.key.clone());
-        let look = move || entries.iter().for_each(|entry| entry.reload(&key));
-        if let Err(error) = tokio::task::spawn_blocking(look).await {
+        let read_changed = move || entries.iter().for_each(|entry| entry.reload(&key));
+        if let Err(error) = tokio::task::spawn_blocking(read_changed).await {
             tracing::error!(%error, "token files not checked");
         }
     }

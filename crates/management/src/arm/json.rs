@@ -4,7 +4,7 @@
 
 use super::error::Error;
 use serde_json::{Map, Value};
-use twinroute_model::json::JsonDocument;
+use twinroute_model::json::{JsonDocument, json_type};
 use twinroute_model::pasted;
 use twinroute_model::secret::repeated;
 use twinroute_model::words;
@@ -199,18 +199,10 @@ impl<'a> ArmObject<'a> {
 }
 
 fn wrong(path: &str, wanted: &'static str, found: &Value) -> Error {
-    let found = match found {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    };
     Error::WrongType {
         path: path.to_owned(),
         wanted,
-        found,
+        found: json_type(found),
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_told() {
+    fn rules_are_reported() {
         assert_eq!(location("West US 2").unwrap(), "westus2");
         assert!(location("../x").is_err() && location("").is_err());
         assert!(check_group("my.Group_(1)").is_ok());

@@ -302,7 +302,7 @@ async fn absent_null_and_empty_are_one_in_a_put() {
 }
 
 #[tokio::test]
-async fn errors_that_follow_are_not_told_by_the_api() {
+async fn errors_that_follow_are_not_reported_by_the_api() {
     let client = TestClient::new(TWINS);
     client.put_and_wait(&instance("twins"), &here()).await;
     let hub = format!("{}/endpoints/hub-1", instance("twins"));

@@ -17,6 +17,7 @@ use crate::arm::versions;
 use crate::context::ServerCall;
 use crate::operations;
 use crate::preconditions::{check_version, need_group, only_get, only_post, unknown_type};
+use crate::private_link::resources;
 use crate::store::record::ResourceRecord;
 use serde_json::{Value, json};
 
@@ -88,7 +89,7 @@ async fn of_instance(
     let path = path.behind(1);
     match *kind {
         "endpoints" => endpoints::answer(call, &id, path).await,
-        "privatelinkresources" => private_link::resources(call, &id, path),
+        "privatelinkresources" => resources(call, &id, path, &private_link::LINKED),
         "privateendpointconnections" => private_link::connections(call, &id, path).await,
         "timeseriesdatabaseconnections" => time_series::answer(call, &id, path).await,
         _ => Err(unknown(call)),

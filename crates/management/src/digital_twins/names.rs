@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_told() {
+    fn rules_are_reported() {
         let text = check_endpoint("a_b").unwrap_err().to_string();
         assert_eq!(
             text,

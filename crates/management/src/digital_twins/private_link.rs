@@ -15,19 +15,11 @@ use http::{Method, StatusCode};
 /// The one thing that a private endpoint of an instance connects to, as Azure answers it today.
 const GROUP: &str = "API";
 
-const LINKED: PrivateLinkTarget = PrivateLinkTarget {
+pub(crate) const LINKED: PrivateLinkTarget = PrivateLinkTarget {
     group: GROUP,
     member: "DigitalTwinsAPI",
     zone: "privatelink.digitaltwins.azure.net",
 };
-
-pub(crate) fn resources(
-    call: ServerCall<'_>,
-    instance: &ResourceId,
-    path: PathCursor<'_>,
-) -> Result<ArmAnswer, Error> {
-    private_link::resources(call, instance, path, &LINKED)
-}
 
 pub(crate) async fn connections(
     call: ServerCall<'_>,

@@ -102,6 +102,8 @@ fn one(
         Some(text) => Some(connection_string(hub, text, present, kept)?),
         None => None,
     };
+    // What says where the hub is: its connection string with keys, `hostName` with an identity; never
+    // both in disagreement.
     match (&secret, authentication, host) {
         (Some(secret), None | Some("KeyBased"), host) => {
             let name = parse(secret.expose()).map(|parts| parts.host.to_owned());

@@ -22,6 +22,7 @@ use crate::arm::versions;
 use crate::context::ServerCall;
 use crate::operations;
 use crate::preconditions::{check_version, need, need_group, only_get, only_post, unknown_type};
+use crate::private_link::resources;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -92,7 +93,7 @@ async fn of_service(
             policies::keys(&need(call, &id)?, path.name(1)).map(ArmAnswer::ok)
         }
         ["certificates", ..] => certificates::answer(call, &id, path.behind(1)).await,
-        ["privatelinkresources", ..] => private_link::resources(call, &id, path.behind(1)),
+        ["privatelinkresources", ..] => resources(call, &id, path.behind(1), &private_link::LINKED),
         ["privateendpointconnections", ..] => {
             private_link::connections(call, &id, path.behind(1)).await
         }

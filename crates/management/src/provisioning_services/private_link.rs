@@ -15,19 +15,11 @@ use serde_json::{Value, json};
 /// The one thing that a private endpoint of a service connects to.
 const GROUP: &str = "iotDps";
 
-const LINKED: PrivateLinkTarget = PrivateLinkTarget {
+pub(super) const LINKED: PrivateLinkTarget = PrivateLinkTarget {
     group: GROUP,
     member: GROUP,
     zone: "privatelink.azure-devices-provisioning.net",
 };
-
-pub(super) fn resources(
-    call: ServerCall<'_>,
-    service: &ResourceId,
-    path: PathCursor<'_>,
-) -> Result<ArmAnswer, Error> {
-    private_link::resources(call, service, path, &LINKED)
-}
 
 pub(super) async fn connections(
     call: ServerCall<'_>,

@@ -14,7 +14,7 @@ const END: &str = "-----END CERTIFICATE-----";
 
 const NO_CERTIFICATE: &str = "must be one X.509 certificate: PEM text, or DER or PEM in base64";
 
-/// What is told of a certificate.
+/// What is shown of a certificate.
 pub(super) struct CertificateFacts {
     pub(super) subject: String,
     /// Seconds since the Unix epoch.

@@ -13,19 +13,19 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Operations that are kept; the oldest that ended go first.
 const KEPT_MAX: usize = 10_000;
 
-/// How often what ended long ago is looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often what ended long ago is searched for.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// When operations were last looked through for those that are forgotten.
+/// When operations were last searched for those that are forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct OperationExpiry(AtomicI64);
 
 impl OperationExpiry {
-    /// Forgets what ended long ago, and the oldest when there are too many; looks now and then only.
+    /// Forgets what ended long ago, and the oldest when there are too many; checks now and then only.
     pub(crate) fn due(&self, state: &StoreState, now: Timestamp) -> Vec<StoreChange> {
         let surplus = state.operations().len().saturating_sub(KEPT_MAX);
-        let looked = Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed));
-        if surplus == 0 && now.since(looked) < LOOK_EVERY {
+        let checked_at = Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed));
+        if surplus == 0 && now.since(checked_at) < CHECK_INTERVAL {
             return Vec::new();
         }
         self.0.store(now.unix_millis(), Ordering::Relaxed);

@@ -115,14 +115,14 @@ impl RecordStore {
         &self,
         decide: impl FnOnce(&StoreState) -> DecidedChange<T>,
     ) -> Result<T, Error> {
-        self.change_noted(decide, |_, _| Ok(()))
+        self.change_recorded(decide, |_, _| Ok(()))
     }
 
     /// As [`Self::change`]; `note` sees what was decided before anything is stored, and may refuse it.
     ///
     /// # Errors
     /// As [`Self::change`], and what `note` refuses.
-    pub(crate) fn change_noted<T>(
+    pub(crate) fn change_recorded<T>(
         &self,
         decide: impl FnOnce(&StoreState) -> DecidedChange<T>,
         note: impl FnOnce(&StoreState, &[StoreChange]) -> Result<(), Error>,

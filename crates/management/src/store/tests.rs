@@ -46,7 +46,7 @@ fn what_was_stored_is_there_again_and_cannot_be_read_in_the_file() {
         OperationStep::Create,
         Timestamp::from_unix_millis(0),
     );
-    let noted = operation.id;
+    let running_id = operation.id;
     store
         .change(|_| Ok((vec![removed, StoreChange::Note(operation)], ())))
         .unwrap();
@@ -68,7 +68,7 @@ fn what_was_stored_is_there_again_and_cannot_be_read_in_the_file() {
         "marked-secret"
     );
     assert!(state.get(&id("gone")).is_none());
-    assert!(state.operation(noted).unwrap().is_running());
+    assert!(state.operation(running_id).unwrap().is_running());
     assert!(state.running(&id("hub")).is_some());
 }
 

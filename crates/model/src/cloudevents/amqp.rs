@@ -48,24 +48,10 @@ pub fn write(event: &Event, envelope: &MessageEnvelope<'_>, out: &mut Vec<u8>) {
     write_data(&payload.bytes, out);
 }
 
-/// Appends only the sections that route a message: annotations and properties.
-///
-/// The envelope of a batch repeats those of its first message.
-pub fn write_envelope(envelope: &MessageEnvelope<'_>, out: &mut Vec<u8>) {
-    write_annotations(envelope, out);
-    write_properties(envelope, None, out);
-}
-
 /// Appends a data section (AMQP 1.0 part 3 §3.2.6).
 pub fn write_data(bytes: &[u8], out: &mut Vec<u8>) {
     section(DATA, out);
     variable(0xa0, 0xb0, bytes, out);
-}
-
-/// Bytes that [`write_data`] adds to what it is given.
-#[must_use]
-pub const fn data_overhead(bytes: usize) -> usize {
-    if bytes < 256 { 5 } else { 8 }
 }
 
 fn write_annotations(envelope: &MessageEnvelope<'_>, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode;
 /// Prefix of the headers that carry attributes (§3.1.3.1).
 const PREFIX: &str = "ce-";
 
-/// The content mode of a request (§3): told by its content type.
+/// The content mode of a request (§3): its content type names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentMode {
     /// One event, JSON format.
@@ -37,10 +37,13 @@ pub fn mode(content_type: Option<&str>) -> Option<ContentMode> {
     if !head.eq_ignore_ascii_case(FAMILY) {
         return Some(ContentMode::Binary);
     }
-    match rest.to_ascii_lowercase().as_str() {
-        "" | "+json" => Some(ContentMode::Structured),
-        "-batch" | "-batch+json" => Some(ContentMode::Batch),
-        _ => None,
+    let is = |words: [&str; 2]| words.iter().any(|word| rest.eq_ignore_ascii_case(word));
+    if is(["", "+json"]) {
+        Some(ContentMode::Structured)
+    } else if is(["-batch", "-batch+json"]) {
+        Some(ContentMode::Batch)
+    } else {
+        None
     }
 }
 

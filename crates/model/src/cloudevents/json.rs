@@ -270,6 +270,8 @@ impl<'a> EventMembers<'a> {
             json,
             unescaped: String::new(),
         };
+        // Only places in the text are taken, nothing is copied; texts with escapes are undone into one
+        // buffer.
         let version = spans.required(SPECVERSION, core[SPECVERSION])?;
         let id = spans.required(ID, core[ID])?;
         let source = spans.required(SOURCE, core[SOURCE])?;
@@ -304,6 +306,7 @@ impl<'a> EventMembers<'a> {
         event.unescaped = spans.unescaped.into_boxed_str();
         rules::spec_version(event.text(version))?;
         event.check(strictness)?;
+        // Base64 of JSON is the same event as the JSON itself, so that filters and sinks see one form.
         if kind == MediaKind::Json && !bytes.is_empty() {
             match (event.decoded_json(&bytes), strictness) {
                 (Ok(json), _) => {

@@ -6,4 +6,5 @@ mod items;
 pub mod json;
 mod members;
 mod scan;
+mod shorthand;
 mod unset;

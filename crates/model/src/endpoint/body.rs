@@ -132,7 +132,7 @@ impl EndpointBody<'_> {
     }
 
     /// As [`Self::check`] of what was kept, but what is wrong with members that deliveries do without (the dead
-    /// letters, the second key) is told and left out.
+    /// letters, the second key) is reported and left out.
     ///
     /// # Errors
     /// What keeps it from being delivered to.
@@ -158,7 +158,7 @@ impl EndpointBody<'_> {
         for member in left_out {
             self.leave_out(member);
         }
-        // What was told of the form of these is told already.
+        // What is wrong with the form of these is reported already.
         self.errors.clear();
         let rest = self.check(name, BodySource::Kept);
         rest.map(|endpoint| (endpoint, errors))

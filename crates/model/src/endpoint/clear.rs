@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn key_that_goes_over_a_network_in_the_clear_is_told() {
+    fn key_that_goes_over_a_network_in_the_clear_is_reported() {
         let grid = |url: &str| {
             warned(&format!(
                 r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"bWFya2Vk","TopicEndpoint":"{url}"}}}}"#
@@ -92,8 +92,11 @@ mod tests {
             ("http://10.0.0.1:8080/api/events", "10.0.0.1"),
             ("http://[2001:db8::1]/api/events", "2001:db8::1"),
         ] {
-            let told = grid(url).unwrap();
-            assert!(told.contains(host) && !told.contains("bWFya2Vk"), "{told}");
+            let warning = grid(url).unwrap();
+            assert!(
+                warning.contains(host) && !warning.contains("bWFya2Vk"),
+                "{warning}"
+            );
         }
         let hub = |host: &str, more: &str| {
             warned(&format!(
@@ -104,7 +107,7 @@ mod tests {
         let emulated = ";UseDevelopmentEmulator=true";
         assert_eq!(hub("n.servicebus.windows.net/", ""), None);
         assert_eq!(hub("127.0.0.1:5672", emulated), None);
-        let told = hub("emulator:5672", emulated).unwrap();
-        assert!(told.contains("go to emulator without TLS"), "{told}");
+        let warning = hub("emulator:5672", emulated).unwrap();
+        assert!(warning.contains("go to emulator without TLS"), "{warning}");
     }
 }

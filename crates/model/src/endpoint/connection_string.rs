@@ -113,6 +113,7 @@ impl ConnectionString {
                 _ => {}
             }
         }
+        // Before what is missing: a misspelt keyword is why.
         if let Some(misspelt) = misspelt(text) {
             return Err(misspelt);
         }

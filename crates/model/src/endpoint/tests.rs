@@ -207,7 +207,7 @@ fn errors(properties: &str) -> String {
 }
 
 #[test]
-fn errors_that_follow_are_not_told() {
+fn errors_that_follow_are_not_reported() {
     let grid =
         r#""endpointType":"EventGrid","TopicEndpoint":"https://t/api/events","accessKey1":"k""#;
     for (properties, expect) in [

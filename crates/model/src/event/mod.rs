@@ -4,12 +4,15 @@
 //! never changed after. Attributes are spans of the event's own text, so an event costs no allocation an
 //! attribute, and its payload goes out byte for byte as it came in.
 
+mod builder;
 mod error;
 mod parts;
 pub(crate) mod payload;
 pub(crate) mod rules;
 mod span;
+mod with_extension;
 
+pub use builder::EventBuilder;
 pub use error::{EventProblem, InvalidEvent};
 pub use parts::EventParts;
 pub use payload::{EventData, TypedPayload};

@@ -165,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
     use twinroute_model::event::{EventLimits, EventParts};
 
-    fn shown(dead: &DeadLetter) -> String {
+    fn render(dead: &DeadLetter) -> String {
         let event = EventParts::new("1", "source", "type")
             .build(&EventLimits::default())
             .unwrap();
@@ -207,7 +207,7 @@ mod tests {
             twinrouteoutcome: timeout: nach 100%25 %C3%BCberlanger Zeit
             twinroutereason: exhausted
         "]]
-        .assert_eq(&shown(&dead(
+        .assert_eq(&render(&dead(
             DeadLetterReason::Exhausted,
             "timeout: nach 100% überlanger Zeit",
         )));
@@ -219,7 +219,7 @@ mod tests {
             twinrouteinstance: contoso
             twinroutereason: overflow
         "]]
-        .assert_eq(&shown(&dead(DeadLetterReason::Overflow, "")));
+        .assert_eq(&render(&dead(DeadLetterReason::Overflow, "")));
     }
 
     #[test]

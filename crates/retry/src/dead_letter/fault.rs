@@ -32,7 +32,7 @@ use twinroute_model::retry_after::retry_after;
 /// The longest wait that a service is granted.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
-/// Characters of a service's own words that are told.
+/// Characters of a service's own words that are reported.
 const WORDS_MAX: usize = 300;
 
 /// Why a dead letter was not stored or read.

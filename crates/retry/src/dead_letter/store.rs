@@ -3,6 +3,7 @@
 use super::document::DeadLetterDocument;
 use crate::failure::{EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
 use twinroute_model::event::Event;
@@ -39,6 +40,35 @@ pub trait DeadLetterStore: Send + Sync + 'static {
         _name: &'a str,
     ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
         ready(Err(write_only())).boxed()
+    }
+}
+
+/// Several may hold one store.
+impl<S: DeadLetterStore + ?Sized> DeadLetterStore for Arc<S> {
+    fn put<'a>(
+        &'a self,
+        letter: DeadLetterDocument<'a>,
+    ) -> BoxFuture<'a, Result<(), EndpointFault>> {
+        (**self).put(letter)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        (**self).expires_at()
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        marker: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<StoredPage, EndpointFault>> {
+        (**self).list(prefix, marker)
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<StoredLetter>, EndpointFault>> {
+        (**self).read(name)
     }
 }
 

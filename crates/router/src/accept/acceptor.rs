@@ -8,6 +8,7 @@ use super::matched_batch::MatchedBatch;
 use super::receipt::{BatchReceipt, EventTally};
 use crate::delivery::{LaneArrival, TrackedBatch};
 use crate::table::{CompiledInstance, LiveTable, MatchScratch};
+use crate::user_code::{EventHooks, MappingFault};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) struct Acceptor {
     /// Where repeats are to be known.
     pub(crate) duplicates: Option<Arc<SharedDuplicateWindow>>,
     pub(crate) appender: Arc<JournalAppender>,
+    /// What the program wants done with events before they are matched.
+    pub(crate) hooks: EventHooks,
     /// What was accepted since the start.
     pub(crate) tally: Arc<EventTally>,
     /// Whether a stop is over: nobody waits for deliveries any more.
@@ -49,12 +52,14 @@ impl Acceptor {
         admission: Arc<AdmissionGate>,
         duplicates: Option<Arc<SharedDuplicateWindow>>,
         appender: Arc<JournalAppender>,
+        hooks: EventHooks,
     ) -> Self {
         Self {
             live,
             admission,
             duplicates,
             appender,
+            hooks,
             tally: Arc::new(EventTally::new()),
             stopped: watch::Sender::new(false),
         }
@@ -108,6 +113,8 @@ impl Acceptor {
         let (mut accepted, tracked) = result.inspect_err(|_| self.tally.refused.add(count))?;
         if let Some(tracked) = tracked {
             let mut stopped = self.stopped.subscribe();
+            // All outcomes first: a batch that is done is answered as done, also when its deadline is
+            // over.
             tokio::select! {
                 biased;
                 () = tracked.0.all() => {}
@@ -140,6 +147,8 @@ impl Acceptor {
         let mut accepted = AcceptedBatch {
             events: events.len(),
             duplicates: 0,
+            changed: 0,
+            dropped: 0,
             deliveries: 0,
             unmatched: 0,
             generation,
@@ -147,7 +156,7 @@ impl Acceptor {
             repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
         };
         let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
-        let (matched, scratch) = matching(&compiled, events, repeats, &mut accepted);
+        let (matched, scratch) = self.matching(&compiled, events, repeats, &mut accepted)?;
         if let Some(full) = matched.refusing(&compiled.lanes) {
             return Err(AcceptError::EndpointFull {
                 endpoint: format!("{}/{}", full.instance, full.name),
@@ -244,29 +253,48 @@ impl Acceptor {
             known: known.join(", "),
         }
     }
-}
 
-/// Matches the events of a batch that are no repeats, and counts them all.
-fn matching(
-    compiled: &CompiledInstance,
-    events: Vec<Event>,
-    repeats: Option<&[bool]>,
-    accepted: &mut AcceptedBatch,
-) -> (MatchedBatch, MatchScratch) {
-    let mut scratch = MatchScratch::with_capacity(events.len());
-    let mut matched = MatchedBatch::with_capacity(events.len());
-    for (index, event) in events.into_iter().enumerate() {
-        if repeats.is_some_and(|repeats| repeats[index]) {
-            accepted.duplicates += 1;
-            continue;
+    /// Matches the events of a batch that are no repeats, and counts them all.
+    fn matching(
+        &self,
+        compiled: &CompiledInstance,
+        events: Vec<Event>,
+        repeats: Option<&[bool]>,
+        accepted: &mut AcceptedBatch,
+    ) -> Result<(MatchedBatch, MatchScratch), AcceptError> {
+        let mut scratch = MatchScratch::with_capacity(events.len());
+        let mut matched = MatchedBatch::with_capacity(events.len());
+        for (index, event) in events.into_iter().enumerate() {
+            if repeats.is_some_and(|repeats| repeats[index]) {
+                accepted.duplicates += 1;
+                continue;
+            }
+            let mapped = self.hooks.mapped(event);
+            let mapped =
+                mapped.map_err(|MappingFault(reason)| AcceptError::Mapping { index, reason })?;
+            let Some(mapped) = mapped else {
+                accepted.dropped += 1;
+                continue;
+            };
+            accepted.changed += usize::from(mapped.is_changed);
+            let event = mapped.event;
+            compiled.matches(&event, &mut scratch);
+            if scratch.lanes.is_empty() {
+                accepted.unmatched += 1;
+                continue;
+            }
+            accepted.deliveries += scratch.lanes.len();
+            let order_key = self.hooks.order_key(&event);
+            matched.add(event, order_key, &scratch.lanes, &compiled.lanes);
         }
-        compiled.matches(&event, &mut scratch);
-        if scratch.lanes.is_empty() {
-            accepted.unmatched += 1;
-            continue;
-        }
-        accepted.deliveries += scratch.lanes.len();
-        matched.add(event, &scratch.lanes, &compiled.lanes);
+        Ok((matched, scratch))
     }
-    (matched, scratch)
+
+    /// An event as it would be matched; none if the program drops it.
+    pub(crate) fn mapped(&self, event: &Event) -> Result<Option<Event>, AcceptError> {
+        let mapped = self.hooks.mapped(event.clone());
+        let mapped =
+            mapped.map_err(|MappingFault(reason)| AcceptError::Mapping { index: 0, reason })?;
+        Ok(mapped.map(|mapped| mapped.event))
+    }
 }

@@ -10,7 +10,7 @@ async fn spend_all(admission: &AdmissionGate) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_longer_than_he_may_is_told_when_to_come_back() {
+async fn who_waits_longer_than_he_may_is_reported_when_to_come_back() {
     // Nobody gives turns.
     let admission = AdmissionGate::new();
     spend_all(&admission).await;
@@ -57,7 +57,7 @@ async fn turns_are_given_first_come_first_served_and_to_nobody_who_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_told_when_the_router_stops() {
+async fn who_waits_is_reported_when_the_router_stops() {
     let admission = Arc::new(AdmissionGate::new());
     spend_all(&admission).await;
     let waits = tokio::spawn({

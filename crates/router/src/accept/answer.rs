@@ -45,7 +45,11 @@ pub struct AcceptedBatch {
     /// Of these, repeats of events that were accepted before, or stand before them in the batch. Nothing
     /// was made of them.
     pub duplicates: usize,
-    /// Deliveries made of the others.
+    /// Of the others, events that the program changed before they were matched.
+    pub changed: usize,
+    /// Events that the program dropped before they were matched. Nothing was made of them.
+    pub dropped: usize,
+    /// Deliveries made of the rest.
     pub deliveries: usize,
     /// Events of it that matched no route.
     pub unmatched: usize,
@@ -75,6 +79,8 @@ impl AcceptedBatch {
     pub fn and(mut self, later: Self) -> Self {
         self.events += later.events;
         self.duplicates += later.duplicates;
+        self.changed += later.changed;
+        self.dropped += later.dropped;
         self.deliveries += later.deliveries;
         self.unmatched += later.unmatched;
         self.generation = later.generation;
@@ -170,7 +176,90 @@ pub enum AcceptError {
          send the batch again"
     )]
     FirstFailed,
+    /// The program that embeds the router made no event of one.
+    #[error("event {index}: the program cannot accept it: {reason}")]
+    Mapping {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
     /// The router is stopping.
     #[error("twinroute is stopping and accepts no more events")]
     Stopping,
+}
+
+/// When to come back to a journal that takes nothing, or to what starts in place of a router that stops.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
+/// When to come back after another request failed with the same event.
+const FIRST_FAILED_RETRY: Duration = Duration::from_secs(1);
+
+impl AcceptError {
+    /// The word for answers and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownInstance { .. } => "UnknownInstance",
+            Self::Full { .. } => "JournalFull",
+            Self::TooLarge { .. } => "BatchTooLarge",
+            Self::EndpointFull { .. } => "EndpointFull",
+            Self::AckUnavailable { .. } => "AckUnavailable",
+            Self::Journal { .. } => "JournalUnavailable",
+            Self::Overloaded { .. } => "Overloaded",
+            Self::FirstFailed => "FirstFailed",
+            Self::Mapping { .. } => "MappingFailed",
+            Self::Stopping => "Stopping",
+        }
+    }
+
+    /// Whether the same batch may be accepted later, as it is.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Full { .. }
+            | Self::EndpointFull { .. }
+            | Self::Journal { .. }
+            | Self::Overloaded { .. }
+            | Self::FirstFailed
+            | Self::Stopping => true,
+            Self::UnknownInstance { .. }
+            | Self::TooLarge { .. }
+            | Self::AckUnavailable { .. }
+            | Self::Mapping { .. } => false,
+        }
+    }
+
+    /// How long to wait before the batch is brought again, where that may help.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Full { retry_after, .. }
+            | Self::EndpointFull { retry_after, .. }
+            | Self::Overloaded { retry_after, .. } => Some(*retry_after),
+            Self::FirstFailed => Some(FIRST_FAILED_RETRY),
+            Self::Journal { .. } | Self::Stopping => Some(UNAVAILABLE_RETRY),
+            Self::UnknownInstance { .. }
+            | Self::TooLarge { .. }
+            | Self::AckUnavailable { .. }
+            | Self::Mapping { .. } => None,
+        }
+    }
+
+    /// The status for a producer that came over HTTP.
+    #[must_use]
+    pub const fn http_status(&self) -> u16 {
+        match self {
+            Self::UnknownInstance { .. } => 404,
+            Self::TooLarge { .. } => 413,
+            Self::AckUnavailable { .. } => 400,
+            Self::Mapping { .. } => 422,
+            Self::Full { .. }
+            | Self::EndpointFull { .. }
+            | Self::Journal { .. }
+            | Self::Overloaded { .. }
+            | Self::FirstFailed
+            | Self::Stopping => 503,
+        }
+    }
 }

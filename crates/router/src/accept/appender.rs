@@ -50,6 +50,8 @@ impl JournalAppender {
     ) -> Self {
         let lost = Arc::new(AtomicU64::new(0));
         let commits = journal.disk().map(|_| {
+            // Without a bound of its own: what is in it is in the journal, which has one, and sending
+            // under the lock must not wait.
             let (commits, inbox) = mpsc::unbounded_channel();
             drop(tokio::spawn(commit::run(inbox, Arc::clone(&lost))));
             commits

@@ -191,7 +191,7 @@ pub(crate) struct SharedDuplicateWindow {
 #[derive(Debug)]
 struct DuplicatesState {
     window: SeenEvents,
-    /// Who waits for batches that are on their way. `None` is told as yet.
+    /// Who waits for batches that are on their way. `None` until they end.
     waiting: HashMap<BatchNumber, watch::Sender<Option<bool>>>,
 }
 
@@ -260,12 +260,14 @@ impl SharedDuplicateWindow {
                         return Ok(self.fresh(keys, batch, repeats));
                     }
                     WindowClaim::Wait(batch) => {
-                        let told = shared.waiting.entry(batch);
-                        told.or_insert_with(|| watch::Sender::new(None)).subscribe()
+                        let entry = shared.waiting.entry(batch);
+                        entry
+                            .or_insert_with(|| watch::Sender::new(None))
+                            .subscribe()
                     }
                 }
             };
-            // The sender is dropped only after it told.
+            // The sender is dropped only after it has sent.
             let accepted = outcome.wait_for(Option::is_some).await;
             if !accepted.is_ok_and(|accepted| *accepted == Some(true)) {
                 return Err(FirstFailed);
@@ -320,7 +322,7 @@ impl BatchClaim {
 
 impl Drop for BatchClaim {
     fn drop(&mut self) {
-        // What was accepted has told already, and has no keys left.
+        // What was accepted has answered already, and has no keys left.
         let shared = &mut *self.duplicates.lock();
         shared.window.forget(&self.keys);
         shared.tell(self.batch, false);

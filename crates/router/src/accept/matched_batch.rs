@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use twinroute_journal::{JournalEntry, NewEvent};
 use twinroute_model::event::Event;
-use twinroute_model::twin::TwinKey;
 
 /// Events of a batch that matched, with their lanes.
 pub(super) struct MatchedBatch {
@@ -39,15 +38,21 @@ impl MatchedBatch {
         self.lane_counts.is_empty()
     }
 
-    /// Adds an event for some of the lanes there are.
-    pub(super) fn add(&mut self, mut event: Event, own: &[LaneIndex], all: &[Arc<Lane>]) {
+    /// Adds an event for some of the lanes there are; `order_key` is what their order is kept for.
+    pub(super) fn add(
+        &mut self,
+        mut event: Event,
+        order_key: u64,
+        own: &[LaneIndex],
+        all: &[Arc<Lane>],
+    ) {
         // Where the journal is in memory no lane has a number, and nothing is allocated here.
         let number = |lane: &LaneIndex| all[*lane as usize].number;
         self.lane_counts.push(own.len());
         self.lanes.extend_from_slice(own);
         event.detach();
         self.events.push(NewEvent {
-            twin: TwinKey::of(&event).stable_hash(),
+            twin: order_key,
             event,
             lanes: own.iter().filter_map(number).collect(),
         });

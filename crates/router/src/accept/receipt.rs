@@ -25,6 +25,10 @@ impl EventCount {
     }
 
     pub(super) fn add(&self, events: u64) {
+        // Of most batches there is nothing to count but what was accepted.
+        if events == 0 {
+            return;
+        }
         self.since_start.fetch_add(events, Ordering::Relaxed);
         self.total.increment(events);
     }
@@ -37,6 +41,10 @@ pub(crate) struct EventTally {
     pub(crate) accepted: EventCount,
     /// Of these, events that matched no route.
     pub(crate) unmatched: EventCount,
+    /// Of those accepted, events that the program changed before they were matched.
+    pub(crate) changed: EventCount,
+    /// Of those accepted, events that the program dropped before they were matched.
+    pub(crate) dropped: EventCount,
     /// Repeats of accepted events.
     pub(crate) duplicates: EventCount,
     pub(super) refused: EventCount,
@@ -47,6 +55,8 @@ impl EventTally {
         Self {
             accepted: EventCount::new(counter!("twinroute_events_accepted_total")),
             unmatched: EventCount::new(counter!("twinroute_events_unmatched_total")),
+            changed: EventCount::new(counter!("twinroute_events_changed_total")),
+            dropped: EventCount::new(counter!("twinroute_events_dropped_total")),
             duplicates: EventCount::new(counter!("twinroute_events_duplicate_total")),
             refused: EventCount::new(counter!("twinroute_events_refused_total")),
         }
@@ -62,6 +72,8 @@ pub(super) struct BatchReceipt {
     /// Events that are no duplicates.
     events: u64,
     unmatched: u64,
+    changed: u64,
+    dropped: u64,
     duplicates: u64,
     /// Events whose producer was answered before they were as safe as the journal makes them.
     answered_early: u64,
@@ -82,6 +94,8 @@ impl BatchReceipt {
             tally: Some(tally),
             events: (accepted.events - accepted.duplicates) as u64,
             unmatched: accepted.unmatched as u64,
+            changed: accepted.changed as u64,
+            dropped: accepted.dropped as u64,
             duplicates: accepted.duplicates as u64,
             answered_early: 0,
             matched: Some(matched),
@@ -114,6 +128,11 @@ impl BatchReceipt {
         };
         tally.accepted.add(self.events);
         tally.unmatched.add(self.unmatched);
+        // Most routers have no such function, and then an event costs nothing here.
+        if self.changed + self.dropped > 0 {
+            tally.changed.add(self.changed);
+            tally.dropped.add(self.dropped);
+        }
         tally.duplicates.add(self.duplicates);
         if let Some((compiled, scratch)) = self.matched.take() {
             compiled.count(&scratch);

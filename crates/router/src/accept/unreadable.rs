@@ -36,6 +36,8 @@ use twinroute_model::event::{Event, EventLimits, EventParts, EventProblem};
 use twinroute_model::name::InstanceName;
 use twinroute_model::received;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_model::twin::TwinKey;
+use twinroute_model::visible::cut;
 
 /// The `type` of the event around the bytes.
 const EVENT_TYPE: &str = "twinroute.delivery.unreadable";
@@ -170,7 +172,8 @@ impl UnreadableKeeper {
         };
         let mut matched = MatchedBatch::with_capacity(events.len());
         for event in events {
-            matched.add(event, &[0], &lanes);
+            let twin = TwinKey::of(&event).stable_hash();
+            matched.add(event, twin, &[0], &lanes);
         }
         let (level, mut receipt) = (AckLevel::Durable, BatchReceipt::default());
         let appender = &acceptor.appender;
@@ -203,21 +206,16 @@ fn wrap(delivery: &UnreadableDelivery) -> Event {
         };
         parts.build_lenient(&WIDEST)
     };
-    build(&shown(&delivery.reason))
+    build(&attribute_text(&delivery.reason))
         .or_else(|_| build("its reason cannot be shown"))
         .expect("an id, a path and a type that break no rule")
 }
 
 /// A reason as it may stand in an attribute.
-fn shown(reason: &str) -> String {
+fn attribute_text(reason: &str) -> String {
     let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut text: String = plain.collect();
-    let mut end = text.len().min(REASON_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
+    let text: String = plain.collect();
+    cut(&text, REASON_BYTES_MAX).to_owned()
 }
 
 /// Reads again what could not be read.

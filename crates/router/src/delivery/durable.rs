@@ -40,7 +40,7 @@ pub(crate) struct LaneOrigin {
     pub(crate) clock: Arc<dyn Clock>,
     /// What it had counted before.
     pub(crate) ledger: Ledger,
-    /// What it had noted of itself.
+    /// What it had recorded of itself.
     pub(crate) state: LaneState,
     /// What it had not settled before the restart.
     pub(crate) pending: Vec<PendingDelivery>,

@@ -61,7 +61,7 @@ pub(crate) const LANE_WAIT_MAX: Duration = Duration::from_secs(3);
 
 const _: () = assert!(LANE_WAIT_MAX.as_secs() < LATECOMERS.as_secs());
 
-/// Dead letters that are looked at or discarded while a lane is locked once: below a millisecond.
+/// Dead letters that are examined or discarded while a lane is locked once: below a millisecond.
 const DISCARDS_PER_LOCK: usize = 1_024;
 
 /// How often whoever waits for a lane sees for himself: an endpoint that ceases to answer wakes nobody.
@@ -258,11 +258,11 @@ impl Lane {
     pub(crate) fn status(&self) -> EndpointStatus {
         // Outside the lock, which everybody who accepts events needs: it is the program's code.
         let (sink, store) = self.lock().user_objects();
-        let told = ProgramReports {
+        let reports = ProgramReports {
             credentials: sink.credentials(),
             expires_at: store.map_or(Ok(None), |store| store.expires_at()),
         };
-        self.lock().status(told, Instant::now())
+        self.lock().status(reports, Instant::now())
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

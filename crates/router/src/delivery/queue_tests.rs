@@ -370,8 +370,8 @@ proptest! {
                     for waiting in batch {
                         let twin = waiting.twin;
                         // A fault of the endpoint hits a twin's later events of the batch too.
-                        let chance = (waiting.sequence ^ seed) % 4;
-                        let fate = match if cut.contains(&twin) { 1 } else { chance } {
+                        let choice = (waiting.sequence ^ seed) % 4;
+                        let fate = match if cut.contains(&twin) { 1 } else { choice } {
                             0 => {
                                 let attempts = waiting.attempts + 1;
                                 let due = bench.now + Duration::from_millis(5);

@@ -57,18 +57,18 @@ impl TargetHealth {
     }
 
     /// It failed: it is left alone for a while, longer each time. True when the fault before was none, or of another
-    /// kind. `chance` is 0 to 1.
+    /// kind. `random` is 0 to 1.
     pub(super) fn fail(
         &mut self,
         failed: &EndpointFault,
         settings: &EndpointSettings,
-        chance: f64,
+        random: f64,
         wall: &ClockReading,
     ) -> bool {
         let before = self.fault.take();
         let count = before.as_ref().map_or(0, |before| before.count) + 1;
         let same = before.filter(|before| before.kind == failed.kind);
-        let delay = schedule::endpoint_delay(settings, count, failed.after, chance);
+        let delay = schedule::endpoint_delay(settings, count, failed.after, random);
         self.last_error = failed.reason.to_string();
         self.fault = Some(TargetFault {
             kind: failed.kind,

@@ -52,7 +52,7 @@ impl DeliveryTracker {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more delivery is waited for. All are told before the first can end.
+    /// One more delivery is waited for. All are registered before the first can end.
     pub(crate) fn expect(&self, endpoint: &EndpointName, deliveries: u64) {
         if let Some(endpoints) = &mut *self.lock() {
             endpoints.entry(endpoint.clone()).or_default().open += deliveries;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_blocking};
 
 /// What is to be replayed.
@@ -81,6 +81,12 @@ pub enum ReplayState {
     Cancelled,
 }
 
+impl ReplayState {
+    const fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::Waiting)
+    }
+}
+
 /// How a replay goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReplayStatus {
@@ -113,6 +119,8 @@ pub(super) struct ReplayJob {
     pub(super) number: u64,
     progress: Mutex<ReplayStatus>,
     cancelled: Notify,
+    /// Whether its course is over, for whatever reason.
+    over: watch::Sender<bool>,
     notes: Option<ReplayNotes>,
     task: OnceLock<AbortHandle>,
 }
@@ -144,6 +152,7 @@ impl ReplayJob {
             number: progress.number,
             progress: Mutex::new(progress),
             cancelled: Notify::new(),
+            over: watch::Sender::new(false),
             notes,
             task: OnceLock::new(),
         }
@@ -158,10 +167,7 @@ impl ReplayJob {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(
-            self.lock().state,
-            ReplayState::Running | ReplayState::Waiting
-        )
+        self.lock().state.is_running()
     }
 
     /// Changes what it shows.
@@ -169,9 +175,13 @@ impl ReplayJob {
         change(&mut self.lock());
     }
 
-    /// Says that it waits, or that it goes on (no reason).
+    /// Says that it waits, or that it goes on (no reason). One that has ended does neither: its course may take another
+    /// step before it hears that it was cancelled.
     pub(super) fn wait(&self, reason: &str) {
         let mut progress = self.lock();
+        if !progress.state.is_running() {
+            return;
+        }
         progress.state = if reason.is_empty() {
             ReplayState::Running
         } else {
@@ -180,16 +190,18 @@ impl ReplayJob {
         reason.clone_into(&mut progress.reason);
     }
 
+    /// Ends it; the first end counts.
     pub(super) fn end(&self, state: ReplayState, reason: &str) {
         let mut progress = self.lock();
+        if !progress.state.is_running() {
+            return;
+        }
         progress.state = state;
         reason.clone_into(&mut progress.reason);
     }
 
     pub(super) fn cancel(&self) {
-        if self.is_running() {
-            self.end(ReplayState::Cancelled, "");
-        }
+        self.end(ReplayState::Cancelled, "");
         self.cancelled.notify_one();
     }
 
@@ -208,6 +220,18 @@ impl ReplayJob {
     /// Resolves when it was cancelled.
     pub(super) async fn cancelled(&self) {
         self.cancelled.notified().await;
+    }
+
+    /// Its course is over: whoever waits for that may go on.
+    pub(super) fn set_over(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Resolves when its course is over.
+    pub(super) async fn until_over(&self) {
+        let mut over = self.over.subscribe();
+        // The sender is this job's own, so this ends only with that word.
+        drop(over.wait_for(|over| *over).await);
     }
 
     /// Notes how far it is; nothing is left of the note of one that has ended.
@@ -230,6 +254,24 @@ impl ReplayJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cancelled_replay_stays_cancelled_whatever_its_course_still_says() {
+        let job = ReplayJob::new(1, ReplayRequest::default(), None);
+        job.wait("the endpoint is unavailable");
+        assert_eq!(job.status().state, ReplayState::Waiting);
+        job.cancel();
+        for _ in 0..2 {
+            job.wait("");
+            job.wait("the endpoint is unavailable");
+            job.end(ReplayState::Done, "");
+            let status = job.status();
+            assert_eq!(
+                (status.state, &*status.reason),
+                (ReplayState::Cancelled, "")
+            );
+        }
+    }
 
     #[test]
     fn a_replay_that_an_earlier_build_kept_is_read() {

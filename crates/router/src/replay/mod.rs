@@ -13,6 +13,7 @@ pub(crate) use notes::ReplayNotes;
 use crate::accept::JournalAppender;
 use crate::dead_letters::{DeadLetterQuery, lanes_of};
 use crate::table::LiveTable;
+use crate::user_code::EventHooks;
 use job::ReplayJob;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,8 @@ pub(crate) struct ReplayJobs {
     appender: Arc<JournalAppender>,
     jobs: Mutex<BTreeMap<u64, Arc<ReplayJob>>>,
     notes: Option<ReplayNotes>,
+    /// What order is kept for.
+    order: EventHooks,
 }
 
 impl ReplayJobs {
@@ -54,12 +57,14 @@ impl ReplayJobs {
         live: Arc<LiveTable>,
         appender: Arc<JournalAppender>,
         notes: Option<ReplayNotes>,
+        order: EventHooks,
     ) -> Self {
         Self {
             live,
             appender,
             jobs: Mutex::default(),
             notes,
+            order,
         }
     }
 
@@ -125,6 +130,14 @@ impl ReplayJobs {
         self.lock().values().map(|job| job.status()).collect()
     }
 
+    /// Resolves when a replay is over, or left to the next start; at once for one that is not known.
+    pub(crate) async fn until_over(&self, number: u64) {
+        let job = self.lock().get(&number).cloned();
+        if let Some(job) = job {
+            job.until_over().await;
+        }
+    }
+
     /// Ends one; what it has put back stays. False when not found.
     pub(crate) fn cancel(&self, number: u64) -> bool {
         let job = self.lock().get(&number).cloned();
@@ -152,7 +165,21 @@ impl ReplayJobs {
 
     fn run(&self, job: &Arc<ReplayJob>, query: DeadLetterQuery) {
         let (live, appender) = (Arc::clone(&self.live), Arc::clone(&self.appender));
-        let course = run::run(live, appender, Arc::clone(job), query);
-        job.runs_as(tokio::spawn(course).abort_handle());
+        let course = run::run(live, (appender, self.order.clone()), Arc::clone(job), query);
+        let over = ReplayCourse(Arc::clone(job));
+        let guarded = async move {
+            let _over = over;
+            course.await;
+        };
+        job.runs_as(tokio::spawn(guarded).abort_handle());
+    }
+}
+
+/// The course of a replay. However it ends, those who wait for its end are told.
+struct ReplayCourse(Arc<ReplayJob>);
+
+impl Drop for ReplayCourse {
+    fn drop(&mut self) {
+        self.0.set_over();
     }
 }

@@ -7,6 +7,7 @@ use crate::delivery::{DeliveryTracker, Lane};
 use crate::sink::StoredLetter;
 use crate::table::LiveTable;
 use crate::unreadable_endpoint;
+use crate::user_code::EventHooks;
 use crate::user_code::UserStore;
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use twinroute_model::event::Event;
-use twinroute_model::twin::TwinKey;
 use twinroute_retry::dead_letter::listing::ListingOrder;
 
 /// Replayed deliveries that may be open at a time.
@@ -29,10 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Why a replay waits for its turn.
 const OVERLOADED: &str = "the router has more to do than it can";
 
-/// How often an endpoint that takes nothing is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often an endpoint that takes nothing is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Dead letters looked at in one go, and put back between two notes.
+/// Dead letters examined in one go, and put back between two notes.
 const CHUNK: usize = 100;
 
 /// Why a replay does not go on with an endpoint.
@@ -41,14 +41,14 @@ struct StopReason(String);
 /// Runs a replay to its end.
 pub(super) async fn run(
     live: Arc<LiveTable>,
-    appender: Arc<JournalAppender>,
+    (appender, order): (Arc<JournalAppender>, EventHooks),
     job: Arc<ReplayJob>,
     query: DeadLetterQuery,
 ) {
     let course = async {
         let mut stopped = Vec::new();
         for lane in lanes_of(live.lanes(), &query, None) {
-            let mut course = LaneReplay::new(&appender, &job, &lane);
+            let mut course = LaneReplay::new((&appender, &order), &job, &lane);
             let end = match job.status().request.container_prefix {
                 None => course.kept(&query).await,
                 Some(prefix) => course.stored(&query, &prefix).await,
@@ -84,6 +84,8 @@ pub(super) async fn run(
 /// The replay of one endpoint's dead letters.
 struct LaneReplay<'a> {
     appender: &'a JournalAppender,
+    /// What order is kept for.
+    order: &'a EventHooks,
     job: &'a Arc<ReplayJob>,
     lane: &'a Arc<Lane>,
     next_at: Instant,
@@ -93,9 +95,14 @@ struct LaneReplay<'a> {
 }
 
 impl<'a> LaneReplay<'a> {
-    fn new(appender: &'a JournalAppender, job: &'a Arc<ReplayJob>, lane: &'a Arc<Lane>) -> Self {
+    fn new(
+        (appender, order): (&'a JournalAppender, &'a EventHooks),
+        job: &'a Arc<ReplayJob>,
+        lane: &'a Arc<Lane>,
+    ) -> Self {
         Self {
             appender,
+            order,
             job,
             lane,
             next_at: Instant::now(),
@@ -204,7 +211,7 @@ impl<'a> LaneReplay<'a> {
             };
             if wanted && query.wants_event(&event) {
                 self.make_room(event.size()).await?;
-                let twin = TwinKey::of(&event).stable_hash();
+                let twin = self.order.order_key(&event);
                 self.put_back(None, event, twin).await?;
             }
         }
@@ -246,7 +253,7 @@ impl<'a> LaneReplay<'a> {
     async fn wait_for_turn(&self, bytes: u64) -> Result<(), StopReason> {
         let turn = self.appender.admit_replay(self.lane, bytes, PATIENCE);
         let mut turn = pin!(turn);
-        let admitted = match timeout(LOOK_INTERVAL, turn.as_mut()).await {
+        let admitted = match timeout(POLL_INTERVAL, turn.as_mut()).await {
             Ok(admitted) => admitted,
             Err(_) => {
                 self.job.wait(OVERLOADED);
@@ -342,7 +349,7 @@ impl<'a> LaneReplay<'a> {
                 return Err(StopReason(reason));
             }
             self.job.wait(&reason);
-            sleep(LOOK_INTERVAL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

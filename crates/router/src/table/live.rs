@@ -33,18 +33,26 @@ pub(crate) struct LiveTable {
     parts: LiveParts,
     lanes: Mutex<RunningLanes>,
     /// What the table was made of. Held while definitions are applied: one at a time.
-    previous: Mutex<PreviousTable>,
+    applied: Mutex<AppliedTable>,
     /// Why the newest definitions were refused.
     faults: Mutex<Vec<String>>,
     removed: RemovedEndpoints,
 }
+
+/// What the table in use was made of, and the endpoints whose sinks the program brought along.
+struct AppliedTable {
+    previous: PreviousTable,
+    custom: CustomEndpoints,
+}
+
+/// Endpoints of the default instance whose sinks the program brought along.
+pub(crate) type CustomEndpoints = BTreeMap<EndpointName, CustomEndpoint>;
 
 /// What stays as it is, whatever is defined.
 pub(crate) struct LiveParts {
     pub(crate) connect: Arc<dyn Connect>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) default_instance: InstanceName,
-    pub(crate) custom: BTreeMap<EndpointName, CustomEndpoint>,
     pub(crate) removed_grace: Duration,
     /// Bytes that may wait in all.
     pub(crate) journal_bytes_max: u64,
@@ -52,13 +60,21 @@ pub(crate) struct LiveParts {
 
 impl LiveTable {
     /// With an empty table. `last` is of use where the journal is on disk.
-    pub(crate) fn new(parts: LiveParts, lanes: RunningLanes, last: Option<LastEndpoints>) -> Self {
+    pub(crate) fn new(
+        parts: LiveParts,
+        custom: CustomEndpoints,
+        lanes: RunningLanes,
+        last: Option<LastEndpoints>,
+    ) -> Self {
         let removed = RemovedEndpoints::new(parts.removed_grace, Arc::clone(&parts.connect), last);
         Self {
             table: ArcSwap::default(),
             parts,
             lanes: Mutex::new(lanes),
-            previous: Mutex::default(),
+            applied: Mutex::new(AppliedTable {
+                previous: PreviousTable::default(),
+                custom,
+            }),
             faults: Mutex::default(),
             removed,
         }
@@ -98,16 +114,43 @@ impl LiveTable {
     /// Makes `definitions` the table. Gives the generation in use afterwards, which stays the same when
     /// nothing changed.
     pub(crate) fn apply(&self, definitions: &Definitions) -> Result<u64, DefinitionFaults> {
-        let previous = self.previous.lock();
-        let mut previous = previous.unwrap_or_else(PoisonError::into_inner);
+        let applied = self.applied.lock();
+        let mut applied = applied.unwrap_or_else(PoisonError::into_inner);
+        let AppliedTable { previous, custom } = &mut *applied;
+        self.apply_locked(definitions, custom, previous)
+    }
+
+    /// As [`Self::apply`], with other endpoints of the program's own; they too stay as they are when anything is wrong.
+    pub(crate) fn apply_with_sinks<E: From<DefinitionFaults>>(
+        &self,
+        definitions: &Definitions,
+        change: impl FnOnce(&mut CustomEndpoints) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let applied = self.applied.lock();
+        let mut applied = applied.unwrap_or_else(PoisonError::into_inner);
+        let AppliedTable { previous, custom } = &mut *applied;
+        let mut changed = custom.clone();
+        change(&mut changed)?;
+        let generation = self.apply_locked(definitions, &changed, previous)?;
+        *custom = changed;
+        Ok(generation)
+    }
+
+    fn apply_locked(
+        &self,
+        definitions: &Definitions,
+        custom: &CustomEndpoints,
+        previous: &mut PreviousTable,
+    ) -> Result<u64, DefinitionFaults> {
         let mut warnings = Vec::new();
         let planner = TablePlanner {
             connect: &*self.parts.connect,
             default_instance: &self.parts.default_instance,
-            custom: &self.parts.custom,
-            previous: &previous,
+            custom,
+            previous,
             now: self.parts.clock.now(),
         };
+        // All that can fail comes first, and touches nothing that runs.
         let planned = match planner.plan(definitions, &mut warnings) {
             Ok(planned) => planned,
             Err(faults) => {
@@ -131,9 +174,11 @@ impl LiveTable {
             }
             return Ok(old.generation);
         }
+        // The last definitions are saved before a lane is removed by the new table: after a crash
+        // between the two they are still known.
         self.removed
-            .note_last(&self.lanes, &previous, &planned, self.parts.clock.now());
-        let Some(lanes) = self.bring_up(&mut previous, planned) else {
+            .note_last(&self.lanes, previous, &planned, self.parts.clock.now());
+        let Some(lanes) = self.bring_up(previous, planned) else {
             return Ok(old.generation);
         };
         let table = RoutingTable {
@@ -153,7 +198,8 @@ impl LiveTable {
         );
         table.log_warnings();
         self.table.store(Arc::new(table));
-        self.removed.retire_absent(&self.lanes, &previous);
+        // Only once nobody can match them any more.
+        self.removed.retire_absent(&self.lanes, previous);
         Ok(generation)
     }
 

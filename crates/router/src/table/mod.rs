@@ -15,7 +15,7 @@ mod running_lanes;
 mod sink_definition;
 pub mod source;
 
-pub(crate) use live::{LiveParts, LiveTable};
+pub(crate) use live::{CustomEndpoints, LiveParts, LiveTable};
 pub(crate) use plan::CustomEndpoint;
 pub use plan_warnings::check;
 pub(crate) use recovered_lanes::RecoveredLanes;

@@ -73,6 +73,8 @@ impl TablePlanner<'_> {
             .instances
             .iter()
             .any(|instance| instance.name == *self.default_instance);
+        // The default instance is there also when nobody defines it: its address answers, and matches
+        // nothing.
         let implied = if has_default {
             None
         } else {

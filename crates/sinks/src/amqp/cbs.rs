@@ -20,11 +20,11 @@ use twinroute_router::sink::{EndpointFault, FailureReason, FaultKind};
 pub(crate) const PUT_TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// When a signature is renewed: at 80 % of its life of an hour.
 const RENEW_AFTER: Duration = Duration::from_secs(48 * 60);
-/// An identity's token is looked for again this long before it ends, or after three quarters of what is
+/// An identity's token is asked for again this long before it ends, or after three quarters of what is
 /// left of it: that is when its source renews it.
 const RENEW_BEFORE_MAX: Duration = Duration::from_secs(600);
-/// Between two looks for an identity's new token, at least.
-const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
+/// Between two tries for an identity's new token, at least.
+const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// A connection is abandoned this long before an identity's token ends, or in the last eighth of what the
 /// renewal had.
 const GIVE_UP_BEFORE_MAX: Duration = Duration::from_secs(90);
@@ -147,7 +147,7 @@ impl CbsLinks {
 
     /// Renews the token for as long as that works, then tells why it does not.
     ///
-    /// A ready-made signature cannot be renewed: it is told when that is over, where it says so; else the
+    /// A ready-made signature cannot be renewed: it is reported when that is over, where it says so; else the
     /// future never ends, and the broker ends the link. After a time-out the client must not be used again, so the first one ends the
     /// future too.
     pub(crate) async fn keep_renewed(&mut self) -> EndpointFault {
@@ -195,7 +195,7 @@ impl CbsLinks {
             };
             let early = (left / 4).min(RENEW_BEFORE_MAX);
             tokio::time::sleep(left - early).await;
-            let pause = (early / 16).clamp(LOOK_EVERY_MIN, RENEW_RETRY);
+            let pause = (early / 16).clamp(CHECK_INTERVAL_MIN, RENEW_RETRY);
             let give_up = (early / 8).min(GIVE_UP_BEFORE_MAX);
             while let Err(fault) = self.put_newer().await {
                 let left = self.tokens.left(&self.token).unwrap_or_default();

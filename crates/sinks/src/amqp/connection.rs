@@ -146,10 +146,11 @@ fn size_limits(sender: &Sender) -> SizeLimits {
     // AMQP 1.0 part 2 §2.7.3: zero, or no value, means no limit.
     let named = sender.max_message_size().filter(|max| *max > 0);
     let message_max = named.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
-    let told = sender.properties(|properties| properties.as_ref().and_then(batch_max_property));
+    let announced =
+        sender.properties(|properties| properties.as_ref().and_then(batch_max_property));
     SizeLimits {
         message_max,
-        batch_max: told.unwrap_or(BATCH_MAX).min(message_max),
+        batch_max: announced.unwrap_or(BATCH_MAX).min(message_max),
     }
 }
 

@@ -136,7 +136,7 @@ impl PeerGuard {
         self.buffer.extend_from_slice(bytes);
         let looked = match self.refused {
             Some(fault) => Err(fault),
-            None => self.look(),
+            None => self.check_frames(),
         };
         looked.map_err(|fault| {
             self.refused = Some(fault);
@@ -146,7 +146,7 @@ impl PeerGuard {
         })
     }
 
-    fn look(&mut self) -> Result<(), wire::FrameFault> {
+    fn check_frames(&mut self) -> Result<(), wire::FrameFault> {
         loop {
             let fresh = &self.buffer[self.passed..];
             let bytes = match self.phase {

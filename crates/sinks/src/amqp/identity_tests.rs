@@ -65,8 +65,8 @@ impl NumberedTokens {
     }
 
     fn sink(self: &Arc<Self>, broker: &Arc<TestBroker>) -> AmqpSink {
-        let desk = Arc::clone(self);
-        let make = move || Ok(Arc::clone(&desk) as Arc<dyn TokenCredential>);
+        let issuer = Arc::clone(self);
+        let make = move || Ok(Arc::clone(&issuer) as Arc<dyn TokenCredential>);
         let clock: Arc<dyn Clock> = self.clock.clone();
         let tokens = TokenSource::from_credentials(make, Arc::clone(&clock));
         let place = IdentityEntity::new(("ns.example".to_owned(), None), "hub", tokens, SCOPE);
@@ -77,10 +77,10 @@ impl NumberedTokens {
 
     /// Lets the broker take tokens that have not ended alone.
     fn guards(self: &Arc<Self>, broker: &TestBroker) {
-        let desk = Arc::clone(self);
+        let issuer = Arc::clone(self);
         broker.gate(move |token| {
-            let ends = desk.given.lock().unwrap()[token];
-            Some(if desk.clock.now() < ends { 202 } else { 401 })
+            let ends = issuer.given.lock().unwrap()[token];
+            Some(if issuer.clock.now() < ends { 202 } else { 401 })
         });
     }
 }
@@ -115,9 +115,9 @@ impl TokenCredential for NumberedTokens {
 /// Sends every so many seconds with tokens that live so many, and counts those that were put.
 async fn renewed(life: u64, every: u64) -> usize {
     let broker = Arc::new(TestBroker::default());
-    let desk = NumberedTokens::new(TokenMood::Gives(life));
-    desk.guards(&broker);
-    let sink = desk.sink(&broker);
+    let issuer = NumberedTokens::new(TokenMood::Gives(life));
+    issuer.guards(&broker);
+    let sink = issuer.sink(&broker);
     let mut put = Vec::new();
     for id in 0..720 {
         let sent = short(&sink.send(&deliveries(id..id + 1)).await);
@@ -126,7 +126,7 @@ async fn renewed(life: u64, every: u64) -> usize {
         if tokens.len() > put.len() {
             // The one that stood until now has not ended.
             if let Some((_, before)) = put.last() {
-                assert!(desk.clock.now() < desk.given.lock().unwrap()[before]);
+                assert!(issuer.clock.now() < issuer.given.lock().unwrap()[before]);
             }
             put = tokens;
         }
@@ -160,14 +160,14 @@ async fn without_a_token_there_is_no_connection_and_the_fault_is_the_endpoints()
         (TokenMood::Silent, "unreachable no-token"),
     ] {
         let broker = Arc::new(TestBroker::default());
-        let desk = NumberedTokens::new(mood);
-        let sink = desk.sink(&broker);
+        let issuer = NumberedTokens::new(mood);
+        let sink = issuer.sink(&broker);
         let before = Instant::now();
         let sent = short(&sink.send(&deliveries(0..3)).await);
         assert_eq!(sent, [expect; 3], "{mood:?}");
         assert!(before.elapsed() <= Duration::from_secs(10), "{mood:?}");
         assert_eq!(broker.connections(), 0);
-        desk.set(TokenMood::Gives(3_600));
+        issuer.set(TokenMood::Gives(3_600));
         // Longer than a source pauses after a failure, and than it waits for an answer.
         tokio::time::sleep(Duration::from_secs(130)).await;
         let sent = short(&sink.send(&deliveries(0..3)).await);
@@ -178,9 +178,9 @@ async fn without_a_token_there_is_no_connection_and_the_fault_is_the_endpoints()
 #[tokio::test(start_paused = true)]
 async fn a_token_that_the_broker_refuses_is_asked_for_again() {
     let broker = Arc::new(TestBroker::default());
-    let desk = NumberedTokens::new(TokenMood::Gives(3_600));
+    let issuer = NumberedTokens::new(TokenMood::Gives(3_600));
     broker.gate(|token| Some(if token == "h.0.s" { 401 } else { 202 }));
-    let sink = desk.sink(&broker);
+    let sink = issuer.sink(&broker);
     let sent = short(&sink.send(&deliveries(0..1)).await);
     assert_eq!(sent, ["unauthorized cbs-401"]);
     let sent = short(&sink.send(&deliveries(0..1)).await);
@@ -191,11 +191,11 @@ async fn a_token_that_the_broker_refuses_is_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn the_last_token_serves_until_shortly_before_its_end() {
     let broker = Arc::new(TestBroker::default());
-    let desk = NumberedTokens::new(TokenMood::Gives(1_200));
-    desk.guards(&broker);
-    let sink = desk.sink(&broker);
+    let issuer = NumberedTokens::new(TokenMood::Gives(1_200));
+    issuer.guards(&broker);
+    let sink = issuer.sink(&broker);
     sink.send(&deliveries(0..1)).await;
-    desk.set(TokenMood::Away);
+    issuer.set(TokenMood::Away);
     tokio::time::sleep(Duration::from_secs(1_100)).await;
     let sent = short(&sink.send(&deliveries(1..2)).await);
     assert_eq!(sent, ["delivered"], "with the old token");
@@ -206,7 +206,7 @@ async fn the_last_token_serves_until_shortly_before_its_end() {
     tokio::time::sleep(Duration::from_secs(101)).await;
     let sent = short(&sink.send(&deliveries(2..3)).await);
     assert_eq!(sent, ["unreachable no-token"]);
-    desk.set(TokenMood::Gives(1_200));
+    issuer.set(TokenMood::Gives(1_200));
     tokio::time::sleep(Duration::from_secs(61)).await;
     let sent = short(&sink.send(&deliveries(2..3)).await);
     assert_eq!(sent, ["delivered"]);
@@ -217,13 +217,13 @@ async fn the_last_token_serves_until_shortly_before_its_end() {
 #[tokio::test(start_paused = true)]
 async fn an_identity_that_comes_back_in_time_costs_no_connection() {
     let broker = Arc::new(TestBroker::default());
-    let desk = NumberedTokens::new(TokenMood::Gives(1_200));
-    desk.guards(&broker);
-    let sink = desk.sink(&broker);
+    let issuer = NumberedTokens::new(TokenMood::Gives(1_200));
+    issuer.guards(&broker);
+    let sink = issuer.sink(&broker);
     sink.send(&deliveries(0..1)).await;
-    desk.set(TokenMood::Refuses);
+    issuer.set(TokenMood::Refuses);
     tokio::time::sleep(Duration::from_secs(1_000)).await;
-    desk.set(TokenMood::Gives(1_200));
+    issuer.set(TokenMood::Gives(1_200));
     tokio::time::sleep(Duration::from_secs(300)).await;
     let sent = short(&sink.send(&deliveries(1..2)).await);
     assert_eq!(sent, ["delivered"]);

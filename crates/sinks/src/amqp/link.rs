@@ -309,6 +309,9 @@ async fn serve(
                 return EndedLink::default();
             }
             NextStep::Again => {
+                // Settlements first, so that a link that has ended after them does not take what was
+                // delivered for lost. New work is last, and none is taken while the link drains or has
+                // all it may have.
                 tokio::select! {
                     biased;
                     Some(ended) = unsettled.next(), if !unsettled.is_empty() => {
@@ -388,6 +391,7 @@ async fn hand_over(
     let handed = {
         let mut sending = pin!(link.sender.send_batchable_ref(&transfer.sendable));
         loop {
+            // Settlements go on meanwhile: they may be what brings the credit that this waits for.
             tokio::select! {
                 biased;
                 result = &mut sending => break result.map_err(OpenFailure::Send),

@@ -44,9 +44,9 @@ impl LinkState {
         *limits.unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_limits(&self, told: SizeLimits) {
-        let limits = self.0.limits.lock();
-        *limits.unwrap_or_else(PoisonError::into_inner) = told;
+    pub(crate) fn set_limits(&self, limits: SizeLimits) {
+        let known = self.0.limits.lock();
+        *known.unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     pub(crate) fn current(&self) -> usize {

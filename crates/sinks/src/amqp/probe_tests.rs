@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use twinroute_model::settings::AmqpAuth;
 use twinroute_router::sink::{EndpointFault, Sink};
 
-fn shown(probed: Result<(), EndpointFault>) -> String {
+fn render(probed: Result<(), EndpointFault>) -> String {
     match probed {
         Ok(()) => "ok".to_owned(),
         Err(fault) => format!("{} {}", fault.kind.as_str(), fault.reason.code),
@@ -23,12 +23,12 @@ async fn a_probe_sends_nothing_and_leaves_its_link_to_later_batches() {
     let broker = Arc::new(TestBroker::default());
     let sink = sink(&TestWire::to(&broker), manner());
     for _ in 0..2 {
-        assert_eq!(shown(sink.probe().await), "ok");
+        assert_eq!(render(sink.probe().await), "ok");
     }
     assert_eq!((broker.transfers().len(), broker.connections()), (0, 1));
     assert_eq!(broker.tokens.lock().unwrap().len(), 1);
     assert_eq!(short(&sink.send(&deliveries(0..3)).await), ["delivered"; 3]);
-    assert_eq!(shown(sink.probe().await), "ok");
+    assert_eq!(render(sink.probe().await), "ok");
     assert_eq!(broker.connections(), 1);
 }
 
@@ -38,12 +38,12 @@ async fn a_refused_connection_and_a_lost_one_are_found_out() {
     let wire = TestWire::to(&broker);
     let sink = sink(&wire, manner());
     wire.refuse();
-    assert_eq!(shown(sink.probe().await), "unreachable connect");
+    assert_eq!(render(sink.probe().await), "unreachable connect");
     wire.heal();
-    assert_eq!(shown(sink.probe().await), "ok");
+    assert_eq!(render(sink.probe().await), "ok");
     wire.refuse();
     wire.cut().await;
-    assert_eq!(shown(sink.probe().await), "unreachable connect");
+    assert_eq!(render(sink.probe().await), "unreachable connect");
     wire.heal();
     assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);
 }
@@ -58,11 +58,11 @@ async fn a_wrong_key_is_found_out_and_the_other_one_is_taken() {
         let targets = keys.map(|key| target(&wire, key, AmqpAuth::Cbs));
         AmqpSink::new(targets.to_vec(), manner())
     };
-    assert_eq!(shown(both().probe().await), "unauthorized cbs-401");
+    assert_eq!(render(both().probe().await), "unauthorized cbs-401");
     assert_eq!(broker.tokens.lock().unwrap().len(), 2, "both were tried");
     let mut first = true;
     broker.gate(move |_| Some(if std::mem::take(&mut first) { 401 } else { 202 }));
-    assert_eq!(shown(both().probe().await), "ok");
+    assert_eq!(render(both().probe().await), "ok");
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +79,7 @@ async fn silence_ends_a_probe_at_the_attempt_timeout() {
         },
     );
     let start = Instant::now();
-    assert_eq!(shown(sink.probe().await), "unreachable timeout");
+    assert_eq!(render(sink.probe().await), "unreachable timeout");
     assert_eq!(start.elapsed().as_secs(), 7);
     wire.heal();
     assert_eq!(short(&sink.send(&deliveries(0..1)).await), ["delivered"]);

@@ -12,15 +12,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::task::JoinSet;
 use twinroute_model::clock::{Clock, ManualClock, Timestamp};
 use twinroute_model::endpoint::ConnectionString;
-use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{AmqpAuth, PartitionKey};
-use twinroute_model::twin::TwinKey;
 use twinroute_outgoing::OutgoingConnections;
-use twinroute_router::sink::{Delivery, DeliveryOutcome};
+use twinroute_router::sink::Delivery;
 
 #[path = "../../tests/broker/mod.rs"]
 pub(crate) mod broker;
+pub(crate) use broker::deliveries::{delivery, short};
 
 /// The key of the primary connection string; must be seen nowhere.
 pub(crate) const PRIMARY_KEY: &str = "primary-key-text";
@@ -155,33 +154,4 @@ pub(crate) fn sink(wire: &Arc<TestWire>, manner: SendSettings) -> AmqpSink {
 
 pub(crate) fn deliveries(ids: std::ops::Range<usize>) -> Vec<Delivery> {
     ids.map(|id| delivery(id, 16)).collect()
-}
-
-pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
-    let event = EventParts::new(&id.to_string(), "h", "t")
-        .set("subject", &format!("twin{id}"))
-        .unwrap()
-        .json(&format!("\"{}\"", "x".repeat(data_bytes)))
-        .build(&EventLimits::default())
-        .unwrap();
-    let twin = TwinKey::of(&event).stable_hash();
-    Delivery {
-        sequence: id as u64,
-        event: event.into(),
-        twin,
-        attempts: 0,
-    }
-}
-
-/// Outcomes in short: `delivered`, `reject <code>`, `<kind> <code>`.
-pub(crate) fn short(outcomes: &[DeliveryOutcome]) -> Vec<String> {
-    let one = |outcome: &DeliveryOutcome| match outcome {
-        DeliveryOutcome::Delivered => "delivered".to_owned(),
-        DeliveryOutcome::Retry { reason, .. } => format!("retry {}", reason.code),
-        DeliveryOutcome::Reject(reason) => format!("reject {}", reason.code),
-        DeliveryOutcome::Unavailable(fault) => {
-            format!("{} {}", fault.kind.as_str(), fault.reason.code)
-        }
-    };
-    outcomes.iter().map(one).collect()
 }

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_no_is_told_from_silence() {
+    fn a_no_is_told_apart_from_silence() {
         let scope = || "s".to_owned();
         let reason = || "r".to_owned();
         let refused = TokenError::Refused {

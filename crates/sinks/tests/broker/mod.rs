@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each user of this file needs a part of it")]
 #![allow(clippy::unwrap_used, reason = "test code, which an example shares")]
 
+pub(crate) mod deliveries;
+
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism,
     SaslPlainMechanism, SessionAcceptor,
@@ -68,7 +70,7 @@ pub(crate) enum TransferAction {
 pub(crate) type BrokerScript = Box<dyn FnMut(&ArrivedTransfer) -> TransferAction + Send>;
 pub(crate) type BrokerGate = Box<dyn FnMut(&str) -> Option<i32> + Send>;
 
-/// What a broker is told and what it has seen.
+/// What a broker is to do and what it has seen.
 pub(crate) struct TestBroker {
     pub(crate) script: Mutex<BrokerScript>,
     /// The status that a token gets, or `None` for no answer at all.

@@ -142,8 +142,11 @@ async fn answers_without_end_are_cut() {
             "{shown}: {} bytes",
             faced.sent
         );
-        let told = format!("{:?}", faced.outcome);
-        assert!(told.len() < 2_000 && !told.contains("secret"), "{told}");
+        let detail = format!("{:?}", faced.outcome);
+        assert!(
+            detail.len() < 2_000 && !detail.contains("secret"),
+            "{detail}"
+        );
     }
 }
 

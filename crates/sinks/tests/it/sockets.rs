@@ -113,7 +113,7 @@ async fn a_broker_killed_mid_send_and_started_again_on_its_port_gets_everything(
 }
 
 #[tokio::test]
-async fn identities_and_impossible_credentials_are_told() {
+async fn identities_and_impossible_credentials_are_reported() {
     let identity = r#""endpointType":"ServiceBus","authenticationType":"IdentityBased",
         "endpointUri":"sb://ns.servicebus.windows.net","entityPath":"topic",
         "identity":{"type":"SystemAssigned"}"#;

@@ -1,15 +1,17 @@
 //! Endpoints, settings and events for the tests here.
 
+use crate::broker::deliveries::delivery_of;
+pub(crate) use crate::broker::deliveries::short;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::endpoint::{self, Endpoint};
-use twinroute_model::event::{EventLimits, EventParts};
+use twinroute_model::event::EventParts;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_outgoing::OutgoingConnections;
-use twinroute_router::sink::{Connect, ConnectError, Delivery, DeliveryOutcome, Sink};
+use twinroute_router::sink::{Connect, ConnectError, Delivery, Sink};
 use twinroute_sinks::connect::AzureConnector;
 
 /// 1994-11-06T08:49:07Z.
@@ -82,31 +84,11 @@ pub(crate) fn deliveries(ids: std::ops::Range<usize>) -> Vec<Delivery> {
 }
 
 pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
-    let event = EventParts::new(&id.to_string(), "h", "t")
-        .set("subject", "twin")
-        .unwrap()
-        .set("time", "2020-01-01T00:00:00Z")
-        .unwrap()
-        .json(&format!("\"{}\"", "x".repeat(data_bytes)))
-        .build(&EventLimits::default())
-        .unwrap();
+    let parts = EventParts::new(&id.to_string(), "h", "t");
+    let parts = parts.set("time", "2020-01-01T00:00:00Z").unwrap();
+    // Each in a bucket of its own.
     Delivery {
-        sequence: id as u64,
-        event: event.into(),
         twin: id as u64,
-        attempts: 0,
+        ..delivery_of(id, parts, "twin", data_bytes)
     }
-}
-
-/// Outcomes in short: `delivered`, `reject <code>`, `<kind> <code>`.
-pub(crate) fn short(outcomes: &[DeliveryOutcome]) -> Vec<String> {
-    let one = |outcome: &DeliveryOutcome| match outcome {
-        DeliveryOutcome::Delivered => "delivered".to_owned(),
-        DeliveryOutcome::Retry { reason, .. } => format!("retry {}", reason.code),
-        DeliveryOutcome::Reject(reason) => format!("reject {}", reason.code),
-        DeliveryOutcome::Unavailable(fault) => {
-            format!("{} {}", fault.kind.as_str(), fault.reason.code)
-        }
-    };
-    outcomes.iter().map(one).collect()
 }

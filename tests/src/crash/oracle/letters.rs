@@ -128,9 +128,9 @@ fn name_of(letter: &Letter, name: &str, seal: &str, sent_at: Timestamp) -> Optio
     const HOUR: Duration = Duration::from_secs(3_600);
     let mut moment = sent_at;
     loop {
-        let told = moment.rfc3339();
+        let time = moment.rfc3339();
         // `yyyy-MM-ddTHH`.
-        let hour = told.get(..13)?.replace(['-', 'T'], "/");
+        let hour = time.get(..13)?.replace(['-', 'T'], "/");
         let stem = format!("{}/{hour}/{}", letter.endpoint, letter.id);
         if name == format!("{stem}.json") {
             return Some(Name::First);

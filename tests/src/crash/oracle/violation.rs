@@ -42,7 +42,7 @@ pub enum Violation {
         endpoint: Endpoint,
         /// The place of the snapshot.
         snapshot: usize,
-        /// What it told.
+        /// What it reported.
         ledger: Ledger,
     },
     /// A count is not that of what happened by then.
@@ -53,8 +53,8 @@ pub enum Violation {
         snapshot: usize,
         /// Which count.
         what: &'static str,
-        /// What it told.
-        told: u64,
+        /// What it reported.
+        reported: u64,
         /// What it must be at least.
         least: u64,
         /// What it can be at most.
@@ -149,12 +149,12 @@ impl fmt::Display for Violation {
                 endpoint,
                 snapshot,
                 what,
-                told,
+                reported,
                 least,
                 most,
             } => write!(
                 out,
-                "miscounted: snapshot {snapshot} of {endpoint}: {what} is {told}, not {least} to \
+                "miscounted: snapshot {snapshot} of {endpoint}: {what} is {reported}, not {least} to \
                  {most}"
             ),
             Self::Pending(endpoint, ledger) => write!(out, "pending: {endpoint}: {ledger:?}"),

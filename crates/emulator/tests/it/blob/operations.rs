@@ -3,7 +3,7 @@
 use super::{BLOCK_BLOB, CONTAINER, ContainerScene, NEW_ONLY, NOW};
 use crate::client::WAIT;
 use std::collections::BTreeMap;
-use twinroute_emulator::{BlobLimits, BlobSettings, IntakeCounts, Settings, StoredBlob};
+use twinroute_emulator::{ArrivalCounts, BlobLimits, BlobSettings, Settings, StoredBlob};
 
 /// MD5 of `{"id":"1"}`.
 const MD5: &str = "5AX6xZMCe8U0zwjNTSpWRw==";
@@ -283,7 +283,7 @@ async fn limits_hold_and_what_is_deleted_makes_room() {
     assert_eq!(scene.put("c", &[], "12345678").await.status, 201);
     assert_eq!(scene.put("d", &[], "12345678").await.status, 201);
     let counts = scene.emulator.blob_account().counts(CONTAINER);
-    let expect = IntakeCounts {
+    let expect = ArrivalCounts {
         requests: 2,
         stored: 2,
     };

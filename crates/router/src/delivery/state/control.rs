@@ -52,7 +52,7 @@ impl LaneCore {
     /// Its endpoint is not ready to be sent to any more, or is again.
     pub(super) fn note_hold(&mut self) {
         match &self.setup.hold {
-            // Told where it is found.
+            // Logged where it is found.
             Some(HoldReason::Undefined) => {}
             Some(hold) => tracing::info!(
                 endpoint = self.label,

@@ -58,9 +58,9 @@ impl LaneCore {
     }
 
     pub(super) fn back_off(&mut self, fault: &EndpointFault, now: Instant) {
-        let (wall, chance) = (self.wall(now), self.chance.f64());
-        let is_new = self.health.fail(fault, &self.setup.settings, chance, &wall);
-        // What is to be done depends on the kind, so a new one is told too.
+        let (wall, random) = (self.wall(now), self.rng.f64());
+        let is_new = self.health.fail(fault, &self.setup.settings, random, &wall);
+        // What is to be done depends on the kind, so a new one is reported too.
         if is_new {
             tracing::warn!(
                 endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
@@ -76,7 +76,7 @@ impl LaneCore {
         self.epoch += 1;
     }
 
-    /// Has the sources of secrets looked at, if it is the credential that is refused.
+    /// Has the sources of secrets read again, if it is the credential that is refused.
     pub(super) fn trigger_refresh(&self, kind: FaultKind, is_new: bool) {
         if kind == FaultKind::Unauthorized {
             self.refresh_trigger.refused(match is_new {

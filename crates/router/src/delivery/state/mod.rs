@@ -96,7 +96,7 @@ pub(super) struct LaneCore {
     trackers: DeliveryTrackers,
     /// Whether new events are to be refused; read without the lock.
     refusing: Arc<AtomicBool>,
-    chance: fastrand::Rng,
+    rng: fastrand::Rng,
     counters: LaneCounters,
     journal: Option<LaneJournal>,
     clock: Arc<dyn Clock>,
@@ -157,7 +157,7 @@ impl LaneCore {
             trackers: DeliveryTrackers::default(),
             refusing,
             refresh_trigger,
-            chance: fastrand::Rng::new(),
+            rng: fastrand::Rng::new(),
         };
         state.counters.go_on(&state.ledger);
         state

@@ -25,6 +25,7 @@ impl LaneCore {
     ) {
         self.in_flight.end(&flight);
         let twins: Vec<u64> = flight.batch.iter().map(|waiting| waiting.twin).collect();
+        // Outcomes are collected, and the queue gets them at once: twins become free together, in order.
         let mut fates = Vec::new();
         let mut fault = None;
         let mut answered = false;
@@ -78,6 +79,8 @@ impl LaneCore {
             Some(fault) if slows_down(fault.kind) => self.concurrency.overloaded(cap),
             Some(_) => {}
         }
+        // A batch from before a fault, a recovery or a command says nothing about the endpoint as it is
+        // now.
         if flight.epoch == self.epoch {
             match fault {
                 Some(fault) => self.back_off(&fault, now),
@@ -146,7 +149,7 @@ impl LaneCore {
             exhausted.add(waiting, death, reason);
             return None;
         }
-        let delay = schedule::event_delay(settings, attempts, after, self.chance.f64());
+        let delay = schedule::event_delay(settings, attempts, after, self.rng.f64());
         if let Some(journal) = &self.journal {
             journal.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
         }

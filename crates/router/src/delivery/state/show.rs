@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetterReason;
 
-/// What the code of the program told, asked without the lane's lock.
+/// What the code of the program reported, asked without the lane's lock.
 pub(in crate::delivery) struct ProgramReports {
     pub(in crate::delivery) credentials: Result<Vec<CredentialState>, EndpointFault>,
     /// When the credential of the dead-letter store ends.
@@ -19,7 +19,11 @@ pub(in crate::delivery) struct ProgramReports {
 }
 
 impl LaneCore {
-    pub(in crate::delivery) fn status(&self, told: ProgramReports, now: Instant) -> EndpointStatus {
+    pub(in crate::delivery) fn status(
+        &self,
+        reports: ProgramReports,
+        now: Instant,
+    ) -> EndpointStatus {
         // An endpoint that is over has no faults any more, though it may have dead letters.
         let over = self.ended || (self.retired.is_some() && self.is_empty());
         let fault = self.health.fault.as_ref().filter(|_| !over);
@@ -40,8 +44,8 @@ impl LaneCore {
             endpoint_type: self.setup.endpoint_type.to_owned(),
             state: state.to_owned(),
             since: fault.map(|fault| fault.since.rfc3339()).unwrap_or_default(),
-            last_error: self.last_error(told.credentials.as_ref().err()),
-            credentials: self.credentials(told.credentials.unwrap_or_default()),
+            last_error: self.last_error(reports.credentials.as_ref().err()),
+            credentials: self.credentials(reports.credentials.unwrap_or_default()),
             failed_in_a_row: self.dead_lettered_in_a_row,
             backing_off_ms: millis(until.unwrap_or_default()),
             matched: ledger.matched,
@@ -50,7 +54,7 @@ impl LaneCore {
             in_flight: self.queue.in_flight() as u64,
             retrying: self.queue.retrying() as u64,
             delivered: ledger.delivered,
-            dead_letters: self.dead_letters(told.expires_at, now),
+            dead_letters: self.dead_letters(reports.expires_at, now),
             discarded: ledger.discarded_all(),
             discarded_by: discarded_by(ledger),
             queue_bytes: self.queue.bytes() as u64,

@@ -87,10 +87,10 @@ impl LaneCore {
         if self.store_health.is_backing_off(now) {
             return;
         }
-        let (wall, chance) = (self.wall(now), self.chance.f64());
+        let (wall, random) = (self.wall(now), self.rng.f64());
         let is_new = self
             .store_health
-            .fail(fault, &self.setup.settings, chance, &wall);
+            .fail(fault, &self.setup.settings, random, &wall);
         if is_new {
             tracing::error!(endpoint = self.label, kind = fault.kind.as_str(), reason = %fault.reason,
                 "the dead-letter store accepts nothing; dead letters stay here and are tried again");

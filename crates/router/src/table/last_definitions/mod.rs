@@ -3,7 +3,7 @@
 //!
 //! All that are defined are in it, for one may be removed while no process runs; and those that were removed, with
 //! the time of that, until nothing of them waits. It is written before a change takes effect, and only if something
-//! in it changed. That it cannot be read or written stops nothing: it is told.
+//! in it changed. That it cannot be read or written stops nothing: it is reported.
 
 mod file;
 
@@ -62,7 +62,7 @@ impl LastEndpoints {
 
     fn set_aside(&mut self, reason: &str) {
         let path = self.file.path.display();
-        let told = match self.file.set_aside() {
+        let problem = match self.file.set_aside() {
             Ok(aside) => format!(
                 "the last definitions of endpoints in {path}: the file {reason}; it is now {}. Events of endpoints \
                  that were removed before this start become dead letters kept here, unless they are defined again; \
@@ -78,8 +78,8 @@ impl LastEndpoints {
                 )
             }
         };
-        tracing::error!(problem = told, "last definitions cannot be read");
-        self.unread = Some(told);
+        tracing::error!(problem, "last definitions cannot be read");
+        self.unread = Some(problem);
     }
 
     pub(crate) fn get(&self, key: &LaneKey) -> Option<&KeptDefinition> {
@@ -146,15 +146,15 @@ impl LastEndpoints {
                 self.unsaved = None;
             }
             Err(error) => {
-                let told = format!(
+                let problem = format!(
                     "the last definitions of endpoints cannot be written to {}: {error}. Endpoints that are removed \
                      are forgotten at the next start; it is tried again with the next change",
                     self.file.path.display()
                 );
-                if self.unsaved.as_ref() != Some(&told) {
-                    tracing::error!(problem = told, "last definitions are not saved");
+                if self.unsaved.as_ref() != Some(&problem) {
+                    tracing::error!(problem, "last definitions are not saved");
                 }
-                self.unsaved = Some(told);
+                self.unsaved = Some(problem);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct DefinitionFault {
     /// The file, when the source is files.
     pub file: Option<PathBuf>,
-    /// The line in it, from 1, where it can be told.
+    /// The line in it, from 1, where it is known.
     pub line: Option<usize>,
     /// Which object it is about: `endpoint hub-1`, `route alarms`.
     pub object: String,

@@ -233,6 +233,7 @@ fn read_all<Name, Item>(
 ) -> Vec<Item> {
     let mut items = Vec::new();
     let mut seen: HashMap<String, PathBuf> = HashMap::new();
+    // All faults of all files are collected: whoever fixes them sees them at once.
     for (stem, path) in json_files(folder, faults) {
         let object = format!("{kind} {stem}");
         let name = match name(&stem) {

@@ -5,6 +5,7 @@ mod folder;
 
 pub use fault::{DefinitionFault, DefinitionFaults};
 pub use folder::DefinitionFolder;
+#[cfg(feature = "watch")]
 pub use twinroute_files::watch::FileWatch;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub struct Definitions {
 
 impl Definitions {
     /// The instance of that name; added, empty, when there is none.
-    pub(crate) fn default_instance(&mut self, name: &InstanceName) -> &mut Instance {
+    pub fn instance_mut(&mut self, name: &InstanceName) -> &mut Instance {
         let at = self
             .instances
             .iter()

@@ -1,0 +1,96 @@
+//! Bringing events into a router.
+
+use crate::event::Event;
+use crate::{AcceptError, AcceptedBatch, AckLevel, Router};
+use std::pin::Pin;
+use std::time::Duration;
+
+/// Events that are to be accepted, whole or not at all; `.await` brings them in.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let router = Router::builder().sink("archive", sink).route("all", "archive", "true").start().await?;
+/// # let event = || Event::builder().id("1").source("press-7").event_type("t").build();
+/// let accepted = router
+///     .accept_batch([event()?, event()?])
+///     .ack(AckLevel::Delivered)
+///     .deadline(Duration::from_secs(5))
+///     .await?;
+/// assert_eq!(accepted.deliveries, 2);
+/// assert_eq!(accepted.open(), 0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Once this was polled, dropping it does not undo it: the batch may be accepted all the same.
+#[must_use = "nothing is accepted before `.await`"]
+#[derive(Debug)]
+pub struct AcceptRequest<'a> {
+    router: &'a Router,
+    events: Vec<Event>,
+    instance: Option<String>,
+    ack: AckLevel,
+    deadline: Option<Duration>,
+}
+
+impl<'a> AcceptRequest<'a> {
+    pub(crate) fn new(router: &'a Router, events: Vec<Event>) -> Self {
+        Self {
+            router,
+            events,
+            instance: None,
+            ack: router.inner.default_level(),
+            deadline: None,
+        }
+    }
+
+    /// For an instance other than the default one.
+    pub fn instance(mut self, name: impl Into<String>) -> Self {
+        self.instance = Some(name.into());
+        self
+    }
+
+    /// When it is acknowledged; once it is on disk unless said otherwise, or in memory where there is no journal on disk.
+    pub fn ack(mut self, level: AckLevel) -> Self {
+        self.ack = level;
+        self
+    }
+
+    /// How long level [`AckLevel::Delivered`] waits for the ends of the deliveries; 30 s unless said otherwise. What is
+    /// open then is accepted all the same, and counted in the answer.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    async fn accept(self) -> Result<AcceptedBatch, AcceptError> {
+        let Self {
+            router,
+            events,
+            instance,
+            ack,
+            deadline,
+        } = self;
+        let instance = instance.as_deref();
+        match deadline {
+            None => router.inner.accept(instance, events, ack).await,
+            Some(deadline) => {
+                let accepting = router.inner.accept_within(instance, events, ack, deadline);
+                accepting.await
+            }
+        }
+    }
+}
+
+impl<'a> IntoFuture for AcceptRequest<'a> {
+    type Output = Result<AcceptedBatch, AcceptError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.accept())
+    }
+}

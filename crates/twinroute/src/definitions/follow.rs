@@ -1,0 +1,209 @@
+//! Sources of definitions: what a router follows.
+
+use super::{DefinitionFault, DefinitionFaults, Definitions, change_definitions, plainly};
+use crate::{Error, Router};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+use twinroute_router::WeakRouter;
+
+/// The least between two reads, whatever the source says.
+const READ_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long after a failed read the source is read again, unless it says before that it changed.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Where definitions come from. It gives all of them each time: what is missing from a listing is removed.
+///
+/// ```
+/// use twinroute::definitions::{DefinitionFaults, Definitions, Route, Source};
+/// use twinroute::prelude::*;
+///
+/// /// A table that somebody else keeps.
+/// struct Shared(tokio::sync::watch::Receiver<Definitions>);
+///
+/// impl Source for Shared {
+///     async fn read(&self) -> Result<Definitions, DefinitionFaults> {
+///         Ok(self.0.borrow().clone())
+///     }
+///
+///     async fn changed(&self) {
+///         if self.0.clone().changed().await.is_err() {
+///             std::future::pending().await
+///         }
+///     }
+/// }
+/// ```
+pub trait Source: Send + Sync + 'static {
+    /// Reads all definitions. It must not block the thread; its future may be dropped.
+    ///
+    /// # Errors
+    /// Why they cannot be read: the router keeps the table that it has, and shows this in its status.
+    fn read(&self) -> impl Future<Output = Result<Definitions, DefinitionFaults>> + Send;
+
+    /// Resolves when they may have changed since the last [`Self::read`]. Its future may be dropped, which must lose no
+    /// change.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A source that a router follows. Dropping it ends that; the table stays as it is.
+#[must_use = "dropping it ends the following"]
+#[derive(Debug)]
+pub struct FollowedSource(AbortHandle);
+
+impl Drop for FollowedSource {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Reads a source, and goes on doing so for as long as there is a router.
+pub(crate) async fn follow(router: &Router, source: impl Source) -> Result<FollowedSource, Error> {
+    let definitions = read(&source).await?;
+    router.apply(definitions).await?;
+    let (weak, keeper) = (router.inner.downgrade(), router.keeper.clone());
+    let following = async move {
+        let mut failed = false;
+        loop {
+            wait(&source, failed).await;
+            let Some(router) = upgraded(&weak, &keeper) else {
+                return;
+            };
+            failed = match read(&source).await {
+                Ok(definitions) => router.apply(definitions).await.is_err(),
+                Err(faults) => {
+                    router.inner.refuse(&faults);
+                    true
+                }
+            };
+        }
+    };
+    Ok(FollowedSource(tokio::spawn(following).abort_handle()))
+}
+
+fn upgraded(weak: &WeakRouter, keeper: &std::sync::Arc<super::DefinitionKeeper>) -> Option<Router> {
+    let keeper = std::sync::Arc::clone(keeper);
+    weak.upgrade().map(|inner| Router { inner, keeper })
+}
+
+/// Waits until the source is to be read again.
+async fn wait(source: &impl Source, failed: bool) {
+    sleep(READ_PAUSE).await;
+    let changed = AssertUnwindSafe(source.changed()).catch_unwind();
+    let changed = async {
+        if changed.await.is_err() {
+            tracing::error!("the program's source of definitions panicked in changed");
+            sleep(RETRY_AFTER).await;
+        }
+    };
+    if failed {
+        // Either way it is read: it changed, or it is tried again.
+        drop(timeout(RETRY_AFTER, changed).await);
+    } else {
+        changed.await;
+    }
+}
+
+async fn read(source: &impl Source) -> Result<Definitions, DefinitionFaults> {
+    let reading = AssertUnwindSafe(source.read()).catch_unwind().await;
+    reading.unwrap_or_else(|_| {
+        let why = "panicked in read; fix the program's source";
+        Err(DefinitionFaults(vec![DefinitionFault::new(
+            "definitions",
+            why,
+        )]))
+    })
+}
+
+impl Router {
+    /// Makes `definitions` the table: all of it, or nothing when anything is wrong. Gives the generation in use
+    /// afterwards. What did not change keeps its queue, its connection and its back-off; sinks of the program's own stay;
+    /// routes are replaced.
+    ///
+    /// Once this was polled, dropping it does not undo it.
+    ///
+    /// # Errors
+    /// Everything that is wrong; the status shows it too until definitions are accepted again.
+    pub async fn apply(&self, definitions: Definitions) -> Result<u64, Error> {
+        let change = move |current: &mut Definitions| {
+            *current = definitions;
+            Ok(())
+        };
+        change_definitions(self.clone(), change, plainly()).await
+    }
+}
+
+#[cfg(feature = "watch")]
+mod folder {
+    use super::Source;
+    use crate::definitions::{
+        DefinitionFault, DefinitionFaults, DefinitionFolder, Definitions, Settings,
+    };
+    use crate::name::InstanceName;
+    use std::path::PathBuf;
+    use std::time::Duration;
+    use tokio::task::spawn_blocking;
+    use twinroute_router::source::FileWatch;
+
+    /// Where the system misses changes, the folder is checked this often.
+    const POLL: Duration = Duration::from_secs(60);
+
+    /// A folder of definitions, one JSON body a file, followed as its files change.
+    #[derive(Debug)]
+    pub struct FolderSource {
+        folder: DefinitionFolder,
+        settings: Settings,
+        watch: FileWatch,
+    }
+
+    impl FolderSource {
+        /// Follows a folder, which need not be there yet; what stands at its top belongs to `default_instance`. Blocks a
+        /// little on the file system.
+        #[must_use]
+        pub fn new(folder: impl Into<PathBuf>, default_instance: InstanceName) -> Self {
+            let folder = DefinitionFolder::new(folder, default_instance);
+            let watch = FileWatch::new(&[folder.root()], &[], POLL);
+            Self {
+                folder,
+                settings: Settings::default(),
+                watch,
+            }
+        }
+
+        /// With settings of endpoints, which definitions have no field for.
+        #[must_use]
+        pub fn settings(mut self, settings: Settings) -> Self {
+            self.settings = settings;
+            self
+        }
+    }
+
+    impl Source for FolderSource {
+        async fn read(&self) -> Result<Definitions, DefinitionFaults> {
+            let folder = self.folder.clone();
+            let reading = spawn_blocking(move || folder.read());
+            let read = reading.await.unwrap_or_else(|error| {
+                let why = format!("cannot be read: {error}");
+                Err(DefinitionFaults(vec![DefinitionFault::new(
+                    "the folder",
+                    why,
+                )]))
+            });
+            Ok(Definitions {
+                instances: read?,
+                settings: self.settings.clone(),
+                folder: Some(self.folder.clone()),
+                ..Definitions::default()
+            })
+        }
+
+        async fn changed(&self) {
+            self.watch.changed().await;
+        }
+    }
+}
+
+#[cfg(feature = "watch")]
+pub use folder::FolderSource;

@@ -1,0 +1,109 @@
+//! One error for all that a program does with a router.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+use twinroute_model::event::{EventProblem, InvalidEvent};
+use twinroute_router::BuildError;
+use twinroute_router::accept::AcceptError;
+use twinroute_router::replay::ReplayError;
+use twinroute_router::source::DefinitionFaults;
+
+/// Why something did not work. The functions of this crate give more special errors where there is one kind alone;
+/// all of them become this with `?`.
+///
+/// It shows itself in words, with its causes, also where a program's `main` ends with it.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No router could be built.
+    #[error("the router cannot be built")]
+    Build(#[from] BuildError),
+    /// The journal on disk does not open.
+    #[cfg(feature = "journal")]
+    #[error("the router cannot be built")]
+    Journal(#[from] twinroute_journal::JournalOpenError),
+    /// Definitions are wrong; the table stayed as it was.
+    #[error(transparent)]
+    Definitions(#[from] DefinitionFaults),
+    /// There is no such route.
+    #[error("route {instance}/{route}: not found")]
+    UnknownRoute {
+        /// The instance.
+        instance: String,
+        /// The route.
+        route: String,
+    },
+    /// Dead letters are not listed or replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A batch was refused, whole.
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    /// There is no way to Azure.
+    #[cfg(feature = "azure")]
+    #[error(transparent)]
+    Azure(#[from] crate::azure::AzureError),
+    /// Something is no event.
+    #[error(transparent)]
+    Event(#[from] InvalidEvent),
+    /// The system refused something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<EventProblem> for Error {
+    fn from(problem: EventProblem) -> Self {
+        Self::Event(problem.into())
+    }
+}
+
+impl Error {
+    /// Whether the same may work later, as it is.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Accept(refused) => refused.is_retryable(),
+            Self::Replay(ReplayError::TooMany) => true,
+            _ => false,
+        }
+    }
+
+    /// How long to wait before it is tried again, where that may help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Accept(refused) => refused.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// The status for a producer that came over HTTP; 500 where it is no producer's fault.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Self::Accept(refused) => refused.http_status(),
+            Self::Event(invalid) if invalid.problem.is_too_large() => 413,
+            Self::Event(_) | Self::Definitions(_) | Self::Replay(ReplayError::Request(_)) => 400,
+            Self::UnknownRoute { .. } | Self::Replay(ReplayError::UnknownEndpoint(_)) => 404,
+            Self::Replay(ReplayError::TooMany) => 409,
+            #[cfg(feature = "journal")]
+            Self::Journal(_) => 500,
+            #[cfg(feature = "azure")]
+            Self::Azure(_) => 500,
+            Self::Build(_) | Self::Io(_) | Self::Replay(ReplayError::Note(_)) => 500,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(formatter, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! A running router.
+
+use crate::accept::AcceptRequest;
+use crate::definitions::{
+    self, DefinitionChange, DefinitionKeeper, Definitions, FollowedSource, Source,
+};
+use crate::event::Event;
+use crate::filter::FilterExplanation;
+use crate::name::{EndpointName, InstanceName, RouteId};
+use crate::sink::SinkSetup;
+use crate::status::{RouterReadiness, RouterStatus};
+use crate::{AcceptError, Error, RouterBuilder};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Routes events to endpoints. Cheap to clone; all clones are one router.
+///
+/// Its endpoints have tasks in the tokio runtime that it was started in. [`Router::stop`] lets them finish. When the last
+/// clone is dropped without it the tasks end at once: a journal on disk gets what was handed to it and is closed, which
+/// blocks for that long, and can be opened again in the next line; what is in memory alone is gone.
+#[derive(Clone)]
+pub struct Router {
+    pub(crate) inner: twinroute_router::Router,
+    pub(crate) keeper: Arc<DefinitionKeeper>,
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Router");
+        shown.field("default_instance", &self.inner.default_instance());
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl Router {
+    /// Starts to build a router.
+    pub fn builder() -> RouterBuilder {
+        RouterBuilder::new()
+    }
+
+    /// Accepts one event; see [`Self::accept_batch`].
+    pub fn accept(&self, event: Event) -> AcceptRequest<'_> {
+        AcceptRequest::new(self, vec![event])
+    }
+
+    /// Accepts a batch, whole or not at all.
+    ///
+    /// # Errors
+    /// Why nothing of the batch was kept; after a failed sync of the disk, why that is not known.
+    pub fn accept_batch(&self, events: impl IntoIterator<Item = Event>) -> AcceptRequest<'_> {
+        AcceptRequest::new(self, events.into_iter().collect())
+    }
+
+    /// The instance of events that name none.
+    #[must_use]
+    pub fn default_instance(&self) -> &InstanceName {
+        self.inner.default_instance()
+    }
+
+    /// The routes that an event of an instance (`None`: the default one) would match. Accepts nothing.
+    ///
+    /// # Errors
+    /// There is no such instance.
+    pub fn dry_run(
+        &self,
+        instance: Option<&str>,
+        event: &Event,
+    ) -> Result<Vec<RouteId>, AcceptError> {
+        self.inner.dry_run(instance, event)
+    }
+
+    /// Says for every route of an instance (`None`: the default one) whether and why it would match. Accepts nothing.
+    ///
+    /// # Errors
+    /// There is no such instance.
+    pub fn explain(
+        &self,
+        instance: Option<&str>,
+        event: &Event,
+    ) -> Result<Vec<(RouteId, EndpointName, FilterExplanation)>, AcceptError> {
+        self.inner.explain(instance, event)
+    }
+
+    /// The definitions in use: instances, their endpoints and routes. Sinks of the program's own are not among them.
+    #[must_use]
+    pub fn definitions(&self) -> Arc<Definitions> {
+        self.keeper.current()
+    }
+
+    /// Adds a route of the default instance, or replaces the one of that name.
+    ///
+    /// ```
+    /// # async fn change(router: &twinroute::Router) -> Result<(), twinroute::Error> {
+    /// router.upsert_route("warm", "archive", "$body.temperature > 25").await?;
+    /// router.remove_route("cold").instance("plant-2").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upsert_route(&self, name: &str, endpoint: &str, filter: &str) -> DefinitionChange {
+        DefinitionChange::upsert(self, name, endpoint, filter)
+    }
+
+    /// Removes a route of the default instance.
+    pub fn remove_route(&self, name: &str) -> DefinitionChange {
+        DefinitionChange::remove(self, name)
+    }
+
+    /// Adds an endpoint of the program's own, which routes may name from then on; see [`RouterBuilder::sink`]. Gives the
+    /// generation of the table in use afterwards.
+    ///
+    /// Once this was polled, dropping it does not undo it.
+    ///
+    /// # Errors
+    /// Everything that is wrong; nothing was changed then. A sink of that name must be removed first.
+    pub async fn add_sink(&self, name: &str, sink: impl Into<SinkSetup>) -> Result<u64, Error> {
+        definitions::add_sink(self, name, sink.into()).await
+    }
+
+    /// Removes an endpoint of the program's own. What waits for it is delivered within [`RouterBuilder::removed_grace`],
+    /// and becomes dead letters then. Gives the generation of the table in use afterwards.
+    ///
+    /// Once this was polled, dropping it does not undo it.
+    ///
+    /// # Errors
+    /// There is none of that name, or a route names it; nothing was changed then.
+    pub async fn remove_sink(&self, name: &str) -> Result<u64, Error> {
+        definitions::remove_sink(self, name).await
+    }
+
+    /// Reads a source, makes its definitions the table, and follows it until what this gives is dropped or the router
+    /// ends. What cannot be read or is wrong leaves the table as it is; the status says why.
+    ///
+    /// # Errors
+    /// The first definitions cannot be read, or are wrong: nothing is followed then.
+    pub async fn follow(&self, source: impl Source) -> Result<FollowedSource, Error> {
+        definitions::follow(self, source).await
+    }
+
+    /// Whether events are accepted.
+    #[must_use]
+    pub fn readiness(&self) -> RouterReadiness {
+        self.inner.readiness()
+    }
+
+    /// A snapshot of everything.
+    #[must_use]
+    pub fn status(&self) -> RouterStatus {
+        self.inner.status()
+    }
+
+    /// Resolves when every delivery made so far is settled.
+    pub async fn settled(&self) {
+        self.inner.settled().await;
+    }
+
+    /// Stops: refuses events from now on, lets endpoints finish for at most `grace`, then ends. Gives the last status.
+    /// What is left stays in a journal on disk; in memory it is discarded and counted.
+    pub async fn stop(&self, grace: Duration) -> RouterStatus {
+        self.inner.stop(grace).await
+    }
+}

@@ -1,0 +1,93 @@
+//! Bringing events in, and what is said of those that are refused.
+
+use crate::{CollectingSink, closed, event};
+use futures_util::FutureExt as _;
+use std::time::Duration;
+use twinroute::prelude::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_matched_and_delivered_once_for_two_routes_to_one_endpoint() {
+    let sink = CollectingSink::default();
+    let builder = Router::builder().sink("archive", sink.clone());
+    let builder = builder.route("all", "archive", "true");
+    let builder = builder.route("rooms", "archive", "subject = 'room1'");
+    let router = builder.start().await.unwrap();
+    let accepted = router.accept(event(1)).await.unwrap();
+    assert_eq!((accepted.events, accepted.deliveries), (1, 1));
+    assert_eq!(router.dry_run(None, &event(1)).unwrap().len(), 2);
+    router.settled().await;
+    assert_eq!(sink.ids(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn level_delivered_waits_until_its_deadline_and_says_what_is_open() {
+    let builder = Router::builder().sink("closed", closed());
+    let builder = builder.route("all", "closed", "true");
+    let router = builder.start().await.unwrap();
+    let accepting = router.accept_batch([event(1), event(2)]);
+    let accepting = accepting.ack(AckLevel::Delivered);
+    let accepted = accepting.deadline(Duration::from_secs(2)).await.unwrap();
+    assert_eq!(accepted.open(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_say_whether_and_when_to_come_back() {
+    let router = Router::builder().memory_bytes_max(1).start().await.unwrap();
+    let unknown = router.accept_batch([event(1)]).instance("elsewhere").await;
+    let durable = router.accept(event(1)).ack(AckLevel::Durable).await;
+    router.stop(Duration::ZERO).await;
+    let stopping = router.accept(event(1)).await;
+    for (refused, status, retry_after) in [
+        (unknown, 404, None),
+        (durable, 400, None),
+        (stopping, 503, Some(Duration::from_secs(5))),
+    ] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.http_status(), status, "{refused}");
+        assert_eq!(refused.retry_after(), retry_after, "{refused}");
+        assert_eq!(refused.is_retryable(), retry_after.is_some(), "{refused}");
+        let any = twinroute::Error::from(refused);
+        assert_eq!(
+            (any.http_status(), any.retry_after()),
+            (status, retry_after)
+        );
+    }
+    let invalid = twinroute::Error::from(Event::from_json("{}").unwrap_err());
+    assert_eq!(invalid.http_status(), 400);
+    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(2 << 20));
+    let large = twinroute::Error::from(Event::from_json(large).unwrap_err());
+    assert_eq!(large.http_status(), 413);
+}
+
+#[test]
+fn starting_outside_a_runtime_is_an_error_in_words() {
+    let starting = Router::builder().journal("never-made").start();
+    let refused = starting.now_or_never().unwrap().unwrap_err();
+    let expect = "the router cannot be built: a router needs a tokio runtime: build it within one, as in \
+                  `#[tokio::main]`";
+    assert_eq!(format!("{refused:?}"), expect);
+    assert!(!std::path::Path::new("never-made").exists());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_at_the_start() {
+    let two = || Router::builder().sink("archive", closed());
+    let settings = |change: fn(&mut twinroute::settings::EndpointSettings)| {
+        Router::builder().sink("archive", SinkSetup::new(closed()).settings(change))
+    };
+    for (builder, expect) in [
+        (two().sink("ARCHIVE", closed()), "it was given two sinks"),
+        (two().route("warm", "archive", "$body.t >"), "Position=10"),
+        (two().route("warm", "elsewhere", "true"), "elsewhere"),
+        (two().sink("x", closed()), "must have 3 to 49 characters"),
+        (
+            settings(|own| own.attempts_max = 31),
+            "attempts_max must be 1 to 30",
+        ),
+    ] {
+        let refused = builder.start().await.unwrap_err();
+        let text = format!("{refused:?}");
+        assert!(text.contains(expect), "{text}");
+        assert_eq!(refused.http_status(), 500);
+    }
+}

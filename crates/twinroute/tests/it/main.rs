@@ -1,0 +1,48 @@
+//! The library as a program uses it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
+
+mod accepting;
+mod definitions;
+mod dependencies;
+mod journal;
+mod kit;
+mod layers;
+#[cfg(feature = "ingress")]
+mod mounted;
+mod sinks;
+mod steering;
+
+use std::sync::{Arc, Mutex};
+use twinroute::prelude::*;
+
+/// Keeps the ids of what it is given.
+#[derive(Clone, Default)]
+struct CollectingSink(Arc<Mutex<Vec<String>>>);
+
+impl CollectingSink {
+    fn ids(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Sink for CollectingSink {
+    async fn send(&self, batch: &[Delivery]) -> SendResult {
+        let ids = batch.iter().map(|one| one.event.id().to_owned());
+        self.0.lock().unwrap().extend(ids);
+        Ok(SendOutcome::all_delivered())
+    }
+}
+
+/// A sink that takes nothing.
+fn closed() -> impl Sink {
+    sink_fn(|_| async { Err(std::io::Error::other("closed").into()) })
+}
+
+fn event(id: usize) -> Event {
+    let builder = Event::builder().id(&id.to_string()).source("press-7");
+    builder.event_type("t").subject("room1").build().unwrap()
+}
