@@ -242,7 +242,7 @@ fn prints_past_the_one_writer_are_found() {
     assert!(prints(MAY_PRINT[0], "io::stdout().lock()").is_none());
     assert!(prints("crates/router/src/lib.rs", "//! println!()").is_none());
     assert!(prints("crates/router/src/lib.rs", "#[cfg(test)]\nprintln!()").is_none());
-    assert!(prints("crates/router/examples/own_sink.rs", "println!()").is_none());
+    assert!(prints("crates/twinroute/examples/own_sink.rs", "println!()").is_none());
 }
 
 #[test]

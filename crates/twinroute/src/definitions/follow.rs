@@ -19,18 +19,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 ///
 /// ```
 /// use twinroute::definitions::{DefinitionFaults, Definitions, Route, Source};
+/// use tokio::sync::{Mutex, watch};
 /// use twinroute::prelude::*;
 ///
 /// /// A table that somebody else keeps.
-/// struct Shared(tokio::sync::watch::Receiver<Definitions>);
+/// struct Shared(Mutex<watch::Receiver<Definitions>>);
 ///
 /// impl Source for Shared {
 ///     async fn read(&self) -> Result<Definitions, DefinitionFaults> {
-///         Ok(self.0.borrow().clone())
+///         Ok(self.0.lock().await.borrow_and_update().clone())
 ///     }
 ///
 ///     async fn changed(&self) {
-///         if self.0.clone().changed().await.is_err() {
+///         // What came since the last read counts, since only that marks it as seen.
+///         if self.0.lock().await.changed().await.is_err() {
 ///             std::future::pending().await
 ///         }
 ///     }
