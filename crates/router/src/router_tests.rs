@@ -28,7 +28,7 @@ struct ScriptState {
 }
 
 impl ScriptedSink {
-    fn gated() -> Self {
+    pub(super) fn gated() -> Self {
         Self(Arc::new(ScriptState {
             gate: Some(Semaphore::new(0)),
             ..ScriptState::default()
@@ -41,6 +41,10 @@ impl ScriptedSink {
 
     pub(crate) fn set_down(&self, down: bool) {
         self.set_down_as(down.then_some(FaultKind::Unreachable));
+    }
+
+    pub(super) fn is_gated(&self) -> bool {
+        self.0.gate.is_some()
     }
 
     pub(super) fn is_down(&self) -> bool {
