@@ -73,11 +73,10 @@ pub(crate) fn accepted(
     level: AckLevel,
     form: AnswerForm,
 ) -> Response<ServerBody> {
-    let status = match level {
-        _ if form.is_event_grid => StatusCode::OK,
-        AckLevel::Memory | AckLevel::Durable => StatusCode::ACCEPTED,
-        AckLevel::Delivered if accepted.is_ended() => StatusCode::OK,
-        AckLevel::Delivered => StatusCode::ACCEPTED,
+    let all_ended = level == AckLevel::Delivered && accepted.is_ended();
+    let status = match form.is_event_grid || all_ended {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
     };
     let mut response = match form.has_body {
         true => json(status, body(accepted, unreadable, level)),
