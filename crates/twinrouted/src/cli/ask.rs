@@ -8,6 +8,7 @@ use clap::Args;
 use reqwest::Url;
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
-use twinroute_outgoing::{OutgoingConnections, Settings};
+use twinroute_outgoing::{OutgoingConnections, Settings, tls_words};
 use twinroute_router::status::RouterStatus;
 
 /// How long an answer may take.
@@ -182,13 +183,24 @@ impl AdminTarget {
     ) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {
             let admin = self.address();
+            let no_http = server.tls.is_none() && error.is_no_http();
             let error = anyhow::Error::new(error);
-            let advice = server.tls.as_ref().and_then(|(url, tls)| {
-                client_certificate::advice_of_handshake(&format!("{error:#}"), url, tls)
-            });
+            let said = format!("{error:#}");
+            let advice = server
+                .tls
+                .as_ref()
+                .and_then(|(url, tls)| client_certificate::advice_of_handshake(&said, url, tls));
             let context = match advice {
                 Some(advice) => format!("{admin}: {advice}"),
+                None if no_http => format!(
+                    "no answer in plain HTTP from {admin}: if it speaks TLS, write https://; \
+                     is twinroute running there?"
+                ),
                 None => format!("no answer from {admin}; is twinroute running there?"),
+            };
+            let error = match tls_words(&said) {
+                Cow::Borrowed(_) => error,
+                Cow::Owned(words) => anyhow::Error::msg(words),
             };
             error.context(context)
         })?;
