@@ -50,6 +50,7 @@ mod credential_refresh;
 mod damage;
 pub mod dead_letters;
 mod delivery;
+mod descriptions;
 mod expiry;
 pub mod replay;
 mod router;

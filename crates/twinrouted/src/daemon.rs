@@ -172,6 +172,7 @@ pub(crate) fn built(
         .journal_bytes_max(config.journal.bytes_max.as_u64())
         .removed_grace(config.removed_grace)
         .expiry_warning(config.admin.expiry_warning)
+        .metrics_endpoints_max(config.admin.metrics_endpoints_max)
         .unreadable(config.ingress.unreadable())
         .definitions(definitions);
     Ok(with_journal(builder, loaded)?.build()?)

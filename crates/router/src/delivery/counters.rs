@@ -1,5 +1,6 @@
 //! What a lane counts for metrics.
 
+use super::metric_labels::{REMAINDER, SeriesOwner};
 use crate::sink::FaultKind;
 use metrics::{Counter, SharedString, counter};
 use std::cell::OnceCell;
@@ -14,6 +15,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 pub(super) struct LaneCounters {
     instance: InstanceName,
     name: EndpointName,
+    series: SeriesOwner,
     registered: OnceCell<Box<RegisteredCounters>>,
 }
 
@@ -27,20 +29,30 @@ pub(super) struct RegisteredCounters {
     pub(super) deaths: [Counter; DeadLetterReason::ALL.len()],
     pub(super) faults: [Counter; FaultKind::ALL.len()],
     pub(super) store_faults: Counter,
+    pub(super) failed_attempts: Counter,
 }
 
 impl LaneCounters {
-    pub(super) fn new(instance: &InstanceName, name: &EndpointName) -> Self {
+    pub(super) fn new(instance: &InstanceName, name: &EndpointName, series: SeriesOwner) -> Self {
         Self {
             instance: instance.clone(),
             name: name.clone(),
+            series,
             registered: OnceCell::new(),
         }
     }
 
     pub(super) fn get(&self) -> &RegisteredCounters {
-        let register = || Box::new(RegisteredCounters::new(&self.instance, &self.name));
+        let (instance, name) = match self.series {
+            SeriesOwner::Endpoint => (self.instance.as_str(), self.name.as_str()),
+            SeriesOwner::Remainder => (REMAINDER, REMAINDER),
+        };
+        let register = || Box::new(RegisteredCounters::new(instance, name));
         self.registered.get_or_init(register)
+    }
+
+    pub(super) fn is_in_remainder(&self) -> bool {
+        self.series == SeriesOwner::Remainder
     }
 
     /// Counters go on from what was counted before a restart, so that they add up.
@@ -60,9 +72,9 @@ impl LaneCounters {
 }
 
 impl RegisteredCounters {
-    fn new(instance: &InstanceName, name: &EndpointName) -> Self {
+    fn new(instance: &str, name: &str) -> Self {
         let shared = |text: &str| SharedString::from(Arc::<str>::from(text));
-        let (instance, name) = (shared(instance.as_str()), shared(name.as_str()));
+        let (instance, name) = (shared(instance), shared(name));
         let delivery = |outcome: &'static str| {
             counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
                 "endpoint" => name.clone(), "outcome" => outcome)
@@ -83,6 +95,8 @@ impl RegisteredCounters {
             faults: FaultKind::ALL
                 .map(|kind| by("twinroute_endpoint_faults_total", "kind", kind.as_str())),
             store_faults: counter!("twinroute_dead_letter_store_faults_total",
+                "adt_instance" => instance.clone(), "endpoint" => name.clone()),
+            failed_attempts: counter!("twinroute_failed_attempts_total",
                 "adt_instance" => instance.clone(), "endpoint" => name.clone()),
         }
     }

@@ -19,6 +19,8 @@ mod foreign_texts;
 mod harness;
 mod identity;
 mod management;
+mod metric_rules;
+mod metrics;
 mod network;
 mod output;
 mod removed;
