@@ -1,7 +1,6 @@
 //! The process's metrics in Prometheus text.
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use metrics_process::Collector;
 use std::time::Duration;
 
 /// How often histograms are folded, so that they stay small while nobody scrapes: until then each request that was
@@ -18,7 +17,7 @@ const DURATION_BOUNDS_S: [f64; 12] = [
 pub struct MetricsRecorder {
     handle: PrometheusHandle,
     /// None where the process counts elsewhere.
-    process: Option<Collector>,
+    process: Option<ProcessMetrics>,
 }
 
 /// Metrics that could not be set up: another recorder was there first.
@@ -36,12 +35,9 @@ impl MetricsRecorder {
         let builder = PrometheusBuilder::new();
         let builder = builder.set_buckets_for_metric(durations, &DURATION_BOUNDS_S);
         let handle = builder.and_then(PrometheusBuilder::install_recorder);
-        let process = Collector::default();
-        let handle = handle.map_err(InstallError)?;
-        process.describe();
         Ok(Self {
-            handle,
-            process: Some(process),
+            handle: handle.map_err(InstallError)?,
+            process: Some(ProcessMetrics::new()),
         })
     }
 
@@ -67,5 +63,31 @@ impl MetricsRecorder {
             tokio::time::sleep(UPKEEP).await;
             self.handle.run_upkeep();
         }
+    }
+}
+
+/// Memory, CPU time, open files of the process, as `process_*`. Nothing but on Linux.
+#[derive(Clone)]
+struct ProcessMetrics {
+    #[cfg(target_os = "linux")]
+    collector: metrics_process::Collector,
+}
+
+impl ProcessMetrics {
+    /// Must be made after the recorder is installed.
+    fn new() -> Self {
+        let metrics = Self {
+            #[cfg(target_os = "linux")]
+            collector: metrics_process::Collector::default(),
+        };
+        #[cfg(target_os = "linux")]
+        metrics.collector.describe();
+        metrics
+    }
+
+    /// Sets them to what holds now.
+    fn collect(&self) {
+        #[cfg(target_os = "linux")]
+        self.collector.collect();
     }
 }

@@ -1,6 +1,6 @@
 //! `/metrics`: everything that a running twinroute shows is as Prometheus wants it, and as the page says.
 
-use crate::harness::{PATIENCE, TestDaemon, write};
+use crate::harness::{PATIENCE, TestDaemon, repository, write};
 use crate::metric_rules::{MetricsScrape, documented};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -174,5 +174,25 @@ fn endpoints_beyond_the_limit_share_the_remainder() {
         (format!("twinroute_unaccounted_deliveries{{{of}}}"), 0.0),
     ] {
         assert_eq!(scrape.series.get(&series), Some(&expect), "{series}");
+    }
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+    let known = documented();
+    for file in ["prometheus/alerts.yml", "grafana/twinroute.json"] {
+        let text = std::fs::read_to_string(repository().join("deploy").join(file)).unwrap();
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let words = text.split(|letter| !is_part(letter));
+        let names: BTreeSet<&str> = words
+            .filter(|word| word.starts_with("twinroute_"))
+            .collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            let ends = ["_bucket", "_sum", "_count"].iter();
+            let base = ends.filter_map(|end| name.strip_suffix(end)).next();
+            let is_known = known.contains_key(base.unwrap_or(name)) || known.contains_key(name);
+            assert!(is_known, "{file}: {name}");
+        }
     }
 }

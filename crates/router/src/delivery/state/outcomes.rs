@@ -99,8 +99,8 @@ impl LaneCore {
 
     /// Counts a batch that was answered, once for all that is in it.
     fn count_attempt(&mut self, delivered: u64, failed: u64, took: Duration) {
-        self.counters.get().delivered.increment(delivered);
-        self.counters.get().failed_attempts.increment(failed);
+        self.counters.delivered.increment(delivered);
+        self.counters.failed_attempts.increment(failed);
         // Of a batch that the disk gave nothing of, nothing was sent.
         if delivered + failed > 0 {
             self.attempt_durations.record(took, 1);
