@@ -246,6 +246,8 @@ pub struct EndpointStatus {
 pub struct EndpointMetrics {
     /// Whether it has no series of its own; see [`RouterBuilder::metrics_endpoints_max`].
     pub is_in_remainder: bool,
+    /// Attempts that failed since the start, of each event of a batch.
+    pub failed_attempts: u64,
     /// From acceptance to delivery, of each delivery that arrived.
     pub deliveries: DurationHistogram,
     /// From sending to the last answer, of each batch.

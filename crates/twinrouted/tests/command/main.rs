@@ -18,6 +18,7 @@ mod exit_codes;
 mod foreign_texts;
 mod harness;
 mod identity;
+mod log_level;
 mod management;
 mod metric_rules;
 mod metrics;

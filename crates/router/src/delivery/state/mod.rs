@@ -77,6 +77,8 @@ pub(super) struct LaneCore {
     latency: LatencyHistogram,
     /// The same as a scraper reads it.
     delivery_durations: DurationHistogram,
+    /// Attempts that failed, of each event of a batch.
+    failed_attempts: u64,
     /// How long batches took to be answered.
     attempt_durations: DurationHistogram,
     retired: Option<LaneRetirement>,
@@ -148,6 +150,7 @@ impl LaneCore {
             concurrency: AdaptiveConcurrency::new(),
             latency: LatencyHistogram::default(),
             delivery_durations: DurationHistogram::default(),
+            failed_attempts: 0,
             attempt_durations: DurationHistogram::default(),
             retired: None,
             ended: false,

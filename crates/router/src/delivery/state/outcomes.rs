@@ -101,6 +101,7 @@ impl LaneCore {
     fn count_attempt(&mut self, delivered: u64, failed: u64, took: Duration) {
         self.counters.delivered.increment(delivered);
         self.counters.failed_attempts.increment(failed);
+        self.failed_attempts += failed;
         // Of a batch that the disk gave nothing of, nothing was sent.
         if delivered + failed > 0 {
             self.attempt_durations.record(took, 1);

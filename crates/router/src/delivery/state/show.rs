@@ -66,6 +66,7 @@ impl LaneCore {
             retry: self.retry(),
             metrics: EndpointMetrics {
                 is_in_remainder: self.counters.is_in_remainder(),
+                failed_attempts: self.failed_attempts,
                 deliveries: self.delivery_durations.clone(),
                 attempts: self.attempt_durations.clone(),
             },
