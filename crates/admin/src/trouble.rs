@@ -32,7 +32,8 @@ pub(crate) async fn run(status: impl Fn() -> RouterStatus) {
             );
         }
         if let Some(overload) = summary.overload {
-            let OverloadSummary { lasts, refused } = overload;
+            let lasts = whole_seconds(overload.lasts);
+            let refused = overload.refused;
             tracing::warn!(?lasts, refused, "the router is still overloaded");
         }
     }
@@ -180,7 +181,7 @@ impl EndpointTrouble {
         tracing::warn!(
             endpoint = self.endpoint,
             state = self.state,
-            lasts = ?self.lasts,
+            lasts = ?whole_seconds(self.lasts),
             failed_attempts,
             dead_letters,
             discarded,
@@ -190,6 +191,11 @@ impl EndpointTrouble {
             "trouble goes on at the endpoint; the counts are those of the last minute"
         );
     }
+}
+
+/// As people say it.
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs())
 }
 
 fn is_fault(state: &str) -> bool {

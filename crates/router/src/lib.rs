@@ -66,7 +66,7 @@ pub use accept::{DuplicateWindow, UnreadableDelivery, UnreadableSettings};
 pub use builder::{BuildError, RouterBuilder};
 pub use credential_refresh::CredentialRefresh;
 pub use damage::{LOST, UNKNOWN};
-pub use delivery::EndpointResult;
+pub use delivery::{DurationHistogram, EndpointResult, REMAINDER};
 pub use router::{Router, WeakRouter};
 pub use table::last_definitions::LastDefinitions;
 pub use table::{check, source};

@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use crate::RouterBuilder;
-pub use crate::delivery::{DurationHistogram, REMAINDER};
+use crate::delivery::DurationHistogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use twinroute_journal::ledger::{DiscardReason, Ledger};

@@ -3,7 +3,8 @@
 use super::ByLabel;
 use super::page::seconds_of;
 use std::collections::BTreeMap;
-use twinroute_router::status::{DurationHistogram, EndpointStatus, InstanceStatus, REMAINDER};
+use twinroute_router::status::{EndpointStatus, InstanceStatus};
+use twinroute_router::{DurationHistogram, REMAINDER};
 
 /// The labels of an endpoint.
 pub(super) type EndpointLabels<'a> = [(&'static str, &'a str); 2];

@@ -14,7 +14,8 @@ use page::{MetricType, MetricsPage, seconds_of};
 use route_rows::route_rows;
 use std::collections::BTreeMap;
 use twinroute_listen::CertificateStatus;
-use twinroute_router::status::{DurationHistogram, SourceStatus, SyncStatus};
+use twinroute_router::DurationHistogram;
+use twinroute_router::status::{SourceStatus, SyncStatus};
 
 /// Writes everything that is not in the recorder.
 pub(crate) fn render(report: &StatusReport) -> String {

@@ -2,7 +2,8 @@
 
 use super::endpoint_rows::{EndpointLabels, labels};
 use std::collections::HashSet;
-use twinroute_router::status::{InstanceStatus, REMAINDER};
+use twinroute_router::REMAINDER;
+use twinroute_router::status::InstanceStatus;
 
 /// Routes with a series of their own, at most. Endpoints may have many each.
 const ROUTES_MAX: usize = 2_000;
