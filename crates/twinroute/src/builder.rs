@@ -132,6 +132,12 @@ impl RouterBuilder {
         self.with(|inner| inner.removed_grace(grace))
     }
 
+    /// Endpoints that have metrics of their own, 500 unless set; those beyond count together, under
+    /// [`REMAINDER`](crate::status::REMAINDER).
+    pub fn metrics_endpoints_max(self, endpoints: usize) -> Self {
+        self.with(|inner| inner.metrics_endpoints_max(endpoints))
+    }
+
     /// Takes wall time from somewhere else than the machine.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|inner| inner.clock(clock))

@@ -108,6 +108,7 @@ pub mod name {
 /// What a router shows of itself.
 pub mod status {
     pub use twinroute_router::status::*;
+    pub use twinroute_router::{DurationHistogram, REMAINDER};
 }
 
 /// Filters: parsed, and explained.
