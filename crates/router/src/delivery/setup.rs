@@ -12,6 +12,8 @@ pub(crate) type LaneKey = (InstanceName, EndpointName);
 /// What a lane is made of and may be given again while it runs.
 pub(crate) struct LaneSetup {
     pub(crate) endpoint_type: &'static str,
+    /// Host and port, for people; empty where nobody knows.
+    pub(crate) address: String,
     pub(crate) sink: UserSink,
     /// Where dead letters go; they stay here when there is none.
     pub(crate) store: Option<UserStore>,

@@ -18,12 +18,16 @@ mod journal;
 mod ledger;
 mod management;
 pub(crate) mod output;
+mod paint;
 mod private_endpoint;
+mod problem;
 mod replay;
 mod route;
 mod run;
 #[cfg(test)]
 mod sample_status;
+mod screen;
+mod selection;
 mod status;
 mod table;
 mod validate;
@@ -87,13 +91,7 @@ enum TopCommand {
         json: bool,
     },
     /// Shows what a running twinroute does.
-    Status {
-        #[command(flatten)]
-        whom: ask::AdminTarget,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::StatusOptions),
     /// Shows what became of every delivery; exit code 1 when that does not add up.
     Ledger {
         #[command(flatten)]
@@ -153,7 +151,7 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
             instance,
             json,
         } => explain::run(&config, &event, instance.as_deref(), json).await,
-        TopCommand::Status { whom, json } => status::run(&whom, json).await,
+        TopCommand::Status(options) => status::run(&options).await,
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,
