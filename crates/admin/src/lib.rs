@@ -21,6 +21,7 @@ mod replays;
 mod server;
 mod settings;
 mod status_report;
+mod tap;
 
 pub use metrics::{InstallError, MetricsRecorder};
 pub use server::AdminServer;

@@ -12,6 +12,7 @@ pub(crate) enum AdminPath<'a> {
     Metrics,
     Status,
     Ledger,
+    Tap,
     Endpoint {
         instance: &'a str,
         endpoint: &'a str,
@@ -60,6 +61,7 @@ impl<'a> AdminPath<'a> {
             ["metrics"] => Self::Metrics,
             ["status"] => Self::Status,
             ["ledger"] => Self::Ledger,
+            ["tap"] => Self::Tap,
             ["endpoints", instance, endpoint, step] => Self::Endpoint {
                 instance,
                 endpoint,
@@ -90,6 +92,8 @@ impl<'a> AdminPath<'a> {
             | Self::DeadLetters
             | Self::Export
             | Self::DeadLetter { .. } => "GET, HEAD",
+            // It has no end, so there is no head of it alone.
+            Self::Tap => "GET",
             Self::Endpoint { .. } => "POST",
             Self::Replays => "GET, HEAD, POST",
             Self::Replay(_) => "GET, HEAD, DELETE",
@@ -135,7 +139,7 @@ impl<'a> AdminPath<'a> {
     /// Whether it shows what is in events.
     pub(crate) fn shows_events(&self) -> bool {
         match self {
-            Self::DeadLetters | Self::Export | Self::DeadLetter { .. } => true,
+            Self::DeadLetters | Self::Export | Self::DeadLetter { .. } | Self::Tap => true,
             Self::Index
             | Self::Live
             | Self::Ready

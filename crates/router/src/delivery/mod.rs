@@ -31,12 +31,11 @@ pub(crate) use eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 pub(crate) use hold::{HeldSink, HoldReason};
 pub(crate) use kept_dead_letters::KeptDeadLetter;
 pub(crate) use run::spawn;
-pub(crate) use setup::{LaneKey, LaneSetup};
+pub(crate) use setup::{LaneKey, LaneReports, LaneSetup};
 pub use state::PurgeResult;
 pub use tracker::EndpointResult;
 pub(crate) use tracker::{DeliveryTracker, TrackedBatch};
 
-use crate::credential_refresh::RefreshTrigger;
 use crate::status::EndpointStatus;
 use crate::user_code::UserStore;
 use backlog::SharedBacklog;
@@ -128,7 +127,7 @@ impl Lane {
         name: EndpointName,
         setup: LaneSetup,
         mut origin: LaneOrigin,
-        refresh_trigger: RefreshTrigger,
+        reports: LaneReports,
     ) -> Arc<Self> {
         let now = Instant::now();
         let refusing = Arc::new(AtomicBool::new(false));
@@ -141,7 +140,7 @@ impl Lane {
             origin,
             now,
             Arc::clone(&refusing),
-            refresh_trigger,
+            reports,
         );
         state.restore(pending, now);
         let number = state.number();

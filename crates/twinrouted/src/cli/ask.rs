@@ -79,7 +79,15 @@ impl AdminTarget {
 
     /// Prints what is at `path` as it comes.
     pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
-        let out = &mut output::stream();
+        self.stream(path, &mut output::stream()).await
+    }
+
+    /// Writes what is at `path` as it comes. Dropping the future ends that.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        out: &mut impl std::io::Write,
+    ) -> anyhow::Result<()> {
         let server = self.server()?;
         let answer = server.client.download(path, PATIENCE, out).await;
         self.taken(&server, answer).map(drop)

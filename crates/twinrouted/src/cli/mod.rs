@@ -30,6 +30,8 @@ mod screen;
 mod selection;
 mod status;
 mod table;
+mod tap;
+mod top;
 mod validate;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -92,6 +94,10 @@ enum TopCommand {
     },
     /// Shows what a running twinroute does.
     Status(status::StatusOptions),
+    /// Shows events as they pass a running twinroute, without slowing it.
+    Tap(tap::TapOptions),
+    /// Shows endpoints as they work, on one screen; pauses, resumes, retries and replays by key.
+    Top(top::TopOptions),
     /// Shows what became of every delivery; exit code 1 when that does not add up.
     Ledger {
         #[command(flatten)]
@@ -152,6 +158,8 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
             json,
         } => explain::run(&config, &event, instance.as_deref(), json).await,
         TopCommand::Status(options) => status::run(&options).await,
+        TopCommand::Tap(options) => tap::run(&options).await,
+        TopCommand::Top(options) => top::run(&options).await,
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,

@@ -18,6 +18,7 @@ mod exit_codes;
 mod foreign_texts;
 mod harness;
 mod identity;
+mod live;
 mod management;
 mod network;
 mod output;

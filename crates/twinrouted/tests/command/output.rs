@@ -1,7 +1,9 @@
 //! Where what a command prints cannot be written: its reader is gone, or the disk is full.
 
 use crate::durable;
-use crate::harness::{PATIENCE, TestDaemon, repository, scene as files, text, twinroute, write};
+use crate::harness::{
+    PATIENCE, TestDaemon, post_to, repository, scene as files, text, twinroute, write,
+};
 use crate::session::{CommandSession, bare, emulator, scene, with_input};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -253,6 +255,21 @@ fn running(
     }
     let mut check = |words: &[&str]| run.check(command(words), "");
     check(&["status"]);
+    check(&["top"]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let ingress = &session.daemon.ingress;
+    std::thread::scope(|scope| {
+        // An event has to pass for it to print.
+        scope.spawn(|| {
+            let mut id = 100;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                id += 1;
+                post_to(ingress, id);
+            }
+        });
+        check(&["tap", "-n", "1"]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
     check(&["ledger"]);
     check(&["deadletter", "list"]);
     check(&["deadletter", "show", "grid-1", "1"]);
