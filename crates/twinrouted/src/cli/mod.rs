@@ -11,8 +11,10 @@ mod demo;
 mod dps;
 mod emulator;
 mod endpoint;
+mod event_input;
 pub(crate) mod exit;
 mod explain;
+mod graph;
 mod instance;
 mod journal;
 mod ledger;
@@ -28,6 +30,7 @@ mod run;
 mod sample_status;
 mod screen;
 mod selection;
+mod send;
 mod status;
 mod table;
 mod tap;
@@ -94,6 +97,10 @@ enum TopCommand {
     },
     /// Shows what a running twinroute does.
     Status(status::StatusOptions),
+    /// Posts events of a file to a running twinroute.
+    Send(send::SendOptions),
+    /// Draws instances, routes and endpoints, for Mermaid or Graphviz.
+    Graph(graph::GraphOptions),
     /// Shows events as they pass a running twinroute, without slowing it.
     Tap(tap::TapOptions),
     /// Shows endpoints as they work, on one screen; pauses, resumes, retries and replays by key.
@@ -160,6 +167,8 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Status(options) => status::run(&options).await,
         TopCommand::Tap(options) => tap::run(&options).await,
         TopCommand::Top(options) => top::run(&options).await,
+        TopCommand::Send(options) => send::run(&options).await,
+        TopCommand::Graph(options) => graph::run(&options).await,
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,

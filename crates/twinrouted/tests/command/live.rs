@@ -1,7 +1,7 @@
 //! What runs, as it is watched: status, events as they pass, one screen of it.
 
 use crate::harness::{PATIENCE, TestDaemon, scene, text};
-use crate::session::bare;
+use crate::session::{bare, with_input};
 use serde_json::Value;
 use std::process::{Child, Output, Stdio};
 use std::time::Instant;
@@ -112,4 +112,53 @@ fn status_shows_what_is_asked_for() {
         "{top}"
     );
     assert!(top.lines().all(fits), "{top}");
+}
+
+#[test]
+fn events_of_a_file_are_sent_and_counted() {
+    let folder = scene();
+    let daemon = TestDaemon::start(folder.path());
+    let send = |input: &str, more: &[&str]| {
+        let mut command = bare(&["send", "-", "--batch", "2", "--to", &daemon.ingress]);
+        command.args(more);
+        with_input(command, input)
+    };
+    let event =
+        |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
+    let output = send(&["1", "2", "3"].map(event).join("\n"), &[]);
+    assert_eq!(
+        text(&output.stdout),
+        "accepted 3, unmatched 0\n",
+        "{}",
+        text(&output.stderr)
+    );
+    let output = send(&event("4"), &["--json", "--instance", "demo"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["accepted"], 1);
+    for (input, more, expect) in [
+        ("{}", &[][..], "standard input: event 1: "),
+        (
+            &event("5"),
+            &["--instance", "other"],
+            "nothing was accepted: refused with 404: ",
+        ),
+        (
+            &event("5"),
+            &["--ack", "durable"],
+            "nothing was accepted: refused with ",
+        ),
+    ] {
+        let output = send(input, more);
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(
+            error.starts_with(&format!("twinroute: {expect}")),
+            "{error}"
+        );
+    }
+    assert_eq!(daemon.status()["journal"]["accepted"], 4);
+    let mut graph = bare(&["graph", "--format", "dot"]);
+    graph.args(["--admin", &daemon.admin]);
+    let drawn = text(&graph.output().unwrap().stdout);
+    assert!(drawn.contains("i0r0 -> i0e0;"), "{drawn}");
 }

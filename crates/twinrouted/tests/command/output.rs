@@ -270,6 +270,11 @@ fn running(
         check(&["tap", "-n", "1"]);
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+    let mut send = bare(&["send", "-", "--to"]);
+    send.arg(&session.daemon.ingress);
+    let event = r#"{"specversion":"1.0","id":"s","source":"s","type":"t"}"#;
+    run.check(send, event);
+    let mut check = |words: &[&str]| run.check(command(words), "");
     check(&["ledger"]);
     check(&["deadletter", "list"]);
     check(&["deadletter", "show", "grid-1", "1"]);
@@ -330,6 +335,7 @@ fn alone(run: &mut CommandRuns) {
     };
     check(&["validate", "--config", "config/sidecar.toml"], "");
     check(&["explain", "--config", "config/sidecar.toml", "-"], event);
+    check(&["graph", "--config", "config/sidecar.toml"], "");
     check(&["demo", "--events", "3"], "");
     let ports = ["--amqp-port", "0", "--http-port", "0", "--blob-port", "0"];
     check(&[&["emulator"], &ports[..]].concat(), "");
