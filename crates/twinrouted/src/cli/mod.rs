@@ -4,20 +4,24 @@ mod address;
 mod arm;
 mod ask;
 mod audit;
+mod cases;
 mod client_certificate;
 mod completions;
+mod config;
 mod dead_letters;
 mod demo;
 mod dps;
 mod emulator;
 mod endpoint;
 mod event_input;
+mod examples;
 pub(crate) mod exit;
 mod explain;
 mod graph;
 mod instance;
 mod journal;
 mod ledger;
+mod man;
 mod management;
 pub(crate) mod output;
 mod paint;
@@ -37,7 +41,7 @@ mod tap;
 mod top;
 mod validate;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -46,7 +50,10 @@ use std::process::ExitCode;
 /// # Errors
 /// The exit code, when there is nothing to run.
 pub(crate) fn arguments() -> Result<CommandLine, ExitCode> {
-    CommandLine::try_parse().map_err(|error| {
+    let command = examples::with_examples(CommandLine::command());
+    let parsed = command.try_get_matches();
+    let parsed = parsed.and_then(|matches| CommandLine::from_arg_matches(&matches));
+    parsed.map_err(|error| {
         if error.use_stderr() {
             output::usage_error(&error);
             // What `clap` would have ended with.
@@ -61,7 +68,7 @@ pub(crate) fn arguments() -> Result<CommandLine, ExitCode> {
 
 /// Routes digital-twin events to Event Grid topics, Event Hubs and Service Bus topics.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(name = "twinroute", version, about)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     command: TopCommand,
@@ -76,25 +83,14 @@ enum TopCommand {
         config: PathBuf,
     },
     /// Checks a configuration with its endpoints, routes and filters; all errors at once.
-    Validate {
-        /// The configuration file.
-        #[arg(long, short)]
-        config: PathBuf,
-    },
+    Validate(validate::ValidateOptions),
+    /// Makes a configuration, shows what is in force, describes all keys.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Says for every route whether and why it would match an event.
-    Explain {
-        /// The configuration file.
-        #[arg(long, short)]
-        config: PathBuf,
-        /// The event: a file in CloudEvents JSON format, or `-` for standard input.
-        event: PathBuf,
-        /// The instance whose routes are asked.
-        #[arg(long)]
-        instance: Option<String>,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Explain(explain::ExplainOptions),
+    /// Checks that events reach the routes and endpoints that they must; exit code 1 with a diff when they do not.
+    Test(cases::TestOptions),
     /// Shows what a running twinroute does.
     Status(status::StatusOptions),
     /// Posts events of a file to a running twinroute.
@@ -146,6 +142,11 @@ enum TopCommand {
     Demo(demo::DemoOptions),
     /// Emulates Event Grid topics, Event Hubs, Service Bus and blob containers on this machine.
     Emulator(emulator::EmulatorOptions),
+    /// Prints the manual page, or writes those of all commands.
+    Man {
+        /// The folder for the pages of all commands.
+        folder: Option<PathBuf>,
+    },
     /// Prints what a shell needs to complete these commands.
     Completions {
         /// For which shell.
@@ -157,18 +158,15 @@ enum TopCommand {
 pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
     let result = match arguments.command {
         TopCommand::Run { config } => run::run(&config).await,
-        TopCommand::Validate { config } => validate::run(&config),
-        TopCommand::Explain {
-            config,
-            event,
-            instance,
-            json,
-        } => explain::run(&config, &event, instance.as_deref(), json).await,
+        TopCommand::Validate(options) => validate::run(&options),
+        TopCommand::Explain(options) => explain::run(&options),
+        TopCommand::Test(options) => cases::run(&options),
         TopCommand::Status(options) => status::run(&options).await,
         TopCommand::Tap(options) => tap::run(&options).await,
         TopCommand::Top(options) => top::run(&options).await,
         TopCommand::Send(options) => send::run(&options).await,
         TopCommand::Graph(options) => graph::run(&options).await,
+        TopCommand::Config(step) => config::run(&step),
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,
@@ -182,6 +180,10 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Journal(look) => journal::run(&look),
         TopCommand::Demo(options) => demo::run(options).await,
         TopCommand::Emulator(options) => emulator::run(options).await,
+        TopCommand::Man { folder } => man::run(
+            folder.as_deref(),
+            examples::with_examples(CommandLine::command()),
+        ),
         TopCommand::Completions { shell } => completions::run(shell, &mut CommandLine::command()),
     };
     result.unwrap_or_else(|error| exit::failed(&error))

@@ -10,6 +10,7 @@ mod addresses;
 mod audit;
 mod azure;
 mod client_certificate;
+mod configuration;
 mod crash;
 mod credentials;
 mod durable;

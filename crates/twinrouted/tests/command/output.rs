@@ -335,7 +335,17 @@ fn alone(run: &mut CommandRuns) {
     };
     check(&["validate", "--config", "config/sidecar.toml"], "");
     check(&["explain", "--config", "config/sidecar.toml", "-"], event);
+    check(&["config", "init", "sidecar"], "");
+    check(&["config", "show", "--config", "config/sidecar.toml"], "");
+    check(&["config", "schema"], "");
     check(&["graph", "--config", "config/sidecar.toml"], "");
+    let cases = tempfile::tempdir().unwrap();
+    let case = r#"[{"name":"a","event":EVENT,"routes":[]}]"#.replace("EVENT", event);
+    fs::write(cases.path().join("a.json"), case).unwrap();
+    let case = cases.path().join("a.json");
+    let case = case.to_str().unwrap();
+    check(&["test", "--config", "config/sidecar.toml", case], "");
+    check(&["man"], "");
     check(&["demo", "--events", "3"], "");
     let ports = ["--amqp-port", "0", "--http-port", "0", "--blob-port", "0"];
     check(&[&["emulator"], &ports[..]].concat(), "");
