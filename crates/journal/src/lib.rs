@@ -3,6 +3,7 @@
 mod affected_deliveries;
 mod append_error;
 mod appended;
+mod checkpoint;
 mod compact;
 mod contents;
 mod disk;
@@ -28,6 +29,7 @@ mod read;
 mod record;
 mod recover;
 mod recovered;
+mod release;
 mod repair;
 mod report;
 mod reserve;

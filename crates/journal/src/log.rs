@@ -11,6 +11,7 @@ use super::frame::{self, FramePlace};
 use super::group::{GroupLayout, GroupWork};
 use super::index::{LogIndex, SharedIndex};
 use super::manifest::{ManifestContent, ManifestFile};
+use super::pages::WaitingOutcomes;
 use super::prepare::{NextSegment, is_no_room};
 use super::record::{JournalRecord, SegmentHead};
 use super::storage::Storage;
@@ -108,7 +109,11 @@ pub(crate) struct SegmentLog {
 impl SegmentLog {
     /// Brings `work` to disk as one group. When it fails nothing of it counts.
     pub(crate) fn commit<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
-        let mut copies = self.copying.copies(&self.segment_use());
+        let settled = match self.next.is_tight() {
+            true => work.updates.outcomes(),
+            false => WaitingOutcomes::default(),
+        };
+        let mut copies = self.copying.copies(&self.segment_use(), &settled);
         let oldest = self.releasable();
         self.encode(work, &copies, oldest, None);
         if self.next.is_tight() && !self.fits(work, &copies) {
@@ -156,7 +161,7 @@ impl SegmentLog {
         let has_events = !work.batches.is_empty();
         let reserve = match has_events || self.next.is_tight() && !copies.is_empty() {
             true => self.reserve(),
-            false => 0,
+            false => self.kept_bytes(),
         };
         let needed = self.active.end + self.buffer.len() as u64 + reserve;
         !self.active.sealed && needed <= self.active.length
@@ -168,6 +173,13 @@ impl SegmentLog {
         let oldest = self.releasable();
         self.encode(work, &CompactionCopies::default(), oldest, None);
         self.buffer.len() as u64 <= room
+    }
+
+    /// Lays out a group of copies; says whether it fits beside what is kept for notes.
+    pub(super) fn copies_fit<W>(&mut self, work: &GroupWork<W>, copies: &CompactionCopies) -> bool {
+        let oldest = self.releasable();
+        self.encode(work, copies, oldest, None);
+        self.fits(work, copies)
     }
 
     /// What is left of the active segment, in bytes.
@@ -190,6 +202,12 @@ impl SegmentLog {
     pub(super) fn write_group<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
         self.counted = self.releasable();
         self.write()?;
+        self.written(work);
+        Ok(())
+    }
+
+    /// Takes note of what the group in the buffer says, which is `work` and synced.
+    pub(super) fn written<W>(&mut self, work: &GroupWork<W>) {
         self.apply(work.held());
         self.groups += 1;
         let manifest = self.present(work.next_sequence);
@@ -197,7 +215,6 @@ impl SegmentLog {
             true => self.manifest.sync(manifest),
             false => self.manifest.follow(manifest),
         }
-        Ok(())
     }
 
     /// What the manifest has to say now.
@@ -218,7 +235,7 @@ impl SegmentLog {
     }
 
     /// Seals, writes and syncs the group in the buffer.
-    fn write(&mut self) -> Result<(), CommitFailure> {
+    pub(super) fn write(&mut self) -> Result<(), CommitFailure> {
         let base = self.active.end;
         let id = self.active.id;
         let mut at = 0;
@@ -253,7 +270,7 @@ impl SegmentLog {
         self.releasable().is_some() || self.copying.worth_copying(&self.segment_use()).is_some()
     }
 
-    fn segment_use(&self) -> SegmentUse<'_> {
+    pub(super) fn segment_use(&self) -> SegmentUse<'_> {
         SegmentUse {
             storage: &*self.storage,
             index: &self.index,
@@ -373,17 +390,6 @@ impl SegmentLog {
         }
     }
 
-    /// How long a segment is made for a group of so many bytes. One with events leaves room for groups
-    /// without any.
-    fn length_for(&self, group: u64, has_events: bool) -> u64 {
-        let usual = self.segment_bytes;
-        if !has_events || group + self.reserve_of(usual) <= usual {
-            return usual.max(group);
-        }
-        // No reserve is more than a quarter.
-        usual.max(group.saturating_mul(4).div_ceil(3))
-    }
-
     /// Lays the group out in the buffer, without checksums.
     fn encode<W>(
         &mut self,
@@ -405,6 +411,7 @@ impl SegmentLog {
             checkpoint: index
                 .as_deref()
                 .map(|index| (oldest.unwrap_or_default(), index)),
+            settled: &[],
             copies: &copies.frames,
         };
         layout.encode(work, &mut self.buffer);

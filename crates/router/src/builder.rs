@@ -48,6 +48,7 @@ pub struct RouterBuilder {
 
 /// Why no router could be built.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// There is no tokio runtime, whose tasks a router consists of.
     #[error("a router needs a tokio runtime: build it within one, as in `#[tokio::main]`")]

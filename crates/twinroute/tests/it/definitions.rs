@@ -1,6 +1,6 @@
 //! Definitions and sinks that change while a router runs.
 
-use crate::{CollectingSink, closed, event};
+use crate::{CollectingSink, closed, event, until};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -163,16 +163,6 @@ impl Source for ToldSource {
     async fn changed(&self) {
         self.0.changed.notified().await;
     }
-}
-
-async fn until(what: impl Fn() -> bool) {
-    for _ in 0..10_000 {
-        if what() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it does not come");
 }
 
 #[tokio::test(start_paused = true)]

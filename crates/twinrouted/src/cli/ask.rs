@@ -59,6 +59,14 @@ struct AdminConnection {
 const DEFAULT: &str = "127.0.0.1:8081";
 
 impl AdminTarget {
+    /// What was said, unless that is nothing: an empty variable is none.
+    fn address(&self) -> &str {
+        match self.admin.trim() {
+            "" => DEFAULT,
+            admin => admin,
+        }
+    }
+
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<String> {
         let server = self.server()?;
         let answer = server.client.get(path, PATIENCE).await;
@@ -100,7 +108,7 @@ impl AdminTarget {
     /// How to ask the same one again.
     pub(super) fn option(&self) -> String {
         let mut options = String::new();
-        let admin = (self.admin != DEFAULT).then_some(self.admin.as_str());
+        let admin = Some(self.address()).filter(|admin| *admin != DEFAULT);
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         for (name, value) in [
             ("admin", admin.map(str::to_owned)),
@@ -119,12 +127,9 @@ impl AdminTarget {
 
     fn server(&self) -> anyhow::Result<AdminConnection> {
         // A variable that is set to nothing is none.
-        let admin = match self.admin.trim() {
-            "" => DEFAULT,
-            admin => admin,
-        };
+        let admin = self.address();
         let address: ServerAddress = admin.parse().context("--admin")?;
-        let certificate = self.client_certificate.read(&self.admin, address.wire())?;
+        let certificate = self.client_certificate.read(admin, address.wire())?;
         let token = self.token()?;
         let (client, tls) = if let ServerAddress::Url(url) = &address
             && address.wire() == ServerScheme::Tls
@@ -184,7 +189,7 @@ impl AdminTarget {
         answer: Result<AdminAnswer, client::Error>,
     ) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {
-            let admin = &self.admin;
+            let admin = self.address();
             let error = anyhow::Error::new(error);
             let advice = server.tls.as_ref().and_then(|(url, tls)| {
                 client_certificate::advice_of_handshake(&format!("{error:#}"), url, tls)
@@ -344,6 +349,24 @@ mod tests {
         });
         let json = status_json(&instances.collect());
         serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn admin_address_of_an_empty_variable_is_the_default() {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct AskCommand {
+            #[command(flatten)]
+            target: AdminTarget,
+        }
+        for (text, expect) in [
+            ("", DEFAULT),
+            (" ", DEFAULT),
+            (" localhost:1 ", "localhost:1"),
+        ] {
+            let asked = AskCommand::try_parse_from(["ask", "--admin", text]).unwrap();
+            assert_eq!(asked.target.address(), expect);
+        }
     }
 
     #[test]
