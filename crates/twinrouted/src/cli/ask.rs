@@ -88,7 +88,15 @@ impl AdminTarget {
 
     /// Prints what is at `path` as it comes.
     pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
-        let out = &mut output::stream();
+        self.stream(path, &mut output::stream()).await
+    }
+
+    /// Writes what is at `path` as it comes. Dropping the future ends that.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        out: &mut impl std::io::Write,
+    ) -> anyhow::Result<()> {
         let server = self.server()?;
         let answer = server.client.download(path, PATIENCE, out).await;
         self.taken(&server, answer).map(drop)
@@ -342,7 +350,7 @@ pub(super) fn seconds(rfc3339: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::sample_status::endpoint_json;
+    use crate::cli::sample_status::{endpoint_json, status_json};
     use twinroute_model::clock::ManualClock;
 
     fn status(endpoints: &[(&str, &[&str])]) -> RouterStatus {
@@ -351,15 +359,7 @@ mod tests {
             let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
             serde_json::json!({ "name": name, "endpoints": endpoints, "routes": [] })
         });
-        let json = serde_json::json!({
-            "version": "0", "readiness": { "ready": true, "reason": "" },
-            "table": { "generation": 1, "hash": "", "since": "", "errors": [], "warnings": [] },
-            "journal": {
-                "kind": "memory", "events": 0, "bytes": 0, "bytes_max": 0, "disk_bytes": 0,
-                "lost": 0, "accepted": 0, "unmatched": 0,
-            },
-            "instances": instances.collect::<Vec<_>>(),
-        });
+        let json = status_json(&instances.collect());
         serde_json::from_value(json).unwrap()
     }
 
