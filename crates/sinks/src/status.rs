@@ -197,6 +197,7 @@ mod tests {
                 fault.reason.code,
                 fault.after.map_or(0, |after| after.as_secs())
             ),
+            other => format!("{other:?}"),
         }
     }
 
