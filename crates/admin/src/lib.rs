@@ -12,6 +12,7 @@ mod endpoints;
 mod gauges;
 mod guard;
 pub mod ledger;
+mod log_control;
 mod metrics;
 mod place;
 mod query;
@@ -21,7 +22,9 @@ mod replays;
 mod server;
 mod settings;
 mod status_report;
+mod trouble;
 
+pub use log_control::{LogControl, LogFilter};
 pub use metrics::{InstallError, MetricsRecorder};
 pub use server::AdminServer;
 pub use settings::{ChangeListeners, Settings};

@@ -4,6 +4,7 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
+use super::metric_labels::SeriesOwner;
 use super::ttl_clock::TtlClock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(crate) struct LaneOrigin {
     pub(crate) state: LaneState,
     /// What it had not settled before the restart.
     pub(crate) pending: Vec<PendingDelivery>,
+    /// Under which labels it counts.
+    pub(crate) series: SeriesOwner,
 }
 
 impl LaneOrigin {
@@ -55,6 +58,7 @@ impl LaneOrigin {
             ledger,
             state: LaneState::default(),
             pending: Vec::new(),
+            series: SeriesOwner::Endpoint,
         }
     }
 

@@ -16,6 +16,7 @@ mod explain;
 mod instance;
 mod journal;
 mod ledger;
+mod log_level;
 mod management;
 pub(crate) mod output;
 mod private_endpoint;
@@ -102,6 +103,8 @@ enum TopCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Shows or changes what the log of a running twinroute says.
+    LogLevel(log_level::LogLevelOptions),
     /// Creates and shows instances over a management API.
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
@@ -155,6 +158,7 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         } => explain::run(&config, &event, instance.as_deref(), json).await,
         TopCommand::Status { whom, json } => status::run(&whom, json).await,
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
+        TopCommand::LogLevel(options) => log_level::run(&options).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,
         TopCommand::Route(step) => route::run(&step).await,
