@@ -106,3 +106,24 @@ pub(crate) fn function(name: &str) -> String {
 pub(crate) fn comparison_expected(operand: &str) -> String {
     format!("{operand} alone is no condition; compare it with something, for example x = {operand}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_hygiene_of_a_filter_names_what_nobody_sees() {
+        for (sign, part) in [
+            ("\u{a0}", "no ordinary blank"),
+            ("\u{feff}", "no width"),
+            ("\u{200b}", "no width"),
+            ("\u{202e}", "no width"),
+            ("\u{ff1d}", "full width"),
+            ("\u{ff08}", "full width"),
+        ] {
+            let hint = stray(sign).unwrap_or_default();
+            assert!(hint.contains(part), "{sign:?}: {hint}");
+        }
+        assert_eq!(stray("\u{e9}"), None);
+    }
+}

@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use twinroute_arm::source::AzureSettings;
@@ -484,9 +484,7 @@ impl LoadedConfig {
 fn read(file: &Path) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => {
-                io::Error::new(error.kind(), "is not UTF-8 text: save it as UTF-8")
-            }
+            kind @ ErrorKind::InvalidData => io::Error::new(kind, "not UTF-8: save it as UTF-8"),
             _ => error,
         })
         .with_context(|| format!("cannot read the configuration {}", file.display()))?;
@@ -641,10 +639,7 @@ mod tests {
         let file = folder.path().join("twinroute.toml");
         std::fs::write(&file, b"\xff\xfei\0n\0s\0").unwrap();
         let refused = format!("{:#}", LoadedConfig::read(&file).unwrap_err());
-        assert!(
-            refused.contains("is not UTF-8 text: save it as UTF-8"),
-            "{refused}"
-        );
+        assert!(refused.contains("not UTF-8: save it as UTF-8"), "{refused}");
     }
 
     #[test]

@@ -263,7 +263,7 @@ pub(super) fn endpoint(
     let list = || {
         let known = known.iter();
         let names: Vec<String> = known.map(|(of, name)| format!("{of}/{name}")).collect();
-        names.join(", ")
+        one_line(&names.join(", ")).into_owned()
     };
     match (meant.next(), meant.next()) {
         (Some((instance, endpoint)), None) => Ok(((*instance).to_owned(), (*endpoint).to_owned())),

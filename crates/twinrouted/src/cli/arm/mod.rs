@@ -22,6 +22,7 @@ use clap::{Args, ValueEnum};
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
 use twinroute_model::uri::RESERVED;
+use twinroute_model::visible::one_line;
 
 /// Where resources are made that no option places elsewhere.
 const GROUP: &str = "twinroute";
@@ -170,7 +171,7 @@ impl ResourceType {
 
     fn choose(&self, all: Vec<FoundResource>, name: Option<&str>) -> anyhow::Result<FoundResource> {
         let (noun, option, command) = (self.noun, self.option, self.command);
-        let names: Vec<String> = all.iter().map(|found| found.name.clone()).collect();
+        let names: Vec<_> = all.iter().map(|found| one_line(&found.name)).collect();
         let names = names.join(", ");
         let is_meant =
             |found: &FoundResource| name.is_none_or(|name| found.name.eq_ignore_ascii_case(name));
@@ -278,6 +279,8 @@ mod tests {
             choose(&[], None),
             "there is no instance yet; make one: twinroute instance create --dt-name NAME"
         );
+        // peer-texts: a name of the server's forges no line.
+        assert!(choose(&[("g", "a\nERROR b")], Some("x")).ends_with(r"there are: a\nERROR b"));
         assert!(choose(&[("g", "a-b"), ("h", "A-B")], Some("a-b")).starts_with("several groups"));
     }
 

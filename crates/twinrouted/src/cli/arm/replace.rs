@@ -8,6 +8,7 @@ use anyhow::bail;
 use serde_json::{Map, Value};
 use std::io::IsTerminal as _;
 use twinroute_management::SECRET_MEMBERS;
+use twinroute_model::visible::one_line;
 
 /// Members that the server says itself, or that come from others.
 const OWN: &[&str] = &[
@@ -68,7 +69,7 @@ pub(crate) async fn may_replace(
     let list = changes
         .iter()
         .take(LINES_MAX)
-        .map(|line| format!("\n  {line}"));
+        .map(|line| format!("\n  {}", one_line(line)));
     let list = list.collect::<String>();
     if yes {
         output::error_text(format_args!(

@@ -1,6 +1,7 @@
 //! `twinroute emulator`: the endpoints of `config/demo` on fixed ports, or your own names, and a look at what
 //! they hold.
 
+mod limits;
 mod look;
 mod options;
 

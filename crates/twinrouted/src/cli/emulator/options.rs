@@ -1,5 +1,6 @@
 //! What `twinroute emulator` serves, as its options say.
 
+use super::limits;
 use super::look::LookCommand;
 use crate::scene;
 use anyhow::{Context as _, bail};
@@ -121,7 +122,9 @@ impl EmulatorOptions {
         settings.amqp_port = self.amqp_port;
         settings.http_port = self.http_port;
         settings.blob_port = self.blob_port;
-        settings.broker.limits.message_bytes_max = self.max_message_size.as_u64();
+        let message_bytes = self.max_message_size.as_u64();
+        limits::check(self.lock_duration, self.max_delivery_count, message_bytes)?;
+        settings.broker.limits.message_bytes_max = message_bytes;
         self.add_entities(&mut settings)?;
         self.add_properties(&mut settings)?;
         for rule in &self.access_rules {
@@ -276,7 +279,8 @@ fn pair<'a>(option: &str, text: &'a str, form: &str) -> anyhow::Result<(&'a str,
 
 fn access_rule(text: &str) -> anyhow::Result<AccessRuleSettings> {
     let form = || format!("--access-rule {text}: must be a name, :, and send, listen or both");
-    let (name, rights) = text.split_once(':').with_context(form)?;
+    let both = text.split_once(':').filter(|(name, _)| !name.is_empty());
+    let (name, rights) = both.with_context(form)?;
     let mut allowed = AccessRights {
         send: false,
         listen: false,
@@ -388,7 +392,9 @@ mod tests {
                 "--access-rule x:manage",
                 "must be a name, :, and send, listen or both",
             ),
+            ("--access-rule :send", "must be a name, :, and send"),
             ("--max-delivery-count 0", "invalid value '0'"),
+            ("--lock-duration 6m", "must be 5s to 5m"),
         ] {
             let error = settings(arguments).unwrap_err().to_string();
             assert!(error.contains(text), "{arguments}: {error}");
