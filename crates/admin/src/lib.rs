@@ -22,6 +22,7 @@ mod replays;
 mod server;
 mod settings;
 mod status_report;
+mod tap;
 mod trouble;
 
 pub use log_control::{LogControl, LogFilter};

@@ -13,6 +13,7 @@ pub(crate) enum AdminPath<'a> {
     Status,
     Ledger,
     LogLevel,
+    Tap,
     Endpoint {
         instance: &'a str,
         endpoint: &'a str,
@@ -62,6 +63,7 @@ impl<'a> AdminPath<'a> {
             ["status"] => Self::Status,
             ["ledger"] => Self::Ledger,
             ["log-level"] => Self::LogLevel,
+            ["tap"] => Self::Tap,
             ["endpoints", instance, endpoint, step] => Self::Endpoint {
                 instance,
                 endpoint,
@@ -92,6 +94,8 @@ impl<'a> AdminPath<'a> {
             | Self::DeadLetters
             | Self::Export
             | Self::DeadLetter { .. } => "GET, HEAD",
+            // It has no end, so there is no head of it alone.
+            Self::Tap => "GET",
             Self::Endpoint { .. } => "POST",
             Self::Replays | Self::LogLevel => "GET, HEAD, POST",
             Self::Replay(_) => "GET, HEAD, DELETE",
@@ -138,7 +142,7 @@ impl<'a> AdminPath<'a> {
     /// Whether it shows what is in events.
     pub(crate) fn shows_events(&self) -> bool {
         match self {
-            Self::DeadLetters | Self::Export | Self::DeadLetter { .. } => true,
+            Self::DeadLetters | Self::Export | Self::DeadLetter { .. } | Self::Tap => true,
             Self::Index
             | Self::Live
             | Self::Ready

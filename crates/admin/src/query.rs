@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use twinroute_router::dead_letters::{DeadLetterCursor, DeadLetterQuery, DeadLetterQueryText};
+use twinroute_router::tap::{TapRequest, TapSelection};
 
 /// Dead letters on one page.
 pub(crate) const PAGE_MAX: u64 = 1_000;
@@ -54,6 +55,22 @@ impl DeadLetterParameters {
             most: most.transpose()?,
         })
     }
+}
+
+/// Reads which events a tap is to show.
+///
+/// # Errors
+/// The first parameter that cannot be read, by name.
+pub(crate) fn tap(text: Option<&str>) -> Result<TapSelection, String> {
+    let mut about = Map::new();
+    for (name, value) in parameters(text)? {
+        if name != "pretty" && about.insert(name.clone(), Value::String(value)).is_some() {
+            return Err(format!("{name}: given more than once"));
+        }
+    }
+    let request: TapRequest =
+        serde_json::from_value(Value::Object(about)).map_err(|error| error.to_string())?;
+    request.parse()
 }
 
 /// Whether an indented answer is asked for.

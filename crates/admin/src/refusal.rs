@@ -7,6 +7,7 @@ use twinroute_listen::access::AccessDenied;
 use twinroute_listen::{BodyError, CrossOrigin, ServerBody};
 use twinroute_router::Router;
 use twinroute_router::replay::ReplayError;
+use twinroute_router::tap::TooManyTaps;
 
 /// Endpoints that an error lists.
 const KNOWN_MAX: usize = 50;
@@ -53,6 +54,8 @@ pub(crate) enum AdminRefusal {
     Unconfirmed { endpoint: String },
     #[error("this cannot be recorded in the audit log, so it is not done: {}", .0.error_chain())]
     Audit(#[source] AuditError),
+    #[error(transparent)]
+    TooManyTaps(#[from] TooManyTaps),
     #[error("{0}")]
     InvalidReplay(String),
     #[error("the log filter: {0}")]
@@ -153,6 +156,7 @@ impl AdminRefusal {
             Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "AuditUnavailable"),
             Self::InvalidReplay(_) => (StatusCode::BAD_REQUEST, "InvalidReplay"),
             Self::InvalidLogFilter(_) => (StatusCode::BAD_REQUEST, "InvalidLogFilter"),
+            Self::TooManyTaps(_) => (StatusCode::SERVICE_UNAVAILABLE, "TooManyTaps"),
             Self::TooManyReplays(_) => (StatusCode::CONFLICT, "TooManyReplays"),
             Self::ReplayNotRecorded(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotRecorded"),
         }

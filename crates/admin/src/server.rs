@@ -10,7 +10,7 @@ use crate::place::AdminPath;
 use crate::refusal::AdminRefusal;
 use crate::settings::ChangeListeners;
 use crate::status_report::{CertificateReporter, StatusReport};
-use crate::{dead_letters, gauges, query, remind, replays, trouble};
+use crate::{dead_letters, gauges, query, remind, replays, tap, trouble};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{join, join3};
@@ -233,6 +233,7 @@ impl AdminContext {
                 let log = self.admin.log.as_ref();
                 Ok(log.ok_or(AdminRefusal::UnknownPath)?.answer(pretty))
             }
+            (AdminPath::Tap, _) => tap::watch(router, query),
             (AdminPath::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
             (AdminPath::Export, _) => dead_letters::export(router, query),
             (

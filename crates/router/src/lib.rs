@@ -58,6 +58,7 @@ pub mod sink;
 pub mod status;
 mod status_reporter;
 mod table;
+pub mod tap;
 mod unreadable_endpoint;
 mod user_code;
 

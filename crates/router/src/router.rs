@@ -22,6 +22,7 @@ use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
 use crate::status_reporter::StatusReporter;
 use crate::table::LiveTable;
 use crate::table::source::{DefinitionFaults, Definitions};
+use crate::tap::{EventTap, TapSelection, TooManyTaps};
 use crate::user_code::EventHooks;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -374,6 +375,14 @@ impl Router {
             .into_iter()
             .map(|route| route.definition.id.clone())
             .collect())
+    }
+
+    /// Shows events as they pass, from now on; see [`tap`](crate::tap).
+    ///
+    /// # Errors
+    /// When as many watch as may.
+    pub fn tap(&self, selection: TapSelection) -> Result<EventTap, TooManyTaps> {
+        self.parts.acceptor.taps.open(selection)
     }
 
     /// Says when the sources of secrets and definitions are to be read again, because an endpoint

@@ -184,6 +184,9 @@ pub struct EndpointStatus {
     pub name: String,
     /// `EventGrid`, `EventHub` or `ServiceBus`.
     pub endpoint_type: String,
+    /// Host and port that it is reached at; empty where its definition names none.
+    #[serde(default)]
+    pub address: String,
     /// `healthy`, `paused`, why it is sent nothing (`undefined`, `waiting-for-secret`, its provisioning state
     /// in lower case: `provisioning`, `failed`, …), the kind of fault that holds it back (`unreachable`,
     /// `throttled`, `unauthorized`, `gone`, `unsupported`), or why it ends: `removed`, `stopped`. All of them
@@ -192,6 +195,9 @@ pub struct EndpointStatus {
     /// Since when this kind of fault holds it back, RFC 3339; empty where none does.
     #[serde(default)]
     pub since: String,
+    /// Attempts in a row that failed since it was last in order, whatever the kind of fault.
+    #[serde(default)]
+    pub failed_attempts: u32,
     /// Its credentials, where its sink knows them.
     #[serde(default)]
     pub credentials: Vec<CredentialStatus>,
@@ -224,7 +230,13 @@ pub struct EndpointStatus {
     pub discarded_by: BTreeMap<String, u64>,
     /// Bytes of what waits or is in flight.
     pub queue_bytes: u64,
-    /// Of those, what is in memory.
+    /// Bytes that may wait; at this cap `retry.when_full` says what happens.
+    #[serde(default)]
+    pub queue_bytes_max: u64,
+    /// Events that may wait, likewise.
+    #[serde(default)]
+    pub queue_events_max: u64,
+    /// Of `queue_bytes`, what is in memory.
     pub memory_bytes: u64,
     /// Age of the oldest delivery not yet settled, in milliseconds.
     pub oldest_age_ms: u64,

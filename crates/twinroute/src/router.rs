@@ -139,7 +139,8 @@ impl Router {
     }
 
     /// Reads a source, makes its definitions the table, and follows it until what this gives is dropped or the router
-    /// ends. What cannot be read or is wrong leaves the table as it is; the status says why.
+    /// ends. What cannot be read or is wrong leaves the table as it is; the status says why. It keeps no router alive, but for
+    /// the moment in which it makes a change: [`Self::stop`] the router where its journal is to be opened again at once.
     ///
     /// # Errors
     /// The first definitions cannot be read, or are wrong: nothing is followed then.

@@ -1,6 +1,14 @@
 //! The configuration file: read, checked, defaults filled in.
 
+mod effective;
+mod mistakes;
+mod overrides;
+pub(crate) mod reference;
 mod variables;
+
+pub(crate) use effective::{EffectiveValue, effective};
+pub(crate) use mistakes::ConfigMistakes;
+pub(crate) use overrides::ConfigOverrides;
 
 use crate::cli::exit;
 use crate::logging::{self, LogFormat};
@@ -8,16 +16,16 @@ use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use toml::de::DeTable;
 use twinroute_arm::source::AzureSettings;
 use twinroute_audit::AuditSettings;
 use twinroute_credential::key_vault::SecretsSettings;
 use twinroute_credential::login::LoginMethod;
 use twinroute_credential::settings::{LoginSettings, SecretVariables};
 use twinroute_model::name::InstanceName;
-use twinroute_model::secret::{Secret, without_value};
+use twinroute_model::secret::Secret;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::DuplicateWindow;
@@ -475,21 +483,26 @@ impl LoadedConfig {
 
 fn read(file: &Path) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(file)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => {
+                io::Error::new(error.kind(), "is not UTF-8 text: save it as UTF-8")
+            }
+            _ => error,
+        })
         .with_context(|| format!("cannot read the configuration {}", file.display()))?;
-    parse(&text, |name| std::env::var(name).ok())
+    let mut overrides = ConfigOverrides::of_environment();
+    mistakes::read(&text, &mut overrides, |name| std::env::var(name).ok())
         .with_context(|| format!("in the configuration {}", file.display()))
 }
 
+/// As a file is read, without variables that override it.
+#[cfg(test)]
 fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Config> {
-    // Not the error's own text, which repeats the line: a secret may stand in it.
-    let refused = |error: toml::de::Error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = variables::line_of(text, at);
-        anyhow::anyhow!("line {line}: {}", without_value(error.message()))
-    };
-    let mut root = DeTable::parse(text).map_err(refused)?;
-    variables::put_in(text, &mut root, variable)?;
-    Config::deserialize(toml::Deserializer::from(root)).map_err(refused)
+    Ok(mistakes::read(
+        text,
+        &mut ConfigOverrides::default(),
+        variable,
+    )?)
 }
 
 #[cfg(test)]
@@ -516,11 +529,13 @@ mod tests {
         let refusal = |text| parse(text, |_| None).unwrap_err().to_string();
         assert_eq!(
             refusal("[ingress]\naccess_keys = 'a\", expected key'"),
-            "line 2: invalid type: string, expected a sequence"
+            "line 2, column 15: ingress.access_keys: invalid type: string, expected a sequence; for example: \
+             access_keys = []"
         );
         assert_eq!(
             refusal("core_dumps = 12345"),
-            "line 1: invalid type: integer, expected a boolean"
+            "line 1, column 14: core_dumps: invalid type: integer, expected a boolean; for example: core_dumps = \
+             false"
         );
         let unknown = refusal("[ack]\n");
         assert!(unknown.contains("unknown field `ack`"), "{unknown}");
@@ -549,7 +564,7 @@ mod tests {
         let text = "[management.access]\ntokens = [{ name = 'x', role = 'x', token = 'marked' }]";
         let refusal = refusal(text);
         assert!(
-            refusal.starts_with("line 2: ") && !refusal.contains("marked"),
+            refusal.starts_with("line 2, ") && !refusal.contains("marked"),
             "{refusal}"
         );
     }
@@ -621,6 +636,18 @@ mod tests {
     }
 
     #[test]
+    fn text_hygiene_of_a_file_in_utf_16_names_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("twinroute.toml");
+        std::fs::write(&file, b"\xff\xfei\0n\0s\0").unwrap();
+        let refused = format!("{:#}", LoadedConfig::read(&file).unwrap_err());
+        assert!(
+            refused.contains("is not UTF-8 text: save it as UTF-8"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn env_in_comment_is_not_looked_at() {
         let mine = |text: &str| parse(text, |name| (name == "NAME").then(|| "mine".to_owned()));
         for text in [
@@ -643,24 +670,42 @@ mod tests {
 
     #[test]
     fn environment_variables_are_put_into_values_alone() {
-        let unset = "line 2: the environment variable UNSET is not set";
-        assert_eq!(refusal("\ninstance = '${UNSET}'"), unset);
-        assert_eq!(refusal("\ningress.access_keys = ['a', 'b${UNSET}']"), unset);
-        assert!(refusal("instance = '${SET'").starts_with("line 1: `${` without its `}`"));
-        assert!(refusal("instance = '${}'").contains("must hold the name"));
-        // What stands in place of a name may be a secret.
-        let default = refusal("instance = '${KEY:-hush}'");
-        assert!(
-            default.contains("has no default") && !default.contains("hush"),
-            "{default}"
+        let unset = "the environment variable UNSET is not set";
+        let first = format!("line 2, column 12: {unset}");
+        assert_eq!(refusal("\ninstance = '${UNSET}'"), first);
+        let second = format!("line 2, column 29: {unset}");
+        assert_eq!(
+            refusal("\ningress.access_keys = ['a', 'b${UNSET}']"),
+            second
         );
+        let open = refusal("instance = '${SET'");
+        assert!(
+            open.starts_with("line 1, column 12: `${` without its `}`"),
+            "{open}"
+        );
+        assert!(refusal("instance = '${}'").contains("must hold the name"));
+        // Where a variable is unset or empty, its default counts.
+        let filter = |value: &'static str| {
+            let config = parse("log.filter = '${V:-debug}'", |_| Some(value.to_owned()));
+            config.unwrap().log.filter
+        };
+        assert_eq!(
+            (filter("warn"), filter("")),
+            ("warn".to_owned(), "debug".to_owned())
+        );
+        let none = parse("log.filter = '<${UNSET:-}>'", |_| None).unwrap();
+        assert_eq!(none.log.filter, "<>");
+        // What stands in place of a name may be a secret.
         let pasted = refusal("instance = '${hush+hush/==}'");
         assert!(
             pasted.contains("must hold the name") && !pasted.contains("hush"),
             "{pasted}"
         );
         let key = refusal("[endpoints]\n'${SET}' = { ordering = 'x' }");
-        assert!(key.starts_with("line 2: unknown variant"), "{key}");
+        assert!(
+            key.starts_with("line 2, column 25: endpoints.${SET}.ordering: unknown variant"),
+            "{key}"
+        );
         // Whatever a variable holds is the value, and no TOML.
         let quoted = |value: &str| {
             let config = parse("log.filter = \"<${V}>\"", |_| Some(value.to_owned()));

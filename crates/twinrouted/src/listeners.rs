@@ -205,3 +205,45 @@ fn development(loaded: &LoadedConfig, table: &'static str) -> anyhow::Result<Mut
         "HTTPS with a certificate for development; clients trust it by this CA file");
     Ok(made.tls.into())
 }
+
+/// Addresses that two listeners are to be bound to. Blocks nothing: only the configuration is compared.
+pub(crate) fn taken_twice(config: &Config) -> Vec<String> {
+    let (ingress, admin, management) = (&config.ingress, &config.admin, &config.management);
+    let lists = [
+        ("[ingress] listen", &ingress.listen),
+        ("[ingress] listen_tls", &ingress.listen_tls),
+        ("[admin] listen", &admin.listen),
+        ("[admin] listen_tls", &admin.listen_tls),
+        ("[management] listen", &management.listen),
+        ("[management] listen_tls", &management.listen_tls),
+    ];
+    let all: Vec<(&str, &ListenAddress)> = lists
+        .into_iter()
+        .flat_map(|(key, list)| list.iter().map(move |address| (key, address)))
+        .collect();
+    let mut errors = Vec::new();
+    for (place, (key, address)) in all.iter().enumerate() {
+        let before = all[..place]
+            .iter()
+            .find(|(_, other)| collide(address, other));
+        if let Some((other_key, other)) = before {
+            errors.push(format!(
+                "{key}: {address} is taken by {other_key} ({other}); give each another port or path"
+            ));
+        }
+    }
+    errors
+}
+
+fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            let is_everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+            let is_one = one.ip() == other.ip() || is_everywhere;
+            // Port 0 is another one each time.
+            one.port() != 0 && one.port() == other.port() && is_one
+        }
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+        _ => false,
+    }
+}

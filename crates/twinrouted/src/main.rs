@@ -17,6 +17,7 @@ mod log_gate;
 mod logging;
 mod management;
 mod paths;
+mod places;
 mod process;
 mod rotation;
 mod scene;

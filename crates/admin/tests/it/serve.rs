@@ -82,6 +82,8 @@ async fn what_there_is_and_what_there_is_not() {
         GET    /readyz                    200 while events are accepted, else 503 and why not
         GET    /status                    the router: table, journal, every endpoint and route
         GET    /ledger                    what became of all deliveries, per endpoint and in total
+        GET    /tap                       events as they pass, one a line, until you end it: ?instance route endpoint
+                                          type twin filter outcome rate sample body
         GET    /metrics                   counters (Prometheus text)
         GET    /log-level                 the filter of the log
         POST   /log-level                 changes it: {"filter":"debug"}; {} goes back to the configured one

@@ -2,6 +2,7 @@
 //!
 //! Source: Microsoft.DigitalTwins 2023-01-31, `DigitalTwinsEndpointResource`.
 
+mod address;
 mod authentication;
 mod body;
 mod clear;
@@ -11,6 +12,7 @@ mod members;
 pub mod problem;
 mod stored;
 
+pub use address::amqp_port;
 pub use body::{BodySource, parse, restore};
 pub use connection_string::{
     ConnectionCredential, ConnectionString, InvalidConnectionString, authority,

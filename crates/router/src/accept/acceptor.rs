@@ -8,6 +8,7 @@ use super::matched_batch::MatchedBatch;
 use super::receipt::{BatchReceipt, EventTally};
 use crate::delivery::{LaneArrival, TrackedBatch};
 use crate::table::{CompiledInstance, LiveTable, MatchScratch};
+use crate::tap::{EventTaps, TapBatch, TapOutcome, TapView};
 use crate::user_code::{EventHooks, MappingFault};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -33,6 +34,8 @@ pub(crate) struct Acceptor {
     pub(crate) appender: Arc<JournalAppender>,
     /// What the program wants done with events before they are matched.
     pub(crate) hooks: EventHooks,
+    /// Whoever watches events pass.
+    pub(crate) taps: EventTaps,
     /// What was accepted since the start.
     pub(crate) tally: Arc<EventTally>,
     /// Whether a stop is over: nobody waits for deliveries any more.
@@ -55,6 +58,7 @@ impl Acceptor {
         hooks: EventHooks,
     ) -> Self {
         Self {
+            taps: live.taps(),
             live,
             admission,
             duplicates,
@@ -68,6 +72,7 @@ impl Acceptor {
     /// Nobody waits for deliveries from here on.
     pub(crate) fn stopped(&self) {
         self.stopped.send_replace(true);
+        self.taps.close();
     }
 
     /// The level that requests get which ask for none: the strongest that the journal gives at once.
@@ -156,7 +161,14 @@ impl Acceptor {
             repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
         };
         let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
-        let (matched, scratch) = self.matching(&compiled, events, repeats, &mut accepted)?;
+        // The one thing that a tap costs while there is none.
+        let instance = instance.unwrap_or_else(|| self.live.default_instance().as_str());
+        let mut watched = self
+            .taps
+            .wants(&[TapOutcome::Accepted, TapOutcome::Unmatched])
+            .then(|| (instance, self.taps.batch()));
+        let matching = (&*compiled, watched.as_mut());
+        let (matched, scratch) = self.matching(matching, events, repeats, &mut accepted)?;
         if let Some(full) = matched.refusing(&compiled.lanes) {
             return Err(AcceptError::EndpointFull {
                 endpoint: format!("{}/{}", full.instance, full.name),
@@ -188,6 +200,9 @@ impl Acceptor {
             .appender
             .append(lanes, matched, level, arrival, &mut receipt);
         let on_disk = appended.await?;
+        if let Some((_, watched)) = watched {
+            watched.publish();
+        }
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
             durable(on_disk).await?;
         }
@@ -257,7 +272,7 @@ impl Acceptor {
     /// Matches the events of a batch that are no repeats, and counts them all.
     fn matching(
         &self,
-        compiled: &CompiledInstance,
+        (compiled, mut watched): (&CompiledInstance, Option<&mut WatchedBatch<'_>>),
         events: Vec<Event>,
         repeats: Option<&[bool]>,
         accepted: &mut AcceptedBatch,
@@ -278,7 +293,11 @@ impl Acceptor {
             };
             accepted.changed += usize::from(mapped.is_changed);
             let event = mapped.event;
+            let noted = scratch.noted();
             compiled.matches(&event, &mut scratch);
+            if let Some(watched) = &mut watched {
+                watch(watched, compiled, &event, (&scratch, noted));
+            }
             if scratch.lanes.is_empty() {
                 accepted.unmatched += 1;
                 continue;
@@ -297,4 +316,35 @@ impl Acceptor {
             mapped.map_err(|MappingFault(reason)| AcceptError::Mapping { index: 0, reason })?;
         Ok(mapped.map(|mapped| mapped.event))
     }
+}
+
+/// What is shown of a batch once it is accepted, and its instance.
+type WatchedBatch<'a> = (&'a str, TapBatch);
+
+/// Puts an event that was just matched with what is shown once it is accepted.
+#[cold]
+fn watch(
+    (instance, watched): &mut WatchedBatch<'_>,
+    compiled: &CompiledInstance,
+    event: &Event,
+    (scratch, noted): (&MatchScratch, usize),
+) {
+    let lanes = scratch.lanes.iter();
+    let lanes = lanes.map(|lane| &compiled.lanes[*lane as usize]);
+    let endpoints: Vec<&str> = lanes.map(|lane| lane.name.as_str()).collect();
+    let routes = compiled.matched_since(scratch, noted);
+    let routes: Vec<&str> = routes.map(|route| route.definition.id.as_str()).collect();
+    let outcome = match endpoints.is_empty() {
+        true => TapOutcome::Unmatched,
+        false => TapOutcome::Accepted,
+    };
+    watched.add(&TapView {
+        instance,
+        endpoints: &endpoints,
+        routes: &routes,
+        sequence: None,
+        event: Some(event),
+        outcome,
+        reason: "",
+    });
 }

@@ -115,6 +115,7 @@ impl UnreadableLanes {
     pub(crate) fn setup(&self, instance: &InstanceName) -> delivery::LaneSetup {
         delivery::LaneSetup {
             endpoint_type: ENDPOINT_TYPE,
+            address: String::new(),
             sink: UserSink::of(SecondReader {
                 instance: instance.clone(),
                 limits: self.limits,

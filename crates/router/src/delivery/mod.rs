@@ -36,12 +36,11 @@ pub(crate) use kept_dead_letters::KeptDeadLetter;
 pub(crate) use metric_labels::MetricLabels;
 pub use metric_labels::REMAINDER;
 pub(crate) use run::spawn;
-pub(crate) use setup::{LaneKey, LaneSetup};
+pub(crate) use setup::{LaneKey, LaneReports, LaneSetup};
 pub use state::PurgeResult;
 pub use tracker::EndpointResult;
 pub(crate) use tracker::{DeliveryTracker, TrackedBatch};
 
-use crate::credential_refresh::RefreshTrigger;
 use crate::status::EndpointStatus;
 use crate::user_code::UserStore;
 use backlog::SharedBacklog;
@@ -133,7 +132,7 @@ impl Lane {
         name: EndpointName,
         setup: LaneSetup,
         mut origin: LaneOrigin,
-        refresh_trigger: RefreshTrigger,
+        reports: LaneReports,
     ) -> Arc<Self> {
         let now = Instant::now();
         let refusing = Arc::new(AtomicBool::new(false));
@@ -146,7 +145,7 @@ impl Lane {
             origin,
             now,
             Arc::clone(&refusing),
-            refresh_trigger,
+            reports,
         );
         state.restore(pending, now);
         let number = state.number();

@@ -1,6 +1,8 @@
 //! What a lane is made of.
 
 use super::hold::HoldReason;
+use crate::credential_refresh::RefreshTrigger;
+use crate::tap::EventTaps;
 use crate::user_code::{UserSink, UserStore};
 use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -9,9 +11,20 @@ use twinroute_model::settings::EndpointSettings;
 /// The endpoint of an instance that a lane serves.
 pub(crate) type LaneKey = (InstanceName, EndpointName);
 
+/// Whom a lane reports to, the same for all lanes of a router.
+#[derive(Clone, Default)]
+pub(crate) struct LaneReports {
+    /// Where it tells that its credential is refused.
+    pub(crate) refresh_trigger: RefreshTrigger,
+    /// Where it shows what became of deliveries.
+    pub(crate) taps: EventTaps,
+}
+
 /// What a lane is made of and may be given again while it runs.
 pub(crate) struct LaneSetup {
     pub(crate) endpoint_type: &'static str,
+    /// Host and port, for people; empty where nobody knows.
+    pub(crate) address: String,
     pub(crate) sink: UserSink,
     /// Where dead letters go; they stay here when there is none.
     pub(crate) store: Option<UserStore>,

@@ -16,6 +16,7 @@ use crate::credential_refresh::CredentialRefresh;
 use crate::delivery::{Lane, LaneKey};
 use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
+use crate::tap::EventTaps;
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use rapidhash::RapidHashMap;
@@ -288,7 +289,13 @@ impl LiveTable {
 
     /// Says when the sources of secrets are to be read again.
     pub(crate) fn credential_refresh(&self) -> CredentialRefresh {
-        self.lanes_locked().refresh_trigger.credential_refresh()
+        let reports = self.lanes_locked().reports.clone();
+        reports.refresh_trigger.credential_refresh()
+    }
+
+    /// Where lanes show what passes.
+    pub(crate) fn taps(&self) -> EventTaps {
+        self.lanes_locked().reports.taps.clone()
     }
 
     /// Retires every lane; definitions change nothing from here on.

@@ -197,6 +197,7 @@ impl InstancePlanning<'_> {
         let Ok(planned) = self.planned::<Infallible>(name.clone(), settings, is_same, || {
             let setup = LaneSetup {
                 endpoint_type: "Custom",
+                address: String::new(),
                 sink: custom.sink.clone(),
                 store: custom.store.clone(),
                 settings: Arc::clone(settings),
@@ -308,6 +309,7 @@ pub(crate) fn set_up(
     };
     Ok(LaneSetup {
         endpoint_type: endpoint.endpoint_type(),
+        address: endpoint.address(settings.amqp_transport),
         sink,
         store: user_code::dead_letters(connect, endpoint)?,
         settings,

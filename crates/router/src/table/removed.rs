@@ -200,6 +200,7 @@ fn undefined((instance, name): &LaneKey, grace: Duration) -> delivery::LaneSetup
          it again within the grace time to have them delivered; then they become dead letters kept here");
     delivery::LaneSetup {
         endpoint_type: "unknown",
+        address: String::new(),
         sink: UserSink::of(delivery::HeldSink),
         store: None,
         settings: Arc::new(EndpointSettings::default()),

@@ -66,6 +66,13 @@ impl MatchScratch {
     }
 }
 
+impl MatchScratch {
+    /// How many routes it has noted, each as often as it matched.
+    pub(crate) fn noted(&self) -> usize {
+        self.matched.len()
+    }
+}
+
 impl CompiledInstance {
     pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<PlannedRoute>) -> Self {
         let filters = routes.iter().map(|route| &route.route.definition.filter);
@@ -123,6 +130,16 @@ impl CompiledInstance {
         // Two routes to one endpoint make one delivery.
         scratch.lanes.sort_unstable();
         scratch.lanes.dedup();
+    }
+
+    /// The routes that matched since `scratch` had noted `from` of them.
+    pub(crate) fn matched_since<'a>(
+        &'a self,
+        scratch: &'a MatchScratch,
+        from: usize,
+    ) -> impl Iterator<Item = &'a CompiledRoute> {
+        let noted = scratch.matched[from..].iter();
+        noted.map(|number| &self.routes[*number as usize])
     }
 
     /// Counts the routes that matched since `scratch` was made; for events that were accepted.

@@ -1,7 +1,6 @@
 //! The lanes that run, whatever defines them.
 
 use super::recovered_lanes::RecoveredLanes;
-use crate::credential_refresh::RefreshTrigger;
 use crate::delivery::durable::LaneOrigin;
 use crate::delivery::{self, Lane, LaneKey, MetricLabels};
 use crate::unreadable_endpoint;
@@ -33,8 +32,8 @@ pub(crate) struct RunningLanes {
     pub(super) is_stopping: bool,
     /// Where lanes tell that they have ended.
     pub(super) ended: Arc<Notify>,
-    /// Where lanes tell that their credential is refused.
-    pub(super) refresh_trigger: RefreshTrigger,
+    /// Whom lanes report to.
+    pub(super) reports: delivery::LaneReports,
 }
 
 impl RunningLanes {
@@ -55,7 +54,7 @@ impl RunningLanes {
             recovered,
             is_stopping: false,
             ended: Arc::default(),
-            refresh_trigger: RefreshTrigger::default(),
+            reports: delivery::LaneReports::default(),
         }
     }
 
@@ -116,8 +115,8 @@ impl RunningLanes {
             origin.ledger = ledger;
         }
         origin.series = self.labels.of(key);
-        let refresh_trigger = self.refresh_trigger.clone();
-        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, refresh_trigger);
+        let reports = self.reports.clone();
+        let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, reports);
         if let Some(deadline) = retired_at {
             lane.retire(deadline);
         }

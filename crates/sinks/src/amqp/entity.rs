@@ -1,15 +1,8 @@
 //! Where an event hub or topic is, and what opens it.
 
 use twinroute_credential::token::TokenSource;
-use twinroute_model::endpoint::ConnectionString;
+use twinroute_model::endpoint::{ConnectionString, amqp_port};
 use twinroute_model::settings::AmqpTransport;
-
-/// TLS from the start. Source: Azure Service Bus, "AMQP protocol guide".
-const TLS_PORT: u16 = 5671;
-/// Plain, for emulators only.
-const PLAIN_PORT: u16 = 5672;
-/// WebSockets over TLS. Source: the same guide.
-const WEBSOCKET_PORT: u16 = 443;
 
 /// One entity with one credential.
 #[derive(Clone)]
@@ -71,15 +64,7 @@ impl AmqpEntity {
     }
 
     pub(crate) fn port(&self, transport: AmqpTransport) -> u16 {
-        let written = self.written_port();
-        match (transport, self.plain()) {
-            (_, true) => written.unwrap_or(PLAIN_PORT),
-            (AmqpTransport::Tcp, false) => written.unwrap_or(TLS_PORT),
-            // Endpoint URIs may name the port of AMQP itself, which takes no WebSockets.
-            (AmqpTransport::Websocket, false) => written
-                .filter(|port| *port != TLS_PORT)
-                .unwrap_or(WEBSOCKET_PORT),
-        }
+        amqp_port(self.written_port(), transport, self.plain())
     }
 
     /// Whether there is no TLS. An identity's token never goes in the clear.

@@ -46,5 +46,6 @@ pub(crate) fn short_outcome(outcome: &DeliveryOutcome) -> String {
         DeliveryOutcome::Unavailable(fault) => {
             format!("{} {}", fault.kind.as_str(), fault.reason.code)
         }
+        other => format!("{other:?}"),
     }
 }

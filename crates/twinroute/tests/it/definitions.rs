@@ -220,7 +220,7 @@ async fn a_source_that_cannot_be_read_at_first_is_not_followed() {
 async fn whoever_is_followed_keeps_no_router_alive() {
     let folder = tempfile::tempdir().unwrap();
     let source = ToldSource::default();
-    source.tell("true");
+    "true".clone_into(&mut source.0.filter.lock().unwrap());
     let open = || {
         let builder = Router::builder().journal(folder.path());
         builder.sink("archive", closed()).start()

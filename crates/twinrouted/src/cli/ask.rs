@@ -8,6 +8,7 @@ use clap::Args;
 use reqwest::Url;
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
-use twinroute_outgoing::{OutgoingConnections, Settings};
+use twinroute_outgoing::{OutgoingConnections, Settings, tls_words};
 use twinroute_router::status::RouterStatus;
 
 /// How long an answer may take.
@@ -87,7 +88,15 @@ impl AdminTarget {
 
     /// Prints what is at `path` as it comes.
     pub(super) async fn print(&self, path: &str) -> anyhow::Result<()> {
-        let out = &mut output::stream();
+        self.stream(path, &mut output::stream()).await
+    }
+
+    /// Writes what is at `path` as it comes. Dropping the future ends that.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        out: &mut impl std::io::Write,
+    ) -> anyhow::Result<()> {
         let server = self.server()?;
         let answer = server.client.download(path, PATIENCE, out).await;
         self.taken(&server, answer).map(drop)
@@ -182,13 +191,24 @@ impl AdminTarget {
     ) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {
             let admin = self.address();
+            let no_http = server.tls.is_none() && error.is_no_http();
             let error = anyhow::Error::new(error);
-            let advice = server.tls.as_ref().and_then(|(url, tls)| {
-                client_certificate::advice_of_handshake(&format!("{error:#}"), url, tls)
-            });
+            let said = format!("{error:#}");
+            let advice = server
+                .tls
+                .as_ref()
+                .and_then(|(url, tls)| client_certificate::advice_of_handshake(&said, url, tls));
             let context = match advice {
                 Some(advice) => format!("{admin}: {advice}"),
+                None if no_http => format!(
+                    "no answer in plain HTTP from {admin}: if it speaks TLS, write https://; \
+                     is twinroute running there?"
+                ),
                 None => format!("no answer from {admin}; is twinroute running there?"),
+            };
+            let error = match tls_words(&said) {
+                Cow::Borrowed(_) => error,
+                Cow::Owned(words) => anyhow::Error::msg(words),
             };
             error.context(context)
         })?;
@@ -330,7 +350,7 @@ pub(super) fn seconds(rfc3339: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::sample_status::endpoint_json;
+    use crate::cli::sample_status::{endpoint_json, status_json};
     use twinroute_model::clock::ManualClock;
 
     fn status(endpoints: &[(&str, &[&str])]) -> RouterStatus {
@@ -339,15 +359,7 @@ mod tests {
             let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
             serde_json::json!({ "name": name, "endpoints": endpoints, "routes": [] })
         });
-        let json = serde_json::json!({
-            "version": "0", "readiness": { "ready": true, "reason": "" },
-            "table": { "generation": 1, "hash": "", "since": "", "errors": [], "warnings": [] },
-            "journal": {
-                "kind": "memory", "events": 0, "bytes": 0, "bytes_max": 0, "disk_bytes": 0,
-                "lost": 0, "accepted": 0, "unmatched": 0,
-            },
-            "instances": instances.collect::<Vec<_>>(),
-        });
+        let json = status_json(&instances.collect());
         serde_json::from_value(json).unwrap()
     }
 

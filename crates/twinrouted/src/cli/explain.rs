@@ -1,26 +1,74 @@
 //! `twinroute explain`: why an event goes where it goes.
 
+use super::event_input::read_events;
 use super::exit;
 use crate::cli::output;
 use crate::config::LoadedConfig;
 use crate::daemon;
-use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use twinroute_model::cloudevents::json;
-use twinroute_model::event::EventLimits;
+use twinroute_filter::explain::{FilterExplanation, explain};
+use twinroute_filter::{FilterOptions, RouteFilter};
+use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
 use twinroute_model::visible::one_line;
 
-pub(super) async fn run(
-    file: &Path,
-    event: &Path,
-    instance: Option<&str>,
-    as_json: bool,
-) -> anyhow::Result<ExitCode> {
-    let loaded = match LoadedConfig::read(file) {
+/// What is explained.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainOptions {
+    /// The configuration file, whose routes are asked.
+    #[arg(long, short, required_unless_present = "filter")]
+    config: Option<PathBuf>,
+    /// Asks this filter alone, without a configuration; exit code 1 where it matches no event.
+    #[arg(long, value_name = "FILTER", conflicts_with_all = ["config", "instance"])]
+    filter: Option<String>,
+    /// The events: a file in CloudEvents JSON format, or `-` for standard input.
+    event: PathBuf,
+    /// The instance whose routes are asked.
+    #[arg(long)]
+    instance: Option<String>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
+    match (&options.filter, &options.config) {
+        (Some(filter), _) => of_filter(options, filter),
+        (None, Some(config)) => of_routes(options, config),
+        (None, None) => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Why a filter matches events, or does not.
+fn of_filter(options: &ExplainOptions, filter: &str) -> anyhow::Result<ExitCode> {
+    let filter = RouteFilter::parse(filter, &FilterOptions::default())?;
+    let events = read_events(&options.event)?;
+    let (mut text, mut list, mut matches) = (String::new(), Vec::new(), false);
+    for written in &events {
+        let explanation = explain(&filter, &written.event);
+        matches |= explanation.matches;
+        writeln!(text, "{}: {}", head(&written.event), verdict(&explanation))?;
+        for line in explanation.to_string().lines() {
+            writeln!(text, "    {line}")?;
+        }
+        list.push(json!({ "id": written.event.id(), "explanation": explanation }));
+    }
+    match options.json {
+        true => output::line(serde_json::to_string_pretty(&list)?)?,
+        false => output::print(text)?,
+    }
+    Ok(match matches {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn of_routes(options: &ExplainOptions, config: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = match LoadedConfig::read(config) {
         Ok(loaded) => loaded,
         Err(error) => return Ok(exit::not_started(&error)),
     };
@@ -38,42 +86,40 @@ pub(super) async fn run(
         Ok(router) => router,
         Err(error) => return Ok(exit::not_started(&error.into())),
     };
-    let mut bytes = Vec::new();
-    if event == Path::new("-") {
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .context("cannot read standard input")?;
-    } else {
-        bytes = std::fs::read(event)
-            .with_context(|| format!("cannot read the event {}", event.display()))?;
-    }
-    let event = json::parse(bytes.into(), &EventLimits::default())?;
-    let explained = router.explain(instance, &event)?;
-    if as_json {
-        let routes: Vec<_> = explained
-            .iter()
-            .map(|(id, endpoint, explanation)| {
-                serde_json::json!({
-                    "route": id.as_str(), "endpoint": endpoint.as_str(), "explanation": explanation,
-                })
-            })
-            .collect();
-        output::line(serde_json::to_string_pretty(&routes)?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let head = format!("event {} of twin {}", event.id(), TwinKey::of(&event));
-    let mut text = format!("{}\n", one_line(&head));
-    for (id, endpoint, explanation) in explained {
-        let verdict = if explanation.matches {
-            "matches"
-        } else {
-            "does not match"
-        };
-        writeln!(text, "\nroute {id} -> {endpoint}: {verdict}")?;
-        for line in explanation.to_string().lines() {
-            writeln!(text, "    {line}")?;
+    let (mut text, mut list) = (String::new(), Vec::new());
+    for (number, written) in read_events(&options.event)?.iter().enumerate() {
+        let explained = router.explain(options.instance.as_deref(), &written.event)?;
+        let gap = if number > 0 { "\n" } else { "" };
+        writeln!(text, "{gap}{}", head(&written.event))?;
+        for (id, endpoint, explanation) in explained {
+            writeln!(
+                text,
+                "\nroute {id} -> {endpoint}: {}",
+                verdict(&explanation)
+            )?;
+            for line in explanation.to_string().lines() {
+                writeln!(text, "    {line}")?;
+            }
+            list.push(json!({
+                "route": id.as_str(), "endpoint": endpoint.as_str(), "explanation": explanation,
+            }));
         }
     }
-    output::print(text)?;
+    match options.json {
+        true => output::line(serde_json::to_string_pretty(&Value::Array(list))?)?,
+        false => output::print(text)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn head(event: &Event) -> String {
+    let head = format!("event {} of twin {}", event.id(), TwinKey::of(event));
+    one_line(&head).into_owned()
+}
+
+fn verdict(explanation: &FilterExplanation) -> &'static str {
+    match explanation.matches {
+        true => "matches",
+        false => "does not match",
+    }
 }

@@ -4,32 +4,45 @@ mod address;
 mod arm;
 mod ask;
 mod audit;
+mod cases;
 mod client_certificate;
 mod completions;
+mod config;
 mod dead_letters;
 mod demo;
 mod dps;
 mod emulator;
 mod endpoint;
+mod event_input;
+mod examples;
 pub(crate) mod exit;
 mod explain;
+mod graph;
 mod instance;
 mod journal;
 mod ledger;
 mod log_level;
+mod man;
 mod management;
 pub(crate) mod output;
+mod paint;
 mod private_endpoint;
+mod problem;
 mod replay;
 mod route;
 mod run;
 #[cfg(test)]
 mod sample_status;
+mod screen;
+mod selection;
+mod send;
 mod status;
 mod table;
+mod tap;
+mod top;
 mod validate;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,7 +51,10 @@ use std::process::ExitCode;
 /// # Errors
 /// The exit code, when there is nothing to run.
 pub(crate) fn arguments() -> Result<CommandLine, ExitCode> {
-    CommandLine::try_parse().map_err(|error| {
+    let command = examples::with_examples(CommandLine::command());
+    let parsed = command.try_get_matches();
+    let parsed = parsed.and_then(|matches| CommandLine::from_arg_matches(&matches));
+    parsed.map_err(|error| {
         if error.use_stderr() {
             output::usage_error(&error);
             // What `clap` would have ended with.
@@ -53,7 +69,7 @@ pub(crate) fn arguments() -> Result<CommandLine, ExitCode> {
 
 /// Routes digital-twin events to Event Grid topics, Event Hubs and Service Bus topics.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(name = "twinroute", version, about)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     command: TopCommand,
@@ -68,33 +84,24 @@ enum TopCommand {
         config: PathBuf,
     },
     /// Checks a configuration with its endpoints, routes and filters; all errors at once.
-    Validate {
-        /// The configuration file.
-        #[arg(long, short)]
-        config: PathBuf,
-    },
+    Validate(validate::ValidateOptions),
+    /// Makes a configuration, shows what is in force, describes all keys.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Says for every route whether and why it would match an event.
-    Explain {
-        /// The configuration file.
-        #[arg(long, short)]
-        config: PathBuf,
-        /// The event: a file in CloudEvents JSON format, or `-` for standard input.
-        event: PathBuf,
-        /// The instance whose routes are asked.
-        #[arg(long)]
-        instance: Option<String>,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Explain(explain::ExplainOptions),
+    /// Checks that events reach the routes and endpoints that they must; exit code 1 with a diff when they do not.
+    Test(cases::TestOptions),
     /// Shows what a running twinroute does.
-    Status {
-        #[command(flatten)]
-        whom: ask::AdminTarget,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::StatusOptions),
+    /// Posts events of a file to a running twinroute.
+    Send(send::SendOptions),
+    /// Draws instances, routes and endpoints, for Mermaid or Graphviz.
+    Graph(graph::GraphOptions),
+    /// Shows events as they pass a running twinroute, without slowing it.
+    Tap(tap::TapOptions),
+    /// Shows endpoints as they work, on one screen; pauses, resumes, retries and replays by key.
+    Top(top::TopOptions),
     /// Shows what became of every delivery; exit code 1 when that does not add up.
     Ledger {
         #[command(flatten)]
@@ -138,6 +145,11 @@ enum TopCommand {
     Demo(demo::DemoOptions),
     /// Emulates Event Grid topics, Event Hubs, Service Bus and blob containers on this machine.
     Emulator(emulator::EmulatorOptions),
+    /// Prints the manual page, or writes those of all commands.
+    Man {
+        /// The folder for the pages of all commands.
+        folder: Option<PathBuf>,
+    },
     /// Prints what a shell needs to complete these commands.
     Completions {
         /// For which shell.
@@ -149,14 +161,15 @@ enum TopCommand {
 pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
     let result = match arguments.command {
         TopCommand::Run { config } => run::run(&config).await,
-        TopCommand::Validate { config } => validate::run(&config),
-        TopCommand::Explain {
-            config,
-            event,
-            instance,
-            json,
-        } => explain::run(&config, &event, instance.as_deref(), json).await,
-        TopCommand::Status { whom, json } => status::run(&whom, json).await,
+        TopCommand::Validate(options) => validate::run(&options),
+        TopCommand::Explain(options) => explain::run(&options),
+        TopCommand::Test(options) => cases::run(&options),
+        TopCommand::Status(options) => status::run(&options).await,
+        TopCommand::Tap(options) => tap::run(&options).await,
+        TopCommand::Top(options) => top::run(&options).await,
+        TopCommand::Send(options) => send::run(&options).await,
+        TopCommand::Graph(options) => graph::run(&options).await,
+        TopCommand::Config(step) => config::run(&step),
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
         TopCommand::LogLevel(options) => log_level::run(&options).await,
         TopCommand::Instance(step) => instance::run(&step).await,
@@ -171,6 +184,10 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Journal(look) => journal::run(&look),
         TopCommand::Demo(options) => demo::run(options).await,
         TopCommand::Emulator(options) => emulator::run(options).await,
+        TopCommand::Man { folder } => man::run(
+            folder.as_deref(),
+            examples::with_examples(CommandLine::command()),
+        ),
         TopCommand::Completions { shell } => completions::run(shell, &mut CommandLine::command()),
     };
     result.unwrap_or_else(|error| exit::failed(&error))

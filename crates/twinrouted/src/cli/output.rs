@@ -3,6 +3,7 @@
 //! `println!` panics where the reader is gone or the disk is full, so nothing else in this crate prints: a lint and a
 //! tidy test hold that. Texts pass [`printed`] on their way.
 
+use super::paint::PaintedText;
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use std::borrow::Cow;
@@ -47,7 +48,27 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
 /// # Errors
 /// As [`print()`].
 pub(crate) fn clear_screen() -> io::Result<()> {
-    stream().write_all(b"\x1b[H\x1b[J")
+    // Not through the gate of the stream, which would show the sequence instead of obeying it.
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(b"\x1b[H\x1b[J")
+        .map_err(OutputFailure::wrap)
+}
+
+/// Prints a text in its colors, where standard output gets some.
+///
+/// # Errors
+/// As [`print()`].
+pub(crate) fn print_painted(text: &PaintedText) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    if !has_colors(&stdout) {
+        return print(text);
+    }
+    // Each piece passed the gate when it was put in.
+    let written = stdout.write_all(text.ansi().as_bytes());
+    written
+        .and_then(|()| stdout.flush())
+        .map_err(OutputFailure::wrap)
 }
 
 /// Answers `--help` and `--version`, whose text `clap` holds as an error.

@@ -1,4 +1,4 @@
-//! An endpoint's part of `/status`, for tests of what is made of it.
+//! `/status` and an endpoint's part of it, for tests of what is made of them.
 
 use serde_json::{Value, json};
 
@@ -20,5 +20,18 @@ pub(super) fn endpoint_json(name: &str, state: &str, last_error: &str) -> Value 
             "standing_still": false, "retry_after_max_s": 1, "probe_interval_max_s": 1,
             "when_full": "refuse", "answers": {},
         },
+    })
+}
+
+/// A router with these instances that keeps events in memory.
+pub(super) fn status_json(instances: &Value) -> Value {
+    json!({
+        "version": "0", "readiness": { "ready": true, "reason": "" },
+        "table": { "generation": 1, "hash": "", "since": "", "errors": [], "warnings": [] },
+        "journal": {
+            "kind": "memory", "events": 0, "bytes": 0, "bytes_max": 0, "disk_bytes": 0,
+            "lost": 0, "accepted": 0, "unmatched": 0,
+        },
+        "instances": instances,
     })
 }

@@ -1,17 +1,170 @@
 //! A status as a table for the terminal.
 
+use super::paint::{PaintedText, TextColor};
+use super::problem::{advice, failing, has_problem, outlook, reasons};
+use super::screen::ScreenSize;
+use super::selection::{EndpointOrder, EndpointSelection};
 use crate::cli::output;
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use twinroute_model::visible::one_line;
-use twinroute_router::status::{EndpointStatus, RouterStatus, SourceStatus};
+use twinroute_router::status::{EndpointStatus, InstanceStatus, RouterStatus, SourceStatus};
 
-/// Draws all instances: per endpoint the ledger, per route what it matched.
+/// With more endpoints than that a table is a screen of them, unless all are asked for.
+const ENDPOINTS_MAX: usize = 100;
+
+/// Lines of a screen that are not for endpoints.
+const OTHER_LINES: usize = 8;
+
+/// How a table is drawn.
+pub(super) struct TableView<'a> {
+    pub(super) screen: ScreenSize,
+    pub(super) selection: &'a EndpointSelection,
+    /// Whether it has to fit the screen, because it is drawn again and again.
+    pub(super) fits: bool,
+}
+
+/// All of a status, with lines as long as they are: for logs.
 pub(super) fn render(status: &RouterStatus) -> String {
-    let mut text = String::new();
-    let journal = &status.journal;
-    line(
-        &mut text,
-        format_args!(
+    let selection = EndpointSelection {
+        all: true,
+        ..EndpointSelection::default()
+    };
+    let view = TableView {
+        screen: ScreenSize::FILE,
+        selection: &selection,
+        fits: false,
+    };
+    draw(status, &view).to_string()
+}
+
+/// Draws what a selection left: per endpoint the ledger, per route what it matched.
+pub(super) fn draw(status: &RouterStatus, view: &TableView<'_>) -> PaintedText {
+    let mut table = StatusTable::new(view);
+    table.head(status);
+    let endpoints = status.instances.iter();
+    let endpoints = endpoints.map(|instance| instance.endpoints.len()).sum();
+    let lines_max = view.screen.rows.saturating_sub(OTHER_LINES).max(5);
+    if view.selection.all || (endpoints <= ENDPOINTS_MAX && !view.fits) {
+        status
+            .instances
+            .iter()
+            .for_each(|instance| table.instance(instance));
+    } else {
+        table.summary(status, view.selection.sort, lines_max, endpoints);
+    }
+    if status.instances.is_empty() && view.selection.chooses() {
+        table.line("\nno endpoint is like that");
+    }
+    table.text
+}
+
+/// A column of numbers: those that are needed least go first where there is no room.
+struct TableColumn {
+    title: &'static str,
+    width: usize,
+    /// The lowest goes first.
+    rank: u8,
+    value: fn(&EndpointStatus) -> String,
+}
+
+const COLUMNS: [TableColumn; 10] = [
+    column("matched", 9, 5, |of| of.matched.to_string()),
+    column("queued", 9, 9, |of| of.queued.to_string()),
+    column("in flight", 11, 4, |of| of.in_flight.to_string()),
+    column("retrying", 10, 3, |of| of.retrying.to_string()),
+    column("delivered", 11, 9, |of| of.delivered.to_string()),
+    column("dead letters", 14, 9, open_dead_letters),
+    column("discarded", 11, 2, |of| of.discarded.to_string()),
+    column("oldest", 8, 8, |of| age(of.oldest_age_ms)),
+    column("p50 ms", 9, 0, |of| format!("{:.1}", of.latency_p50_ms)),
+    column("p99 ms", 9, 1, |of| format!("{:.1}", of.latency_p99_ms)),
+];
+
+const fn column(
+    title: &'static str,
+    width: usize,
+    rank: u8,
+    value: fn(&EndpointStatus) -> String,
+) -> TableColumn {
+    TableColumn {
+        title,
+        width,
+        rank,
+        value,
+    }
+}
+
+/// Names of endpoints and routes, with what stands before them.
+const NAME_WIDTH: usize = 22;
+
+/// The longest state in one word, and a gap.
+const STATE_WIDTH: usize = 2 + "waiting-for-secret".len();
+
+/// The columns that fit.
+fn fitting(width: Option<usize>) -> Vec<&'static TableColumn> {
+    let mut columns: Vec<_> = COLUMNS.iter().collect();
+    let Some(width) = width else {
+        return columns;
+    };
+    let taken = |columns: &[&TableColumn]| columns.iter().map(|one| one.width).sum::<usize>();
+    while NAME_WIDTH + taken(&columns) + STATE_WIDTH.min(14) > width {
+        let least = columns.iter().map(|one| one.rank).min();
+        let count = columns.len();
+        columns.retain(|one| Some(one.rank) != least);
+        if columns.is_empty() || columns.len() == count {
+            break;
+        }
+    }
+    columns
+}
+
+struct StatusTable {
+    text: PaintedText,
+    width: Option<usize>,
+    columns: Vec<&'static TableColumn>,
+    /// Whether some endpoints were chosen, mostly without their routes.
+    is_choice: bool,
+}
+
+impl StatusTable {
+    fn new(view: &TableView<'_>) -> Self {
+        let width = view.screen.columns;
+        Self {
+            text: PaintedText::default(),
+            width,
+            columns: fitting(width),
+            is_choice: view.selection.chooses(),
+        }
+    }
+
+    fn line(&mut self, line: impl AsRef<str>) {
+        self.painted(TextColor::Plain, line.as_ref());
+    }
+
+    /// A line within the width, its further lines indented.
+    fn painted(&mut self, color: TextColor, line: &str) {
+        // A gap above is ours; what else would end a line is not.
+        let (gap, line) = match line.strip_prefix('\n') {
+            Some(line) => ("\n", line),
+            None => ("", line),
+        };
+        self.text.plain(gap);
+        for line in wrapped(&one_line(line), self.width) {
+            self.text.add(color, line);
+            self.text.plain('\n');
+        }
+    }
+
+    /// A text that may have lines of its own.
+    fn several(&mut self, color: TextColor, lines: &str) {
+        for line in output::indented(lines).lines() {
+            self.painted(color, line);
+        }
+    }
+
+    fn head(&mut self, status: &RouterStatus) {
+        let journal = &status.journal;
+        self.line(format!(
             "table {}   accepted {}   unmatched {}   backlog {} ({} of {})",
             status.table.generation,
             journal.accepted,
@@ -19,103 +172,184 @@ pub(super) fn render(status: &RouterStatus) -> String {
             journal.events,
             bytesize::ByteSize(journal.bytes),
             bytesize::ByteSize(journal.bytes_max),
-        ),
-    );
-    for warning in &status.warnings {
-        line(&mut text, format_args!("warning: {warning}"));
+        ));
+        for warning in &status.warnings {
+            self.painted(TextColor::Caution, &format!("warning: {warning}"));
+        }
+        if let Some(source) = &status.table.source {
+            self.source(source);
+        }
+        for warning in &status.table.warnings {
+            self.several(TextColor::Caution, &format!("warning: {warning}"));
+        }
+        for error in &status.table.errors {
+            self.several(TextColor::Bad, &format!("refused: {error}"));
+        }
     }
-    if let Some(source) = &status.table.source {
-        source_lines(&mut text, source);
+
+    /// How the source of the definitions goes.
+    fn source(&mut self, source: &SourceStatus) {
+        let kind = &source.kind;
+        let read = match source.age_ms {
+            Some(0..1_000) => "definitions as of now".to_owned(),
+            Some(age_ms) => format!("definitions as of {} ago", age(age_ms)),
+            None => "no definitions yet".to_owned(),
+        };
+        let saved = match source.saved {
+            true => ", saved by an earlier run",
+            false => "",
+        };
+        self.line(format!("source {kind}: {read}{saved}"));
+        if !source.last_error.is_empty() {
+            let (failures, error) = (source.failures, &source.last_error);
+            let reads = if failures == 1 { "read" } else { "reads" };
+            let line = format!("    {failures} {reads} failed since, the last one: {error}");
+            self.painted(TextColor::Bad, &line);
+        }
+        for waiting in &source.waiting {
+            self.line(format!("    waiting: {waiting}"));
+        }
+        for warning in &source.warnings {
+            self.painted(TextColor::Caution, &format!("    warning: {warning}"));
+        }
     }
-    for warning in &status.table.warnings {
-        several(&mut text, &format!("warning: {warning}"));
-    }
-    for error in &status.table.errors {
-        several(&mut text, &format!("refused: {error}"));
-    }
-    for instance in &status.instances {
-        line(&mut text, format_args!("\n{:<22}{COLUMNS}", instance.name));
+
+    fn instance(&mut self, instance: &InstanceStatus) {
+        self.titles(&instance.name);
         for endpoint in &instance.endpoints {
-            line(&mut text, format_args!("{}", endpoint_line(endpoint)));
-            for reason in reasons(endpoint) {
-                line(&mut text, format_args!("    {reason}"));
-            }
-            if let Some(credential) = credential_line(endpoint) {
-                line(&mut text, format_args!("    {credential}"));
+            self.endpoint(&endpoint.name, endpoint);
+        }
+        if !(self.is_choice && instance.routes.is_empty()) {
+            self.routes(instance);
+        }
+    }
+
+    fn titles(&mut self, name: &str) {
+        let mut line = format!("\n{:<NAME_WIDTH$}", self.name(name, NAME_WIDTH - 1));
+        for column in &self.columns {
+            line.push_str(&format!("{:>1$}", column.title, column.width));
+        }
+        self.painted(TextColor::Strong, &format!("{line}  state"));
+    }
+
+    /// A name, cut where lines have a width.
+    fn name(&self, name: &str, most: usize) -> String {
+        match self.width {
+            Some(_) => super::ask::cut(name, most),
+            None => one_line(name).into_owned(),
+        }
+    }
+
+    fn endpoint(&mut self, name: &str, endpoint: &EndpointStatus) {
+        let name = self.name(name, NAME_WIDTH - 2);
+        let mut line = format!("  {name:<0$}", NAME_WIDTH - 2);
+        for column in &self.columns {
+            line.push_str(&format!("{:>1$}", (column.value)(endpoint), column.width));
+        }
+        self.text.plain(one_line(&line));
+        let state = match (self.width, failing(endpoint)) {
+            // The rest of it stands below.
+            (Some(_), 1..) => format!("{}, but", endpoint.state),
+            _ => state(endpoint),
+        };
+        let color = match failing(endpoint) {
+            0 => TextColor::of_state(&endpoint.state),
+            _ => TextColor::Bad,
+        };
+        self.text.plain("  ");
+        self.text.add(color, one_line(&state));
+        self.text.plain('\n');
+        if self.width.is_some() && failing(endpoint) > 0 {
+            let rest = state_rest(failing(endpoint));
+            self.painted(TextColor::Bad, &format!("    {rest}"));
+        }
+        for line in below(endpoint) {
+            self.line(format!("    {line}"));
+        }
+    }
+
+    fn routes(&mut self, instance: &InstanceStatus) {
+        let title = format!(
+            "\n  {:<20}{:<20}{:>9}  filter",
+            "route", "endpoint", "matched"
+        );
+        self.painted(TextColor::Strong, &title);
+        let before = 2 + 20 + 20 + 9 + 2;
+        let room = self
+            .width
+            .map_or(60, |width| width.saturating_sub(before).clamp(10, 60));
+        for route in &instance.routes {
+            self.line(format!(
+                "  {:<20}{:<20}{:>9}  {}",
+                self.name(&route.id, 19),
+                self.name(&route.endpoint, 19),
+                route.matched,
+                shortened(&route.filter, room)
+            ));
+        }
+    }
+
+    /// As much as `lines_max` lines hold, those with problems first.
+    fn summary(
+        &mut self,
+        status: &RouterStatus,
+        order: Option<EndpointOrder>,
+        lines_max: usize,
+        count: usize,
+    ) {
+        let mut all = Vec::with_capacity(count);
+        let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+        for instance in &status.instances {
+            for endpoint in &instance.endpoints {
+                *states.entry(&endpoint.state).or_default() += 1;
+                all.push((&instance.name, endpoint));
             }
         }
-        line(
-            &mut text,
-            format_args!(
-                "\n  {:<20}{:<20}{:>9}  filter",
-                "route", "endpoint", "matched"
-            ),
-        );
-        for route in &instance.routes {
-            line(
-                &mut text,
-                format_args!(
-                    "  {:<20}{:<20}{:>9}  {}",
-                    route.id,
-                    route.endpoint,
-                    route.matched,
-                    shortened(&route.filter)
+        let order = order.unwrap_or(EndpointOrder::State);
+        all.sort_by_key(|(_, endpoint)| order.key(endpoint));
+        let states: Vec<_> = states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        self.line(format!("\n{count} endpoints: {}", states.join(", ")));
+        let several = status.instances.len() > 1;
+        self.titles("endpoint");
+        let (mut lines, mut shown) = (0, 0);
+        for (instance, endpoint) in &all {
+            let below = below(endpoint).into_iter();
+            let below = below.map(|line| wrapped(&format!("    {line}"), self.width).len());
+            lines += 1 + usize::from(failing(endpoint) > 0) + below.sum::<usize>();
+            if lines > lines_max && shown > 0 {
+                break;
+            }
+            match several {
+                true => self.endpoint(&format!("{instance}/{}", endpoint.name), endpoint),
+                false => self.endpoint(&endpoint.name, endpoint),
+            }
+            shown += 1;
+        }
+        if shown < count {
+            let rest = count - shown;
+            self.painted(
+                TextColor::Faint,
+                &format!(
+                    "  and {rest} more: choose with --problems, --endpoint or --state, order them with --sort, \
+                     show them and their routes with --all"
                 ),
             );
         }
     }
-    text
 }
 
-/// How the source of the definitions goes.
-fn source_lines(text: &mut String, source: &SourceStatus) {
-    let kind = &source.kind;
-    let read = match source.age_ms {
-        Some(0..1_000) => "definitions as of now".to_owned(),
-        Some(age_ms) => format!("definitions as of {} ago", age(age_ms)),
-        None => "no definitions yet".to_owned(),
-    };
-    let saved = if source.saved {
-        ", saved by an earlier run"
-    } else {
-        ""
-    };
-    line(text, format_args!("source {kind}: {read}{saved}"));
-    if !source.last_error.is_empty() {
-        let (failures, error) = (source.failures, &source.last_error);
-        let reads = if failures == 1 { "read" } else { "reads" };
-        line(
-            text,
-            format_args!("    {failures} {reads} failed since, the last one: {error}"),
-        );
+/// What stands below an endpoint.
+fn below(endpoint: &EndpointStatus) -> Vec<String> {
+    let mut lines = reasons(endpoint);
+    lines.extend(credential_line(endpoint));
+    lines.extend(outlook(endpoint));
+    if has_problem(endpoint) {
+        lines.extend(advice(endpoint).map(|advice| format!("to do: {advice}")));
     }
-    for waiting in &source.waiting {
-        line(text, format_args!("    waiting: {waiting}"));
-    }
-    for warning in &source.warnings {
-        line(text, format_args!("    warning: {warning}"));
-    }
-}
-
-const COLUMNS: &str = "  matched   queued  in flight  retrying  delivered  dead letters  discarded  oldest   \
-                       p50 ms   p99 ms  state";
-
-fn endpoint_line(endpoint: &EndpointStatus) -> String {
-    format!(
-        "  {:<20}{:>9}{:>9}{:>11}{:>10}{:>11}{:>14}{:>11}{:>8}{:>9.1}{:>9.1}  {}",
-        endpoint.name,
-        endpoint.matched,
-        endpoint.queued,
-        endpoint.in_flight,
-        endpoint.retrying,
-        endpoint.delivered,
-        open_dead_letters(endpoint),
-        endpoint.discarded,
-        age(endpoint.oldest_age_ms),
-        endpoint.latency_p50_ms,
-        endpoint.latency_p99_ms,
-        state(endpoint)
-    )
+    lines
 }
 
 /// Dead letters that were not replayed, and behind a slash all there ever were, where that is more.
@@ -131,49 +365,15 @@ fn open_dead_letters(endpoint: &EndpointStatus) -> String {
 fn state(endpoint: &EndpointStatus) -> String {
     match failing(endpoint) {
         0 => endpoint.state.clone(),
-        1 => format!(
-            "{}, but the last event became a dead letter",
-            endpoint.state
-        ),
-        count => format!(
-            "{}, but the last {count} events became dead letters",
-            endpoint.state
-        ),
+        count => format!("{}, but {}", endpoint.state, state_rest(count)),
     }
 }
 
-/// Events in a row that it did not take, though nothing is wrong with itself.
-fn failing(endpoint: &EndpointStatus) -> u64 {
-    if endpoint.state != "healthy" {
-        return 0;
+fn state_rest(failing: u64) -> String {
+    match failing {
+        1 => "the last event became a dead letter".to_owned(),
+        count => format!("the last {count} events became dead letters"),
     }
-    // Counts of events outlive a restart, and this one does not.
-    match (endpoint.failed_in_a_row, endpoint.delivered) {
-        (0, 0) => endpoint
-            .dead_letters
-            .all()
-            .saturating_sub(endpoint.replayed),
-        (count, _) => count,
-    }
-}
-
-/// Why events do not arrive, or dead letters do not.
-fn reasons(endpoint: &EndpointStatus) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let works = matches!(endpoint.state.as_str(), "healthy" | "paused" | "stopped");
-    let waits = endpoint.backing_off_ms > 0 || endpoint.retrying > 0;
-    if (!works || waits || failing(endpoint) > 0) && !endpoint.last_error.is_empty() {
-        reasons.push(endpoint.last_error.clone());
-    }
-    let letters = &endpoint.dead_letters;
-    if !matches!(letters.store.as_str(), "local" | "ok" | "") {
-        let count = letters.awaiting_upload;
-        reasons.push(format!(
-            "{count} dead letters wait for their container, which is {}: {}",
-            letters.store, letters.last_error
-        ));
-    }
-    reasons
 }
 
 /// Which credential is in use, where that is not the first one, it ends, or it is refused.
@@ -195,7 +395,7 @@ fn credential_line(endpoint: &EndpointStatus) -> Option<String> {
 }
 
 /// In the largest unit that leaves a number above one.
-fn age(millis: u64) -> String {
+pub(super) fn age(millis: u64) -> String {
     match millis / 1_000 {
         0 => "0".to_owned(),
         seconds @ 1..120 => format!("{seconds}s"),
@@ -205,104 +405,44 @@ fn age(millis: u64) -> String {
     }
 }
 
-fn shortened(filter: &str) -> String {
-    const MAX: usize = 60;
+fn shortened(filter: &str, most: usize) -> String {
     let flat: String = filter.split_whitespace().collect::<Vec<_>>().join(" ");
-    if flat.chars().count() <= MAX {
+    if flat.chars().count() <= most {
         return flat;
     }
-    flat.chars().take(MAX - 1).chain(['…']).collect()
+    flat.chars().take(most - 1).chain(['…']).collect()
 }
 
-fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    let line = arguments.to_string();
-    // A gap above is ours; what else would end a line is not.
-    let (gap, line) = match line.strip_prefix('\n') {
-        Some(line) => ("\n", line),
-        None => ("", &*line),
+/// A line in lines of `width`, broken at spaces where there are some; all but the first are indented.
+fn wrapped(line: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width.filter(|width| line.chars().count() > *width) else {
+        return vec![line.to_owned()];
     };
-    writeln!(text, "{gap}{}", one_line(line)).expect("a String takes everything");
-}
-
-/// A text that may have lines of its own.
-fn several(text: &mut String, lines: &str) {
-    writeln!(text, "{}", output::indented(lines)).expect("a String takes everything");
+    let indent = line
+        .chars()
+        .take_while(|character| *character == ' ')
+        .count();
+    let indent = " ".repeat((indent + 4).min(width / 2));
+    let mut lines = Vec::new();
+    let mut rest: Vec<char> = line.chars().collect();
+    while rest.len() > width {
+        let begin = rest
+            .iter()
+            .take_while(|character| **character == ' ')
+            .count();
+        let space = rest[..=width]
+            .iter()
+            .rposition(|character| *character == ' ');
+        let end = space.filter(|at| *at > begin).unwrap_or(width);
+        let tail = rest.split_off(end);
+        lines.push(rest.into_iter().collect());
+        let tail = tail.into_iter().skip_while(|character| *character == ' ');
+        rest = indent.chars().chain(tail).collect();
+    }
+    lines.push(rest.into_iter().collect());
+    lines
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::sample_status::endpoint_json;
-
-    fn endpoint(state: &str, last_error: &str) -> EndpointStatus {
-        let status = endpoint_json("hub-1", state, last_error);
-        serde_json::from_value(status).unwrap()
-    }
-
-    #[test]
-    fn hidden_reasons_of_states_are_shown() {
-        for state in [
-            "failed",
-            "waiting-for-secret",
-            "unauthorized",
-            "undefined",
-            "gone",
-        ] {
-            assert_eq!(reasons(&endpoint(state, "why")), ["why"], "{state}");
-        }
-        // The last failure is shown also when it is over.
-        assert_eq!(reasons(&endpoint("healthy", "why")), [""; 0]);
-        let mut container = endpoint("healthy", "");
-        container.dead_letters.store = "unauthorized".to_owned();
-        container.dead_letters.awaiting_upload = 2;
-        container.dead_letters.last_error = "the SAS has expired".to_owned();
-        let expect =
-            "2 dead letters wait for their container, which is unauthorized: the SAS has expired";
-        assert_eq!(reasons(&container), [expect]);
-    }
-
-    #[test]
-    fn hidden_reasons_of_an_endpoint_that_rejects_all_it_gets() {
-        let mut all = endpoint("healthy", "http-400: no");
-        all.dead_letters.local = 8;
-        for in_a_row in [0, 8] {
-            all.failed_in_a_row = in_a_row;
-            let expect = "healthy, but the last 8 events became dead letters";
-            assert_eq!(state(&all), expect);
-            assert_eq!(reasons(&all), ["http-400: no"]);
-        }
-        (all.delivered, all.failed_in_a_row) = (1, 0);
-        assert_eq!(state(&all), "healthy");
-        assert_eq!(state(&endpoint("throttled", "")), "throttled");
-    }
-
-    #[test]
-    fn hidden_reasons_dead_letters_that_were_replayed_are_not_there_any_more() {
-        let mut of = endpoint("healthy", "");
-        assert_eq!(open_dead_letters(&of), "0");
-        of.dead_letters.local = 16;
-        assert_eq!(open_dead_letters(&of), "16");
-        of.dead_letters.local = 0;
-        of.dead_letters.replayed = 16;
-        of.replayed = 16;
-        assert_eq!(open_dead_letters(&of), "0/16");
-        // A container keeps what was replayed from it.
-        of.dead_letters.replayed = 0;
-        of.dead_letters.uploaded = 16;
-        of.replayed = 10;
-        assert_eq!(open_dead_letters(&of), "6/16");
-    }
-
-    #[test]
-    fn ages_are_short() {
-        for (millis, expect) in [
-            (999, "0"),
-            (119_999, "119s"),
-            (120_000, "2m"),
-            (7_200_000, "2h"),
-            (172_800_000, "2d"),
-        ] {
-            assert_eq!(age(millis), expect);
-        }
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

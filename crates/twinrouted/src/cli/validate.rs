@@ -2,29 +2,56 @@
 
 use super::exit::{self, ExitReason};
 use crate::cli::output;
-use crate::config::{LoadedConfig, SourceKind};
+use crate::config::{ConfigMistakes, LoadedConfig, SourceKind};
 use crate::connect::azure_connect;
 use crate::file_permissions;
 use crate::listeners;
-use std::path::Path;
+use crate::places;
+use clap::Args;
+use serde_json::json;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use twinroute_router::source::DefinitionFaults;
+use twinroute_router::source::Definitions;
 
-pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+/// What is checked, and how it is said.
+#[derive(Args, Debug)]
+pub(crate) struct ValidateOptions {
+    /// The configuration file.
+    #[arg(long, short)]
+    config: PathBuf,
+    /// Takes warnings for errors: exit code 78 where there are any.
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Prints JSON: `valid`, `errors`, `warnings`, and how many instances, endpoints and routes there are.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+struct ValidationReport {
+    errors: Vec<String>,
+    warnings: Vec<String>,
+    /// Where they are in files and could be read.
+    definitions: Option<Definitions>,
+}
+
+pub(super) fn run(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
+    let file = &options.config;
     let loaded = match LoadedConfig::read(file) {
         Ok(loaded) => loaded,
-        Err(error) => return Ok(exit::not_started(&error)),
+        Err(error) => return options.unreadable(&error),
     };
-    let mut errors = Vec::new();
+    let mut report = ValidationReport::default();
     match loaded.config.check() {
-        Ok(warnings) => warnings
-            .iter()
-            .for_each(|warning| output::error_line(format_args!("warning: {warning}"))),
-        Err(found) => errors.extend(found),
+        Ok(warnings) => report.warnings.extend(warnings),
+        Err(found) => report.errors.extend(found),
     }
-    for warning in file_permissions::open_folders(&loaded) {
-        output::error_line(format_args!("warning: {warning}"));
-    }
+    report.errors.extend(listeners::taken_twice(&loaded.config));
+    report
+        .warnings
+        .extend(file_permissions::open_folders(&loaded));
+    report.warnings.extend(places::not_writable(&loaded));
     let outgoing = match loaded.outgoing() {
         Ok(outgoing) => outgoing,
         // What else is wrong would be reported of a table that was not checked.
@@ -36,64 +63,102 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         SourceKind::Store | SourceKind::Azure => loaded.settings().map(|_| None),
     };
     match definitions {
-        Ok(None) if errors.is_empty() => {
-            output::line(format_args!(
-                "{}: valid; definitions are not in files",
-                file.display()
-            ))?;
-        }
-        Ok(None) => {}
         Ok(Some(definitions)) => {
             let connector = azure_connect(None, &outgoing, loaded.config.ingress.event_bytes())?;
-            let checked = twinroute_router::check(&definitions, &connector);
-            match checked {
-                Ok(mut warnings) => {
-                    let private = listeners::unnamed(&loaded.config, &definitions.instances);
-                    warnings.extend(private);
-                    warnings
-                        .iter()
-                        .for_each(|warning| output::error_line(format_args!("warning: {warning}")));
-                    if errors.is_empty() {
-                        report(&definitions, file)?;
-                    }
+            match twinroute_router::check(&definitions, &connector) {
+                Ok(warnings) => {
+                    report.warnings.extend(warnings);
+                    let unnamed = listeners::unnamed(&loaded.config, &definitions.instances);
+                    report.warnings.extend(unnamed);
+                    report.definitions = Some(definitions);
                 }
-                Err(faults) => add(&mut errors, &faults),
+                Err(faults) => report
+                    .errors
+                    .extend(faults.0.iter().map(ToString::to_string)),
             }
         }
-        Err(faults) => add(&mut errors, &faults),
+        Ok(None) => {}
+        Err(faults) => report
+            .errors
+            .extend(faults.0.iter().map(ToString::to_string)),
     }
-    if errors.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    for error in &errors {
-        output::error_line(format_args!("error: {error}"));
-    }
-    output::error_line(format_args!(
-        "twinroute: {}: {} in all",
-        file.display(),
-        count(errors.len(), "error")
-    ));
-    Ok(ExitCode::from(ExitReason::Configuration.code()))
+    options.say(&report)
 }
 
-fn add(errors: &mut Vec<String>, faults: &DefinitionFaults) {
-    errors.extend(faults.0.iter().map(ToString::to_string));
+impl ValidateOptions {
+    /// The file itself cannot be read, or is full of mistakes.
+    fn unreadable(&self, error: &anyhow::Error) -> anyhow::Result<ExitCode> {
+        let Some(mistakes) = error.downcast_ref::<ConfigMistakes>() else {
+            return Ok(exit::not_started(error));
+        };
+        let mistakes = mistakes.0.iter();
+        self.say(&ValidationReport {
+            errors: mistakes
+                .map(|mistake| mistake.in_file(&self.config))
+                .collect(),
+            ..ValidationReport::default()
+        })
+    }
+
+    fn say(&self, report: &ValidationReport) -> anyhow::Result<ExitCode> {
+        let is_valid =
+            report.errors.is_empty() && !(self.deny_warnings && !report.warnings.is_empty());
+        let code = match is_valid {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(ExitReason::Configuration.code()),
+        };
+        if self.json {
+            let counts = report.definitions.as_ref().map(counts);
+            let (instances, endpoints, routes) = counts.unwrap_or_default();
+            let document = json!({
+                "valid": is_valid, "errors": report.errors, "warnings": report.warnings,
+                "instances": instances, "endpoints": endpoints, "routes": routes,
+            });
+            output::line(serde_json::to_string_pretty(&document)?)?;
+            return Ok(code);
+        }
+        for warning in &report.warnings {
+            output::error_line(format_args!("warning: {warning}"));
+        }
+        for error in &report.errors {
+            output::error_line(format_args!("error: {error}"));
+        }
+        if is_valid {
+            valid(report.definitions.as_ref(), &self.config)?;
+            return Ok(code);
+        }
+        let sum = match report.errors.len() {
+            0 => format!(
+                "{}, which are denied",
+                count(report.warnings.len(), "warning")
+            ),
+            errors => format!("{} in all", count(errors, "error")),
+        };
+        output::error_line(format_args!("twinroute: {}: {sum}", self.config.display()));
+        Ok(code)
+    }
 }
 
-fn report(definitions: &twinroute_router::source::Definitions, file: &Path) -> std::io::Result<()> {
-    let instances = &definitions.instances;
-    let endpoints: usize = instances
-        .iter()
-        .map(|instance| instance.endpoints.len())
-        .sum();
-    let routes: usize = instances.iter().map(|instance| instance.routes.len()).sum();
+fn valid(definitions: Option<&Definitions>, file: &Path) -> std::io::Result<()> {
+    let file = file.display();
+    let Some(definitions) = definitions else {
+        return output::line(format_args!("{file}: valid; definitions are not in files"));
+    };
+    let (instances, endpoints, routes) = counts(definitions);
     output::line(format_args!(
-        "{}: valid: {}, {}, {}",
-        file.display(),
-        count(instances.len(), "instance"),
+        "{file}: valid: {}, {}, {}",
+        count(instances, "instance"),
         count(endpoints, "endpoint"),
         count(routes, "route")
     ))
+}
+
+/// Instances, endpoints and routes.
+fn counts(definitions: &Definitions) -> (usize, usize, usize) {
+    let instances = &definitions.instances;
+    let endpoints = instances.iter().map(|instance| instance.endpoints.len());
+    let routes = instances.iter().map(|instance| instance.routes.len());
+    (instances.len(), endpoints.sum(), routes.sum())
 }
 
 fn count(count: usize, noun: &str) -> String {

@@ -3,7 +3,7 @@
 //! They are put in after the file was parsed, so a comment, a key or the form of a string has no part in it, and a value
 //! may hold whatever a string may hold.
 
-use anyhow::{Context as _, bail};
+use super::mistakes::{ConfigMistake, ConfigPlace};
 use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -11,57 +11,61 @@ use toml::de::{DeTable, DeValue};
 /// Tables and lists within each other; `toml` itself refuses more than 80.
 const DEPTH_MAX: usize = 128;
 
-/// Puts the value of a variable in for each `${NAME}` in a text value; `$${` stands for `${` itself. A value is not
-/// looked through again.
-///
-/// # Errors
-/// The line and the variable that is not set.
+/// Puts the value of a variable in for each `${NAME}` in a text value, and of `${NAME:-default}` the default where it is
+/// unset or empty; `$${` stands for `${` itself. A value is not looked through again. Gives what cannot be put in.
 pub(super) fn put_in(
     text: &str,
     root: &mut Spanned<DeTable<'_>>,
     variable: impl Fn(&str) -> Option<String>,
-) -> anyhow::Result<()> {
-    let expander = VariableExpander { text, variable };
-    expander.table(root.get_mut(), DEPTH_MAX)
-}
-
-/// The line of a place in a text, from 1.
-pub(super) fn line_of(text: &str, at: usize) -> usize {
-    text[..at.min(text.len())].matches('\n').count() + 1
+) -> Vec<ConfigMistake> {
+    let mut expander = VariableExpander {
+        text,
+        variable,
+        mistakes: Vec::new(),
+    };
+    expander.table(root.get_mut(), DEPTH_MAX);
+    expander.mistakes
 }
 
 struct VariableExpander<'a, F> {
     text: &'a str,
     variable: F,
+    mistakes: Vec<ConfigMistake>,
 }
 
 impl<F: Fn(&str) -> Option<String>> VariableExpander<'_, F> {
-    fn table(&self, table: &mut DeTable<'_>, depth: usize) -> anyhow::Result<()> {
+    fn table(&mut self, table: &mut DeTable<'_>, depth: usize) {
         for (_, value) in table.iter_mut() {
-            self.value(value, depth)?;
+            self.value(value, depth);
         }
-        Ok(())
     }
 
-    fn value(&self, value: &mut Spanned<DeValue<'_>>, depth: usize) -> anyhow::Result<()> {
-        let depth = depth.checked_sub(1).context("it is nested too deeply")?;
-        let span = value.span();
+    fn value(&mut self, value: &mut Spanned<DeValue<'_>>, depth: usize) {
+        let at = value.span().start;
+        let Some(depth) = depth.checked_sub(1) else {
+            self.refuse(at, "it is nested too deeply".to_owned());
+            return;
+        };
         match value.get_mut() {
-            DeValue::String(string) if string.contains("${") => {
-                let line = || format!("line {}", line_of(self.text, span.start));
-                *string = Cow::Owned(self.string(string).with_context(line)?);
-                Ok(())
-            }
-            DeValue::Array(values) => {
-                let mut values = values.iter_mut();
-                values.try_for_each(|value| self.value(value, depth))
-            }
+            DeValue::String(string) if string.contains("${") => match self.string(string) {
+                Ok(put_in) => *string = Cow::Owned(put_in),
+                Err(what) => self.refuse(at, what),
+            },
+            DeValue::Array(values) => values.iter_mut().for_each(|value| self.value(value, depth)),
             DeValue::Table(table) => self.table(table, depth),
-            _ => Ok(()),
+            _ => {}
         }
     }
 
-    fn string(&self, string: &str) -> anyhow::Result<String> {
+    fn refuse(&mut self, at: usize, what: String) {
+        self.mistakes.push(ConfigMistake {
+            place: ConfigPlace::of(self.text, at),
+            key: String::new(),
+            what,
+        });
+    }
+
+    fn string(&self, string: &str) -> Result<String, String> {
         let mut out = String::with_capacity(string.len());
         let mut rest = string;
         while let Some(start) = rest.find("${") {
@@ -74,22 +78,28 @@ impl<F: Fn(&str) -> Option<String>> VariableExpander<'_, F> {
             }
             out.push_str(before);
             let Some(end) = rest.find('}') else {
-                bail!("`${{` without its `}}`; write `$${{` for the two characters themselves");
-            };
-            let name = &rest[..end];
-            // What stands there in place of a name may be a secret: it is not repeated.
-            if name.contains(":-") {
-                bail!(
-                    "`${{NAME:-…}}` is not known here: a variable has no default; set the variable"
+                return Err(
+                    "`${` without its `}`; write `$${` for the two characters themselves"
+                        .to_owned(),
                 );
-            }
+            };
+            let (name, default) = match rest[..end].split_once(":-") {
+                Some((name, default)) => (name, Some(default)),
+                None => (&rest[..end], None),
+            };
+            // What stands there in place of a name may be a secret: it is not repeated.
             let is_name = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
             if name.is_empty() || !name.chars().all(is_name) {
-                bail!("`${{}}` must hold the name of an environment variable");
+                return Err("`${}` must hold the name of an environment variable".to_owned());
             }
-            match (self.variable)(name) {
-                Some(value) => out.push_str(&value),
-                None => bail!("the environment variable {name} is not set"),
+            let value = (self.variable)(name);
+            match (
+                value.filter(|value| default.is_none() || !value.is_empty()),
+                default,
+            ) {
+                (Some(value), _) => out.push_str(&value),
+                (None, Some(default)) => out.push_str(default),
+                (None, None) => return Err(format!("the environment variable {name} is not set")),
             }
             rest = &rest[end + 1..];
         }

@@ -134,13 +134,7 @@ impl TestDaemon {
     }
 
     pub(crate) fn post(&self, id: usize) -> String {
-        let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
-        let head = format!(
-            "POST /events HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents+json\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n{event}",
-            event.len()
-        );
-        exchange(&self.ingress, &head)
+        post_to(&self.ingress, id)
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
@@ -180,6 +174,17 @@ pub(crate) fn address(line: &str) -> String {
     }
     let (_, address) = line.split_once("address=").unwrap();
     address.split(' ').next().unwrap().to_owned()
+}
+
+/// Posts an event to an ingress.
+pub(crate) fn post_to(ingress: &str, id: usize) -> String {
+    let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"}}"#);
+    let head = format!(
+        "POST /events HTTP/1.1\r\nhost: t\r\ncontent-type: application/cloudevents+json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{event}",
+        event.len()
+    );
+    exchange(ingress, &head)
 }
 
 pub(crate) fn exchange(address: &str, request: &str) -> String {

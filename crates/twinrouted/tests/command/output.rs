@@ -1,7 +1,9 @@
 //! Where what a command prints cannot be written: its reader is gone, or the disk is full.
 
 use crate::durable;
-use crate::harness::{PATIENCE, TestDaemon, repository, scene as files, text, twinroute, write};
+use crate::harness::{
+    PATIENCE, TestDaemon, post_to, repository, scene as files, text, twinroute, write,
+};
 use crate::session::{CommandSession, bare, emulator, scene, with_input};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -253,6 +255,26 @@ fn running(
     }
     let mut check = |words: &[&str]| run.check(command(words), "");
     check(&["status"]);
+    check(&["top"]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let ingress = &session.daemon.ingress;
+    std::thread::scope(|scope| {
+        // An event has to pass for it to print.
+        scope.spawn(|| {
+            let mut id = 100;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                id += 1;
+                post_to(ingress, id);
+            }
+        });
+        check(&["tap", "-n", "1"]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let mut send = bare(&["send", "-", "--to"]);
+    send.arg(&session.daemon.ingress);
+    let event = r#"{"specversion":"1.0","id":"s","source":"s","type":"t"}"#;
+    run.check(send, event);
+    let mut check = |words: &[&str]| run.check(command(words), "");
     check(&["ledger"]);
     check(&["log-level"]);
     check(&["deadletter", "list"]);
@@ -314,6 +336,17 @@ fn alone(run: &mut CommandRuns) {
     };
     check(&["validate", "--config", "config/sidecar.toml"], "");
     check(&["explain", "--config", "config/sidecar.toml", "-"], event);
+    check(&["config", "init", "sidecar"], "");
+    check(&["config", "show", "--config", "config/sidecar.toml"], "");
+    check(&["config", "schema"], "");
+    check(&["graph", "--config", "config/sidecar.toml"], "");
+    let cases = tempfile::tempdir().unwrap();
+    let case = r#"[{"name":"a","event":EVENT,"routes":[]}]"#.replace("EVENT", event);
+    fs::write(cases.path().join("a.json"), case).unwrap();
+    let case = cases.path().join("a.json");
+    let case = case.to_str().unwrap();
+    check(&["test", "--config", "config/sidecar.toml", case], "");
+    check(&["man"], "");
     check(&["demo", "--events", "3"], "");
     let ports = ["--amqp-port", "0", "--http-port", "0", "--blob-port", "0"];
     check(&[&["emulator"], &ports[..]].concat(), "");

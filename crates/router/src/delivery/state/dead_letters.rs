@@ -5,6 +5,7 @@ use crate::delivery::hold::HoldReason;
 use crate::delivery::kept_dead_letters::KeptDeadLetter;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
+use crate::tap::TapOutcome;
 use std::sync::Arc;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DiscardReason;
@@ -43,6 +44,14 @@ impl LaneCore {
         }
         self.counters.get().deaths[reason as usize].increment(1);
         self.tell(waiting.sequence, DeliveryEnd::DeadLettered);
+        if self.reports.taps.wants(&[TapOutcome::DeadLettered]) {
+            let why = match &*about.outcome {
+                "" => reason.to_string(),
+                outcome => format!("{reason}: {outcome}"),
+            };
+            let event = waiting.event.as_deref();
+            self.show(waiting.sequence, event, TapOutcome::DeadLettered, &why);
+        }
         let dead = KeptDeadLetter {
             about,
             accepted_at: wall.before(waiting.age(now)),

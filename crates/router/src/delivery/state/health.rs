@@ -79,7 +79,7 @@ impl LaneCore {
     /// Has the sources of secrets read again, if it is the credential that is refused.
     pub(super) fn trigger_refresh(&self, kind: FaultKind, is_new: bool) {
         if kind == FaultKind::Unauthorized {
-            self.refresh_trigger.refused(match is_new {
+            self.reports.refresh_trigger.refused(match is_new {
                 true => RefusedCredential::First,
                 false => RefusedCredential::Again,
             });

@@ -23,14 +23,14 @@ use super::in_flight::BatchesInFlight;
 use super::kept_dead_letters::LaneDeadLetters;
 use super::log_throttle::LogThrottle;
 use super::queue::LaneQueue;
-use super::setup::LaneSetup;
+use super::setup::{LaneReports, LaneSetup};
 use super::target_health::TargetHealth;
 use super::ttl_clock::TtlClock;
-use crate::credential_refresh::RefreshTrigger;
 use crate::delivery::duration_histogram::DurationHistogram;
 use crate::delivery::latency::LatencyHistogram;
 use crate::delivery::tracker::{DeliveryEnd, DeliveryTrackers};
 use crate::sink::BatchLimits;
+use crate::tap::{TapOutcome, TapView};
 use crate::user_code::{UserSink, UserStore};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -39,6 +39,7 @@ use tokio::time::Instant;
 use twinroute_journal::LaneId;
 use twinroute_journal::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use twinroute_model::clock::Clock;
+use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// A lane that is to end.
@@ -107,8 +108,8 @@ pub(super) struct LaneCore {
     counters: LaneCounters,
     journal: Option<LaneJournal>,
     clock: Arc<dyn Clock>,
-    /// Where it tells that its credential is refused.
-    refresh_trigger: RefreshTrigger,
+    /// Whom it reports to.
+    reports: LaneReports,
 }
 
 impl std::fmt::Debug for LaneCore {
@@ -130,7 +131,7 @@ impl LaneCore {
         origin: LaneOrigin,
         now: Instant,
         refusing: Arc<AtomicBool>,
-        refresh_trigger: RefreshTrigger,
+        reports: LaneReports,
     ) -> Self {
         let since = origin.state.still_since;
         let state = Self {
@@ -166,7 +167,7 @@ impl LaneCore {
             store_health: TargetHealth::default(),
             trackers: DeliveryTrackers::default(),
             refusing,
-            refresh_trigger,
+            reports,
             rng: fastrand::Rng::new(),
         };
         state.counters.go_on(&state.ledger);
@@ -207,6 +208,22 @@ impl LaneCore {
         self.settle(sequence, DeliverySettlement::Discarded(reason));
         self.counters.get().discarded[reason as usize].increment(1);
         self.tell(sequence, DeliveryEnd::Discarded);
+        if self.reports.taps.wants(&[TapOutcome::Discarded]) {
+            self.show(sequence, None, TapOutcome::Discarded, &reason.to_string());
+        }
+    }
+
+    /// Shows what became of a delivery to whoever watches; its event is known while it is in memory.
+    fn show(&self, sequence: u64, event: Option<&Event>, outcome: TapOutcome, reason: &str) {
+        self.reports.taps.show(&TapView {
+            instance: self.instance.as_str(),
+            endpoints: &[self.name.as_str()],
+            routes: &[],
+            sequence: Some(sequence),
+            event,
+            outcome,
+            reason,
+        });
     }
 
     /// Tells whoever waits for a delivery how it ended.

@@ -8,6 +8,7 @@ use crate::delivery::queue::DeliveryFate;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
 use crate::sink::{DeliveryOutcome, EndpointFault, FailureReason, FaultKind};
+use crate::tap::TapOutcome;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::ledger::DeliverySettlement;
@@ -34,6 +35,7 @@ impl LaneCore {
         let mut ages = AgeRun::default();
         let (mut delivered, mut failed) = (0, 0);
         let mut outcomes = outcomes.into_iter();
+        let is_watched = self.reports.taps.wants(&[TapOutcome::Delivered]);
         for waiting in flight.batch {
             let outcome = outcomes.next();
             let outcome = outcome.expect("there is one for each delivery");
@@ -51,6 +53,10 @@ impl LaneCore {
                     delivered += 1;
                     self.settle(waiting.sequence, DeliverySettlement::Delivered);
                     self.tell(waiting.sequence, DeliveryEnd::Delivered);
+                    if is_watched {
+                        let event = waiting.event.as_deref();
+                        self.show(waiting.sequence, event, TapOutcome::Delivered, "");
+                    }
                     ages.add(
                         waiting.age(now),
                         (&mut self.latency, &mut self.delivery_durations),
@@ -171,6 +177,15 @@ impl LaneCore {
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
             attempts, reason = %reason, ?delay, "an event failed alone and will be retried");
+        if self.reports.taps.wants(&[TapOutcome::Retrying]) {
+            let event = waiting.event.as_deref();
+            self.show(
+                waiting.sequence,
+                event,
+                TapOutcome::Retrying,
+                &reason.to_string(),
+            );
+        }
         let retrying = QueuedDelivery {
             attempts,
             ..waiting

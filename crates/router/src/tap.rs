@@ -1,0 +1,12 @@
+//! Events as they pass, shown to whoever watches. Watching never slows the way of events: a watcher who is slow misses
+//! some and is told how many, and while nobody watches it costs one relaxed load for each batch.
+
+mod list;
+mod selection;
+
+pub use list::{EventTap, TooManyTaps};
+pub(crate) use list::{EventTaps, TapBatch, TapView};
+pub use selection::{TapOutcome, TapRequest, TapSelection};
+
+#[cfg(test)]
+mod tests;
