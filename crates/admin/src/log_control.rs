@@ -82,6 +82,8 @@ impl LogControl {
     pub(crate) fn apply(&self, filter: String) -> Result<(), AdminRefusal> {
         // Held while it is applied, so that two changes end with the one that is shown.
         let mut present = self.present();
+        // Under the old filter and under the new one: the one of them that is quiet hides it.
+        tracing::info!(filter, "a change of the log filter was requested");
         (self.0.apply)(&filter).map_err(AdminRefusal::InvalidLogFilter)?;
         tracing::info!(filter, before = *present, "the log filter was changed");
         *present = filter;
