@@ -1,6 +1,7 @@
 //! `twinroute demo`: emulator, router, ingress and a building of twins, on free loopback ports.
 
 mod events;
+mod live;
 mod trouble;
 
 use super::table;
@@ -11,6 +12,7 @@ use crate::{daemon, scene};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use events::BuildingEvents;
+use live::LiveScreen;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,9 +20,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use trouble::EndpointTrouble;
+use twinroute_admin::{AdminServer, MetricsRecorder};
 use twinroute_emulator::RunningEmulator;
 use twinroute_ingress::IngressServer;
-use twinroute_listen::{ListenAddress, ListeningSocket};
+use twinroute_listen::{HttpLimits, ListenAddress, ListeningSocket};
 use twinroute_model::clock::{Clock as _, SystemClock};
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::Router;
@@ -37,6 +40,9 @@ pub(crate) struct DemoOptions {
     /// Port of the ingress on 127.0.0.1; 0 lets the system choose.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Port of the admin API on 127.0.0.1, for `status`, `top`, `tap` and other commands; 8081, or one that is free.
+    #[arg(long)]
+    admin_port: Option<u16>,
     /// With --events: an endpoint that misbehaves for the middle third of them, as NAME=unavailable (switched
     /// off and on again) or NAME=rejects (its events become dead letters, which are listed and
     /// replayed). May be given several times.
@@ -47,6 +53,16 @@ pub(crate) struct DemoOptions {
 /// How long the demo waits for what it sent to be settled.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
+/// Where commands ask unless they are told otherwise.
+const ADMIN: &str = "127.0.0.1:8081";
+
+/// What to do when it is over.
+const NEXT: &str = "\nNext:\n  \
+    twinroute demo                                  again; beside it `twinroute top`, `tap`, `status --watch`\n  \
+    twinroute demo --events 600 --fault telemetry-hub=unavailable   an endpoint that is down for a while\n  \
+    twinroute config init sidecar twinroute.toml    a configuration of your own\n  \
+    twinroute emulator                              endpoints to try it with, then: twinroute run -c twinroute.toml";
+
 /// How often the live table is drawn.
 const REFRESH: Duration = Duration::from_millis(500);
 
@@ -55,16 +71,23 @@ struct DemoStage {
     emulator: RunningEmulator,
     router: Router,
     url: String,
+    /// Where the admin API answers.
+    admin: String,
     stop: watch::Sender<bool>,
-    ingress: tokio::task::JoinHandle<()>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
 }
 
 pub(super) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     if options.rate == 0 {
         bail!("--rate must be at least 1");
     }
+<<<<<<< HEAD
     drop(logging::install(LogFormat::Pretty, "warn")?);
     let stage = DemoStage::set(options.port).await?;
+=======
+    logging::install(LogFormat::Pretty, "warn")?;
+    let stage = DemoStage::set(options.port, options.admin_port).await?;
+>>>>>>> cli
     output::line(stage.introduction())?;
     match options.events {
         Some(events) => stage.count(events, options.rate, &options.fault).await,
@@ -73,7 +96,8 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
 }
 
 impl DemoStage {
-    async fn set(port: u16) -> anyhow::Result<Self> {
+    async fn set(port: u16, admin_port: Option<u16>) -> anyhow::Result<Self> {
+        let metrics = MetricsRecorder::install()?;
         let settings = scene::emulator_settings();
         let emulator = RunningEmulator::start(settings, Arc::new(SystemClock)).await?;
         let router = daemon::router(&OutgoingConnections::of_environment()?)?
@@ -88,17 +112,28 @@ impl DemoStage {
         let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets())?;
         let url = format!("http://{}/events", listeners[0].address());
         let (stop, mut stopped) = watch::channel(false);
+        let mut admin_stopped = stop.subscribe();
         let ingress = IngressServer::new(&settings, router.clone(), Arc::new(SystemClock));
         let ingress = tokio::spawn(async move {
             let stopped = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
             ingress.serve(listeners, stopped).await;
         });
+        let admin_listeners = admin_listeners(admin_port)?;
+        let admin = admin_listeners[0].address().to_string();
+        let server = AdminServer::new(router.clone(), metrics);
+        let serving = tokio::spawn(async move {
+            let stopped = async move { drop(admin_stopped.wait_for(|stopped| *stopped).await) };
+            server
+                .serve(admin_listeners, &HttpLimits::default(), stopped)
+                .await;
+        });
         Ok(Self {
             emulator,
             router,
             url,
+            admin,
             stop,
-            ingress,
+            servers: vec![ingress, serving],
         })
     }
 
@@ -108,10 +143,20 @@ impl DemoStage {
              Post an event of your own:\n    curl -i {} -H 'content-type: \
              application/cloudevents+json' -d '{{\"specversion\":\"1.0\",\"id\":\"1\",\
              \"source\":\"demo/digitaltwins/room7\",\"type\":\"microsoft.iot.telemetry\",\
-             \"data\":{{\"temperature\":30}}}}'\n",
+             \"data\":{{\"temperature\":30}}}}'\n\
+             Ask it, in another terminal:\n    twinroute top{}\n",
             scene::addresses(&self.emulator, &scene::emulator_settings()),
-            self.url
+            self.url,
+            self.option()
         )
+    }
+
+    /// What other commands need to find it.
+    fn option(&self) -> String {
+        match self.admin == ADMIN {
+            true => String::new(),
+            false => format!(" --admin {}", self.admin),
+        }
     }
 
     /// Plays until it is told to stop.
@@ -122,21 +167,13 @@ impl DemoStage {
         let mut beat = interval(Duration::from_secs(1) / rate);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut draw = interval(if live { REFRESH } else { REFRESH * 10 });
-        let introduction = self.introduction();
+        let mut screen = LiveScreen::new(self.introduction());
         let mut stop = StopSignals::new()?;
         loop {
             tokio::select! {
                 () = stop.wait() => break,
                 _ = beat.tick() => producer.post().await?,
-                _ = draw.tick() => {
-                    let text = table::render(&self.router.status());
-                    if live {
-                        // The whole screen again, since lines may have wrapped.
-                        output::clear_screen()?;
-                        output::line(&introduction)?;
-                    }
-                    output::line(text.trim_end())?;
-                }
+                _ = draw.tick() => screen.draw(self.router.status(), live)?,
             }
         }
         output::line("")?;
@@ -194,7 +231,9 @@ impl DemoStage {
         let in_time = timeout(SETTLE_MAX, self.router.settled()).await.is_ok();
         let status = self.router.stop(Duration::ZERO).await;
         self.stop.send_replace(true);
-        self.ingress.await.context("the ingress")?;
+        for server in self.servers {
+            server.await.context("a server of the demo")?;
+        }
         output::line(format_args!("\n{}", table::render(&status)))?;
         let arrived = [
             (
@@ -212,6 +251,7 @@ impl DemoStage {
         ];
         let sums = DemoSums::of(&status, posted, &arrived);
         output::print(sums.text)?;
+        output::line(NEXT)?;
         self.emulator.shutdown().await;
         if !in_time {
             output::line(format_args!(
@@ -224,6 +264,19 @@ impl DemoStage {
         } else {
             ExitCode::FAILURE
         })
+    }
+}
+
+/// The port that was asked for; without one that of other commands, or any.
+fn admin_listeners(port: Option<u16>) -> anyhow::Result<Vec<ListeningSocket>> {
+    let bind = |address: &str| {
+        let address: ListenAddress = address.parse()?;
+        let sockets = twinroute_ingress::Settings::default().sockets();
+        anyhow::Ok(ListeningSocket::bind_all(&[address], &sockets)?)
+    };
+    match port {
+        Some(port) => bind(&format!("127.0.0.1:{port}")),
+        None => bind(ADMIN).or_else(|_| bind("127.0.0.1:0")),
     }
 }
 

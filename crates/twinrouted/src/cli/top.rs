@@ -3,6 +3,9 @@
 mod state;
 mod view;
 
+pub(super) use state::TopState;
+pub(super) use view::sparks;
+
 use super::ask::AdminTarget;
 use super::screen::ScreenSize;
 use crate::cli::output;
@@ -12,7 +15,7 @@ use clap::Args;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use state::{TopKey, TopRequest, TopState};
+use state::{TopKey, TopRequest};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;

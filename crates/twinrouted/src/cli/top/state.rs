@@ -10,7 +10,7 @@ use twinroute_router::status::{EndpointStatus, RouterStatus};
 pub(super) const RATES_MAX: usize = 120;
 
 /// An endpoint's instance and name.
-pub(super) type EndpointKey = (String, String);
+pub(in crate::cli) type EndpointKey = (String, String);
 
 /// What is on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +29,19 @@ pub(super) enum TopRequest {
 
 /// Deliveries a second, the last at the back.
 #[derive(Clone, Debug, Default)]
-pub(super) struct EndpointRates {
-    pub(super) came: VecDeque<u64>,
-    pub(super) went: VecDeque<u64>,
+pub(in crate::cli) struct EndpointRates {
+    pub(in crate::cli) came: VecDeque<u64>,
+    pub(in crate::cli) went: VecDeque<u64>,
     matched: u64,
     delivered: u64,
 }
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct TopState {
+pub(in crate::cli) struct TopState {
     pub(super) status: Option<RouterStatus>,
     pub(super) rates: HashMap<EndpointKey, EndpointRates>,
-    pub(super) accepted_rate: u64,
+    pub(in crate::cli) accepted_rate: u64,
     pub(super) page: TopPage,
     pub(super) selected: usize,
     pub(super) order: EndpointOrder,
@@ -53,7 +53,7 @@ pub(super) struct TopState {
 }
 
 impl TopState {
-    pub(super) fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         Self {
             status: None,
             rates: HashMap::new(),
@@ -68,7 +68,7 @@ impl TopState {
     }
 
     /// Takes in a status that came `since` the one before.
-    pub(super) fn update(&mut self, status: RouterStatus, since: Duration) {
+    pub(in crate::cli) fn update(&mut self, status: RouterStatus, since: Duration) {
         let seconds = since.as_secs_f64().max(0.001);
         let per_second =
             |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds).round() as u64;
@@ -93,6 +93,13 @@ impl TopState {
         self.rates = rates;
         self.status = Some(status);
         self.selected = self.selected.min(self.rows().len().saturating_sub(1));
+    }
+
+    /// Rates of all endpoints, by their names.
+    pub(in crate::cli) fn by_name(&self) -> Vec<(&EndpointKey, &EndpointRates)> {
+        let mut all: Vec<_> = self.rates.iter().collect();
+        all.sort_by_key(|(key, _)| *key);
+        all
     }
 
     /// Endpoints as they are listed.

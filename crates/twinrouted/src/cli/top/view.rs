@@ -272,7 +272,7 @@ fn style(endpoint: &EndpointStatus, colors: bool) -> Style {
 }
 
 /// The last rates as bars, the highest as high as there are.
-fn sparks(rates: &VecDeque<u64>, width: usize) -> String {
+pub(in crate::cli) fn sparks(rates: &VecDeque<u64>, width: usize) -> String {
     let last = rates.iter().skip(rates.len().saturating_sub(width));
     let most = last.clone().max().copied().unwrap_or(0);
     last.map(|rate| match most {
