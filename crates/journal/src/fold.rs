@@ -331,6 +331,8 @@ impl<'a> LogFold<'a> {
             index: self.index,
             segments,
             names: BTreeMap::new(),
+            needed: 0,
+            created: BTreeMap::new(),
             manifest,
             append_at,
             keys: self.keys,

@@ -74,6 +74,8 @@ pub(crate) struct LogIndex {
     /// Bytes of live events in all segments.
     pub(crate) live_bytes: u64,
     letters: SharedLetters,
+    /// The segment and the offset up to which all this is on disk; of the log that is written.
+    pub(crate) synced: (u64, u64),
     /// Journal time, as recorded last.
     pub(crate) time: TimeRecord,
     /// The journal time at which events that follow in the group were accepted.
@@ -151,6 +153,12 @@ impl LogIndex {
             JournalRecord::Extent { .. }
             | JournalRecord::Checkpoint { .. }
             | JournalRecord::ReportedCut(_)
+            // What only the history needs.
+            | JournalRecord::Clock { .. }
+            | JournalRecord::Origin { .. }
+            | JournalRecord::Table { .. }
+            | JournalRecord::Failed { .. }
+            | JournalRecord::Unmatched { .. }
             | JournalRecord::Closed { .. } => {}
             JournalRecord::Binding {
                 lane,

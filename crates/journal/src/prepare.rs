@@ -85,6 +85,16 @@ impl NextSegment {
         self.no_room.is_tight
     }
 
+    /// Whether it could not be made for want of room, and that was not tried again since.
+    pub(crate) fn has_failed_for_room(&self) -> bool {
+        self.no_room.failed && matches!(self.state, NextSegmentState::Failed(_))
+    }
+
+    /// A segment of the history went: whether there is room now is not known.
+    pub(crate) fn history_went(&mut self) {
+        self.no_room.failed = false;
+    }
+
     /// A file went: there may be room for one that could not be made.
     pub(crate) fn room_came(&mut self) {
         if matches!(self.state, NextSegmentState::Failed(_)) {

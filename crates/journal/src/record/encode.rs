@@ -1,11 +1,13 @@
 //! Records as bytes.
 
 use super::{
-    AcceptedEvent, GroupHead, JournalRecord, LaneState, OpenDelivery, SealStamp, SegmentHead, kind,
+    AcceptedEvent, FailedSendFault, GroupHead, JournalRecord, LaneState, OpenDelivery, SealStamp,
+    SegmentHead, kind,
 };
 use crate::frame;
 use crate::keys::EventSealer;
 use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
+use std::net::IpAddr;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
@@ -54,7 +56,10 @@ impl JournalRecord<'_> {
                 oldest_segment,
                 next_sequence,
             } => put_numbers(out, [*oldest_segment, *next_sequence]),
-            Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
+            Self::Event { event, .. }
+            | Self::Copy { event, .. }
+            | Self::Replay { event, .. }
+            | Self::Unmatched { event } => {
                 put_accepted(out, event);
                 self.encode_lanes(out);
                 if let Some(stamp) = event.stamp {
@@ -96,6 +101,35 @@ impl JournalRecord<'_> {
             Self::Lost { deliveries } => put_u64(out, *deliveries),
             Self::Time(time) => put_numbers(out, [time.now, time.boot, time.since_boot]),
             Self::AcceptedIn { time } => put_u64(out, *time),
+            Self::Clock { at } => put_time(out, *at),
+            Self::Origin {
+                generation,
+                caller,
+                address,
+            } => {
+                put_u64(out, *generation);
+                put_text(out, caller);
+                put_address(out, *address);
+            }
+            Self::Table {
+                generation,
+                content,
+            } => {
+                put_u64(out, *generation);
+                out.extend_from_slice(content);
+            }
+            Self::Failed {
+                lane,
+                fault,
+                text,
+                sequences,
+            } => {
+                put_u32(out, *lane);
+                out.push(fault_code(*fault));
+                put_text(out, text);
+                put_count(out, sequences.len());
+                sequences.iter().for_each(|one| put_u64(out, *one));
+            }
             Self::ReportedCut(cut) => put_numbers(out, [cut.segment, cut.from, cut.to]),
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
         }
@@ -145,6 +179,12 @@ impl JournalRecord<'_> {
             Self::Lost { .. } => kind::LOST,
             Self::Time(_) => kind::TIME,
             Self::AcceptedIn { .. } => kind::ACCEPTED_IN,
+            Self::Clock { .. } => kind::CLOCK,
+            Self::Origin { .. } => kind::ORIGIN,
+            Self::Table { .. } => kind::TABLE,
+            Self::Failed { .. } => kind::FAILED,
+            Self::Unmatched { event } if event.stamp.is_some() => kind::UNMATCHED_SEALED,
+            Self::Unmatched { .. } => kind::UNMATCHED,
             Self::ReportedCut(_) => kind::REPORTED_CUT,
             Self::Closed { .. } => kind::CLOSED,
         }
@@ -197,6 +237,22 @@ pub(crate) fn replay(
     put_accepted(out, &unnumbered(new.accepted_at, twin));
     put_u32(out, lane);
     put_u64(out, replay_of);
+    put_content(out, start, new, twin, event)
+}
+
+/// Appends an event that no route matched.
+pub(crate) fn unmatched(
+    out: &mut Vec<u8>,
+    new: NewEventContext<'_>,
+    twin: u64,
+    event: &Event,
+) -> Result<(), TooLong> {
+    let kind = match new.stamper {
+        None => kind::UNMATCHED,
+        Some(_) => kind::UNMATCHED_SEALED,
+    };
+    let start = frame::begin(out, kind);
+    put_accepted(out, &unnumbered(new.accepted_at, twin));
     put_content(out, start, new, twin, event)
 }
 
@@ -296,10 +352,43 @@ fn put_letter(out: &mut Vec<u8>, letter: &DeadLetter) {
     put_u32(out, letter.attempts);
     put_time(out, letter.died_at);
     put_time(out, letter.last_attempt_at.unwrap_or(NO_TIME));
-    let outcome = DeadLetter::outcome(&letter.outcome);
-    let length = u16::try_from(outcome.len()).expect("cut to far less");
+    put_text(out, &letter.outcome);
+}
+
+/// A short text, cut where it is longer.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let text = DeadLetter::outcome(text);
+    let length = u16::try_from(text.len()).expect("cut to far less");
     out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(outcome.as_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
+    match address {
+        None => out.push(0),
+        Some(IpAddr::V4(four)) => {
+            out.push(4);
+            out.extend_from_slice(&four.octets());
+        }
+        Some(IpAddr::V6(six)) => {
+            out.push(6);
+            out.extend_from_slice(&six.octets());
+        }
+    }
+}
+
+/// Numbers on disk: never reused for another fault.
+fn fault_code(fault: FailedSendFault) -> u8 {
+    match fault {
+        FailedSendFault::Event => 0,
+        FailedSendFault::Endpoint => 1,
+    }
+}
+
+pub(super) fn fault_of(code: u8) -> Option<FailedSendFault> {
+    [FailedSendFault::Event, FailedSendFault::Endpoint]
+        .into_iter()
+        .find(|fault| fault_code(*fault) == code)
 }
 
 fn put_open(out: &mut Vec<u8>, open: &OpenDelivery, with_letter: bool) {
