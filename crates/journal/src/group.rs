@@ -23,6 +23,8 @@ const SETTLEMENTS_PER_RECORD: usize = 4_096;
 pub struct BatchOrigin {
     /// The generation of the routing table that it was matched against; 0: not known.
     pub generation: u64,
+    /// The instance that it was sent to, if it is known.
+    pub instance: Option<InstanceName>,
     /// The name of whoever sent it, if it is known.
     pub caller: Option<Arc<str>>,
     /// The address that it came from, if there is one.
@@ -293,6 +295,7 @@ impl BatchOrigin {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         JournalRecord::Origin {
             generation: self.generation,
+            instance: self.instance.as_ref().map_or("", InstanceName::as_str),
             caller: self.caller.as_deref().unwrap_or_default(),
             address: self.address,
         }

@@ -67,6 +67,7 @@ fn what_became_of_each_delivery_is_found_with_its_attempts_and_its_origin() {
     disk.record_table(3, b"{\"generation\":3}".to_vec());
     let origin = BatchOrigin {
         generation: 3,
+        instance: Some(twinroute_model::name::InstanceName::new("default").unwrap()),
         caller: Some("press-7".into()),
         address: Some("192.0.2.1".parse().unwrap()),
     };
@@ -101,6 +102,7 @@ fn what_became_of_each_delivery_is_found_with_its_attempts_and_its_origin() {
         (Some(1), 3, 7)
     );
     assert_eq!(first.caller.as_deref(), Some("press-7"));
+    assert_eq!(first.instance.as_deref(), Some("default"));
     assert_eq!(first.address.unwrap().to_string(), "192.0.2.1");
     assert_eq!(first.table.as_deref(), Some(&b"{\"generation\":3}"[..]));
     let retrying = &first.deliveries[1];
@@ -261,4 +263,38 @@ fn a_folder_that_nobody_has_open_is_searched() {
     drop(disk);
     let reader = HistoryReader::open(folder.path(), &EventSealing::Off).unwrap();
     assert_eq!(states(&all(&reader)), [("a", vec![HistoryState::Queued])]);
+}
+
+#[test]
+fn starts_do_not_fill_the_history_with_segments_that_hold_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = JournalSettings {
+        segment_bytes: 64 << 10,
+        keep_bytes: 128 << 10,
+        ..KEEPING
+    };
+    for id in 0..8 {
+        let storage = crate::storage::FolderStorage::create(folder.path()).unwrap();
+        let (disk, recovered) = DiskJournal::open(settings, Arc::new(storage), clock()).unwrap();
+        assert!(recovered.report.is_whole(), "{}", recovered.report);
+        let hub = lane(&disk, "hub");
+        let sequence = append(&disk, vec![event(&id.to_string(), &[hub], 10)]);
+        disk.settle(hub, &[(sequence[0], DeliverySettlement::Delivered)]);
+        disk.close().unwrap();
+    }
+    let manifest = folder.path().join("manifest");
+    for is_listed in [true, false] {
+        if !is_listed {
+            // Then all of the log is folded, history included.
+            std::fs::remove_file(&manifest).unwrap();
+        }
+        let reader = HistoryReader::open(folder.path(), &EventSealing::Off).unwrap();
+        assert_eq!(all(&reader).len(), 8, "{is_listed}");
+    }
+    let report = crate::verify(folder.path(), &EventSealing::Off).unwrap();
+    let short = report
+        .damage
+        .iter()
+        .filter(|one| one.kind == crate::DamageKind::Short);
+    assert_eq!(short.count(), 0, "{report}");
 }

@@ -137,13 +137,14 @@ fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> 
         JournalRecord::Clock { at } => writeln!(out, "clock at={}", at.rfc3339()),
         JournalRecord::Origin {
             generation,
+            instance,
             caller,
             address,
         } => {
             let address = address.map_or_else(|| "unknown".to_owned(), |one| one.to_string());
             writeln!(
                 out,
-                "origin generation={generation} caller={caller:?} address={address}"
+                "origin generation={generation} instance={instance:?} caller={caller:?} address={address}"
             )
         }
         JournalRecord::Table {

@@ -319,6 +319,7 @@ impl SegmentLog {
         self.encode(work, copies, oldest, Some((header, length)));
         self.segments.insert(id, length);
         self.retention.created.insert(id, header.created);
+        self.retention.ends.insert(self.active.id, self.active.end);
         self.newest = id;
         self.stuck = None;
         self.active = ActiveSegment {
@@ -406,11 +407,31 @@ impl SegmentLog {
                 oldest,
                 ..self.manifest.written()
             });
+            let released = self.retention.needed..oldest;
             self.retention.needed = oldest;
+            self.shorten(released);
         }
         while let Some(segment) = self.retention.surplus(&self.segments, self.clock.now()) {
             if !self.unlink(segment) {
                 return;
+            }
+        }
+    }
+
+    /// Gives back what history segments have behind their ends: a start begins a new one, however little is in the
+    /// last.
+    fn shorten(&mut self, released: std::ops::Range<u64>) {
+        for (segment, length) in self.segments.range_mut(released) {
+            let Some(end) = self.retention.ends.remove(segment) else {
+                continue;
+            };
+            let used = end.next_multiple_of(PAGE_BYTES);
+            let is_kept_whole = self.kept.contains(segment) || !self.retention.is_on();
+            if used < *length
+                && !is_kept_whole
+                && self.storage.shorten(&segment_name(*segment), used).is_ok()
+            {
+                *length = used;
             }
         }
     }

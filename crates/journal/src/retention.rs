@@ -20,6 +20,8 @@ pub(crate) struct SegmentRetention {
     pub(crate) needed: u64,
     /// When segments were begun, as far as that is known: what is before one of them is older.
     pub(crate) created: BTreeMap<u64, Timestamp>,
+    /// Where segments end that are not written to any more, as far as that is known.
+    pub(crate) ends: BTreeMap<u64, u64>,
 }
 
 impl SegmentRetention {
@@ -33,6 +35,7 @@ impl SegmentRetention {
             keep_for: settings.keep_for,
             needed,
             created,
+            ends: BTreeMap::new(),
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) fn prepare(
     index.synced = found.end;
     let totals = UsageTotals::on_disk(settings.bytes_max);
     totals.take(index.held());
+    let mut retention = SegmentRetention::new(&settings, found.needed, found.created);
+    retention.ends.insert(id, end);
     let log = SegmentLog {
         storage: Arc::clone(storage),
         clock: Arc::clone(clock),
@@ -70,7 +72,7 @@ pub(super) fn prepare(
         blank,
         kept: found.kept,
         manifest,
-        retention: SegmentRetention::new(&settings, found.needed, found.created),
+        retention,
         table: None,
     };
     (log, recovered)

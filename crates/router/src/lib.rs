@@ -51,6 +51,7 @@ mod damage;
 pub mod dead_letters;
 mod delivery;
 mod expiry;
+pub mod history;
 pub mod replay;
 mod router;
 pub mod sink;
@@ -60,7 +61,7 @@ mod table;
 mod unreadable_endpoint;
 mod user_code;
 
-pub use accept::{ADMISSION_WAIT_MAX, AdmissionTurn};
+pub use accept::{ADMISSION_WAIT_MAX, AdmissionTurn, EventProducer};
 pub use accept::{DuplicateWindow, UnreadableDelivery, UnreadableSettings};
 pub use builder::{BuildError, RouterBuilder};
 pub use credential_refresh::CredentialRefresh;

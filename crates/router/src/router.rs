@@ -1,5 +1,6 @@
 //! The embedding API: build a router, accept events, watch it work.
 
+mod history;
 mod own_sinks;
 mod weak;
 
@@ -16,6 +17,7 @@ use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
+use crate::history::EventHistory;
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::sink::HeldEvent;
 use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
@@ -47,6 +49,7 @@ struct RouterParts {
     acceptor: Arc<Acceptor>,
     replays: ReplayJobs,
     reporter: StatusReporter,
+    history: Option<EventHistory>,
 }
 
 impl Drop for RouterParts {
@@ -118,7 +121,9 @@ impl Router {
             source: OnceLock::new(),
             expiry_warning,
         };
+        let history = acceptor.appender.room.disk.as_ref().map(EventHistory::of);
         let parts = RouterParts {
+            history,
             acceptor,
             replays,
             reporter,

@@ -67,6 +67,8 @@ pub struct HistoryEvent {
     pub generation: u64,
     /// What that table says, as the router wrote it, if that is kept.
     pub table: Option<Arc<[u8]>>,
+    /// The instance that it was sent to, if it is known.
+    pub instance: Option<String>,
     /// Who sent it, if a name is known.
     pub caller: Option<String>,
     /// From where, if that is known.

@@ -32,6 +32,7 @@ const TABLES_MAX: usize = 64;
 struct EventContext {
     clock: Option<Timestamp>,
     generation: u64,
+    instance: Option<String>,
     caller: Option<String>,
     address: Option<IpAddr>,
     tables: BTreeMap<u64, Arc<[u8]>>,
@@ -296,6 +297,7 @@ impl PageSearch<'_> {
             twin: accepted.twin.unwrap_or_default(),
             generation: self.context.generation,
             table: self.context.present_table(),
+            instance: self.context.instance.clone(),
             caller: self.context.caller.clone(),
             address: self.context.address,
             is_replay: false,
@@ -393,14 +395,15 @@ impl EventContext {
         match record {
             JournalRecord::Group(_) => {
                 self.clock = None;
-                self.come_from(0, "", None);
+                self.come_from(0, ("", ""), None);
             }
             JournalRecord::Clock { at } => self.clock = Some(*at),
             JournalRecord::Origin {
                 generation,
+                instance,
                 caller,
                 address,
-            } => self.come_from(*generation, caller, *address),
+            } => self.come_from(*generation, (instance, caller), *address),
             JournalRecord::Table {
                 generation,
                 content,
@@ -409,12 +412,21 @@ impl EventContext {
         }
     }
 
-    fn come_from(&mut self, generation: u64, caller: &str, address: Option<IpAddr>) {
+    fn come_from(
+        &mut self,
+        generation: u64,
+        (instance, caller): (&str, &str),
+        address: Option<IpAddr>,
+    ) {
+        fn take(known: &mut Option<String>, text: &str) {
+            if known.as_deref().unwrap_or_default() != text {
+                *known = (!text.is_empty()).then(|| text.to_owned());
+            }
+        }
         self.generation = generation;
         self.address = address;
-        if self.caller.as_deref().unwrap_or_default() != caller {
-            self.caller = (!caller.is_empty()).then(|| caller.to_owned());
-        }
+        take(&mut self.instance, instance);
+        take(&mut self.caller, caller);
     }
 
     fn table(&mut self, generation: u64, content: &[u8]) {

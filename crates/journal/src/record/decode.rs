@@ -168,6 +168,7 @@ impl<'a> RecordBody<'a> {
     fn origin(&mut self) -> Option<JournalRecord<'a>> {
         Some(JournalRecord::Origin {
             generation: self.u64()?,
+            instance: self.name()?,
             caller: self.outcome()?,
             address: match self.u8()? {
                 0 => None,

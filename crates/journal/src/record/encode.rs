@@ -104,10 +104,12 @@ impl JournalRecord<'_> {
             Self::Clock { at } => put_time(out, *at),
             Self::Origin {
                 generation,
+                instance,
                 caller,
                 address,
             } => {
                 put_u64(out, *generation);
+                put_name(out, instance);
                 put_text(out, caller);
                 put_address(out, *address);
             }

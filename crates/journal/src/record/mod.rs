@@ -97,6 +97,8 @@ pub(crate) enum JournalRecord<'a> {
     Origin {
         /// The routing table that they were matched against; 0: not known.
         generation: u64,
+        /// The instance that they were sent to; empty: not known.
+        instance: &'a str,
         /// Who sent them, if a name is known.
         caller: &'a str,
         /// From where, if that is known.

@@ -156,7 +156,10 @@ impl Acceptor {
             repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
         };
         let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
-        let (matched, scratch) = self.matching(&compiled, events, repeats, &mut accepted)?;
+        let (mut matched, scratch) = self.matching(&compiled, events, repeats, &mut accepted)?;
+        matched.origin = admitted.origin(generation, &compiled.name);
+        let unmatched = std::mem::take(&mut matched.unmatched);
+        let origin = matched.origin.clone();
         if let Some(full) = matched.refusing(&compiled.lanes) {
             return Err(AcceptError::EndpointFull {
                 endpoint: format!("{}/{}", full.instance, full.name),
@@ -188,6 +191,7 @@ impl Acceptor {
             .appender
             .append(lanes, matched, level, arrival, &mut receipt);
         let on_disk = appended.await?;
+        self.appender.record_unmatched(&origin, &unmatched);
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
             durable(on_disk).await?;
         }
@@ -281,6 +285,10 @@ impl Acceptor {
             compiled.matches(&event, &mut scratch);
             if scratch.lanes.is_empty() {
                 accepted.unmatched += 1;
+                if self.appender.keeps_history() {
+                    let order_key = self.hooks.order_key(&event);
+                    matched.unmatched.push((event, order_key));
+                }
                 continue;
             }
             accepted.deliveries += scratch.lanes.len();

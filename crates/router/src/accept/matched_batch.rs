@@ -5,7 +5,7 @@ use crate::table::LaneIndex;
 use rapidhash::RapidHashMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use twinroute_journal::{JournalEntry, NewEvent};
+use twinroute_journal::{BatchOrigin, JournalEntry, NewEvent};
 use twinroute_model::event::Event;
 
 /// Events of a batch that matched, with their lanes.
@@ -15,6 +15,10 @@ pub(super) struct MatchedBatch {
     /// Of each event, how many of `lanes` are its own.
     lane_counts: Vec<usize>,
     lanes: Vec<LaneIndex>,
+    /// Where it comes from.
+    pub(super) origin: BatchOrigin,
+    /// Events that matched nothing, with their order keys, where the history keeps them.
+    pub(super) unmatched: Vec<(Event, u64)>,
 }
 
 /// What one lane is given of a batch.
@@ -31,6 +35,8 @@ impl MatchedBatch {
             events: Vec::with_capacity(events),
             lane_counts: Vec::with_capacity(events),
             lanes: Vec::with_capacity(events),
+            origin: BatchOrigin::default(),
+            unmatched: Vec::new(),
         }
     }
 

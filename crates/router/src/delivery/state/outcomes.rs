@@ -9,6 +9,7 @@ use crate::delivery::tracker::DeliveryEnd;
 use crate::sink::{DeliveryOutcome, EndpointFault, FailureReason, FaultKind};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::FailedSendFault;
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::AnswerMeaning;
@@ -53,6 +54,7 @@ impl LaneCore {
                 }
                 Some(DeliveryOutcome::Reject(reason)) => {
                     answered = true;
+                    self.record_failed(&waiting, FailedSendFault::Event, &reason);
                     exhausted.add(waiting, DeadLetterReason::Rejected, reason);
                 }
                 Some(DeliveryOutcome::Retry { after, reason }) => {
@@ -60,6 +62,8 @@ impl LaneCore {
                     fates.extend(self.failed_alone(waiting, after, reason, now, &mut exhausted));
                 }
                 Some(DeliveryOutcome::Unavailable(endpoint_fault)) => {
+                    let reason = &endpoint_fault.reason;
+                    self.record_failed(&waiting, FailedSendFault::Endpoint, reason);
                     fault.get_or_insert(endpoint_fault);
                     fates.push(DeliveryFate::Returned(waiting));
                 }
@@ -131,6 +135,7 @@ impl LaneCore {
         exhausted: &mut ExhaustedDeliveries,
     ) -> Option<DeliveryFate> {
         self.health.last_error = reason.to_string();
+        self.record_failed(&waiting, FailedSendFault::Event, &reason);
         let attempts = waiting.attempts + 1;
         let settings = &self.setup.settings;
         let stopped = self
@@ -160,6 +165,17 @@ impl LaneCore {
             ..waiting
         };
         Some(DeliveryFate::Retrying(retrying, now + delay))
+    }
+
+    fn record_failed(
+        &mut self,
+        waiting: &QueuedDelivery,
+        fault: FailedSendFault,
+        reason: &FailureReason,
+    ) {
+        if let Some(journal) = &mut self.journal {
+            journal.failed(waiting.sequence, fault, reason);
+        }
     }
 
     /// Makes dead letters of those that had their last attempt.
