@@ -24,6 +24,8 @@ pub(crate) enum AdminPath<'a> {
         endpoint: &'a str,
         sequence: u64,
     },
+    History,
+    HistoryEvents,
     Replays,
     Replay(u64),
 }
@@ -72,6 +74,8 @@ impl<'a> AdminPath<'a> {
                 endpoint,
                 sequence: sequence.parse().ok()?,
             },
+            ["history"] => Self::History,
+            ["history", "events"] => Self::HistoryEvents,
             ["replays"] => Self::Replays,
             ["replays", number] => Self::Replay(number.parse().ok()?),
             _ => return None,
@@ -88,6 +92,8 @@ impl<'a> AdminPath<'a> {
             | Self::Status
             | Self::Ledger
             | Self::DeadLetters
+            | Self::History
+            | Self::HistoryEvents
             | Self::Export
             | Self::DeadLetter { .. } => "GET, HEAD",
             Self::Endpoint { .. } => "POST",
@@ -135,7 +141,11 @@ impl<'a> AdminPath<'a> {
     /// Whether it shows what is in events.
     pub(crate) fn shows_events(&self) -> bool {
         match self {
-            Self::DeadLetters | Self::Export | Self::DeadLetter { .. } => true,
+            Self::DeadLetters
+            | Self::Export
+            | Self::DeadLetter { .. }
+            | Self::History
+            | Self::HistoryEvents => true,
             Self::Index
             | Self::Live
             | Self::Ready

@@ -9,7 +9,7 @@ use crate::place::AdminPath;
 use crate::refusal::AdminRefusal;
 use crate::settings::ChangeListeners;
 use crate::status_report::{CertificateReporter, StatusReport};
-use crate::{dead_letters, gauges, query, remind, replays};
+use crate::{dead_letters, gauges, history, query, remind, replays};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::join;
@@ -213,6 +213,8 @@ impl AdminContext {
             (AdminPath::Status, _) => Ok(answer::json(&self.admin.status(), pretty)),
             (AdminPath::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
             (AdminPath::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
+            (AdminPath::History, _) => history::page(router, query, pretty).await,
+            (AdminPath::HistoryEvents, _) => history::events(router, query, pretty).await,
             (AdminPath::Export, _) => dead_letters::export(router, query),
             (
                 AdminPath::DeadLetter {

@@ -150,16 +150,6 @@ impl LogIndex {
             JournalRecord::AcceptedIn { time } => self.accepted_in = *time,
             // What an older group carried forward is none of this one's.
             JournalRecord::Group(_) => self.accepted_in = self.time.now,
-            JournalRecord::Extent { .. }
-            | JournalRecord::Checkpoint { .. }
-            | JournalRecord::ReportedCut(_)
-            // What only the history needs.
-            | JournalRecord::Clock { .. }
-            | JournalRecord::Origin { .. }
-            | JournalRecord::Table { .. }
-            | JournalRecord::Failed { .. }
-            | JournalRecord::Unmatched { .. }
-            | JournalRecord::Closed { .. } => {}
             JournalRecord::Binding {
                 lane,
                 instance,
@@ -211,6 +201,8 @@ impl LogIndex {
                     self.dead_letter(*sequence, *lane, &letter);
                 }
             }
+            // About the log itself, or for the history alone.
+            _ => {}
         }
     }
 

@@ -134,6 +134,20 @@ fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> 
         }
         JournalRecord::Time(time) => time_line(out, time),
         JournalRecord::AcceptedIn { time } => writeln!(out, "accepted-in time={time}"),
+        JournalRecord::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
+        JournalRecord::ReportedCut(CutRange { segment, from, to }) => {
+            writeln!(out, "hole segment={segment} from={from} to={to}")
+        }
+        JournalRecord::Closed { next_sequence } => {
+            writeln!(out, "closed next-sequence={next_sequence}")
+        }
+        other => history_line(out, other),
+    }
+}
+
+/// Records that only the history needs.
+fn history_line(out: &mut impl Write, record: &JournalRecord<'_>) -> io::Result<()> {
+    match record {
         JournalRecord::Clock { at } => writeln!(out, "clock at={}", at.rfc3339()),
         JournalRecord::Origin {
             generation,
@@ -161,13 +175,7 @@ fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> 
             "failed lane={lane} {sequences:?} fault={fault:?} outcome={text:?}"
         ),
         JournalRecord::Unmatched { event } => event_line(out, "unmatched", event, "lanes=[]"),
-        JournalRecord::Lost { deliveries } => writeln!(out, "lost deliveries={deliveries}"),
-        JournalRecord::ReportedCut(CutRange { segment, from, to }) => {
-            writeln!(out, "hole segment={segment} from={from} to={to}")
-        }
-        JournalRecord::Closed { next_sequence } => {
-            writeln!(out, "closed next-sequence={next_sequence}")
-        }
+        _ => Ok(()),
     }
 }
 

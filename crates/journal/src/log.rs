@@ -27,7 +27,7 @@ use twinroute_model::clock::Clock;
 /// disk before a part of it is overwritten.
 const PAGE_BYTES: u64 = 4 << 10;
 
-/// Records that are taken note of while the index is locked once: some tens of microseconds.
+/// Records that are applied while the index is locked once: some tens of microseconds.
 const RECORDS_PER_LOCK: usize = 256;
 
 /// The segment that is written to.
@@ -426,9 +426,9 @@ impl SegmentLog {
                 continue;
             };
             let used = end.next_multiple_of(PAGE_BYTES);
-            let is_kept_whole = self.kept.contains(segment) || !self.retention.is_on();
-            if used < *length
-                && !is_kept_whole
+            let is_worth_it = used < *length && self.retention.is_on();
+            if is_worth_it
+                && !self.kept.contains(segment)
                 && self.storage.shorten(&segment_name(*segment), used).is_ok()
             {
                 *length = used;
@@ -436,14 +436,11 @@ impl SegmentLog {
         }
     }
 
-    /// Removes the oldest segment of the history, if there is one: the room is needed.
+    /// Removes the oldest segment of the history: the room is needed.
     fn remove_oldest_history(&mut self) -> bool {
         let oldest = self.retention.oldest(&self.segments);
         let removed = oldest.is_some_and(|segment| self.unlink(segment));
-        if removed {
-            self.next.history_went();
-        }
-        removed
+        self.next.room_may_be(removed)
     }
 
     /// The oldest segment that is not history.

@@ -90,9 +90,10 @@ impl NextSegment {
         self.no_room.failed && matches!(self.state, NextSegmentState::Failed(_))
     }
 
-    /// A segment of the history went: whether there is room now is not known.
-    pub(crate) fn history_went(&mut self) {
-        self.no_room.failed = false;
+    /// Whether a segment of the history went: then it is not known whether there is room now.
+    pub(crate) fn room_may_be(&mut self, removed: bool) -> bool {
+        self.no_room.failed &= !removed;
+        removed
     }
 
     /// A file went: there may be room for one that could not be made.

@@ -224,6 +224,11 @@ pub(crate) struct JournalConfig {
     /// The longest that an event waits for others to share a sync with.
     #[serde(with = "humantime_serde")]
     pub(crate) commit_window: Duration,
+    /// Bytes of settled segments on disk that are kept as history; none when 0.
+    pub(crate) keep: ByteSize,
+    /// How long they are kept at most; as long as there is room when 0.
+    #[serde(with = "humantime_serde")]
+    pub(crate) keep_for: Duration,
     /// Whether events on disk are sealed with the key of `[management]`.
     pub(crate) seal: bool,
     /// How long repeats of an accepted event are known as such; not at all when 0.
@@ -232,6 +237,9 @@ pub(crate) struct JournalConfig {
     /// Accepted events that are remembered for that at most.
     pub(crate) duplicate_window_events_max: usize,
 }
+
+/// What a history takes unless it is said otherwise.
+const KEEP: ByteSize = ByteSize::mib(256);
 
 impl Default for JournalConfig {
     fn default() -> Self {
@@ -242,6 +250,8 @@ impl Default for JournalConfig {
             memory_bytes_max: ByteSize(disk.memory_bytes_max),
             segment_bytes: ByteSize(disk.segment_bytes),
             commit_window: disk.commit_window,
+            keep: KEEP,
+            keep_for: Duration::ZERO,
             seal: false,
             duplicate_window: Duration::ZERO,
             duplicate_window_events_max: 100_000,
@@ -260,6 +270,8 @@ impl JournalConfig {
             bytes_max: self.bytes_max.as_u64(),
             memory_bytes_max: self.memory_bytes_max.as_u64(),
             segment_bytes: self.segment_bytes.as_u64(),
+            keep_bytes: self.keep.as_u64(),
+            keep_for: self.keep_for,
             commit_window: self.commit_window,
             ..twinroute_journal::JournalSettings::default()
         }

@@ -1,7 +1,8 @@
 //! Reading records: every count is bounded by the bytes that are there, and what they do not hold is nothing,
 //! never a panic.
 
-use super::encode::{NO_TIME, fault_of, letter_of, reason_of, settlement_of};
+use super::encode::{NO_TIME, letter_of, reason_of, settlement_of};
+use super::history::fault_of;
 use super::{
     AcceptedEvent, CutRange, GroupHead, ITEMS_MAX, JournalRecord, LaneList, LaneState,
     OpenDelivery, SealStamp, SegmentHead, kind,

@@ -1,13 +1,11 @@
 //! Records as bytes.
 
 use super::{
-    AcceptedEvent, FailedSendFault, GroupHead, JournalRecord, LaneState, OpenDelivery, SealStamp,
-    SegmentHead, kind,
+    AcceptedEvent, GroupHead, JournalRecord, LaneState, OpenDelivery, SealStamp, SegmentHead, kind,
 };
 use crate::frame;
 use crate::keys::EventSealer;
 use crate::ledger::{DeliverySettlement, DiscardReason, Ledger};
-use std::net::IpAddr;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
@@ -101,39 +99,9 @@ impl JournalRecord<'_> {
             Self::Lost { deliveries } => put_u64(out, *deliveries),
             Self::Time(time) => put_numbers(out, [time.now, time.boot, time.since_boot]),
             Self::AcceptedIn { time } => put_u64(out, *time),
-            Self::Clock { at } => put_time(out, *at),
-            Self::Origin {
-                generation,
-                instance,
-                caller,
-                address,
-            } => {
-                put_u64(out, *generation);
-                put_name(out, instance);
-                put_text(out, caller);
-                put_address(out, *address);
-            }
-            Self::Table {
-                generation,
-                content,
-            } => {
-                put_u64(out, *generation);
-                out.extend_from_slice(content);
-            }
-            Self::Failed {
-                lane,
-                fault,
-                text,
-                sequences,
-            } => {
-                put_u32(out, *lane);
-                out.push(fault_code(*fault));
-                put_text(out, text);
-                put_count(out, sequences.len());
-                sequences.iter().for_each(|one| put_u64(out, *one));
-            }
             Self::ReportedCut(cut) => put_numbers(out, [cut.segment, cut.from, cut.to]),
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
+            other => other.encode_history(out),
         }
         frame::end(out, start);
     }
@@ -358,39 +326,11 @@ fn put_letter(out: &mut Vec<u8>, letter: &DeadLetter) {
 }
 
 /// A short text, cut where it is longer.
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let text = DeadLetter::outcome(text);
     let length = u16::try_from(text.len()).expect("cut to far less");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(text.as_bytes());
-}
-
-fn put_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
-    match address {
-        None => out.push(0),
-        Some(IpAddr::V4(four)) => {
-            out.push(4);
-            out.extend_from_slice(&four.octets());
-        }
-        Some(IpAddr::V6(six)) => {
-            out.push(6);
-            out.extend_from_slice(&six.octets());
-        }
-    }
-}
-
-/// Numbers on disk: never reused for another fault.
-fn fault_code(fault: FailedSendFault) -> u8 {
-    match fault {
-        FailedSendFault::Event => 0,
-        FailedSendFault::Endpoint => 1,
-    }
-}
-
-pub(super) fn fault_of(code: u8) -> Option<FailedSendFault> {
-    [FailedSendFault::Event, FailedSendFault::Endpoint]
-        .into_iter()
-        .find(|fault| fault_code(*fault) == code)
 }
 
 fn put_open(out: &mut Vec<u8>, open: &OpenDelivery, with_letter: bool) {
@@ -409,11 +349,11 @@ fn put_attempts(out: &mut Vec<u8>, lane: u32, attempts: u32, due: Option<Timesta
     put_time(out, due.unwrap_or(NO_TIME));
 }
 
-fn put_u32(out: &mut Vec<u8>, value: u32) {
+pub(super) fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn put_u64(out: &mut Vec<u8>, value: u64) {
+pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
@@ -421,15 +361,15 @@ fn put_numbers<const N: usize>(out: &mut Vec<u8>, numbers: [u64; N]) {
     numbers.into_iter().for_each(|number| put_u64(out, number));
 }
 
-fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+pub(super) fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     out.extend_from_slice(&time.unix_millis().to_le_bytes());
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
+pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
     put_u32(out, u32::try_from(count).expect("counts are bounded"));
 }
 
-fn put_name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn put_name(out: &mut Vec<u8>, name: &str) {
     out.push(u8::try_from(name.len()).expect("names have at most 63 bytes"));
     out.extend_from_slice(name.as_bytes());
 }

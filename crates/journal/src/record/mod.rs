@@ -4,6 +4,7 @@
 
 mod decode;
 pub(crate) mod encode;
+mod history;
 
 use crate::ledger::{DeliverySettlement, Ledger};
 use crate::time::TimeRecord;

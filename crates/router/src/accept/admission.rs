@@ -111,7 +111,6 @@ pub struct EventProducer {
 
 impl AdmissionTurn {
     /// Says who sends what comes with this turn.
-    #[must_use]
     pub fn of(self, producer: EventProducer) -> Self {
         Self { producer, ..self }
     }

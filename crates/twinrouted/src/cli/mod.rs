@@ -13,6 +13,7 @@ mod emulator;
 mod endpoint;
 pub(crate) mod exit;
 mod explain;
+mod history;
 mod instance;
 mod journal;
 mod ledger;
@@ -102,6 +103,8 @@ enum TopCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Shows which events went where, and what became of each delivery.
+    History(Box<history::HistoryOptions>),
     /// Creates and shows instances over a management API.
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
@@ -155,6 +158,7 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         } => explain::run(&config, &event, instance.as_deref(), json).await,
         TopCommand::Status { whom, json } => status::run(&whom, json).await,
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
+        TopCommand::History(options) => history::run(&options).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,
         TopCommand::Route(step) => route::run(&step).await,

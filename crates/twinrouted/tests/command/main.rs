@@ -17,6 +17,7 @@ mod emulator;
 mod exit_codes;
 mod foreign_texts;
 mod harness;
+mod history;
 mod identity;
 mod management;
 mod network;

@@ -122,10 +122,10 @@ fn commands() -> BTreeSet<String> {
 fn every_command(sink: OutputSink) {
     let mut run = CommandRuns {
         sink,
-        // It runs, and has commands below it.
+        // They run, and have commands below them.
         known: commands()
             .into_iter()
-            .chain(["emulator".to_owned()])
+            .chain(["emulator", "history"].map(str::to_owned))
             .collect(),
         ran: BTreeSet::new(),
     };
@@ -298,6 +298,9 @@ fn journal(run: &mut CommandRuns, emulator: &twinroute_emulator::RunningEmulator
     assert!(daemon.post(1).starts_with("HTTP/1.1 202"));
     drop(daemon);
     let data = folder.path().join("data");
+    let history = data.to_str().unwrap();
+    run.check(bare(&["history", "--journal", history]), "");
+    run.check(bare(&["history", "show", "1", "--journal", history]), "");
     for step in ["verify", "dump", "repair"] {
         run.check(bare(&["journal", step, data.to_str().unwrap()]), "");
     }
