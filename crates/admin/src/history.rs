@@ -77,6 +77,19 @@ pub(crate) async fn page(
     Ok(answer::json(&rows, pretty))
 }
 
+/// One page of events alone.
+pub(crate) async fn export(
+    router: &Router,
+    query: Option<&str>,
+    pretty: bool,
+) -> Result<Response<ServerBody>, AdminRefusal> {
+    let HistoryParameters { query, after, most } =
+        HistoryParameters::parse(query).map_err(AdminRefusal::InvalidQuery)?;
+    let page = history(router)?.export(query, after, most).await;
+    let page = page.map_err(AdminRefusal::UnreadableHistory)?;
+    Ok(answer::json(&page, pretty))
+}
+
 /// Events in full.
 pub(crate) async fn events(
     router: &Router,
@@ -84,7 +97,8 @@ pub(crate) async fn events(
     pretty: bool,
 ) -> Result<Response<ServerBody>, AdminRefusal> {
     let parameters = HistoryParameters::parse(query).map_err(AdminRefusal::InvalidQuery)?;
-    let events = history(router)?.events(parameters.query).await;
+    history(router)?;
+    let events = router.past_events(parameters.query).await;
     let events = events.map_err(AdminRefusal::UnreadableHistory)?;
     Ok(answer::json(&events, pretty))
 }

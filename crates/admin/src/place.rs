@@ -26,6 +26,7 @@ pub(crate) enum AdminPath<'a> {
     },
     History,
     HistoryEvents,
+    HistoryExport,
     Replays,
     Replay(u64),
 }
@@ -76,6 +77,7 @@ impl<'a> AdminPath<'a> {
             },
             ["history"] => Self::History,
             ["history", "events"] => Self::HistoryEvents,
+            ["history", "export"] => Self::HistoryExport,
             ["replays"] => Self::Replays,
             ["replays", number] => Self::Replay(number.parse().ok()?),
             _ => return None,
@@ -94,6 +96,7 @@ impl<'a> AdminPath<'a> {
             | Self::DeadLetters
             | Self::History
             | Self::HistoryEvents
+            | Self::HistoryExport
             | Self::Export
             | Self::DeadLetter { .. } => "GET, HEAD",
             Self::Endpoint { .. } => "POST",
@@ -145,7 +148,8 @@ impl<'a> AdminPath<'a> {
             | Self::Export
             | Self::DeadLetter { .. }
             | Self::History
-            | Self::HistoryEvents => true,
+            | Self::HistoryEvents
+            | Self::HistoryExport => true,
             Self::Index
             | Self::Live
             | Self::Ready

@@ -214,6 +214,7 @@ impl AdminContext {
             (AdminPath::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
             (AdminPath::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
             (AdminPath::History, _) => history::page(router, query, pretty).await,
+            (AdminPath::HistoryExport, _) => history::export(router, query, pretty).await,
             (AdminPath::HistoryEvents, _) => history::events(router, query, pretty).await,
             (AdminPath::Export, _) => dead_letters::export(router, query),
             (

@@ -109,7 +109,9 @@ impl Router {
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));
         drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
         let order = hooks.clone();
-        let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes, order);
+        let history = appender.room.disk.as_ref().map(EventHistory::of);
+        let (tables, way) = (Arc::clone(&live), Arc::clone(&appender));
+        let replays = ReplayJobs::new(tables, way, notes, order, history.clone());
         let duplicates = duplicates.map(SharedDuplicateWindow::new);
         let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender, hooks));
         unreadable.connect(&acceptor);
@@ -121,7 +123,6 @@ impl Router {
             source: OnceLock::new(),
             expiry_warning,
         };
-        let history = acceptor.appender.room.disk.as_ref().map(EventHistory::of);
         let parts = RouterParts {
             history,
             acceptor,

@@ -55,6 +55,8 @@ struct PageSearch<'a> {
     deliveries: usize,
     /// Deliveries that are settled, and whose end was not found yet, by sequence and lane.
     missing: HashSet<(u64, u32)>,
+    /// Whether the event that is looked at is a replay.
+    is_replay: bool,
     /// What stands before this was taken in already.
     fresh_from: HistoryCursor,
     /// Where to go on, once the page is full.
@@ -87,6 +89,7 @@ impl HistoryReader {
             bytes: 0,
             deliveries: 0,
             missing: HashSet::new(),
+            is_replay: false,
             fresh_from: HistoryCursor::default(),
             full: None,
         };
@@ -174,12 +177,9 @@ impl PageSearch<'_> {
                 replay_of,
             } => {
                 self.settle(*lane, *replay_of, DeliverySettlement::Replayed);
+                self.is_replay = true;
                 self.event(event, place, || vec![OpenDelivery::fresh(*lane)]);
-                if let Some(last) = self.events.last_mut().filter(|_| self.full.is_none())
-                    && last.sequence == Some(event.sequence)
-                {
-                    last.is_replay = true;
-                }
+                self.is_replay = false;
             }
             JournalRecord::Copy { event, lanes } if event.sequence < self.first_sequence => {
                 self.event(event, place, || lanes.clone());
@@ -300,7 +300,7 @@ impl PageSearch<'_> {
             instance: self.context.instance.clone(),
             caller: self.context.caller.clone(),
             address: self.context.address,
-            is_replay: false,
+            is_replay: self.is_replay,
             deliveries: lanes().iter().map(unknown).collect(),
         };
         self.look_up(&mut found);
@@ -368,7 +368,8 @@ impl PageSearch<'_> {
             let Some(open) = open.iter().find(|open| open.lane == delivery.lane.0) else {
                 continue;
             };
-            delivery.failed_alone = open.attempts;
+            let of_letter = open.dead.as_ref().map_or(0, |letter| letter.attempts);
+            delivery.failed_alone = open.attempts.max(of_letter);
             delivery.state = match &open.dead {
                 Some(letter) => HistoryState::Dead(Arc::clone(letter)),
                 None if open.attempts > 0 => HistoryState::Retrying(open.due),

@@ -1,12 +1,17 @@
 //! The history: which events were accepted, where they went and why, as far as the journal on disk keeps it.
 
+mod plan;
 mod query;
 mod routes;
 mod view;
 
+pub use crate::table::snapshot::RouteSnapshot;
+pub use plan::{EndpointPlan, PlanReport, RouteCount, RoutePlan};
 pub use query::{HistoryQuery, HistoryQueryText, OUTCOMES};
+pub(crate) use view::decision;
 pub use view::{
-    AttemptView, DeliveryRow, DeliveryView, EventView, HistoryRows, RouteDecision, RouteDecisionAt,
+    AttemptView, DeliveryRow, DeliveryView, EventView, HistoryRows, PastEvent, PastEvents,
+    RouteDecision,
 };
 
 use routes::PastRoutes;
@@ -17,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use twinroute_journal::history::{HistoryCursor, HistoryEvent, HistoryReader};
 use twinroute_journal::{DiskJournal, EventSealing, JournalOpenError};
+use twinroute_model::event::Event;
 
 /// Deliveries that one page has at most.
 pub const HISTORY_PAGE_MAX: usize = 10_000;
@@ -88,15 +94,71 @@ impl EventHistory {
     /// # Errors
     /// When the folder cannot be read.
     pub async fn events(&self, query: HistoryQuery) -> Result<Vec<EventView>, JournalOpenError> {
-        let found = self.past_events(query, HistoryCursor::default()).await?;
+        let found = self.latest(query, HistoryCursor::default()).await?;
         let mut routes = PastRoutes::default();
         let first = found.len().saturating_sub(SHOWN_MAX);
         let shown = found[first..].iter();
         Ok(shown.map(|event| view::event(event, &mut routes)).collect())
     }
 
-    /// All events that are asked for, as the journal has them; of a page at a time, the latest 1,000.
-    async fn past_events(
+    /// Events that are asked for, each alone, from behind `after` on.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn export(
+        &self,
+        query: HistoryQuery,
+        after: HistoryCursor,
+        most: usize,
+    ) -> Result<PastEvents, JournalOpenError> {
+        let most = most.clamp(1, HISTORY_PAGE_MAX);
+        self.search(move |reader| {
+            let mut routes = PastRoutes::default();
+            let mut wants = |event: &HistoryEvent| query.wants(event, &mut routes);
+            let page = reader.page(&query.selection(), &mut wants, after, most)?;
+            Ok(PastEvents {
+                events: page.events.iter().map(view::past).collect(),
+                next: page.next.to_string(),
+                at_end: page.at_end,
+            })
+        })
+        .await
+    }
+
+    /// Events that a replay to one endpoint puts back, from behind `after` on.
+    pub(crate) async fn to_replay(
+        &self,
+        query: HistoryQuery,
+        target: ReplayTarget,
+        after: HistoryCursor,
+    ) -> Result<ReplayEvents, JournalOpenError> {
+        const EVENTS: usize = 100;
+        self.search(move |reader| {
+            let mut routes = PastRoutes::default();
+            let mut wants = |event: &HistoryEvent| {
+                // A replay's original is there too, or was settled by it.
+                !event.is_replay && target.is_before_end(event) && query.wants(event, &mut routes)
+            };
+            let page = reader.page(&query.selection(), &mut wants, after, EVENTS)?;
+            let mut events = Vec::new();
+            for event in page.events {
+                let is_wanted = view::rows(&event, &mut routes)
+                    .any(|row| query.shows(&row) && target.takes(&row));
+                if is_wanted {
+                    events.push(event.event);
+                }
+            }
+            Ok(ReplayEvents {
+                events,
+                next: page.next,
+                at_end: page.at_end,
+            })
+        })
+        .await
+    }
+
+    /// All events that are asked for, as the journal has them; of many, the latest 1,000.
+    async fn latest(
         &self,
         query: HistoryQuery,
         mut after: HistoryCursor,
@@ -135,6 +197,38 @@ impl EventHistory {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
+}
+
+/// Where past events are put back.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplayTarget {
+    pub(crate) instance: String,
+    pub(crate) endpoint: String,
+    /// Whether it gets events that went elsewhere, or nowhere.
+    pub(crate) is_named: bool,
+    /// Events from this sequence on came after the replay was begun.
+    pub(crate) end: u64,
+}
+
+impl ReplayTarget {
+    fn is_before_end(&self, event: &HistoryEvent) -> bool {
+        event.sequence.is_none_or(|sequence| sequence < self.end)
+    }
+
+    /// Whether this delivery is one that is put back: it came to its end, at this endpoint.
+    fn takes(&self, row: &DeliveryRow) -> bool {
+        self.is_named
+            || row.is_settled()
+                && row.endpoint.eq_ignore_ascii_case(&self.endpoint)
+                && row.instance.eq_ignore_ascii_case(&self.instance)
+    }
+}
+
+/// A part of what a replay puts back.
+pub(crate) struct ReplayEvents {
+    pub(crate) events: Vec<Event>,
+    pub(crate) next: HistoryCursor,
+    pub(crate) at_end: bool,
 }
 
 /// The names of endpoints that an event went to.

@@ -1,14 +1,16 @@
 //! What the history shows.
 
 use super::routes::PastRoutes;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use twinroute_filter::explain::explain;
+use twinroute_filter::explain::{FilterExplanation, explain};
 use twinroute_journal::FailedSendFault;
 use twinroute_journal::history::{HistoryDelivery, HistoryEvent, HistoryState};
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::cloudevents::json;
+use twinroute_model::event::{Event, EventLimits};
 use twinroute_model::twin::TwinKey;
 
 /// A part of the history.
@@ -62,6 +64,15 @@ pub struct DeliveryRow {
     pub replay: bool,
 }
 
+impl DeliveryRow {
+    /// Whether it came to its end.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        const ENDS: [&str; 4] = ["delivered", "dead-lettered", "replayed", "discarded"];
+        ENDS.contains(&self.outcome.as_str())
+    }
+}
+
 /// An event in full.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventView {
@@ -85,8 +96,36 @@ pub struct EventView {
     pub table_since: String,
     /// What each route decided then; none where that table is not kept.
     pub routes: Vec<RouteDecision>,
+    /// What each route of today decides; none where that was not asked of a router.
+    pub now: Vec<RouteDecision>,
     /// What became of each delivery.
     pub deliveries: Vec<DeliveryView>,
+    /// The event as it was accepted.
+    pub event: Box<RawValue>,
+}
+
+/// A part of the history, events alone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PastEvents {
+    /// In the order of acceptance.
+    pub events: Vec<PastEvent>,
+    /// Where to go on.
+    pub next: String,
+    /// Whether all was looked at that was there.
+    pub at_end: bool,
+}
+
+/// An event alone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PastEvent {
+    /// Its place in the order of acceptance; 0: no route matched it.
+    pub sequence: u64,
+    /// When it was accepted, RFC 3339.
+    pub accepted_at: String,
+    /// The instance that it was sent to; empty where that is not known.
+    pub instance: String,
+    /// Whether it is a replay.
+    pub replay: bool,
     /// The event as it was accepted.
     pub event: Box<RawValue>,
 }
@@ -104,15 +143,6 @@ pub struct RouteDecision {
     pub matches: bool,
     /// Clause by clause, in lines.
     pub explanation: String,
-}
-
-/// What a route decides about a past event under one table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteDecisionAt {
-    /// Under the table of then, or of now.
-    pub table: String,
-    /// What it decides.
-    pub decision: RouteDecision,
 }
 
 /// What became of a delivery.
@@ -243,22 +273,69 @@ fn names(delivery: &HistoryDelivery) -> (String, String) {
     }
 }
 
-/// An event in full.
-pub(super) fn event(found: &HistoryEvent, routes: &mut PastRoutes) -> EventView {
+/// What filters make of an event.
+pub(crate) fn decision(
+    (route, endpoint): (String, String),
+    explained: &FilterExplanation,
+) -> RouteDecision {
+    RouteDecision {
+        route,
+        endpoint,
+        filter: explained.filter.clone(),
+        matches: explained.matches,
+        explanation: explained.to_string(),
+    }
+}
+
+/// An event alone.
+pub(super) fn past(found: &HistoryEvent) -> PastEvent {
+    PastEvent {
+        sequence: found.sequence.unwrap_or_default(),
+        accepted_at: found.accepted_at.rfc3339(),
+        instance: found.instance.clone().unwrap_or_default(),
+        replay: found.is_replay,
+        event: raw(found),
+    }
+}
+
+impl EventView {
+    /// The event.
+    #[must_use]
+    pub fn parse(&self) -> Option<Event> {
+        parse(&self.event)
+    }
+}
+
+impl PastEvent {
+    /// The event.
+    #[must_use]
+    pub fn parse(&self) -> Option<Event> {
+        parse(&self.event)
+    }
+}
+
+fn parse(event: &RawValue) -> Option<Event> {
+    let limits = EventLimits {
+        event_bytes_max: EventLimits::EVENT_BYTES_CEILING,
+        ..EventLimits::default()
+    };
+    json::parse_lenient(Bytes::copy_from_slice(event.get().as_bytes()), &limits).ok()
+}
+
+fn raw(found: &HistoryEvent) -> Box<RawValue> {
     let mut content = Vec::new();
     json::write(&found.event, &mut content);
     let content = String::from_utf8_lossy(&content).into_owned();
+    RawValue::from_string(content).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// An event in full.
+pub(super) fn event(found: &HistoryEvent, routes: &mut PastRoutes) -> EventView {
     let table = routes.table(found);
     let decisions = table.iter().flat_map(|table| table.of(found));
     let decision = |route: &super::routes::PastRoute| {
         let explained = explain(&route.filter, &found.event);
-        RouteDecision {
-            route: route.id.clone(),
-            endpoint: route.endpoint.clone(),
-            filter: route.filter.as_str().to_owned(),
-            matches: explained.matches,
-            explanation: explained.to_string(),
-        }
+        decision((route.id.clone(), route.endpoint.clone()), &explained)
     };
     EventView {
         sequence: found.sequence.unwrap_or_default(),
@@ -270,12 +347,13 @@ pub(super) fn event(found: &HistoryEvent, routes: &mut PastRoutes) -> EventView 
         replay: found.is_replay,
         generation: found.generation,
         routes: decisions.map(decision).collect(),
+        now: Vec::new(),
         table_since: table
             .as_ref()
             .map(|table| table.since.clone())
             .unwrap_or_default(),
         deliveries: found.deliveries.iter().map(delivery).collect(),
-        event: RawValue::from_string(content).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        event: raw(found),
     }
 }
 

@@ -14,11 +14,15 @@ pub(crate) struct TableSnapshot {
 
 /// A route of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RouteSnapshot {
-    pub(crate) instance: String,
-    pub(crate) route: String,
-    pub(crate) endpoint: String,
-    pub(crate) filter: String,
+pub struct RouteSnapshot {
+    /// Its instance.
+    pub instance: String,
+    /// Its id.
+    pub route: String,
+    /// The endpoint that it sends to.
+    pub endpoint: String,
+    /// Its filter.
+    pub filter: String,
 }
 
 impl TableSnapshot {

@@ -1,6 +1,6 @@
 //! `twinroute history`: which events went where, and what became of each delivery.
 
-mod render;
+pub(super) mod render;
 
 use super::ask::{self, AdminTarget};
 use crate::cli::output;
@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use twinroute_journal::EventSealing;
+use twinroute_journal::history::HistoryCursor;
 use twinroute_model::clock::SystemClock;
-use twinroute_router::history::{EventHistory, EventView, HistoryQueryText, HistoryRows};
+use twinroute_router::history::{
+    EventHistory, EventView, HistoryQueryText, HistoryRows, PastEvents,
+};
 
 /// How often it is asked for more.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,6 +48,19 @@ pub(crate) struct HistoryOptions {
 pub(crate) enum HistoryCommand {
     /// Shows events of one id in full: each route's decision then, each attempt, the event.
     Show {
+        /// The event's id.
+        id: String,
+        /// Of this source, where several have events of this id.
+        #[arg(long, default_value = "")]
+        source: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: HistoryPlace,
+    },
+    /// Explains events of one id clause by clause: under the routes of then, and under those of a running twinroute.
+    Explain {
         /// The event's id.
         id: String,
         /// Of this source, where several have events of this id.
@@ -111,7 +127,7 @@ pub(crate) struct HistoryPlace {
 }
 
 /// Where it is read.
-enum HistorySource<'a> {
+pub(super) enum HistorySource<'a> {
     Running(&'a AdminTarget),
     Folder(EventHistory),
 }
@@ -123,7 +139,13 @@ pub(super) async fn run(options: &HistoryOptions) -> anyhow::Result<ExitCode> {
             source,
             json,
             place,
-        }) => show(id, source, *json, &place.source()?).await,
+        }) => show((id, source), *json, &place.source()?, render::events).await,
+        Some(HistoryCommand::Explain {
+            id,
+            source,
+            json,
+            place,
+        }) => show((id, source), *json, &place.source()?, render::explanations).await,
         None => list(options).await,
     }
 }
@@ -167,10 +189,10 @@ async fn list(options: &HistoryOptions) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(
-    id: &str,
-    source: &str,
+    (id, source): (&str, &str),
     as_json: bool,
     place: &HistorySource<'_>,
+    render: fn(&[EventView]) -> String,
 ) -> anyhow::Result<ExitCode> {
     let query = HistoryQueryText {
         id: id.to_owned(),
@@ -184,13 +206,13 @@ async fn show(
     output::print(if as_json {
         serde_json::to_string_pretty(&events)? + "\n"
     } else {
-        render::events(&events)
+        render(&events)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl HistoryPlace {
-    fn source(&self) -> anyhow::Result<HistorySource<'_>> {
+    pub(super) fn source(&self) -> anyhow::Result<HistorySource<'_>> {
         let Some(folder) = &self.journal else {
             return Ok(HistorySource::Running(&self.whom));
         };
@@ -232,7 +254,7 @@ impl HistorySelection {
 }
 
 impl HistorySource<'_> {
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         query: &HistoryQueryText,
         after: &str,
@@ -245,16 +267,12 @@ impl HistorySource<'_> {
             }
             Self::Folder(history) => {
                 let query = query.clone().parse().map_err(anyhow::Error::msg)?;
-                let after = match after {
-                    "" => Ok(twinroute_journal::history::HistoryCursor::default()),
-                    after => after.parse().map_err(anyhow::Error::msg),
-                };
-                Ok(history.rows(query, after?, most).await?)
+                Ok(history.rows(query, cursor(after)?, most).await?)
             }
         }
     }
 
-    async fn events(&self, query: &HistoryQueryText) -> anyhow::Result<Vec<EventView>> {
+    pub(super) async fn events(&self, query: &HistoryQueryText) -> anyhow::Result<Vec<EventView>> {
         match self {
             Self::Running(whom) => {
                 let path = format!("/history/events?{}", parameters(query, "", PAGE)?);
@@ -265,6 +283,33 @@ impl HistorySource<'_> {
                 Ok(history.events(query).await?)
             }
         }
+    }
+}
+
+impl HistorySource<'_> {
+    /// Events alone, from behind `after` on.
+    pub(super) async fn export(
+        &self,
+        query: &HistoryQueryText,
+        after: &str,
+    ) -> anyhow::Result<PastEvents> {
+        match self {
+            Self::Running(whom) => {
+                let path = format!("/history/export?{}", parameters(query, after, PAGE)?);
+                ask::read(&whom.get(&path).await?)
+            }
+            Self::Folder(history) => {
+                let query = query.clone().parse().map_err(anyhow::Error::msg)?;
+                Ok(history.export(query, cursor(after)?, PAGE).await?)
+            }
+        }
+    }
+}
+
+fn cursor(after: &str) -> anyhow::Result<HistoryCursor> {
+    match after {
+        "" => Ok(HistoryCursor::default()),
+        after => after.parse().map_err(anyhow::Error::msg),
     }
 }
 

@@ -19,8 +19,10 @@ mod journal;
 mod ledger;
 mod management;
 pub(crate) mod output;
+mod plan;
 mod private_endpoint;
 mod replay;
+mod replay_history;
 mod route;
 mod run;
 #[cfg(test)]
@@ -128,9 +130,10 @@ enum TopCommand {
     /// Shows dead letters that are kept here, and replays them.
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letters::DeadLetterCommand),
-    /// Shows replays, or ends one.
-    #[command(subcommand)]
-    Replay(replay::ReplayCommand),
+    /// Says what changed routes would do to the events of the history; exit code 2 when that is anything.
+    Plan(Box<plan::PlanOptions>),
+    /// Replays events of the history; shows replays, or ends one.
+    Replay(Box<replay_history::ReplayOptions>),
     /// Inspects and repairs a journal on disk.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
@@ -167,7 +170,8 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Management(step) => management::run(&step).await,
         TopCommand::Audit(options) => audit::run(&options).await,
         TopCommand::DeadLetter(step) => dead_letters::run(&step).await,
-        TopCommand::Replay(step) => replay::run(&step).await,
+        TopCommand::Plan(options) => plan::run(&options).await,
+        TopCommand::Replay(options) => replay_history::run(&options).await,
         TopCommand::Journal(look) => journal::run(&look),
         TopCommand::Demo(options) => demo::run(options).await,
         TopCommand::Emulator(options) => emulator::run(options).await,

@@ -86,7 +86,7 @@ fn check(place: &[&str]) {
     }
     let shown = printed(place, &["show", "one"]);
     for part in [
-        "route all -> grid-1: matched",
+        "route all -> grid-1: matches",
         "endpoint demo/grid-1: queued, attempts 0",
         "Connection refused",
         r#""subject":"press-1""#,
@@ -95,7 +95,7 @@ fn check(place: &[&str]) {
     }
     let shown = printed(place, &["show", "two"]);
     assert!(
-        shown.contains("route all -> grid-1: did not match"),
+        shown.contains("route all -> grid-1: does not match"),
         "{shown}"
     );
     assert!(shown.contains("no route matched it"), "{shown}");
@@ -118,6 +118,33 @@ fn events_are_found_while_twinroute_runs_and_in_the_folder_that_it_leaves() {
         std::thread::yield_now();
     }
     check(&place);
+    let explained = printed(&place, &["explain", "two"]);
+    let (then, now) = explained.split_once("\nnow:").unwrap();
+    for decisions in [then, now] {
+        let verdict = "route all -> grid-1: does not match";
+        assert!(decisions.contains(verdict), "{explained}");
+    }
+    let changed = folder.path().join("changed");
+    let grid = std::fs::read_to_string(folder.path().join("table/endpoints/grid-1.json")).unwrap();
+    write(&changed, "endpoints/grid-1.json", &grid);
+    for (filter, code) in [("subject = 'press-1'", 0), ("subject = 'press-2'", 2)] {
+        let route = serde_json::json!({"endpointName": "grid-1", "filter": filter});
+        write(&changed, "routes/all.json", &route.to_string());
+        let output = twinroute()
+            .arg("plan")
+            .arg(&changed)
+            .args(place)
+            .output()
+            .unwrap();
+        let shown = text(&output.stdout);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{shown}{}",
+            text(&output.stderr)
+        );
+        assert!(shown.contains("2 events"), "{shown}");
+    }
     drop(daemon);
     let data = folder.path().join("data");
     check(&["--journal", data.to_str().unwrap()]);

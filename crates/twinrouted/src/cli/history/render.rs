@@ -6,7 +6,7 @@ use twinroute_model::visible::one_line;
 use twinroute_router::history::{DeliveryRow, DeliveryView, EventView, RouteDecision};
 
 /// One row a delivery, in at most 110 columns.
-pub(super) fn rows(rows: &[DeliveryRow], has_head: bool) -> String {
+pub(in crate::cli) fn rows(rows: &[DeliveryRow], has_head: bool) -> String {
     let mut text = String::new();
     if has_head {
         line(
@@ -55,7 +55,7 @@ fn line(text: &mut String, cells: [&str; 7]) {
 }
 
 /// One object a line.
-pub(super) fn json_lines(rows: &[DeliveryRow]) -> serde_json::Result<String> {
+pub(in crate::cli) fn json_lines(rows: &[DeliveryRow]) -> serde_json::Result<String> {
     let mut text = String::new();
     for row in rows {
         text.push_str(&serde_json::to_string(row)?);
@@ -68,6 +68,29 @@ pub(super) fn json_lines(rows: &[DeliveryRow]) -> serde_json::Result<String> {
 pub(super) fn events(events: &[EventView]) -> String {
     let each: Vec<String> = events.iter().map(event).collect();
     each.join("\n")
+}
+
+/// What each route decided, and decides now.
+pub(super) fn explanations(events: &[EventView]) -> String {
+    let mut text = String::new();
+    for event in events {
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let head = format!("event {} of twin {}", event.sequence, event.twin);
+        text.push_str(gap);
+        text.push_str(&one_line(&head));
+        text.push('\n');
+        let since = match event.table_since.as_str() {
+            "" => "then: the table is not kept".to_owned(),
+            since => format!("then: table {}, in use since {since}", event.generation),
+        };
+        for (words, decisions) in [(since.as_str(), &event.routes), ("now:", &event.now)] {
+            text.push('\n');
+            text.push_str(&one_line(words));
+            text.push('\n');
+            decisions.iter().for_each(|one| route(&mut text, one));
+        }
+    }
+    text
 }
 
 fn event(event: &EventView) -> String {
@@ -110,9 +133,9 @@ fn event(event: &EventView) -> String {
 
 fn route(text: &mut String, decision: &RouteDecision) {
     let verdict = if decision.matches {
-        "matched"
+        "matches"
     } else {
-        "did not match"
+        "does not match"
     };
     let head = format!(
         "route {} -> {}: {verdict}",
