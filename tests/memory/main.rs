@@ -10,6 +10,7 @@
 )]
 
 mod bodies;
+mod connections;
 mod containers;
 mod definitions;
 mod hostile;
@@ -76,6 +77,7 @@ fn no_hostile_peer_costs_more_than_8_mib_beyond_rest() {
         logins::attack().await;
         definitions::attack().await;
         bodies::attack().await;
+        connections::attack().await;
     });
     runtime.shutdown_background();
 }

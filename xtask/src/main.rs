@@ -1,5 +1,6 @@
 //! Project chores that need more than cargo: `cargo xtask <chore>`.
 
+mod api;
 mod bench;
 mod conformance;
 mod cores;
@@ -32,6 +33,8 @@ struct ChoreArguments {
 enum ProjectChore {
     /// Runs the quick checks: format, clippy, rules about the source, tests of the crates that changed
     Quick(quick::QuickOptions),
+    /// Compares the public API of the library with the list that stands in the repository
+    Api(api::ApiOptions),
     /// Repairs what can be repaired by a program: format, and what clippy knows how to fix
     Fix,
     /// Installs the pinned real peers and runs every check against them
@@ -90,6 +93,7 @@ impl ProjectChore {
     fn run(self) -> anyhow::Result<bool> {
         match self {
             Self::Quick(options) => quick::run(&options),
+            Self::Api(options) => api::run(&options),
             Self::Fix => quick::fix(),
             Self::Peers { list: true, .. } => {
                 peers::list();

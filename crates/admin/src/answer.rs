@@ -15,6 +15,8 @@ GET    /readyz                    200 while events are accepted, else 503 and wh
 GET    /status                    the router: table, journal, every endpoint and route
 GET    /ledger                    what became of all deliveries, per endpoint and in total
 GET    /metrics                   counters (Prometheus text)
+GET    /log-level                 the filter of the log
+POST   /log-level                 changes it: {\"filter\":\"debug\"}; {} goes back to the configured one
 POST   /endpoints/I/E/pause       instance I, endpoint E: sends nothing from here on
 POST   /endpoints/I/E/resume      goes on
 POST   /endpoints/I/E/retry-now   tries now what waits for a moment

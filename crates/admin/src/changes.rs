@@ -1,12 +1,13 @@
 //! Changes: what is asked for is checked, recorded in the audit log, and only then done.
 
 use crate::endpoints::{self, EndpointStep, parse};
+use crate::log_control::LogControl;
 use crate::place::AdminPath;
 use crate::refusal::AdminRefusal;
 use crate::replays;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use twinroute_audit::{AuditLog, AuditedChange, ChangeAuthor};
 use twinroute_listen::{ClientPeer, ServerBody};
 use twinroute_router::Router;
@@ -25,9 +26,18 @@ pub(crate) struct RequestedChange<'a> {
     id: Uuid,
 }
 
+/// What changes are made to.
+#[derive(Clone, Copy)]
+pub(crate) struct ChangeTargets<'a> {
+    pub(crate) router: &'a Router,
+    /// Nothing where the log is not ours.
+    pub(crate) log: Option<&'a LogControl>,
+}
+
 /// A change that can be made.
 enum ReadyChange {
     Steer(EndpointStep),
+    LogFilter(String),
     Replay(Box<ReplayRequest>),
     EndReplay,
 }
@@ -59,14 +69,14 @@ impl<'a> RequestedChange<'a> {
     /// Dropping the future may leave it made or not; if it is made, it is in the audit log.
     pub(crate) async fn make(
         mut self,
-        (router, place): (&Router, AdminPath<'_>),
+        (targets, place): (ChangeTargets<'_>, AdminPath<'_>),
         name: &str,
         body: Result<bytes::Bytes, AdminRefusal>,
         pretty: bool,
     ) -> Result<Response<ServerBody>, AdminRefusal> {
         let author = self.author(Some(name));
         let ready = body.and_then(|body| {
-            let ready = ReadyChange::read(router, &place, &body)?;
+            let ready = ReadyChange::read(targets, &place, &body)?;
             self.change.after = ready.recorded_body(&body);
             Ok(ready)
         });
@@ -86,7 +96,7 @@ impl<'a> RequestedChange<'a> {
             );
             AdminRefusal::Audit(error)
         })?;
-        let made = ready.make(router, &place, pretty).await;
+        let made = ready.make(targets, &place, pretty).await;
         if let Err(refusal) = &made {
             let (_, code) = refusal.status_and_code();
             self.audit.failed(&author, &[self.change], code);
@@ -110,8 +120,17 @@ impl<'a> RequestedChange<'a> {
 }
 
 impl ReadyChange {
-    fn read(router: &Router, place: &AdminPath<'_>, body: &[u8]) -> Result<Self, AdminRefusal> {
+    fn read(
+        targets: ChangeTargets<'_>,
+        place: &AdminPath<'_>,
+        body: &[u8],
+    ) -> Result<Self, AdminRefusal> {
+        let router = targets.router;
         match place {
+            AdminPath::LogLevel => {
+                let log = targets.log.ok_or(AdminRefusal::UnknownPath)?;
+                log.read(body).map(Self::LogFilter)
+            }
             AdminPath::Endpoint {
                 instance,
                 endpoint,
@@ -130,6 +149,7 @@ impl ReadyChange {
     fn recorded_body(&self, body: &[u8]) -> Option<Value> {
         match self {
             Self::Steer(steer) => steer.recorded_body(),
+            Self::LogFilter(filter) => Some(json!({ "filter": filter })),
             Self::Replay(_) => serde_json::from_slice(body).ok(),
             Self::EndReplay => None,
         }
@@ -137,11 +157,17 @@ impl ReadyChange {
 
     async fn make(
         self,
-        router: &Router,
+        targets: ChangeTargets<'_>,
         place: &AdminPath<'_>,
         pretty: bool,
     ) -> Result<Response<ServerBody>, AdminRefusal> {
+        let router = targets.router;
         match (self, place) {
+            (Self::LogFilter(filter), _) => {
+                let log = targets.log.ok_or(AdminRefusal::UnknownPath)?;
+                log.apply(filter)?;
+                Ok(log.answer(pretty))
+            }
             (
                 Self::Steer(steer),
                 AdminPath::Endpoint {

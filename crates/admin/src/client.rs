@@ -23,6 +23,9 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Bytes of an error answer that are read.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
+/// The step of a connection that was made, and on which no answer came.
+const NO_HTTP: &str = "no answer in HTTP/1.1";
+
 /// Bytes by which an answer that is collected grows at least.
 const GROWTH_BYTES: usize = 256 << 10;
 
@@ -65,6 +68,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl Error {
+    /// Whether the server was reached, and what it answered, if anything, was no HTTP/1.1.
+    #[must_use]
+    pub fn is_no_http(&self) -> bool {
+        matches!(self, Self::Io { step, .. } if *step == NO_HTTP)
+    }
 }
 
 /// Whom to ask, and what to show there. Cheap to clone.
@@ -304,7 +315,7 @@ impl AdminCall<'_> {
             request = typed.body(json);
         }
         let answered = request.send().await;
-        answered.map_err(|error| self.failed("no answer in HTTP/1.1", &error))
+        answered.map_err(|error| self.failed(NO_HTTP, &error))
     }
 
     async fn piece(self, response: &mut Response) -> Result<Option<Bytes>, Error> {

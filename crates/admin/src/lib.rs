@@ -13,6 +13,7 @@ mod gauges;
 mod guard;
 mod history;
 pub mod ledger;
+mod log_control;
 mod metrics;
 mod place;
 mod query;
@@ -22,7 +23,9 @@ mod replays;
 mod server;
 mod settings;
 mod status_report;
+mod trouble;
 
+pub use log_control::{LogControl, LogFilter};
 pub use metrics::{InstallError, MetricsRecorder};
 pub use server::AdminServer;
 pub use settings::{ChangeListeners, Settings};

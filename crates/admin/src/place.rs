@@ -12,6 +12,7 @@ pub(crate) enum AdminPath<'a> {
     Metrics,
     Status,
     Ledger,
+    LogLevel,
     Endpoint {
         instance: &'a str,
         endpoint: &'a str,
@@ -63,6 +64,7 @@ impl<'a> AdminPath<'a> {
             ["metrics"] => Self::Metrics,
             ["status"] => Self::Status,
             ["ledger"] => Self::Ledger,
+            ["log-level"] => Self::LogLevel,
             ["endpoints", instance, endpoint, step] => Self::Endpoint {
                 instance,
                 endpoint,
@@ -100,7 +102,7 @@ impl<'a> AdminPath<'a> {
             | Self::Export
             | Self::DeadLetter { .. } => "GET, HEAD",
             Self::Endpoint { .. } => "POST",
-            Self::Replays => "GET, HEAD, POST",
+            Self::Replays | Self::LogLevel => "GET, HEAD, POST",
             Self::Replay(_) => "GET, HEAD, DELETE",
         }
     }
@@ -128,6 +130,7 @@ impl<'a> AdminPath<'a> {
                 };
                 Some(AuditedChange::step(step, format!("{instance}/{endpoint}")))
             }
+            (Self::LogLevel, &Method::POST) => Some(AuditedChange::step("log/filter", "")),
             (Self::Replays, &Method::POST) => Some(AuditedChange::step("replay/begin", "")),
             (Self::Replay(number), &Method::DELETE) => {
                 Some(AuditedChange::step("replay/cancel", number.to_string()))
@@ -156,6 +159,7 @@ impl<'a> AdminPath<'a> {
             | Self::Metrics
             | Self::Status
             | Self::Ledger
+            | Self::LogLevel
             | Self::Endpoint { .. }
             | Self::Replays
             | Self::Replay(_) => false,
@@ -185,6 +189,8 @@ mod tests {
             ("/dead-letters/export", Some(AdminPath::Export)),
             ("/dead-letters/demo/grid-1/7", Some(letter)),
             ("/replays/3", Some(AdminPath::Replay(3))),
+            ("/log-level", Some(AdminPath::LogLevel)),
+            ("/log-level/debug", None),
             ("/replays/x", None),
             ("/endpoints/demo/grid-1/stop", None),
             ("/endpoints/demo/grid-1/pause/now", None),

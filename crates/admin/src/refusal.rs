@@ -60,6 +60,8 @@ pub(crate) enum AdminRefusal {
     Audit(#[source] AuditError),
     #[error("{0}")]
     InvalidReplay(String),
+    #[error("the log filter: {0}")]
+    InvalidLogFilter(String),
     #[error("{0}")]
     TooManyReplays(ReplayError),
     #[error("{0}")]
@@ -157,6 +159,7 @@ impl AdminRefusal {
             Self::Unconfirmed { .. } => (StatusCode::BAD_REQUEST, "Unconfirmed"),
             Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "AuditUnavailable"),
             Self::InvalidReplay(_) => (StatusCode::BAD_REQUEST, "InvalidReplay"),
+            Self::InvalidLogFilter(_) => (StatusCode::BAD_REQUEST, "InvalidLogFilter"),
             Self::TooManyReplays(_) => (StatusCode::CONFLICT, "TooManyReplays"),
             Self::ReplayNotRecorded(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ReplayNotRecorded"),
         }

@@ -1,18 +1,19 @@
 //! The server: what is at each path.
 
 use crate::answer::{self, INDEX};
-use crate::changes::RequestedChange;
+use crate::changes::{ChangeTargets, RequestedChange};
 use crate::guard::{self, CallerChecks, RequestOrigin};
 use crate::ledger::LedgerReport;
+use crate::log_control::LogControl;
 use crate::metrics::MetricsRecorder;
 use crate::place::AdminPath;
 use crate::refusal::AdminRefusal;
 use crate::settings::ChangeListeners;
 use crate::status_report::{CertificateReporter, StatusReport};
-use crate::{dead_letters, gauges, history, query, remind, replays};
+use crate::{dead_letters, gauges, history, query, remind, replays, trouble};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -40,6 +41,7 @@ pub struct AdminServer {
     /// Nothing where no tokens are asked for.
     gate: Option<Arc<AccessGate>>,
     audit: AuditLog,
+    log: Option<LogControl>,
     certificates: CertificateReporter,
 }
 
@@ -75,6 +77,7 @@ impl AdminServer {
             changes: ChangeListeners::Local,
             gate: None,
             audit: AuditLog::off(),
+            log: None,
             certificates: CertificateReporter::new(Duration::ZERO, Vec::new),
         }
     }
@@ -101,6 +104,15 @@ impl AdminServer {
         Self { changes, ..self }
     }
 
+    /// Shows what the log says, and lets it be changed. Without this there is no path for it.
+    #[must_use]
+    pub fn log(self, log: LogControl) -> Self {
+        Self {
+            log: Some(log),
+            ..self
+        }
+    }
+
     /// Has the status show certificates of servers, and warn about them.
     #[must_use]
     pub fn certificates(self, certificates: CertificateReporter) -> Self {
@@ -115,7 +127,7 @@ impl AdminServer {
     }
 
     /// Answers on `listeners` until `shutdown` completes. Meanwhile, also with no listeners at all, keeps the
-    /// metrics small and logs once a day what the status warns about.
+    /// metrics small, logs once a day what the status warns about, and sums up trouble each minute.
     pub async fn serve(
         &self,
         listeners: Vec<ListeningSocket>,
@@ -150,9 +162,10 @@ impl AdminServer {
             // With no listeners at all that was at once.
             shutdown.clone().await;
         };
-        let chores = pin!(join(
+        let chores = pin!(join3(
             self.metrics.upkeep(),
-            remind::run(|| self.status().router.warnings)
+            remind::run(|| self.status().router.warnings),
+            trouble::run(|| self.router.status())
         ));
         // The chores never end by themselves: they go on for as long as something is served, and no
         // longer.
@@ -199,7 +212,11 @@ impl AdminContext {
         let pretty = query::pretty(query);
         if let Some(asked) = asked {
             let body = self.body(body).await;
-            return asked.make((router, place), &name, body, pretty).await;
+            let targets = ChangeTargets {
+                router,
+                log: self.admin.log.as_ref(),
+            };
+            return asked.make((targets, place), &name, body, pretty).await;
         }
         match (place, &head.method) {
             (AdminPath::Index, _) => Ok(answer::text(INDEX)),
@@ -212,6 +229,10 @@ impl AdminContext {
             }
             (AdminPath::Status, _) => Ok(answer::json(&self.admin.status(), pretty)),
             (AdminPath::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
+            (AdminPath::LogLevel, _) => {
+                let log = self.admin.log.as_ref();
+                Ok(log.ok_or(AdminRefusal::UnknownPath)?.answer(pretty))
+            }
             (AdminPath::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
             (AdminPath::History, _) => history::page(router, query, pretty).await,
             (AdminPath::HistoryExport, _) => history::export(router, query, pretty).await,

@@ -10,6 +10,9 @@ use twinroute_listen::{
 /// Who is warned for longer stops to listen.
 const EXPIRY_WARNING_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
+/// Endpoints with metrics of their own, at most: some 100 MB a scrape.
+const METRICS_ENDPOINTS_MAX: usize = 100_000;
+
 /// Where the operational API is served.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +32,8 @@ pub struct Settings {
     /// How long before its end a credential or a certificate is warned about.
     #[serde(with = "humantime_serde")]
     pub expiry_warning: Duration,
+    /// Endpoints that have metrics of their own; those beyond count together.
+    pub metrics_endpoints_max: usize,
     /// Permissions of unix sockets.
     pub unix_mode: SocketMode,
     /// Limits of the server.
@@ -54,6 +59,7 @@ impl Default for Settings {
             access: AccessSettings::default(),
             allow_changes: false,
             expiry_warning: Duration::from_secs(7 * 24 * 60 * 60),
+            metrics_endpoints_max: 500,
             unix_mode: SocketMode::default(),
             limits: HttpLimits::default(),
         }
@@ -68,6 +74,9 @@ impl Settings {
     pub fn check(&self) -> Result<Vec<String>, String> {
         if self.expiry_warning > EXPIRY_WARNING_MAX {
             return Err("expiry_warning must be 0s to 90d".to_owned());
+        }
+        if self.metrics_endpoints_max > METRICS_ENDPOINTS_MAX {
+            return Err("metrics_endpoints_max must be 0 to 100000".to_owned());
         }
         self.limits
             .check()

@@ -3,6 +3,7 @@
 //! Wording only. Nothing here decides whether a text is a filter.
 
 use crate::ast::FilterFunction;
+use twinroute_model::pasted;
 
 pub(crate) const DOUBLED_QUOTE: &str = "a quote inside a string is written \\'";
 pub(crate) const ESCAPES: &str =
@@ -30,6 +31,12 @@ pub(crate) fn stray(sign: &str) -> Option<&'static str> {
         }
         "." => "a path begins with a name, for example $body.temperature",
         _ if sign.chars().all(char::is_whitespace) => "this is no ordinary blank; type it again",
+        _ if pasted::check(sign).is_err() => {
+            "this character has no width; delete it, or type what stands around it again"
+        }
+        "＝" | "＜" | "＞" | "（" | "）" | "＄" => {
+            "this is a sign of full width; type the one of ASCII"
+        }
         _ => return None,
     };
     Some(hint)

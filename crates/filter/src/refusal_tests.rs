@@ -106,6 +106,9 @@ fn signs_of_other_languages_get_a_hint() {
             "$body.patch[0].path = '/a'",
             "$body.a + 1 = 2",
             "a\u{a0}= 1",
+            "\u{feff}true",
+            "a = \u{200b}1",
+            "a \u{ff1d} 1",
         ],
         expect![[r#"
             Parsing error, Line=1, Position=8, Message=Unexpected input '"'
@@ -140,6 +143,18 @@ fn signs_of_other_languages_get_a_hint() {
                 a = 1
                  ^
             hint: this is no ordinary blank; type it again
+            Parsing error, Line=1, Position=1, Message=Unexpected input '﻿'
+                ﻿true
+                ^
+            hint: this character has no width; delete it, or type what stands around it again
+            Parsing error, Line=1, Position=5, Message=Unexpected input '​'
+                a = ​1
+                    ^
+            hint: this character has no width; delete it, or type what stands around it again
+            Parsing error, Line=1, Position=3, Message=Unexpected input '＝'
+                a ＝ 1
+                  ^
+            hint: this is a sign of full width; type the one of ASCII
         "#]],
     );
 }

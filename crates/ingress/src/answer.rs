@@ -73,11 +73,10 @@ pub(crate) fn accepted(
     level: AckLevel,
     form: AnswerForm,
 ) -> Response<ServerBody> {
-    let status = match level {
-        _ if form.is_event_grid => StatusCode::OK,
-        AckLevel::Memory | AckLevel::Durable => StatusCode::ACCEPTED,
-        AckLevel::Delivered if accepted.is_ended() => StatusCode::OK,
-        AckLevel::Delivered => StatusCode::ACCEPTED,
+    let all_ended = level == AckLevel::Delivered && accepted.is_ended();
+    let status = match form.is_event_grid || all_ended {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
     };
     let mut response = match form.has_body {
         true => json(status, body(accepted, unreadable, level)),
@@ -85,7 +84,7 @@ pub(crate) fn accepted(
     };
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let mut count = |name: HeaderName, value: u64| headers.insert(name, HeaderValue::from(value));
+    let mut count = |name: HeaderName, value: u64| headers.insert(name, header_value(value));
     count(ACCEPTED, accepted.events as u64);
     count(UNMATCHED, accepted.unmatched as u64);
     count(GENERATION, accepted.generation);
@@ -102,6 +101,16 @@ pub(crate) fn accepted(
         headers.insert("preference-applied", applied);
     }
     response
+}
+
+/// A number. The small ones, which nearly all are that answer a single event, cost no allocation.
+fn header_value(number: u64) -> HeaderValue {
+    const SMALL: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let small = usize::try_from(number).ok().and_then(|at| SMALL.get(at));
+    small.map_or_else(
+        || HeaderValue::from(number),
+        |digit| HeaderValue::from_static(digit),
+    )
 }
 
 fn body(accepted: &AcceptedBatch, unreadable: usize, level: AckLevel) -> Vec<u8> {
@@ -167,6 +176,13 @@ fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_header_values() {
+        for value in [0, 7, 9, 10, u64::MAX] {
+            assert_eq!(header_value(value), value.to_string());
+        }
+    }
 
     #[test]
     fn numbers_are_written() {

@@ -2,7 +2,11 @@
 
 use crate::target::IngressSurface;
 use http::StatusCode;
-use metrics::{Counter, counter, describe_counter};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
+use std::time::Duration;
+
+/// How long requests took.
+const REQUEST_DURATION: &str = "twinroute_ingress_request_duration_seconds";
 
 /// Counters of all surfaces. Must be made after the recorder is installed.
 pub(crate) struct IngressCounters {
@@ -21,6 +25,7 @@ pub(crate) struct SurfaceCounters {
     events: Counter,
     unreadable: Counter,
     bytes: Counter,
+    duration: Histogram,
 }
 
 impl IngressCounters {
@@ -39,6 +44,10 @@ impl IngressCounters {
             "Parts of webhook deliveries that are no event and were kept"
         );
         describe_counter!("twinroute_ingress_bytes_total", "Bytes of bodies read");
+        describe_histogram!(
+            REQUEST_DURATION,
+            "From the head of a request to its answer, reading the body included"
+        );
         Self {
             events: SurfaceCounters::new("events"),
             event_grid: SurfaceCounters::new("event_grid"),
@@ -70,10 +79,13 @@ impl SurfaceCounters {
             events: counter!("twinroute_ingress_events_total", "surface" => surface),
             unreadable: counter!("twinroute_ingress_unreadable_total", "surface" => surface),
             bytes: counter!("twinroute_ingress_bytes_total", "surface" => surface),
+            duration: histogram!(REQUEST_DURATION, "surface" => surface),
         }
     }
 
-    pub(crate) fn answered(&self, status: StatusCode) {
+    /// A request was answered with this status, so long after it came.
+    pub(crate) fn answered(&self, status: StatusCode, took: Duration) {
+        self.duration.record(took);
         if status.is_success() {
             self.success.increment(1);
         } else if status.is_client_error() {

@@ -160,6 +160,7 @@ impl IngressServer {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let begun = Instant::now();
         let (head, body) = request.into_parts();
         let target = IngressTarget::of(head.uri.path());
         let surface = target.map(|target| target.surface);
@@ -185,7 +186,7 @@ impl IngressServer {
                 _ => refusal.answer(surface),
             }
         });
-        counters.answered(response.status());
+        counters.answered(response.status(), begun.elapsed());
         response
     }
 }

@@ -2,7 +2,7 @@
 
 use super::frame::{self, FramePlace};
 use super::index::SharedIndex;
-use super::pages::LiveEvent;
+use super::pages::{LiveEvent, WaitingOutcomes};
 use super::read::read_frame;
 use super::record::{AcceptedEvent, JournalRecord};
 use super::storage::Storage;
@@ -39,7 +39,8 @@ pub(crate) struct CompactionState {
 pub(crate) struct CompactionCopies {
     pub(crate) frames: Vec<u8>,
     segment: u64,
-    cursor: u64,
+    /// Where to look on; 0 when there is no more.
+    pub(super) cursor: u64,
     /// Something could not be read.
     damaged: bool,
 }
@@ -106,7 +107,13 @@ impl CompactionState {
     }
 
     /// Frames of live events of the oldest segment, to be written once more, about a group's worth.
-    pub(super) fn copies(&self, log: &SegmentUse<'_>) -> CompactionCopies {
+    ///
+    /// Events of which all deliveries are among the `settled` need not be.
+    pub(super) fn copies(
+        &self,
+        log: &SegmentUse<'_>,
+        settled: &WaitingOutcomes,
+    ) -> CompactionCopies {
         let Some(oldest) = self.worth_copying(log) else {
             return CompactionCopies::default();
         };
@@ -121,6 +128,9 @@ impl CompactionState {
         };
         let mut accepted_in = None;
         for (sequence, live) in found {
+            if live.is_settled_by(sequence, settled) {
+                continue;
+            }
             if accepted_in.replace(live.accepted_in) != Some(live.accepted_in) {
                 let time = live.accepted_in;
                 JournalRecord::AcceptedIn { time }.encode(&mut copies.frames);

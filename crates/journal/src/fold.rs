@@ -39,6 +39,8 @@ pub(super) struct LogFold<'a> {
     /// The first damage whose sequences are not known yet.
     unnamed: usize,
     oldest_needed: u64,
+    /// The same, when the group said so before its counts.
+    needed_in_group: Option<u64>,
     /// Cuts that were reported before.
     reported_cuts: Vec<CutRange>,
     affected: AffectedDeliveries,
@@ -63,6 +65,7 @@ impl<'a> LogFold<'a> {
             synced: synced.unwrap_or_default(),
             unnamed: 0,
             oldest_needed: 0,
+            needed_in_group: None,
             reported_cuts: Vec::new(),
             affected: AffectedDeliveries::default(),
             keys: BTreeSet::new(),
@@ -190,8 +193,21 @@ impl<'a> LogFold<'a> {
         self.follow(&record, offset);
         self.affected
             .hear(&record, &mut self.index, &self.report.damage);
+        if let JournalRecord::Counts { lane, .. } = &record
+            && let Some(needed) = self.needed_in_group
+            && self.is_whole_so_far()
+        {
+            // With damage, what is open there may be all that is left of it.
+            self.index.drop_before(*lane, needed);
+        }
         self.index.apply(&record, place);
         Ok(())
+    }
+
+    /// Whether nothing is damaged but the ends of groups that never counted.
+    fn is_whole_so_far(&self) -> bool {
+        let mut damage = self.report.damage.iter();
+        damage.all(|damage| self.reported_cuts.contains(&damage.place()))
     }
 
     /// Takes note of what a record says about the log itself.
@@ -206,6 +222,7 @@ impl<'a> LogFold<'a> {
                 self.reach(group.first_sequence);
                 self.promised = group.first_sequence.saturating_add(u64::from(group.events));
                 self.group_end = offset.saturating_add(group.bytes);
+                self.needed_in_group = None;
                 let synced = (group.synced_segment, group.synced_offset);
                 self.synced = self.synced.max(synced);
             }
@@ -216,6 +233,7 @@ impl<'a> LogFold<'a> {
             JournalRecord::ReportedCut(cut) => self.reported_cuts.push(*cut),
             JournalRecord::Checkpoint { oldest_segment, .. } => {
                 self.oldest_needed = self.oldest_needed.max(*oldest_segment);
+                self.needed_in_group = Some(*oldest_segment);
             }
             JournalRecord::Closed { next_sequence } => {
                 self.reach(*next_sequence);

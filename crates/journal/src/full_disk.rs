@@ -5,6 +5,7 @@
 
 use super::inbox::WriterQueue;
 use super::index::SharedIndex;
+use super::pages::WaitingOutcomes;
 use super::record::LaneId;
 use super::reserve::notes_bytes;
 use std::sync::Arc;
@@ -43,18 +44,19 @@ pub struct CrowdedSegment {
     left: u64,
     reserve: u64,
     lanes: usize,
+    /// Bytes of their counts.
+    counts: u64,
 }
 
 impl CrowdedSegment {
     /// Whether so many deliveries can be settled and so many bytes carried forward in what is left.
     #[must_use]
     pub fn fits(&self, settled: usize, copied_bytes: u64) -> bool {
-        let notes = notes_bytes(settled, self.lanes);
-        let copies = match copied_bytes {
-            0 => 0,
-            bytes => bytes + self.reserve,
-        };
-        notes + copies <= self.left
+        match copied_bytes {
+            // Counts let it go, however much is settled.
+            0 => self.counts <= self.left,
+            bytes => notes_bytes(settled, self.lanes) + bytes + self.reserve <= self.left,
+        }
     }
 }
 
@@ -103,37 +105,47 @@ impl DiskRoom {
     /// The oldest segment, while the last try to make one found no room; nothing when it is the one that is written to.
     #[must_use]
     pub fn crowded_segment(&self) -> Option<CrowdedSegment> {
-        let room = self.shared.lock().room.clone();
+        let (room, settled) = {
+            let inbox = self.shared.lock();
+            let held = inbox.room.held;
+            held?;
+            // What is not recorded yet needs no room once it is.
+            (inbox.room.clone(), inbox.work.updates.outcomes())
+        };
         let held = room.held?;
-        let (number, lanes) = {
+        let (number, lanes, counts) = {
             let index = self.index.lock();
-            (index.oldest_live()?, index.lanes.len())
+            let counts = index.checkpoint_bytes_max();
+            (index.oldest_live()?, index.lanes.len(), counts)
         };
         (number < room.active).then(|| CrowdedSegment {
             number,
-            events: self.events_of(number),
+            events: self.events_of(number, &settled),
             shortage: room.shortages,
             held,
             segment_bytes: self.segment_bytes,
             left: room.left,
             reserve: room.reserve,
             lanes,
+            counts,
         })
     }
 
-    fn events_of(&self, segment: u64) -> Vec<CrowdedEvent> {
+    /// Events of a segment with deliveries that are not `settled`, and those deliveries.
+    fn events_of(&self, segment: u64, settled: &WaitingOutcomes) -> Vec<CrowdedEvent> {
         let (mut events, mut cursor) = (Vec::new(), Some(0));
         while let Some(from) = cursor.take() {
             let index = self.index.lock();
             for (sequence, live) in index.events.from(from).take(EXAMINED_PER_LOCK) {
                 cursor = Some(sequence + 1);
-                if live.place.segment == segment {
+                if live.place.segment == segment && !live.is_settled_by(sequence, settled) {
                     let open = live.open.as_slice().iter();
                     events.push(CrowdedEvent {
                         sequence,
                         bytes: u64::from(live.place.bytes),
                         copied_bytes: live.copied_bytes_max(),
                         lanes: open
+                            .filter(|open| !settled.contains(&(open.lane, sequence)))
                             .map(|open| (LaneId(open.lane), open.dead.is_some()))
                             .collect(),
                     });

@@ -12,6 +12,9 @@ use twinroute_model::dead_letter::DeadLetterReason;
 #[path = "crowded_tests.rs"]
 mod crowded;
 
+#[path = "one_at_a_time_tests.rs"]
+mod one_at_a_time;
+
 #[test]
 fn a_full_disk_abandons_its_group_and_goes_on_when_there_is_room() {
     let sim = SimulatedDisk::default();

@@ -1,5 +1,6 @@
 //! Groups: what one write and one sync bring to disk, laid out in one buffer.
 
+use super::checkpoint::SettledDelivery;
 use super::frame;
 use super::index::LogIndex;
 use super::record::{
@@ -200,6 +201,8 @@ pub(crate) struct GroupLayout<'a> {
     pub(crate) time: TimeRecord,
     /// Counts of all lanes and the oldest segment that is still needed.
     pub(crate) checkpoint: Option<(u64, &'a LogIndex)>,
+    /// Deliveries that those counts have as settled, and the index has not.
+    pub(crate) settled: &'a [SettledDelivery],
     /// Frames that are carried forward.
     pub(crate) copies: &'a [u8],
     /// What the history needs, if there is one.
@@ -224,7 +227,7 @@ impl GroupLayout<'_> {
 
     /// Lays the group out in `out`, without checksums.
     ///
-    /// Counts stand first, so that they depend on nothing but what is synced already.
+    /// Counts stand before events and outcomes, so that they depend on nothing but what is synced already.
     pub(crate) fn encode<W>(&self, work: &GroupWork<W>, out: &mut Vec<u8>) {
         out.clear();
         if let Some((header, length)) = self.header {
@@ -244,9 +247,13 @@ impl GroupLayout<'_> {
         JournalRecord::Group(group).encode(out);
         let behind = out.len();
         JournalRecord::Time(self.time).encode(out);
+        for cut in &work.reported_cuts {
+            JournalRecord::ReportedCut(*cut).encode(out);
+        }
         self.encode_history(work, out);
         if let Some((oldest, index)) = self.checkpoint {
-            index.encode_checkpoint(oldest, group.first_sequence, self.time.now, out);
+            let (next, now) = (group.first_sequence, self.time.now);
+            index.encode_checkpoint(oldest, next, now, self.settled, out);
         }
         for (lane, instance, endpoint) in &work.updates.bindings {
             JournalRecord::Binding {
@@ -264,9 +271,6 @@ impl GroupLayout<'_> {
         put_batches(out, &work.batches);
         out.extend_from_slice(&work.unmatched);
         work.updates.encode(out);
-        for cut in &work.reported_cuts {
-            JournalRecord::ReportedCut(*cut).encode(out);
-        }
         if work.close {
             let next_sequence = work.next_sequence;
             JournalRecord::Closed { next_sequence }.encode(out);

@@ -352,6 +352,17 @@ impl LogIndex {
         sequence: u64,
         settlement: DeliverySettlement,
     ) -> bool {
+        let is_closed = self.close(lane, sequence);
+        if is_closed {
+            self.lost_known +=
+                u64::from(settlement == DeliverySettlement::Discarded(DiscardReason::Lost));
+            self.lane(lane).ledger.settle(settlement);
+        }
+        is_closed
+    }
+
+    /// Has a delivery open no more, counted by whoever calls; false when it was not open.
+    pub(super) fn close(&mut self, lane: u32, sequence: u64) -> bool {
         let Some(live) = self.events.get_mut(sequence) else {
             return false;
         };
@@ -373,11 +384,7 @@ impl LogIndex {
         }
         self.forget_fresh(sequence, 1);
         self.open -= 1;
-        self.lost_known +=
-            u64::from(settlement == DeliverySettlement::Discarded(DiscardReason::Lost));
-        let lane = self.lane(lane);
-        lane.subtract(place.bytes, is_dead);
-        lane.ledger.settle(settlement);
+        self.lane(lane).subtract(place.bytes, is_dead);
         true
     }
 
@@ -410,48 +417,5 @@ impl LogIndex {
             false => ledger.matched += 1,
         }
         self.made += 1;
-    }
-
-    /// Records that say what every lane is, has counted and has recorded.
-    ///
-    /// `now` is the journal time that the group notes.
-    pub(crate) fn encode_checkpoint(
-        &self,
-        oldest: u64,
-        next_sequence: u64,
-        now: u64,
-        out: &mut Vec<u8>,
-    ) {
-        for (number, lane) in &self.lanes {
-            let number = *number;
-            if let Some((instance, endpoint)) = &lane.name {
-                let binding = JournalRecord::Binding {
-                    lane: number,
-                    instance: instance.as_str(),
-                    endpoint: endpoint.as_str(),
-                };
-                binding.encode(out);
-            }
-            let (ledger, state) = (lane.ledger, lane.state_at(now));
-            JournalRecord::Counts {
-                lane: number,
-                ledger,
-            }
-            .encode(out);
-            JournalRecord::State {
-                lane: number,
-                state,
-            }
-            .encode(out);
-        }
-        if self.lost_unknown > 0 {
-            let deliveries = self.lost_unknown;
-            JournalRecord::Lost { deliveries }.encode(out);
-        }
-        JournalRecord::Checkpoint {
-            oldest_segment: oldest,
-            next_sequence,
-        }
-        .encode(out);
     }
 }

@@ -7,11 +7,12 @@
 
 use super::commit_failure::CommitFailure;
 use super::compact::{CompactionCopies, CompactionState, SegmentUse};
-use super::file_names::{QUARANTINED, free_name, segment_name};
+use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
 use super::group::{GroupHistory, GroupLayout, GroupWork, RoutingSnapshot};
 use super::index::{LogIndex, SharedIndex};
 use super::manifest::{ManifestContent, ManifestFile};
+use super::pages::WaitingOutcomes;
 use super::prepare::{NextSegment, is_no_room};
 use super::record::{JournalRecord, SegmentHead};
 use super::retention::SegmentRetention;
@@ -25,7 +26,7 @@ use twinroute_model::clock::Clock;
 
 /// Groups are written with zeros up to a multiple of this, so that no page has to be read from the
 /// disk before a part of it is overwritten.
-const PAGE_BYTES: u64 = 4 << 10;
+pub(super) const PAGE_BYTES: u64 = 4 << 10;
 
 /// Records that are applied while the index is locked once: some tens of microseconds.
 const RECORDS_PER_LOCK: usize = 256;
@@ -78,7 +79,11 @@ pub(crate) struct SegmentLog {
 impl SegmentLog {
     /// Brings `work` to disk as one group. When it fails nothing of it counts.
     pub(crate) fn commit<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
-        let mut copies = self.copying.copies(&self.segment_use());
+        let settled = match self.next.is_tight() {
+            true => work.updates.outcomes(),
+            false => WaitingOutcomes::default(),
+        };
+        let mut copies = self.copying.copies(&self.segment_use(), &settled);
         let oldest = self.releasable();
         self.encode(work, &copies, oldest, None);
         if self.next.is_tight() && !self.fits(work, &copies) {
@@ -127,7 +132,7 @@ impl SegmentLog {
         let has_events = !work.batches.is_empty();
         let reserve = match has_events || self.next.is_tight() && !copies.is_empty() {
             true => self.reserve(),
-            false => 0,
+            false => self.kept_bytes(),
         };
         let needed = self.active.end + self.buffer.len() as u64 + reserve;
         !self.active.sealed && needed <= self.active.length
@@ -139,6 +144,13 @@ impl SegmentLog {
         let oldest = self.releasable();
         self.encode(work, &CompactionCopies::default(), oldest, None);
         self.buffer.len() as u64 <= room
+    }
+
+    /// Lays out a group of copies; says whether it fits beside what is kept for notes.
+    pub(super) fn copies_fit<W>(&mut self, work: &GroupWork<W>, copies: &CompactionCopies) -> bool {
+        let oldest = self.releasable();
+        self.encode(work, copies, oldest, None);
+        self.fits(work, copies)
     }
 
     /// What is left of the active segment, in bytes.
@@ -161,6 +173,12 @@ impl SegmentLog {
     pub(super) fn write_group<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
         self.counted = self.releasable();
         self.write()?;
+        self.written(work);
+        Ok(())
+    }
+
+    /// Takes note of what the group in the buffer says, which is `work` and synced.
+    pub(super) fn written<W>(&mut self, work: &GroupWork<W>) {
         self.apply(work.held());
         self.groups += 1;
         if let Some(table) = &work.updates.table {
@@ -171,7 +189,6 @@ impl SegmentLog {
             true => self.manifest.sync(manifest),
             false => self.manifest.follow(manifest),
         }
-        Ok(())
     }
 
     /// What the manifest has to say now.
@@ -192,7 +209,7 @@ impl SegmentLog {
     }
 
     /// Seals, writes and syncs the group in the buffer.
-    fn write(&mut self) -> Result<(), CommitFailure> {
+    pub(super) fn write(&mut self) -> Result<(), CommitFailure> {
         let base = self.active.end;
         let id = self.active.id;
         let mut at = 0;
@@ -227,7 +244,7 @@ impl SegmentLog {
         self.releasable().is_some() || self.copying.worth_copying(&self.segment_use()).is_some()
     }
 
-    fn segment_use(&self) -> SegmentUse<'_> {
+    pub(super) fn segment_use(&self) -> SegmentUse<'_> {
         SegmentUse {
             storage: &*self.storage,
             index: &self.index,
@@ -356,17 +373,6 @@ impl SegmentLog {
         }
     }
 
-    /// How long a segment is made for a group of so many bytes. One with events leaves room for groups
-    /// without any.
-    fn length_for(&self, group: u64, has_events: bool) -> u64 {
-        let usual = self.segment_bytes;
-        if !has_events || group + self.reserve_of(usual) <= usual {
-            return usual.max(group);
-        }
-        // No reserve is more than a quarter.
-        usual.max(group.saturating_mul(4).div_ceil(3))
-    }
-
     /// Lays the group out in the buffer, without checksums.
     fn encode<W>(
         &mut self,
@@ -392,99 +398,11 @@ impl SegmentLog {
             checkpoint: index
                 .as_deref()
                 .map(|index| (oldest.unwrap_or_default(), index)),
+            settled: &[],
             copies: &copies.frames,
             history,
         };
         layout.encode(work, &mut self.buffer);
-    }
-
-    /// Segments before `oldest` are history from here on: the group that has their counts is on disk. What is too
-    /// much of that goes.
-    fn release_before(&mut self, oldest: u64) {
-        let mut before = self.segments.range(..oldest);
-        if before.any(|(segment, _)| *segment >= self.retention.needed) {
-            self.manifest.sync(ManifestContent {
-                oldest,
-                ..self.manifest.written()
-            });
-            let released = self.retention.needed..oldest;
-            self.retention.needed = oldest;
-            self.shorten(released);
-        }
-        while let Some(segment) = self.retention.surplus(&self.segments, self.clock.now()) {
-            if !self.unlink(segment) {
-                return;
-            }
-        }
-    }
-
-    /// Gives back what history segments have behind their ends: a start begins a new one, however little is in the
-    /// last.
-    fn shorten(&mut self, released: std::ops::Range<u64>) {
-        for (segment, length) in self.segments.range_mut(released) {
-            let Some(end) = self.retention.ends.remove(segment) else {
-                continue;
-            };
-            let used = end.next_multiple_of(PAGE_BYTES);
-            let is_worth_it = used < *length && self.retention.is_on();
-            if is_worth_it
-                && !self.kept.contains(segment)
-                && self.storage.shorten(&segment_name(*segment), used).is_ok()
-            {
-                *length = used;
-            }
-        }
-    }
-
-    /// Removes the oldest segment of the history: the room is needed.
-    fn remove_oldest_history(&mut self) -> bool {
-        let oldest = self.retention.oldest(&self.segments);
-        let removed = oldest.is_some_and(|segment| self.unlink(segment));
-        self.next.room_may_be(removed)
-    }
-
-    /// The oldest segment that is not history.
-    fn oldest_needed(&self) -> Option<u64> {
-        let (first, _) = self.segments.range(self.retention.needed..).next()?;
-        Some(*first)
-    }
-
-    /// Unlinks the oldest segment. What fails is tried again later.
-    fn unlink(&mut self, segment: u64) -> bool {
-        if self.stuck == Some(segment) {
-            return false;
-        }
-        let removed = match self.kept.contains(&segment) {
-            true => self.set_aside(segment),
-            false => self.storage.remove(&segment_name(segment)),
-        };
-        let gone = removed.or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
-        if let Err(error) = gone.and_then(|()| self.storage.sync_dir()) {
-            tracing::warn!(segment, %error, "a segment that is done cannot be removed");
-            self.stuck = Some(segment);
-            return false;
-        }
-        self.segments.remove(&segment);
-        self.retention.created.remove(&segment);
-        self.next.room_came();
-        true
-    }
-
-    /// Keeps a segment of which not all could be read under another name.
-    fn set_aside(&self, segment: u64) -> io::Result<()> {
-        let names = self.storage.list()?;
-        let taken = names.iter().map(String::as_str).collect();
-        let name = free_name(QUARANTINED, segment, &taken);
-        self.storage.rename(&segment_name(segment), &name)?;
-        tracing::warn!(
-            segment,
-            name,
-            "a damaged segment of the journal is done; its file is kept under another name"
-        );
-        Ok(())
     }
 
     /// Bytes of segments that are kept as history.

@@ -6,6 +6,7 @@ use std::io;
 
 /// Why a journal does not open.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JournalOpenError {
     /// Another process, or another part of this one, has it open.
     #[error("journal {path}: another process has it open")]

@@ -6,8 +6,11 @@
 
 use super::frame::FramePlace;
 use super::record::OpenDelivery;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use twinroute_model::clock::Timestamp;
+
+/// Deliveries whose outcomes wait to be recorded, by lane and sequence.
+pub(crate) type WaitingOutcomes = HashSet<(u32, u64)>;
 
 /// An event with deliveries that are not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,14 @@ impl LiveEvent {
             OPEN_BYTES + letter.map_or(0, |letter| LETTER_BYTES + letter.outcome.len() as u64)
         });
         u64::from(self.place.bytes) + ACCEPTED_IN_BYTES + beside.sum::<u64>()
+    }
+}
+
+impl LiveEvent {
+    /// Whether all its deliveries are among those whose outcomes wait to be recorded.
+    pub(crate) fn is_settled_by(&self, sequence: u64, settled: &WaitingOutcomes) -> bool {
+        let mut open = self.open.as_slice().iter();
+        !settled.is_empty() && open.all(|open| settled.contains(&(open.lane, sequence)))
     }
 }
 

@@ -93,7 +93,10 @@ struct ModelRun {
 impl ModelRun {
     /// Does these steps on a journal in the clear, and then something to its files.
     fn tampered(steps: &[RunStep], n: usize, last: FileTamper) -> Self {
-        let mut run = Self::new(EventSealing::Off, if n.is_multiple_of(2) { 64 << 10 } else { 0 });
+        let mut run = Self::new(
+            EventSealing::Off,
+            if n.is_multiple_of(2) { 64 << 10 } else { 0 },
+        );
         for step in steps {
             run.step(step);
         }

@@ -5,6 +5,7 @@
 use super::commit_failure::CommitFailure;
 use super::group::{GroupWork, PendingUpdates};
 use super::log::SegmentLog;
+use super::release::RELEASE_MOST;
 use std::io;
 
 /// One in so many bytes of a segment is kept for notes when there is no room for a new one.
@@ -12,6 +13,8 @@ const RESERVE: u64 = 16;
 
 /// More is kept where the counts of all lanes need it, but no more than one in so many bytes.
 const RESERVE_MOST: u64 = 4;
+
+const _: () = assert!(RELEASE_MOST > RESERVE_MOST);
 
 /// Binding and counts of one lane, in bytes.
 const LANE_BYTES: u64 = 192;
@@ -52,6 +55,17 @@ impl SegmentLog {
         (length / RESERVE).max(groups.min(length / RESERVE_MOST))
     }
 
+    /// How long a segment is made for a group of so many bytes. One with events leaves room for groups
+    /// without any.
+    pub(super) fn length_for(&self, group: u64, has_events: bool) -> u64 {
+        let usual = self.segment_bytes;
+        if !has_events || group + self.reserve_of(usual) <= usual {
+            return usual.max(group);
+        }
+        // No reserve is more than a quarter.
+        usual.max(group.saturating_mul(4).div_ceil(3))
+    }
+
     /// Writes the notes of `work`, which has no batches, without a new segment, as far as the active one has
     /// room for them; what is left stays in `work`.
     pub(super) fn commit_rest<W>(&mut self, work: &mut GroupWork<W>) -> Result<(), CommitFailure> {
@@ -60,41 +74,78 @@ impl SegmentLog {
             self.table = Some(table);
         }
         while has_rest(work) || self.releasable().is_some() {
-            let room = self.room();
-            // Something is left for the counts, without which no segment goes.
-            let mut budget = room.saturating_sub(HEAD_BYTES) / 2;
-            loop {
-                if budget < PART_BYTES_MIN {
-                    return if has_rest(work) {
-                        Err(self.no_room())
-                    } else {
-                        Ok(())
-                    };
-                }
-                let part = self.part(work, budget);
-                if part.updates.is_empty()
-                    && !part.close
-                    && part.reported_cuts.is_empty()
-                    && self.releasable().is_none()
-                {
-                    // Not one note fits: an empty group would use up what is left for nothing.
-                    restore(work, part);
-                    return Err(self.no_room());
-                }
-                if self.group_fits(&part, room) {
-                    if let Err(failure) = self.write_group(&part) {
-                        restore(work, part);
-                        return Err(failure);
-                    }
-                    break;
-                }
-                restore(work, part);
-                // The counts take more than was thought.
-                budget /= 2;
+            let written = self.release_by_counts(work)?
+                || self.copy_forward(work)?
+                || self.commit_part(work)?;
+            if !written {
+                return match has_rest(work) {
+                    true => Err(self.no_room()),
+                    false => Ok(()),
+                };
             }
             self.unlink_released();
         }
         Ok(())
+    }
+
+    /// Writes some of the notes of `work`, or none but the counts that let segments go; false when there is no room
+    /// for either.
+    fn commit_part<W>(&mut self, work: &mut GroupWork<W>) -> Result<bool, CommitFailure> {
+        let room = self.room().saturating_sub(self.kept_bytes());
+        // Something is left for the counts, without which no segment goes.
+        let mut budget = room.saturating_sub(HEAD_BYTES) / 2;
+        while budget >= PART_BYTES_MIN {
+            let part = self.part(work, budget);
+            if part.updates.is_empty()
+                && !part.close
+                && part.reported_cuts.is_empty()
+                && self.releasable().is_none()
+            {
+                // Not one note fits: an empty group would use up what is left for nothing.
+                restore(work, part);
+                return Ok(false);
+            }
+            if self.group_fits(&part, room) {
+                if let Err(failure) = self.write_group(&part) {
+                    restore(work, part);
+                    return Err(failure);
+                }
+                return Ok(true);
+            }
+            restore(work, part);
+            // The counts take more than was thought.
+            budget /= 2;
+        }
+        Ok(false)
+    }
+
+    /// Carries forward what is left of a segment that is emptied, without the notes of `work`, which may not fit
+    /// beside it; false when there is nothing, or no room for it.
+    fn copy_forward<W>(&mut self, work: &GroupWork<W>) -> Result<bool, CommitFailure> {
+        if !self.next.is_tight() {
+            return Ok(false);
+        }
+        let settled = work.updates.outcomes();
+        let mut copies = self.copying.copies(&self.segment_use(), &settled);
+        while copies.is_empty() {
+            let at_end = copies.cursor == 0;
+            self.copying.copied(copies);
+            if at_end {
+                return Ok(false);
+            }
+            copies = self.copying.copies(&self.segment_use(), &settled);
+        }
+        let part = GroupWork::<W> {
+            next_sequence: work.next_sequence,
+            ..GroupWork::default()
+        };
+        if !self.copies_fit(&part, &copies) {
+            self.copying.put_off(&copies, self.active.id);
+            return Ok(false);
+        }
+        self.write_group(&part)?;
+        self.copying.copied(copies);
+        Ok(true)
     }
 
     /// Notes of about so many bytes; with the last of them, what else there is.
@@ -113,7 +164,7 @@ impl SegmentLog {
         part
     }
 
-    fn no_room(&self) -> CommitFailure {
+    pub(super) fn no_room(&self) -> CommitFailure {
         CommitFailure::Write {
             segment: self.active.id,
             step: "writing into what is left of it",

@@ -213,9 +213,6 @@ impl GroupWriter {
 
     /// Keeps what nobody may lose for a later group.
     fn put_back(&self, round: CommitRound, error: &NotDurable) {
-        for flush in round.flushes {
-            answer(flush, Err(error.clone()));
-        }
         let mut inbox = self.shared.lock();
         let mut updates = round.work.updates;
         updates.append(std::mem::take(&mut inbox.work.updates));
@@ -223,6 +220,10 @@ impl GroupWriter {
         inbox.work.reported_cuts = round.work.reported_cuts;
         inbox.lazy_at = inbox.retry_at;
         self.show_usage(&mut inbox);
+        drop(inbox);
+        for flush in round.flushes {
+            answer(flush, Err(error.clone()));
+        }
     }
 
     fn poison(&mut self, round: CommitRound, reason: Arc<str>) -> NotDurable {

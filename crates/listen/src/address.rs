@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use twinroute_model::pasted;
 
 /// The address of a listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ impl FromStr for ListenAddress {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let text = pasted::clean(text);
         let parsed = match text.strip_prefix("unix:") {
             Some(path) if path.starts_with('/') => Some(Self::Unix(path.into())),
             Some(_) => None,
@@ -87,6 +89,18 @@ mod tests {
         }
         for text in ["", "8080", "localhost:8080", "unix:relative", "127.0.0.1"] {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+        for text in [
+            " 127.0.0.1:80\n",
+            "\u{feff}127.0.0.1:80",
+            "\"127.0.0.1:80\"\r\n",
+        ] {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!(
+                address.to_string(),
+                "127.0.0.1:80",
+                "text-hygiene: {text:?}"
+            );
         }
         let error = "localhost:80"
             .parse::<ListenAddress>()

@@ -2,6 +2,7 @@
 
 use crate::activity::ConnectionActivity;
 use crate::budget::{BodyBudget, BodyPermit, BudgetExhausted, HeldBuffer};
+use crate::io::READ_BUFFER_BYTES_MAX;
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
 use http::Version;
@@ -223,6 +224,7 @@ where
             return Ok(first);
         }
     }
+    hold.hold_buffer(READ_BUFFER_BYTES_MAX)?;
     let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
     // What is announced costs the client nothing, so at most this much is taken on its word. A batch of a hundred events
     // of 1 KiB fits, and is not moved to a larger buffer half-way.

@@ -20,11 +20,16 @@ pub struct BudgetExhausted {
     pub bytes_max: usize,
 }
 
+/// Of a small budget, the buffer of a connection counts as one in so many bytes at most.
+const BUFFER_SHARE: usize = 64;
+
 /// What one request holds of a [`BodyBudget`]; given back on drop.
 #[derive(Debug)]
 pub struct BodyPermit<'a> {
     budget: &'a BodyBudget,
     bytes: usize,
+    /// Counted for the buffer of its connection.
+    buffer: usize,
 }
 
 impl BodyBudget {
@@ -43,20 +48,37 @@ impl BodyBudget {
         BodyPermit {
             budget: self,
             bytes: 0,
+            buffer: 0,
         }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), BudgetExhausted> {
+        let before = self.held.fetch_add(bytes, Relaxed);
+        if before.saturating_add(bytes) > self.bytes_max {
+            self.held.fetch_sub(bytes, Relaxed);
+            let bytes_max = self.bytes_max;
+            return Err(BudgetExhausted { bytes_max });
+        }
+        Ok(())
     }
 }
 
 impl BodyPermit<'_> {
     /// Takes `bytes` more, or nothing.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), BudgetExhausted> {
-        let before = self.budget.held.fetch_add(bytes, Relaxed);
-        let bytes_max = self.budget.bytes_max;
-        if before.saturating_add(bytes) > bytes_max {
-            self.budget.held.fetch_sub(bytes, Relaxed);
-            return Err(BudgetExhausted { bytes_max });
-        }
+        self.budget.take(bytes)?;
         self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Counts the buffer of `bytes` that the connection fills when a body does not come at once; until the end of the
+    /// request, and once however often it is called.
+    pub(crate) fn hold_buffer(&mut self, bytes: usize) -> Result<(), BudgetExhausted> {
+        if self.buffer == 0 {
+            let bytes = bytes.min(self.budget.bytes_max / BUFFER_SHARE);
+            self.budget.take(bytes)?;
+            self.buffer = bytes;
+        }
         Ok(())
     }
 
@@ -129,7 +151,8 @@ impl HeldBuffer {
 
 impl Drop for BodyPermit<'_> {
     fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.bytes, Relaxed);
+        let held = self.bytes + self.buffer;
+        self.budget.held.fetch_sub(held, Relaxed);
     }
 }
 
@@ -149,5 +172,30 @@ mod tests {
         assert_eq!(second.grow(4), Ok(()));
         drop(second);
         assert_eq!(budget.hold().grow(10), Ok(()));
+    }
+    #[test]
+    fn the_buffer_of_a_connection_counts_once_and_until_the_end() {
+        let budget = BodyBudget::new(640);
+        let mut hold = budget.hold();
+        hold.hold_buffer(100).unwrap();
+        hold.hold_buffer(100).unwrap();
+        hold.grow(300).unwrap();
+        hold.shrink_to(0);
+        // A sixty-fourth of so little.
+        assert_eq!(hold.bytes(), 0);
+        assert_eq!(budget.hold().grow(631).unwrap_err().bytes_max, 640);
+        assert_eq!(budget.hold().grow(630), Ok(()));
+        drop(hold);
+        assert_eq!(budget.hold().grow(640), Ok(()));
+        let large = BodyBudget::new(64 << 10);
+        let mut hold = large.hold();
+        hold.hold_buffer(100).unwrap();
+        assert_eq!(large.hold().grow((64 << 10) - 100), Ok(()));
+        // What finds no room is not counted.
+        let mut other = large.hold();
+        other.grow((64 << 10) - 150).unwrap();
+        large.hold().hold_buffer(100).unwrap_err();
+        drop((hold, other));
+        assert_eq!(large.hold().grow(64 << 10), Ok(()));
     }
 }

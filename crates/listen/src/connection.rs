@@ -5,7 +5,7 @@
 
 use crate::activity::{ConnectionActivity, RequestGuard};
 use crate::body::ServerBody;
-use crate::io::HyperIo;
+use crate::io::{HyperIo, READ_BUFFER_BYTES_MAX};
 use crate::limits::HttpLimits;
 use crate::network::PrivateWay;
 use crate::peer::ClientPeer;
@@ -32,8 +32,9 @@ use tokio::time::{Instant, sleep_until};
 /// What every HTTP/2 client sends first (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes that hyper may hold of a connection's input.
-const READ_BUFFER_BYTES_MAX: usize = 128 << 10;
+/// Bytes of bodies that an HTTP/2 client may have sent on a connection before they are read; hyper's own window is four
+/// times as wide.
+const HTTP2_WINDOW_BYTES: u32 = 256 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HttpVersion {
@@ -132,6 +133,8 @@ fn http2(limits: &HttpLimits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .max_concurrent_streams(limits.http2_streams_max)
+        .initial_stream_window_size(HTTP2_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_WINDOW_BYTES)
         .max_pending_accept_reset_streams(limits.http2_reset_streams_max)
         .max_header_list_size(u32::try_from(limits.header_bytes()).unwrap_or(u32::MAX));
     builder

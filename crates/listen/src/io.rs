@@ -12,6 +12,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+/// Bytes that a connection buffers of its input at most, unless its headers may be longer. While a body comes in
+/// pieces that much counts as held beside it. Larger buffers save some reads of large bodies, and cost as much for every
+/// connection that ever sent one.
+pub(crate) const READ_BUFFER_BYTES_MAX: usize = 32 << 10;
+
 /// Bytes of a refused body that are read and thrown away after the answer.
 ///
 /// A socket closed with unread bytes resets the connection, and the client may lose the answer that

@@ -5,6 +5,7 @@
 
 use crate::arm::error::Error;
 use crate::arm::names::{check_connection, check_group};
+use crate::arm::path::NOT_UTF_8;
 use crate::arm::request::ArmRequest;
 use crate::digital_twins::names::{check_endpoint, check_instance};
 use crate::{event_routes, provisioning_services};
@@ -12,7 +13,22 @@ use http::Method;
 
 /// Why the request is refused whose path has an illegal segment at `at`.
 pub(crate) fn refuse(request: &ArmRequest, at: usize, reason: &'static str) -> Error {
-    named(request, at).unwrap_or(Error::InvalidPath { reason })
+    match named(request, at) {
+        Some(error) if reason == NOT_UTF_8 => not_utf_8(error),
+        Some(error) => error,
+        None => Error::InvalidPath { reason },
+    }
+}
+
+/// The error of the rule, with what is wrong in the first place: the characters that are shown were not sent.
+fn not_utf_8(error: Error) -> Error {
+    let rule =
+        "its bytes are not UTF-8; percent-encode the UTF-8 bytes of each character".to_owned();
+    match error {
+        Error::RouteId { .. } => Error::RouteId { rule },
+        Error::InvalidName { name, .. } => Error::InvalidName { name, rule },
+        other => other,
+    }
 }
 
 /// The error of the rule that the segment breaks, if it stands where a name does.

@@ -1,5 +1,6 @@
 //! What went wrong on the way to a peer, as a sentence.
 
+use crate::tls_words::tls_words;
 use std::error::Error;
 
 /// Layers of the HTTP client that say where they are, and not what happened; some hold Rust debug text.
@@ -12,26 +13,6 @@ const LAYERS: [&str; 6] = [
     "error converting `reqwest` request",
 ];
 
-/// Words of the TLS library that are names of its code, and what they mean.
-const NAMES: [(&str, &str); 4] = [
-    (
-        "invalid peer certificate: UnknownIssuer",
-        "invalid peer certificate: this machine does not trust who issued it",
-    ),
-    (
-        "invalid peer certificate: BadSignature",
-        "invalid peer certificate: its signature is wrong",
-    ),
-    (
-        "invalid peer certificate: BadEncoding",
-        "invalid peer certificate: it cannot be read",
-    ),
-    (
-        "invalid peer certificate: Revoked",
-        "invalid peer certificate: it was revoked",
-    ),
-];
-
 /// An error and its causes: what happened, from the outside in, each once, without URLs of requests.
 ///
 /// The texts may be a peer's: bound them, and let them pass a gate before they are shown.
@@ -41,10 +22,7 @@ pub fn failure_text(error: &(dyn Error + 'static)) -> String {
     let mut last = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        last = error.to_string();
-        for (name, meaning) in NAMES {
-            last = last.replace(name, meaning);
-        }
+        last = tls_words(&error.to_string()).into_owned();
         let layer = LAYERS.iter().any(|layer| last.starts_with(layer));
         let known = causes.iter().any(|cause| cause.contains(&last));
         if !layer && !known && !last.is_empty() {

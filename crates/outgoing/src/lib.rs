@@ -13,10 +13,12 @@ pub mod tunnel;
 mod error;
 mod failure;
 mod outgoing;
+mod tls_words;
 mod trust;
 
 pub use error::Error;
 pub use failure::failure_text;
 pub use outgoing::OutgoingConnections;
 pub use settings::Settings;
+pub use tls_words::tls_words;
 pub use trust::provider;

@@ -2,6 +2,9 @@
 
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
 use crate::damage::JournalDamage;
+#[cfg(doc)]
+use crate::delivery::REMAINDER;
+use crate::descriptions;
 use crate::expiry::WARNING_BEFORE;
 use crate::replay::ReplayNotes;
 use crate::router::Router;
@@ -26,6 +29,9 @@ use twinroute_model::route::Route;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_model::words;
 
+/// Endpoints that have metrics of their own, unless set.
+const METRICS_ENDPOINTS_MAX: usize = 500;
+
 /// Collects what a router is made of.
 pub struct RouterBuilder {
     connect: Arc<dyn Connect>,
@@ -39,6 +45,7 @@ pub struct RouterBuilder {
     hooks: EventHooks,
     removed_grace: Duration,
     expiry_warning: Duration,
+    metrics_endpoints_max: usize,
     unreadable: UnreadableSettings,
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
@@ -48,6 +55,7 @@ pub struct RouterBuilder {
 
 /// Why no router could be built.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// There is no tokio runtime, whose tasks a router consists of.
     #[error("a router needs a tokio runtime: build it within one, as in `#[tokio::main]`")]
@@ -225,6 +233,7 @@ impl RouterBuilder {
             hooks: EventHooks::default(),
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
+            metrics_endpoints_max: METRICS_ENDPOINTS_MAX,
             unreadable: UnreadableSettings::default(),
             sinks: Vec::new(),
             stores: Vec::new(),
@@ -345,6 +354,13 @@ impl RouterBuilder {
         self
     }
 
+    /// Endpoints that have metrics of their own, 500 unless set; those beyond count together, under [`REMAINDER`].
+    #[must_use]
+    pub fn metrics_endpoints_max(mut self, endpoints: usize) -> Self {
+        self.metrics_endpoints_max = endpoints;
+        self
+    }
+
     /// How deliveries are kept that cannot be read; see [`Router::keep_unreadable`].
     #[must_use]
     pub fn unreadable(mut self, settings: UnreadableSettings) -> Self {
@@ -431,6 +447,7 @@ impl RouterBuilder {
                 .routes
                 .push(route);
         }
+        descriptions::describe();
         let (mut damage, mut last) = (JournalDamage::default(), None);
         let disk = self.disk.as_ref().map(|(disk, _)| disk.clone());
         let (journal, recovered) = match self.disk {
@@ -445,9 +462,12 @@ impl RouterBuilder {
         };
         let unreadable = UnreadableLanes::new(&self.unreadable);
         let of_unreadable = unreadable.clone();
-        let lanes = RunningLanes::new(Arc::clone(&self.clock), recovered, move |instance| {
-            of_unreadable.setup(instance)
-        });
+        let lanes = RunningLanes::new(
+            Arc::clone(&self.clock),
+            recovered,
+            self.metrics_endpoints_max,
+            move |instance| of_unreadable.setup(instance),
+        );
         let parts = LiveParts {
             connect: self.connect,
             clock: self.clock,

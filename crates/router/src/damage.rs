@@ -28,10 +28,10 @@ impl JournalDamage {
         let lost = known + recovered.lost_unknown;
         let warning = (!report.is_whole()).then(|| {
             format!(
-                "the journal is damaged: {} of its files could not be read whole or are missing, and {lost} \
+                "the journal is damaged in {}: not all of its files are there or could be read, and {lost} \
                  deliveries are lost in all, {} of them for endpoints that are not known; the log of the start \
                  names them. Stop twinroute and run `twinroute journal repair`, and look at the disk",
-                report.damage.iter().filter(|one| !one.is_cut()).count(),
+                places(report.damage.iter().filter(|one| !one.is_cut()).count()),
                 recovered.lost_unknown,
             )
         });
@@ -53,6 +53,14 @@ impl JournalDamage {
         counter!("twinroute_deliveries_total", &matched).increment(self.unknown);
         let lost = [of[0], of[1], ("reason", LOST)];
         counter!("twinroute_discarded_total", &lost).increment(self.unknown);
+    }
+}
+
+/// How many times something is damaged; a file may be so in many places, and many files in one gap.
+fn places(count: usize) -> String {
+    match count.max(1) {
+        1 => "one place".to_owned(),
+        count => format!("{count} places"),
     }
 }
 

@@ -458,6 +458,10 @@ pub(crate) mod reload_tests;
 mod flood_tests;
 
 #[cfg(test)]
+#[path = "replay_overload_tests.rs"]
+mod replay_overload_tests;
+
+#[cfg(test)]
 #[path = "hold_tests.rs"]
 mod hold_tests;
 

@@ -28,7 +28,7 @@ struct ScriptState {
 }
 
 impl ScriptedSink {
-    fn gated() -> Self {
+    pub(super) fn gated() -> Self {
         Self(Arc::new(ScriptState {
             gate: Some(Semaphore::new(0)),
             ..ScriptState::default()
@@ -41,6 +41,10 @@ impl ScriptedSink {
 
     pub(crate) fn set_down(&self, down: bool) {
         self.set_down_as(down.then_some(FaultKind::Unreachable));
+    }
+
+    pub(super) fn is_gated(&self) -> bool {
+        self.0.gate.is_some()
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -147,6 +151,33 @@ fn two_sinks(first: &ScriptedSink, second: &ScriptedSink) -> Router {
         .route("to-second", "second", "subject = 'room1'")
         .build()
         .unwrap()
+}
+
+/// Of few endpoints each is looked at, of many a table is kept.
+#[tokio::test(start_paused = true)]
+async fn events_of_a_batch_reach_those_endpoints_alone_that_they_match() {
+    const ENDPOINTS: usize = 20;
+    let sinks: Vec<_> = (0..ENDPOINTS).map(|_| ScriptedSink::default()).collect();
+    let mut builder = Router::builder();
+    for (number, sink) in sinks.iter().enumerate() {
+        let name = format!("end{number}");
+        let filter = format!("subject = 'room{number}' OR subject = 'room{}'", number / 2);
+        builder = builder
+            .sink(&name, sink.clone())
+            .route(&name, &name, &filter);
+    }
+    let router = builder.build().unwrap();
+    let events = (0..3 * ENDPOINTS).map(|id| event(id, &format!("room{}", id * 7 % ENDPOINTS)));
+    accept(&router, events.collect()).await;
+    router.settled().await;
+    for (number, sink) in sinks.iter().enumerate() {
+        let is_for = |id: &usize| [number, number / 2].contains(&(id * 7 % ENDPOINTS));
+        let expect: Vec<String> = (0..3 * ENDPOINTS)
+            .filter(is_for)
+            .map(|id| id.to_string())
+            .collect();
+        assert_eq!(sink.ids(), expect, "end{number}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -191,6 +191,7 @@ impl Default for BatchLimits {
 
 /// What became of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeliveryOutcome {
     /// The destination has it.
     Delivered,

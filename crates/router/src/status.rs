@@ -1,5 +1,8 @@
 //! What a router shows of itself: one snapshot, the same for `/status`, the terminal and tests.
 
+#[cfg(doc)]
+use crate::RouterBuilder;
+use crate::delivery::DurationHistogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use twinroute_journal::ledger::{DiscardReason, Ledger};
@@ -233,6 +236,22 @@ pub struct EndpointStatus {
     pub batches_in_flight_max: u64,
     /// How it is tried again.
     pub retry: RetryStatus,
+    /// What only scrapers are shown.
+    #[serde(skip)]
+    pub metrics: EndpointMetrics,
+}
+
+/// What scrapers are shown of an endpoint beside its status.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointMetrics {
+    /// Whether it has no series of its own; see [`RouterBuilder::metrics_endpoints_max`].
+    pub is_in_remainder: bool,
+    /// Attempts that failed since the start, of each event of a batch.
+    pub failed_attempts: u64,
+    /// From acceptance to delivery, of each delivery that arrived.
+    pub deliveries: DurationHistogram,
+    /// From sending to the last answer, of each batch.
+    pub attempts: DurationHistogram,
 }
 
 /// A credential of an endpoint.

@@ -62,12 +62,17 @@ impl TtlMachine {
             let accepted = router.accept(None, vec![event(id, "a")], AckLevel::Durable);
             accepted.await.unwrap();
         }
-        if !sink.is_down() {
+        if !sink.is_down() && !sink.is_gated() {
             while endpoint_status(&router, "only").retrying == 0 {
                 tokio::task::yield_now().await;
             }
         }
         router.parts.disk().unwrap().flush().await.unwrap();
+        self.forked()
+    }
+
+    /// The same after a loss of power.
+    fn forked(&self) -> Self {
         let sim = self.sim.fork();
         sim.power_off();
         sim.power_on(PowerLossRemains::All);
@@ -77,6 +82,19 @@ impl TtlMachine {
             settings: self.settings.clone(),
         }
     }
+}
+
+/// Waits until all is settled; an endpoint that takes nothing takes it once the lane has found that out.
+async fn settled_when_up(router: &Router, sink: &ScriptedSink) {
+    while sink.is_down() && endpoint_status(router, "only").state == "healthy" {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    // A back-off begins, and what is too old would go by the end of it.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    sink.set_down(false);
+    router.settled().await;
+    tokio::time::resume();
 }
 
 fn failing() -> ScriptedSink {
@@ -107,9 +125,10 @@ async fn ttl_clock_that_is_set_over_a_restart_expires_nothing() {
             };
             machine.clock.set(set);
             let sink = ScriptedSink::default();
+            sink.set_down(true);
             let (router, age) = machine.restarted(&sink);
             assert_eq!(age, Duration::ZERO);
-            router.settled().await;
+            settled_when_up(&router, &sink).await;
             let status = endpoint_status(&router, "only");
             assert_eq!(
                 (status.delivered, status.dead_letters.all()),
@@ -126,13 +145,21 @@ async fn ttl_clock_that_is_set_over_a_restart_expires_nothing() {
 async fn ttl_clock_what_was_never_tried_is_tried_once() {
     let down = ScriptedSink::default();
     down.set_down(true);
-    let machine = TtlMachine::new().killed_with_two(&down).await;
-    machine.clock.advance(25 * HOUR);
-    let sink = ScriptedSink::default();
-    let (router, age) = machine.restarted(&sink);
-    assert_eq!(age, 25 * HOUR);
-    router.settled().await;
-    assert_eq!(endpoint_status(&router, "only").delivered, 2);
+    // Unavailable until the end, or healthy with the first attempt under way: then no time stood still.
+    for before in [down, ScriptedSink::gated()] {
+        let machine = TtlMachine::new().killed_with_two(&before).await;
+        machine.clock.advance(25 * HOUR);
+        for is_down in [false, true] {
+            let sink = ScriptedSink::default();
+            sink.set_down(is_down);
+            let (router, age) = machine.forked().restarted(&sink);
+            assert_eq!(age, 25 * HOUR);
+            settled_when_up(&router, &sink).await;
+            let status = endpoint_status(&router, "only");
+            let ended = (status.delivered, status.dead_letters.all());
+            assert_eq!(ended, (2, 0), "{is_down}: {status:?}");
+        }
+    }
 }
 
 /// What was tried and has lived for so long ends, over a restart too.

@@ -1,7 +1,7 @@
 //! Bringing events into a router.
 
 use crate::event::Event;
-use crate::{AcceptError, AcceptedBatch, AckLevel, Router};
+use crate::{AcceptError, AcceptedBatch, AckLevel};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -28,9 +28,8 @@ use std::time::Duration;
 ///
 /// Once this was polled, dropping it does not undo it: the batch may be accepted all the same.
 #[must_use = "nothing is accepted before `.await`"]
-#[derive(Debug)]
 pub struct AcceptRequest<'a> {
-    router: &'a Router,
+    router: &'a twinroute_router::Router,
     events: Vec<Event>,
     instance: Option<String>,
     ack: AckLevel,
@@ -38,12 +37,12 @@ pub struct AcceptRequest<'a> {
 }
 
 impl<'a> AcceptRequest<'a> {
-    pub(crate) fn new(router: &'a Router, events: Vec<Event>) -> Self {
+    pub(crate) fn new(router: &'a twinroute_router::Router, events: Vec<Event>) -> Self {
         Self {
             router,
             events,
             instance: None,
-            ack: router.inner.default_level(),
+            ack: router.default_level(),
             deadline: None,
         }
     }
@@ -77,9 +76,9 @@ impl<'a> AcceptRequest<'a> {
         } = self;
         let instance = instance.as_deref();
         match deadline {
-            None => router.inner.accept(instance, events, ack).await,
+            None => router.accept(instance, events, ack).await,
             Some(deadline) => {
-                let accepting = router.inner.accept_within(instance, events, ack, deadline);
+                let accepting = router.accept_within(instance, events, ack, deadline);
                 accepting.await
             }
         }

@@ -20,10 +20,12 @@
 mod definitions;
 
 pub use definitions::{AzureDefinitions, AzureDefinitionsError};
-pub use twinroute_arm::source::{AzureSettings, AzureStatus};
+pub use twinroute_arm::source::{AzureSettings, AzureStatus, SourceError};
 pub use twinroute_credential::login::LoginMethod;
 pub use twinroute_credential::settings::CredentialSettings;
+pub use twinroute_credential::token::{CachedToken, TokenError, TokenSource};
 pub use twinroute_model::secret::Secret;
+pub use twinroute_outgoing::proxy::{ProxyAddress, ProxyTable};
 pub use twinroute_outgoing::{OutgoingConnections, Settings as OutgoingSettings};
 
 use crate::clock::{Clock, SystemClock};

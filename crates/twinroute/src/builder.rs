@@ -1,7 +1,7 @@
 //! What a router is made of, before it runs.
 
 use crate::clock::Clock;
-use crate::definitions::{DefinitionKeeper, Definitions, Route};
+use crate::definitions::{DefinitionKeeper, Definitions, Route, TableHandle};
 use crate::event::Event;
 use crate::name::{EndpointName, InstanceName, RouteId};
 use crate::sink::{Connect, EndpointSink, SinkSetup};
@@ -20,8 +20,15 @@ pub struct RouterBuilder {
     journal: Option<crate::JournalOptions>,
 }
 
+impl Router {
+    /// Starts to build a router.
+    pub fn builder() -> RouterBuilder {
+        RouterBuilder::new()
+    }
+}
+
 impl RouterBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             inner: twinroute_router::Router::builder(),
             definitions: Definitions::default(),
@@ -125,6 +132,12 @@ impl RouterBuilder {
         self.with(|inner| inner.removed_grace(grace))
     }
 
+    /// Endpoints that have metrics of their own, 500 unless set; those beyond count together, under
+    /// [`REMAINDER`](crate::status::REMAINDER).
+    pub fn metrics_endpoints_max(self, endpoints: usize) -> Self {
+        self.with(|inner| inner.metrics_endpoints_max(endpoints))
+    }
+
     /// Takes wall time from somewhere else than the machine.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|inner| inner.clock(clock))
@@ -147,10 +160,11 @@ impl RouterBuilder {
         let this = self;
         let (inner, definitions) = this.defined()?;
         let built = inner.definitions(definitions.clone()).build()?;
-        Ok(Router {
-            inner: built,
+        let table = TableHandle {
+            router: built,
             keeper: Arc::new(DefinitionKeeper::new(definitions)),
-        })
+        };
+        Ok(Router { table })
     }
 
     /// What is built, and all that it is to begin with.

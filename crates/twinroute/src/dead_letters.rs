@@ -4,11 +4,11 @@ use crate::Router;
 use crate::clock::Timestamp;
 use crate::event::Event;
 use std::pin::Pin;
-use twinroute_router::dead_letters::{DeadLetterCursor, DeadLetterQuery, DeadLetterQueryText};
 
-pub use twinroute_model::dead_letter::DeadLetterReason;
-pub use twinroute_router::dead_letters::DeadLetterView;
-pub use twinroute_router::replay::{ReplayError, ReplayState, ReplayStatus};
+pub use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
+use twinroute_router::dead_letters::DeadLetterCursor;
+pub use twinroute_router::dead_letters::{DeadLetterQuery, DeadLetterQueryText, DeadLetterView};
+pub use twinroute_router::replay::{ReplayError, ReplayRequest, ReplayState, ReplayStatus};
 
 /// How many dead letters a page has unless said otherwise.
 const PAGE: usize = 100;
@@ -47,66 +47,69 @@ impl LetterFilter {
     }
 }
 
-/// The same choices for whatever is done with dead letters.
-macro_rules! choices {
-    ($request:ident) => {
-        impl $request<'_> {
-            /// Of this instance.
-            pub fn instance(mut self, name: impl Into<String>) -> Self {
-                self.letters.instance = Some(name.into());
-                self
-            }
-
-            /// Of this endpoint.
-            pub fn endpoint(mut self, name: impl Into<String>) -> Self {
-                self.letters.endpoint = Some(name.into());
-                self
-            }
-
-            /// That died of this.
-            pub fn reason(mut self, reason: DeadLetterReason) -> Self {
-                self.letters.reason = Some(reason);
-                self
-            }
-
-            /// That died at or after this.
-            pub fn since(mut self, time: Timestamp) -> Self {
-                self.letters.since = Some(time);
-                self
-            }
-
-            /// That died before this.
-            pub fn until(mut self, time: Timestamp) -> Self {
-                self.letters.until = Some(time);
-                self
-            }
-
-            /// With events of this type.
-            pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
-                self.letters.event_type = Some(event_type.into());
-                self
-            }
-
-            /// With events that a route with this filter would match.
-            pub fn filter(mut self, filter: impl Into<String>) -> Self {
-                self.letters.filter = Some(filter.into());
-                self
-            }
-        }
-    };
-}
-
-choices!(DeadLetterRequest);
-choices!(ReplayRequest);
-
-/// Dead letters that are to be listed; `.await` gives a page of them.
-#[must_use = "nothing is read before `.await`"]
+/// Something that is to be done with dead letters, all of them unless a choice is made; `.await` does it.
+#[must_use = "nothing is done before `.await`"]
 #[derive(Debug)]
-pub struct DeadLetterRequest<'a> {
+pub struct LetterRequest<'a, W> {
     router: &'a Router,
     letters: LetterFilter,
+    what: W,
+}
+
+/// Dead letters are listed: `.await` gives a page of them.
+#[derive(Debug)]
+pub struct LetterListing {
     after: Option<DeadLetterPlace>,
     most: usize,
+}
+
+/// Dead letters are delivered after all: `.await` begins, and resolves when all were put back or the replay stopped
+/// itself. Dropping that future leaves the replay running.
+#[derive(Debug)]
+pub struct LetterReplay(ReplayRequest);
+
+impl<W> LetterRequest<'_, W> {
+    /// Of this instance.
+    pub fn instance(mut self, name: impl Into<String>) -> Self {
+        self.letters.instance = Some(name.into());
+        self
+    }
+
+    /// Of this endpoint.
+    pub fn endpoint(mut self, name: impl Into<String>) -> Self {
+        self.letters.endpoint = Some(name.into());
+        self
+    }
+
+    /// That died of this.
+    pub fn reason(mut self, reason: DeadLetterReason) -> Self {
+        self.letters.reason = Some(reason);
+        self
+    }
+
+    /// That died at or after this.
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.letters.since = Some(time);
+        self
+    }
+
+    /// That died before this.
+    pub fn until(mut self, time: Timestamp) -> Self {
+        self.letters.until = Some(time);
+        self
+    }
+
+    /// With events of this type.
+    pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
+        self.letters.event_type = Some(event_type.into());
+        self
+    }
+
+    /// With events that a route with this filter would match.
+    pub fn filter(mut self, filter: impl Into<String>) -> Self {
+        self.letters.filter = Some(filter.into());
+        self
+    }
 }
 
 /// A place among all dead letters, where a page ends and the next begins.
@@ -116,40 +119,42 @@ pub struct DeadLetterPlace(DeadLetterCursor);
 /// Some dead letters.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct DeadLetterPage {
+pub struct DeadLetterResults {
     /// Ordered by instance, endpoint and acceptance.
     pub dead_letters: Vec<DeadLetterView>,
     /// Where the next page begins; none when there are no more. A page may be short and yet not the last.
     pub next: Option<DeadLetterPlace>,
 }
 
-impl DeadLetterRequest<'_> {
+impl LetterRequest<'_, LetterListing> {
     /// Goes on where a page ended.
     pub fn after(mut self, place: DeadLetterPlace) -> Self {
-        self.after = Some(place);
+        self.what.after = Some(place);
         self
     }
 
     /// No more than so many; 100 unless set.
     pub fn most(mut self, dead_letters: usize) -> Self {
-        self.most = dead_letters;
+        self.what.most = dead_letters;
         self
     }
 
-    async fn read(self) -> Result<DeadLetterPage, ReplayError> {
+    async fn read(self) -> Result<DeadLetterResults, ReplayError> {
         let query = self.letters.query()?;
-        let after = self.after.map(|place| place.0);
-        let inner = &self.router.inner;
-        let page = inner.dead_letters(&query, after.as_ref(), self.most).await;
-        Ok(DeadLetterPage {
+        let after = self.what.after.map(|place| place.0);
+        let inner = self.router.inner();
+        let page = inner
+            .dead_letters(&query, after.as_ref(), self.what.most)
+            .await;
+        Ok(DeadLetterResults {
             dead_letters: page.dead_letters,
             next: page.next.parse().ok().map(DeadLetterPlace),
         })
     }
 }
 
-impl<'a> IntoFuture for DeadLetterRequest<'a> {
-    type Output = Result<DeadLetterPage, ReplayError>;
+impl<'a> IntoFuture for LetterRequest<'a, LetterListing> {
+    type Output = Result<DeadLetterResults, ReplayError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -157,38 +162,28 @@ impl<'a> IntoFuture for DeadLetterRequest<'a> {
     }
 }
 
-/// Dead letters that are to be delivered after all; `.await` begins, and resolves when all were put back or the replay
-/// stopped itself. Dropping that future leaves the replay running.
-#[must_use = "nothing is replayed before `.await`"]
-#[derive(Debug)]
-pub struct ReplayRequest<'a> {
-    router: &'a Router,
-    letters: LetterFilter,
-    request: twinroute_router::replay::ReplayRequest,
-}
-
-impl<'a> ReplayRequest<'a> {
+impl<'a> LetterRequest<'a, LetterReplay> {
     /// Those with these sequences only ([`DeadLetterView::sequence`]), of one endpoint; at most 10,000.
     pub fn sequences(mut self, sequences: impl IntoIterator<Item = u64>) -> Self {
-        self.request.sequences = sequences.into_iter().collect();
+        self.what.0.sequences = sequences.into_iter().collect();
         self
     }
 
     /// Reads them from the endpoint's store instead of those kept here: names that begin with this.
     pub fn container_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.request.container_prefix = Some(prefix.into());
+        self.what.0.container_prefix = Some(prefix.into());
         self
     }
 
     /// Events a second, at most: 0.1 to 10,000; 100 unless set.
     pub fn per_second(mut self, events: f64) -> Self {
-        self.request.per_second = events;
+        self.what.0.per_second = events;
         self
     }
 
     /// No more than so many.
     pub fn most(mut self, dead_letters: u64) -> Self {
-        self.request.most = Some(dead_letters);
+        self.what.0.most = Some(dead_letters);
         self
     }
 
@@ -197,8 +192,8 @@ impl<'a> ReplayRequest<'a> {
     /// # Errors
     /// Why it was not begun.
     pub async fn begin(mut self) -> Result<RunningReplay<'a>, ReplayError> {
-        self.request.query = self.letters.text();
-        let begun = self.router.inner.replay(self.request).await?;
+        self.what.0.query = self.letters.text();
+        let begun = self.router.inner().replay(self.what.0).await?;
         Ok(RunningReplay {
             router: self.router,
             begun,
@@ -206,7 +201,7 @@ impl<'a> ReplayRequest<'a> {
     }
 }
 
-impl<'a> IntoFuture for ReplayRequest<'a> {
+impl<'a> IntoFuture for LetterRequest<'a, LetterReplay> {
     type Output = Result<ReplayStatus, ReplayError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
@@ -226,7 +221,7 @@ impl RunningReplay<'_> {
     /// How it goes.
     #[must_use]
     pub fn status(&self) -> ReplayStatus {
-        let statuses = self.router.inner.replays();
+        let statuses = self.router.inner().replays();
         let own = statuses
             .into_iter()
             .find(|one| one.number == self.begun.number);
@@ -235,13 +230,13 @@ impl RunningReplay<'_> {
 
     /// Ends it; what it has put back stays.
     pub fn cancel(&self) {
-        let _known: bool = self.router.inner.cancel_replay(self.begun.number);
+        let _known: bool = self.router.inner().cancel_replay(self.begun.number);
     }
 
     /// Resolves when it has ended, or when the router stops before that; then it goes on after the next start where the
     /// journal is on disk.
     pub async fn ended(&self) -> ReplayStatus {
-        self.router.inner.replay_over(self.begun.number).await;
+        self.router.inner().replay_over(self.begun.number).await;
         self.status()
     }
 }
@@ -260,12 +255,14 @@ impl Router {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn dead_letters(&self) -> DeadLetterRequest<'_> {
-        DeadLetterRequest {
+    pub fn dead_letters(&self) -> LetterRequest<'_, LetterListing> {
+        LetterRequest {
             router: self,
             letters: LetterFilter::default(),
-            after: None,
-            most: PAGE,
+            what: LetterListing {
+                after: None,
+                most: PAGE,
+            },
         }
     }
 
@@ -275,7 +272,7 @@ impl Router {
         endpoint: &str,
         sequence: u64,
     ) -> Option<(DeadLetterView, Event)> {
-        let found = self.inner.dead_letter(None, endpoint, sequence).await;
+        let found = self.inner().dead_letter(None, endpoint, sequence).await;
         found.map(|(view, event)| (view, Event::clone(&event)))
     }
 
@@ -288,30 +285,30 @@ impl Router {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn replay(&self) -> ReplayRequest<'_> {
-        ReplayRequest {
+    pub fn replay(&self) -> LetterRequest<'_, LetterReplay> {
+        LetterRequest {
             router: self,
             letters: LetterFilter::default(),
-            request: twinroute_router::replay::ReplayRequest::default(),
+            what: LetterReplay(ReplayRequest::default()),
         }
     }
 
     /// Replays that are under way, and the last that have ended; oldest first.
     #[must_use]
     pub fn replays(&self) -> Vec<ReplayStatus> {
-        self.inner.replays()
+        self.inner().replays()
     }
 
     /// A running endpoint of the default instance, that of a removed one too while anything of it is left.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> Option<EndpointControl> {
-        self.inner.endpoint(None, name).map(EndpointControl)
+        self.inner().endpoint(None, name).map(EndpointControl)
     }
 
     /// As [`Self::endpoint`], of any instance.
     #[must_use]
     pub fn endpoint_of(&self, instance: &str, name: &str) -> Option<EndpointControl> {
-        self.inner
+        self.inner()
             .endpoint(Some(instance), name)
             .map(EndpointControl)
     }

@@ -91,7 +91,7 @@ impl Error {
             Self::Journal(_) => 500,
             #[cfg(feature = "azure")]
             Self::Azure(_) => 500,
-            Self::Build(_) | Self::Io(_) | Self::Replay(ReplayError::Note(_)) => 500,
+            Self::Build(_) | Self::Io(_) | Self::Replay(_) => 500,
         }
     }
 }

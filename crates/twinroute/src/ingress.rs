@@ -20,8 +20,14 @@
 //! [`IngressBuilder::allow_anonymous`].
 
 pub use twinroute_ingress::{CallerSettings, Settings as IngressSettings};
-pub use twinroute_listen::{ClientPeer, HttpLimits, ServerBody};
+pub use twinroute_listen::access::{AccessSettings, CallerRole, JwtSettings, TokenSettings};
+pub use twinroute_listen::{
+    BodyBudget, BodyPermit, BrokenOff, ClientPeer, HttpLimits, IpMask, IpRule, IpRuleAction,
+    ListenAddress, MaskError, MutualTlsSettings, PrivateSettings, ServerBody, SocketMode,
+    SocketSettings,
+};
 pub use twinroute_model::secret::Secret;
+pub use twinroute_router::UnreadableSettings;
 
 use crate::clock::SystemClock;
 use crate::{AckLevel, Router};
@@ -104,7 +110,7 @@ impl IngressBuilder<'_> {
     /// A setting that cannot be used.
     pub fn service(self) -> Result<IngressService, InvalidIngress> {
         self.settings.check().map_err(InvalidIngress)?;
-        let router = self.router.inner.clone();
+        let router = self.router.inner().clone();
         let clock = Arc::new(SystemClock);
         Ok(IngressService(IngressServer::new(
             &self.settings,

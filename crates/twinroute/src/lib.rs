@@ -78,6 +78,8 @@ pub use router::Router;
 pub use sink::{SendError, SendOutcome, SendResult, Sink, SinkSetup, sink_fn};
 #[cfg(feature = "cloudevents-sdk")]
 pub use twinroute_cloudevents_sdk as cloudevents_sdk;
+#[cfg(feature = "journal")]
+pub use twinroute_journal::JournalOpenError;
 pub use twinroute_router::accept::{AcceptError, AcceptedBatch, AckLevel};
 pub use twinroute_router::{BuildError, DuplicateWindow, EndpointResult, IntoMappedEvent};
 
@@ -93,7 +95,8 @@ pub mod event {
 /// How endpoints are delivered to: the settings that [`SinkSetup::settings`] changes.
 pub mod settings {
     pub use twinroute_model::settings::{
-        AnswerMeaning, EndpointSettings, KeptDeadLetters, TwinOrdering, WhenFull,
+        AmqpAuth, AmqpTransport, AnswerMeaning, EndpointSettings, KeptDeadLetters, PartitionKey,
+        SessionKey, TopicSchema, TwinOrdering, WhenFull,
     };
 }
 
@@ -105,15 +108,22 @@ pub mod name {
 /// What a router shows of itself.
 pub mod status {
     pub use twinroute_router::status::*;
+    pub use twinroute_router::{DurationHistogram, REMAINDER};
 }
 
 /// Filters: parsed, and explained.
 pub mod filter {
-    pub use twinroute_filter::explain::FilterExplanation;
+    pub use twinroute_filter::anchor::{FieldCondition, FilterAnchor, IndexedField, StringTest};
+    pub use twinroute_filter::ast::{
+        CompareExpr, CompareOp, CompareOperand, ExprGroup, FieldPath, FilterExpr, FilterFunction,
+        FilterSpan, FunctionCall, LiteralValue, PathTarget,
+    };
+    pub use twinroute_filter::check::{CheckCode, FilterWarning};
+    pub use twinroute_filter::explain::{ClauseResult, FilterExplanation, SeenValue};
     pub use twinroute_filter::{FilterOptions, RouteFilter};
 }
 
 /// Time, for programs that bring a clock of their own.
 pub mod clock {
-    pub use twinroute_model::clock::{Clock, SystemClock, Timestamp};
+    pub use twinroute_model::clock::{Clock, SteadyTime, SystemClock, Timestamp};
 }

@@ -10,6 +10,7 @@ use crate::logging::{self, LogFormat};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
@@ -381,6 +382,12 @@ impl LoadedConfig {
 
 fn read(file: &Path) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(file)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => {
+                io::Error::new(error.kind(), "is not UTF-8 text: save it as UTF-8")
+            }
+            _ => error,
+        })
         .with_context(|| format!("cannot read the configuration {}", file.display()))?;
     parse(&text, |name| std::env::var(name).ok())
         .with_context(|| format!("in the configuration {}", file.display()))
@@ -524,6 +531,18 @@ mod tests {
         }
         let delivered = parse("ingress = { ack = 'delivered' }", |_| None).unwrap();
         assert_eq!(delivered.check(), Ok(vec![]));
+    }
+
+    #[test]
+    fn text_hygiene_of_a_file_in_utf_16_names_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("twinroute.toml");
+        std::fs::write(&file, b"\xff\xfei\0n\0s\0").unwrap();
+        let refused = format!("{:#}", LoadedConfig::read(&file).unwrap_err());
+        assert!(
+            refused.contains("is not UTF-8 text: save it as UTF-8"),
+            "{refused}"
+        );
     }
 
     #[test]

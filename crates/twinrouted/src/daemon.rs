@@ -17,7 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use twinroute::azure::AzureConnect;
-use twinroute_admin::{AdminServer, CertificateReporter, MetricsRecorder, StatusReport};
+use twinroute_admin::{
+    AdminServer, CertificateReporter, LogControl, MetricsRecorder, StatusReport,
+};
 use twinroute_audit::{AuditLog, AuditedChange};
 use twinroute_ingress::IngressServer;
 use twinroute_journal::storage::FolderStorage;
@@ -64,7 +66,7 @@ impl RunningDaemon {
     ///
     /// # Errors
     /// The first thing that keeps it from starting, with what to do about it.
-    pub(crate) async fn start(loaded: LoadedConfig) -> anyhow::Result<Self> {
+    pub(crate) async fn start(loaded: LoadedConfig, log: LogControl) -> anyhow::Result<Self> {
         // Before anything that counts is made.
         let metrics = MetricsRecorder::install()?;
         check(&loaded.config)?;
@@ -109,6 +111,7 @@ impl RunningDaemon {
             .changes(config.admin.changes())
             .gate(ConfiguredServer::admin(config).gate(&loaded, &outgoing)?)
             .audit(audit.clone())
+            .log(log)
             .certificates(certificates.clone());
         let limits = config.admin.limits.clone();
         let stopped = until(StopPhase::Stopped, phases.clone());
@@ -172,6 +175,7 @@ pub(crate) fn built(
         .journal_bytes_max(config.journal.bytes_max.as_u64())
         .removed_grace(config.removed_grace)
         .expiry_warning(config.admin.expiry_warning)
+        .metrics_endpoints_max(config.admin.metrics_endpoints_max)
         .unreadable(config.ingress.unreadable())
         .definitions(definitions);
     Ok(with_journal(builder, loaded)?.build()?)

@@ -5,7 +5,8 @@ use crate::log_gate::{self, JsonGate};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
+use twinroute_admin::LogControl;
 use twinroute_model::clock::{Clock as _, SystemClock};
 
 /// How the log is written.
@@ -16,27 +17,37 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Installs the subscriber; `RUST_LOG` wins over `filter`.
+/// Installs the subscriber; `RUST_LOG` wins over `filter`. What is given back changes the filter.
 ///
 /// # Errors
 /// When a filter cannot be read.
-pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+pub(crate) fn install(format: LogFormat, filter: &str) -> anyhow::Result<LogControl> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| filter.to_owned());
     let filter = self::filter(&directives)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| LogOutput);
-    match format {
+    // Two types of handles, which depend on the format.
+    let apply: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync> = match format {
         LogFormat::Pretty => {
             let builder = builder.with_ansi(output::has_colors(&io::stderr()));
-            log_gate::text(builder).init();
+            let builder = log_gate::text(builder).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter))
         }
         LogFormat::Json => {
             let builder = builder.with_ansi(false).json().flatten_event(true);
-            builder.map_event_format(JsonGate).init();
+            let builder = builder.map_event_format(JsonGate).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter))
         }
-    }
-    Ok(())
+    };
+    Ok(LogControl::new(&directives, move |directives| {
+        let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+        apply(filter).map_err(|error| error.to_string())
+    }))
 }
 
 /// Reads a filter.

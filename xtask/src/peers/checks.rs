@@ -5,9 +5,12 @@ use super::daemon_dead_letters;
 use super::dead_letters;
 use super::flow;
 use super::identities;
-use super::install::PeerProgram::{AzureCli, Azurite, Curl, Node, OpenSsl, Proton, Python};
+use super::install::PeerProgram::{
+    AzureCli, Azurite, Curl, Node, OpenSsl, Prometheus, Proton, Python,
+};
 use super::management;
 use super::management_kill;
+use super::prometheus;
 use super::scene::{self, EmulatorProcess, RouterProcess, json_line, route};
 use super::sessions;
 use super::{PeerCheck, PeerStage};
@@ -117,6 +120,18 @@ pub(super) const ALL: &[PeerCheck] = &[
         needs: &[Python, Proton],
         time_max: MINUTE.saturating_mul(2),
         run: sink_to_proton_over_websockets,
+    },
+    PeerCheck {
+        name: "prometheus-alerts",
+        needs: &[Prometheus],
+        time_max: MINUTE,
+        run: prometheus::alerts,
+    },
+    PeerCheck {
+        name: "prometheus-dashboard",
+        needs: &[Prometheus],
+        time_max: MINUTE.saturating_mul(2),
+        run: prometheus::dashboard,
     },
     PeerCheck {
         name: "publishers-to-ingress",

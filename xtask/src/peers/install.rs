@@ -24,6 +24,8 @@ pub(super) enum PeerProgram {
     Curl,
     /// The client of OpenSSL.
     OpenSsl,
+    /// The server and its `promtool`, Debian's.
+    Prometheus,
 }
 
 /// Where peers are installed and where their scripts stand.
@@ -48,7 +50,7 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(900);
 const STEP_MAX: Duration = Duration::from_secs(90);
 
 impl PeerProgram {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Python,
         Self::Node,
         Self::Proton,
@@ -56,6 +58,7 @@ impl PeerProgram {
         Self::AzureCli,
         Self::Curl,
         Self::OpenSsl,
+        Self::Prometheus,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -67,6 +70,7 @@ impl PeerProgram {
             Self::AzureCli => "install-azure-cli",
             Self::Curl => "install-curl",
             Self::OpenSsl => "install-openssl",
+            Self::Prometheus => "install-prometheus",
         }
     }
 
@@ -81,6 +85,8 @@ impl PeerProgram {
             Self::Curl => apt(&places.home, &["curl"]),
             Self::OpenSsl if works(Command::new("openssl").arg("version")) => Ok(()),
             Self::OpenSsl => apt(&places.home, &["openssl"]),
+            Self::Prometheus if works(Command::new("promtool").arg("--version")) => Ok(()),
+            Self::Prometheus => apt(&places.home, &["prometheus"]),
             Self::Azurite => {
                 let scripts = places.scripts.join("azurite");
                 node(&scripts, &places.azurite(), AZURITE_PINS, places)

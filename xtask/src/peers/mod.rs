@@ -13,6 +13,7 @@ pub(crate) mod install;
 mod managed;
 mod management;
 mod management_kill;
+mod prometheus;
 mod scene;
 mod sessions;
 

@@ -187,6 +187,11 @@ impl RouterProcess {
         })
     }
 
+    /// Where it is scraped.
+    pub(super) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// What it shows of itself.
     pub(super) fn status(&self) -> anyhow::Result<Value> {
         self.get("/status")

@@ -9,6 +9,7 @@ mod access;
 mod dead_letters;
 mod guard;
 mod harness;
+mod log_level;
 mod replays;
 mod serve;
 mod steer;

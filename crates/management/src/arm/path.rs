@@ -9,9 +9,12 @@ const SEGMENT_MAX: usize = 256;
 /// Segments of a path. The longest that is served has twelve.
 const SEGMENTS_MAX: usize = 24;
 
+/// The reason of a segment whose bytes are no text.
+pub(crate) const NOT_UTF_8: &str = "a segment is not UTF-8";
+
 /// The segments of a path.
 pub(crate) struct RequestPath {
-    /// Decoded.
+    /// Decoded; what is not UTF-8 with U+FFFD in its place.
     pub(crate) names: Vec<String>,
     /// The same in lower case: what fixed words are compared with.
     pub(crate) words: Vec<String>,
@@ -35,9 +38,9 @@ impl RequestPath {
                 let reason = "it has too many segments";
                 return Err(Error::InvalidPath { reason });
             }
-            let name = percent_decode_str(raw).decode_utf8();
-            let reason = match &name {
-                Err(_) => Some("a segment is not UTF-8"),
+            let name = percent_decode_str(raw);
+            let reason = match name.clone().decode_utf8() {
+                Err(_) => Some(NOT_UTF_8),
                 Ok(name) if name == "." || name == ".." => Some("a segment consists of dots"),
                 Ok(name) if name.contains(['/', '\\', '?', '#', '%']) => {
                     Some("a segment holds a separator")
@@ -51,7 +54,7 @@ impl RequestPath {
             if let Some(reason) = reason {
                 illegal = illegal.or(Some((names.len(), reason)));
             }
-            names.push(name.unwrap_or_default().into_owned());
+            names.push(name.decode_utf8_lossy().into_owned());
         }
         let words = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         Ok(Self {

@@ -238,6 +238,12 @@ async fn route_id_that_is_none_has_the_error_of_the_api() {
             );
         }
     }
+    // What is wrong is reported, and not what an empty name would break.
+    let latin = client
+        .put("/eventroutes/caf%E9?api-version=2023-10-31", &body)
+        .await;
+    let message = latin.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains("not UTF-8"), "{message}");
     let without = client.put(&format!("/eventroutes/{long}?x=1"), &body).await;
     assert_eq!(code(&without), (400, "MissingApiVersionParameter"));
 }
@@ -258,6 +264,8 @@ async fn route_id_neighbours_have_the_errors_of_their_rules() {
         ] {
             let put = client.put(&path, &here()).await;
             assert_eq!(code(&put), bad, "{path}: {put:?}");
+            let message = put.json["error"]["message"].as_str().unwrap();
+            assert_eq!(message.contains("not UTF-8"), name == "%ff", "{message}");
         }
         let path = format!("{}?api-version=2022-12-12", service(name));
         let put = client.put(&path, &here()).await;

@@ -3,14 +3,14 @@
 use crate::event::EventProblem;
 
 /// Walks the items of a JSON array whose items somebody else reads.
-pub(super) struct JsonArrayItems<'a> {
+pub(crate) struct JsonArrayItems<'a> {
     text: &'a str,
     at: usize,
     first: bool,
 }
 
 impl<'a> JsonArrayItems<'a> {
-    pub(super) fn open(text: &'a str) -> Result<Self, EventProblem> {
+    pub(crate) fn open(text: &'a str) -> Result<Self, EventProblem> {
         let mut items = Self {
             text,
             at: 0,
@@ -25,7 +25,7 @@ impl<'a> JsonArrayItems<'a> {
     }
 
     /// What stands from the next item on, or `None` behind the last.
-    pub(super) fn next(&mut self) -> Result<Option<&'a str>, EventProblem> {
+    pub(crate) fn next(&mut self) -> Result<Option<&'a str>, EventProblem> {
         self.skip_blanks();
         match (self.text.as_bytes().get(self.at), self.first) {
             (Some(b']'), _) => {
@@ -51,7 +51,7 @@ impl<'a> JsonArrayItems<'a> {
         }
     }
 
-    pub(super) fn advance(&mut self, bytes: usize) {
+    pub(crate) fn advance(&mut self, bytes: usize) {
         self.at += bytes;
     }
 
@@ -69,7 +69,7 @@ impl<'a> JsonArrayItems<'a> {
         }
     }
 
-    pub(super) fn ended(&self) -> EventProblem {
+    pub(crate) fn ended(&self) -> EventProblem {
         EventProblem::NotArray {
             reason: "it ends before its `]`".to_owned(),
         }

@@ -11,8 +11,8 @@ use super::members::{
 use super::{scan, unset};
 use crate::event::payload::{MediaKind, PayloadForm, PayloadMember, json_bytes, without_mark};
 use crate::event::{
-    Event, EventData, EventExtension, EventForm, EventLimits, EventProblem, EventStrictness,
-    ExtensionKind, ExtensionValue, InvalidEvent, TextSpan, rules,
+    Event, EventData, EventExtension, EventExtensions, EventForm, EventLimits, EventProblem,
+    EventStrictness, ExtensionKind, ExtensionValue, InvalidEvent, TextSpan, rules,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -280,7 +280,7 @@ impl<'a> EventMembers<'a> {
         let time = spans.attribute(TIME, core[TIME])?;
         let dataschema = spans.attribute(DATASCHEMA, core[DATASCHEMA])?;
         let datacontenttype = spans.attribute(DATACONTENTTYPE, core[DATACONTENTTYPE])?;
-        let mut extensions = Vec::with_capacity(self.extensions.len());
+        let mut extensions = EventExtensions::with_capacity(self.extensions.len());
         for (name, raw) in &self.extensions {
             extensions.push(spans.extension(name, raw)?);
         }
@@ -292,7 +292,7 @@ impl<'a> EventMembers<'a> {
             time,
             dataschema,
             datacontenttype,
-            extensions: extensions.into(),
+            extensions,
             data: PayloadForm::None,
             form: EventForm::Structured,
             body: Bytes::new(),

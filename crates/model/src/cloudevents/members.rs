@@ -3,13 +3,15 @@
 use crate::event::EventLimits;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// The members of one event: raw JSON values, not yet looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct EventMembers<'a> {
     pub(super) core: [Option<&'a str>; MEMBERS.len()],
-    pub(super) extensions: Vec<(Cow<'a, str>, &'a str)>,
+    /// Few events have more than two.
+    pub(super) extensions: SmallVec<[(Cow<'a, str>, &'a str); 2]>,
     /// More extensions than an event may have, and not kept.
     pub(super) too_many: bool,
     pub(super) duplicate: Option<String>,

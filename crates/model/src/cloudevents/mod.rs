@@ -2,7 +2,7 @@
 
 pub mod amqp;
 pub mod http;
-mod items;
+pub(crate) mod items;
 pub mod json;
 mod members;
 mod scan;

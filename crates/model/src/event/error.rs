@@ -40,6 +40,7 @@ impl std::error::Error for InvalidEvent {}
 
 /// A rule that an event breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EventProblem {
     /// The bytes are not UTF-8.
     #[error("the event is not UTF-8: byte {offset} is not part of a character")]

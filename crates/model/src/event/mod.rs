@@ -21,6 +21,7 @@ pub(crate) use span::TextSpan;
 use bytes::Bytes;
 use bytestring::ByteString;
 use payload::PayloadForm;
+use smallvec::SmallVec;
 
 /// `type` of the telemetry of a twin; the one event type of Azure Digital Twins in lower case.
 pub const TELEMETRY: &str = "microsoft.iot.telemetry";
@@ -54,9 +55,12 @@ pub struct Event {
     pub(crate) time: Option<TextSpan>,
     pub(crate) dataschema: Option<TextSpan>,
     pub(crate) datacontenttype: Option<TextSpan>,
-    pub(crate) extensions: Box<[EventExtension]>,
+    pub(crate) extensions: EventExtensions,
     pub(crate) data: PayloadForm,
 }
+
+/// Most events have one at most, which then costs no allocation.
+pub(crate) type EventExtensions = SmallVec<[EventExtension; 1]>;
 
 /// What `text` holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,11 +271,11 @@ impl Event {
     /// Bytes the event holds in memory, its buffers counted whole.
     #[must_use]
     pub fn size(&self) -> usize {
-        size_of::<Self>()
-            + self.text.len()
-            + self.body.len()
-            + self.unescaped.len()
-            + size_of_val(&*self.extensions)
+        let extensions = match self.extensions.spilled() {
+            true => size_of_val(&*self.extensions),
+            false => 0,
+        };
+        size_of::<Self>() + self.text.len() + self.body.len() + self.unescaped.len() + extensions
     }
 
     /// The same event in buffers of its own.

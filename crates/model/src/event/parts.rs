@@ -2,8 +2,8 @@
 
 use super::payload::{IMPLIED_MEDIA_TYPE, PayloadForm, json_bytes};
 use super::{
-    Event, EventExtension, EventForm, EventLimits, EventProblem, EventStrictness, ExtensionKind,
-    ExtensionValue, TextSpan, rules,
+    Event, EventExtension, EventExtensions, EventForm, EventLimits, EventProblem, EventStrictness,
+    ExtensionKind, ExtensionValue, TextSpan, rules,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -30,7 +30,7 @@ pub struct EventParts {
     time: Option<TextSpan>,
     dataschema: Option<TextSpan>,
     datacontenttype: Option<TextSpan>,
-    extensions: Vec<EventExtension>,
+    extensions: EventExtensions,
     data: Bytes,
     /// Whether the payload is JSON though no `datacontenttype` says so.
     is_json: bool,
@@ -196,7 +196,7 @@ impl EventParts {
             time: self.time,
             dataschema: self.dataschema,
             datacontenttype: self.datacontenttype,
-            extensions: self.extensions.into(),
+            extensions: self.extensions,
             text: ByteString::from(self.text),
             unescaped: Box::default(),
             body,

@@ -2,8 +2,8 @@
 
 use super::payload::PayloadForm;
 use super::{
-    Event, EventExtension, EventForm, EventLimits, EventProblem, EventStrictness, ExtensionKind,
-    ExtensionValue, TextSpan, rules,
+    Event, EventExtension, EventExtensions, EventForm, EventLimits, EventProblem, EventStrictness,
+    ExtensionKind, ExtensionValue, TextSpan, rules,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -40,7 +40,7 @@ impl Event {
         let others = self.extensions.iter();
         let others = others.filter(|extension| self.text(extension.name) != name);
         let mut layout = AttributeLayout::default();
-        let mut extensions: Vec<EventExtension> = others
+        let mut extensions: EventExtensions = others
             .map(|extension| EventExtension {
                 name: layout.push(self.text(extension.name)),
                 value: layout.push(self.text(extension.value)),
@@ -64,7 +64,7 @@ impl Event {
     }
 
     /// The event with its attributes laid end to end, behind what is in `layout` already.
-    fn laid_out(&self, mut layout: AttributeLayout, extensions: Vec<EventExtension>) -> Self {
+    fn laid_out(&self, mut layout: AttributeLayout, extensions: EventExtensions) -> Self {
         let (data, body) = self.payload_apart();
         let mut optional = |span: Option<TextSpan>| span.map(|span| layout.push(self.text(span)));
         let subject = optional(self.subject);
@@ -79,7 +79,7 @@ impl Event {
             time,
             dataschema,
             datacontenttype,
-            extensions: extensions.into(),
+            extensions,
             text: ByteString::from(layout.0),
             unescaped: Box::default(),
             form: EventForm::Parts,

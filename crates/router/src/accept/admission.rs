@@ -81,8 +81,17 @@ struct AdmissionTurns {
     closed: bool,
 }
 
+/// Who takes a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TurnTaker {
+    Producer,
+    /// It stands in the same line, with one event a turn. That it waits slows nobody.
+    Replay,
+}
+
 #[derive(Debug)]
 struct WaitingProducer {
+    taker: TurnTaker,
     cost: i64,
     since: Instant,
     granted: oneshot::Sender<()>,
@@ -169,6 +178,42 @@ impl AdmissionGate {
         bytes: u64,
         wait_max: Duration,
     ) -> Result<AdmissionTurn, AcceptError> {
+        self.turn(TurnTaker::Producer, bytes, wait_max).await
+    }
+
+    /// Waits for the turn of a replay that brings an event of `bytes` to a lane, and for that lane if it is behind for
+    /// the router's sake; at most `wait_max` for both.
+    ///
+    /// Dropping the future gives the place up.
+    ///
+    /// # Errors
+    /// As for [`Self::admit`].
+    pub(super) async fn admit_replay(
+        &self,
+        lane: &Lane,
+        bytes: u64,
+        wait_max: Duration,
+    ) -> Result<(), AcceptError> {
+        let bytes = bytes + DELIVERY_BYTES.unsigned_abs();
+        let admitted = self.turn(TurnTaker::Replay, bytes, wait_max).await?;
+        while lane.backlog().makes_wait() {
+            if self.is_closed() {
+                return Err(AcceptError::Stopping);
+            }
+            if Instant::now() >= admitted.until {
+                return Err(overloaded(wait_max));
+            }
+            lane.catch_up(admitted.until).await;
+        }
+        Ok(())
+    }
+
+    async fn turn(
+        &self,
+        taker: TurnTaker,
+        bytes: u64,
+        wait_max: Duration,
+    ) -> Result<AdmissionTurn, AcceptError> {
         let now = Instant::now();
         let cost = REQUEST_BYTES + bytes.min(ANNOUNCED_BYTES_MAX) as i64;
         let admitted = AdmissionTurn {
@@ -191,11 +236,11 @@ impl AdmissionGate {
             }
             turns.forget_gone();
             if turns.waiting.len() >= WAITING_MAX {
-                self.slowdown.refused(now, Duration::ZERO);
-                return Err(overloaded(Duration::ZERO));
+                return Err(self.refuse(taker, now, Duration::ZERO));
             }
             let (granted, turn) = oneshot::channel();
             turns.waiting.push_back(WaitingProducer {
+                taker,
                 cost,
                 since: now,
                 granted,
@@ -206,11 +251,16 @@ impl AdmissionGate {
         match timeout_at(admitted.until, turn).await {
             Ok(Ok(())) => Ok(admitted),
             Ok(Err(_)) => Err(AcceptError::Stopping),
-            Err(_) => {
-                self.slowdown.refused(Instant::now(), wait_max);
-                Err(overloaded(wait_max))
-            }
+            Err(_) => Err(self.refuse(taker, Instant::now(), wait_max)),
         }
+    }
+
+    /// What is said to one who waited so long.
+    fn refuse(&self, taker: TurnTaker, now: Instant, waited: Duration) -> AcceptError {
+        if taker == TurnTaker::Producer {
+            self.slowdown.refused(now, waited);
+        }
+        overloaded(waited)
     }
 
     /// Pays for what a turn brought.
@@ -277,7 +327,9 @@ impl AdmissionGate {
     pub(crate) fn waiting(&self) -> usize {
         let mut turns = self.lock();
         turns.forget_gone();
-        turns.waiting.len() + self.waiting_for_lanes.load(Ordering::Relaxed)
+        let waiting = turns.waiting.iter();
+        let producers = waiting.filter(|waiting| waiting.taker == TurnTaker::Producer);
+        producers.count() + self.waiting_for_lanes.load(Ordering::Relaxed)
     }
 
     /// What `/status` shows of it.
@@ -341,7 +393,9 @@ impl AdmissionGate {
             // Whoever has gone costs nothing.
             if next.granted.send(()).is_ok() {
                 turns.credit -= next.cost;
-                self.slowdown.waited(now, now - next.since);
+                if next.taker == TurnTaker::Producer {
+                    self.slowdown.waited(now, now - next.since);
+                }
             }
         }
         turns.waiting.is_empty() && turns.credit >= most

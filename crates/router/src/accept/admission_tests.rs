@@ -95,3 +95,35 @@ async fn a_disk_that_does_not_come_after_stops_all_until_it_does() {
     drop(first);
     assert_eq!(admission.unsynced_bytes.load(Ordering::Relaxed), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_stands_in_the_line_of_producers_and_is_none_that_is_slowed() {
+    let admission = Arc::new(AdmissionGate::new());
+    spend_all(&admission).await;
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut waiting = Vec::new();
+    let takers = [TurnTaker::Replay].into_iter();
+    for taker in takers.chain([TurnTaker::Producer; 5]) {
+        let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
+        let turns = if taker == TurnTaker::Replay { 3 } else { 1 };
+        waiting.push(tokio::spawn(async move {
+            for _ in 0..turns {
+                drop(admission.turn(taker, 300 << 10, SECOND).await.unwrap());
+                order.lock().unwrap().push(taker);
+            }
+        }));
+        yield_now().await;
+    }
+    assert_eq!(admission.waiting(), 5, "a replay is no producer");
+    tokio::time::advance(Duration::from_millis(300)).await;
+    drop(tokio::spawn(give_turns(Arc::clone(&admission))));
+    for task in waiting {
+        task.await.unwrap();
+    }
+    let mut expect = vec![TurnTaker::Replay];
+    expect.extend([TurnTaker::Producer; 5]);
+    expect.extend([TurnTaker::Replay; 2]);
+    assert_eq!(*order.lock().unwrap(), expect);
+    let counts = admission.slowdown.counts(Instant::now(), 0);
+    assert_eq!((counts.slowed, counts.refused), (5, 0));
+}

@@ -39,6 +39,7 @@ impl AckLevel {
 
 /// A batch that was accepted, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AcceptedBatch {
     /// Events in it.
     pub events: usize,
@@ -104,6 +105,7 @@ impl AcceptedBatch {
 
 /// A batch that was refused, whole: nothing of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AcceptError {
     /// There is no such instance in the table.
     #[error("instance {name}: not in the table; known are: {known}")]

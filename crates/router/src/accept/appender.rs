@@ -203,6 +203,16 @@ impl JournalAppender {
         }
     }
 
+    /// Waits for the turn of a replay; see [`AdmissionGate::admit_replay`].
+    pub(crate) async fn admit_replay(
+        &self,
+        lane: &Lane,
+        bytes: u64,
+        wait_max: Duration,
+    ) -> Result<(), AcceptError> {
+        self.admission.admit_replay(lane, bytes, wait_max).await
+    }
+
     /// Appends a dead letter again for the one endpoint that failed; `of` is its sequence if it is kept here
     /// and was taken from its lane.
     pub(crate) fn append_replay(

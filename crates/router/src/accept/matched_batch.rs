@@ -3,6 +3,7 @@
 use crate::delivery::{BatchBacklog, DeliveryTracker, Lane, LaneArrival};
 use crate::table::LaneIndex;
 use rapidhash::RapidHashMap;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use twinroute_journal::{BatchOrigin, JournalEntry, NewEvent};
@@ -13,8 +14,8 @@ pub(super) struct MatchedBatch {
     /// Until the journal takes them.
     events: Vec<NewEvent>,
     /// Of each event, how many of `lanes` are its own.
-    lane_counts: Vec<usize>,
-    lanes: Vec<LaneIndex>,
+    lane_counts: SmallVec<[usize; 1]>,
+    lanes: SmallVec<[LaneIndex; 4]>,
     /// Where it comes from.
     pub(super) origin: BatchOrigin,
     /// Events that matched nothing, with their order keys, where the history keeps them.
@@ -33,8 +34,8 @@ impl MatchedBatch {
     pub(super) fn with_capacity(events: usize) -> Self {
         Self {
             events: Vec::with_capacity(events),
-            lane_counts: Vec::with_capacity(events),
-            lanes: Vec::with_capacity(events),
+            lane_counts: SmallVec::with_capacity(events),
+            lanes: SmallVec::with_capacity(events),
             origin: BatchOrigin::default(),
             unmatched: Vec::new(),
         }
@@ -132,8 +133,7 @@ impl MatchedBatch {
         all: &[Arc<Lane>],
         entries: Vec<JournalEntry>,
     ) -> Vec<LaneDeliveries> {
-        let mut sorted: Vec<LaneDeliveries> = Vec::new();
-        let mut places: RapidHashMap<LaneIndex, usize> = RapidHashMap::default();
+        let mut sorted = SortedDeliveries::default();
         let mut rest = &*self.lanes;
         // The lanes of the first event mostly get all; what others get is not known.
         let mut likely = entries.len();
@@ -144,22 +144,8 @@ impl MatchedBatch {
                 continue;
             };
             let mut give = |index: usize, lane: &LaneIndex, entry| {
-                let own = &all[*lane as usize];
-                // Events of a batch mostly go to the same lanes, which then stand at the same places.
-                let is_here = sorted
-                    .get(index)
-                    .is_some_and(|here| Arc::ptr_eq(&here.lane, own));
-                let place = match is_here {
-                    true => index,
-                    false => *places.entry(*lane).or_insert_with(|| {
-                        sorted.push(LaneDeliveries {
-                            lane: Arc::clone(own),
-                            entries: Vec::with_capacity(likely),
-                        });
-                        sorted.len() - 1
-                    }),
-                };
-                sorted[place].entries.push(entry);
+                let entries = sorted.of_lane(&all[*lane as usize], index, likely);
+                entries.push(entry);
             };
             for (index, lane) in first.iter().enumerate() {
                 give(index, lane, entry.clone());
@@ -167,6 +153,56 @@ impl MatchedBatch {
             give(first.len(), last, entry);
             likely = 0;
         }
-        sorted
+        sorted.lanes
+    }
+}
+
+/// What lanes are given, in the order in which they were first given something.
+#[derive(Default)]
+struct SortedDeliveries {
+    lanes: Vec<LaneDeliveries>,
+    /// Where each stands, once there are many.
+    places: RapidHashMap<*const Lane, usize>,
+}
+
+impl SortedDeliveries {
+    /// So few are found by looking at each.
+    const FEW: usize = 8;
+
+    /// What a lane is given; `index` is where it is likely to stand, and `capacity` how much it is likely to get.
+    fn of_lane(
+        &mut self,
+        lane: &Arc<Lane>,
+        index: usize,
+        capacity: usize,
+    ) -> &mut Vec<JournalEntry> {
+        let is_lane = |here: &LaneDeliveries| Arc::ptr_eq(&here.lane, lane);
+        // Events of a batch mostly go to the same lanes, which then stand at the same places.
+        let place = match self.lanes.get(index).is_some_and(is_lane) {
+            true => Some(index),
+            false if self.lanes.len() <= Self::FEW => self.lanes.iter().position(is_lane),
+            false => self.places.get(&Arc::as_ptr(lane)).copied(),
+        };
+        let place = place.unwrap_or_else(|| self.add(lane, capacity));
+        &mut self.lanes[place].entries
+    }
+
+    fn add(&mut self, lane: &Arc<Lane>, capacity: usize) -> usize {
+        let place = self.lanes.len();
+        self.lanes.push(LaneDeliveries {
+            lane: Arc::clone(lane),
+            entries: Vec::with_capacity(capacity),
+        });
+        match place {
+            ..Self::FEW => {}
+            // From the next on it is looked up.
+            Self::FEW => {
+                let here = self.lanes.iter().enumerate();
+                let places = here.map(|(place, here)| (Arc::as_ptr(&here.lane), place));
+                self.places = places.collect();
+            }
+            _ => drop(self.places.insert(Arc::as_ptr(lane), place)),
+        }
+        place
     }
 }

@@ -1,6 +1,6 @@
 //! Whether producers are being slowed: what status, metrics and log tell of it.
 
-use metrics::{counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,8 +12,24 @@ const SLOWED_AT: Duration = Duration::from_millis(250);
 const OVER_AFTER: Duration = Duration::from_secs(10);
 
 /// What is known of it.
-#[derive(Debug, Default)]
-pub(crate) struct ProducerSlowdown(Mutex<SlowdownState>);
+#[derive(Debug)]
+pub(crate) struct ProducerSlowdown {
+    state: Mutex<SlowdownState>,
+    slowed_total: Counter,
+    refused_total: Counter,
+    waiting: Gauge,
+}
+
+impl Default for ProducerSlowdown {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            slowed_total: counter!("twinroute_admission_slowed_total"),
+            refused_total: counter!("twinroute_admission_refused_total"),
+            waiting: gauge!("twinroute_admission_waiting"),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct SlowdownState {
@@ -44,7 +60,7 @@ pub(crate) struct SlowdownCounts {
 
 impl ProducerSlowdown {
     fn lock(&self) -> MutexGuard<'_, SlowdownState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A producer waited so long for its turn and got it.
@@ -56,7 +72,7 @@ impl ProducerSlowdown {
         known.slowed += 1;
         known.begin(now, waited);
         drop(known);
-        counter!("twinroute_admission_slowed_total").increment(1);
+        self.slowed_total.increment(1);
     }
 
     /// A producer waited so long and was refused.
@@ -66,12 +82,12 @@ impl ProducerSlowdown {
         known.begin(now, waited);
         known.refused_now += 1;
         drop(known);
-        counter!("twinroute_admission_refused_total").increment(1);
+        self.refused_total.increment(1);
     }
 
     /// What there is to tell; says in the log when it is over.
     pub(crate) fn counts(&self, now: Instant, waiting: usize) -> SlowdownCounts {
-        gauge!("twinroute_admission_waiting").set(waiting as f64);
+        self.waiting.set(waiting as f64);
         let mut known = self.lock();
         known.end(now);
         SlowdownCounts {

@@ -1,28 +1,32 @@
 //! What a lane counts for metrics.
 
+use super::metric_labels::{REMAINDER, SeriesOwner};
 use crate::sink::FaultKind;
-use metrics::{Counter, SharedString, counter};
+use metrics::{Counter, Label, SharedString, counter};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use twinroute_journal::ledger::{DiscardReason, Ledger};
 use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::name::{EndpointName, InstanceName};
 
-/// The counters of a lane. They are registered with its first delivery: each costs memory, and of thousands
-/// of endpoints most may be idle.
+/// The counters of a lane. Those that count every delivery begin at 0 with it, so that a scraper sees the first delivery
+/// as an increase. The rest are registered with its first delivery: each costs memory, and of thousands of endpoints most
+/// may be idle.
 #[derive(Debug)]
 pub(super) struct LaneCounters {
     instance: InstanceName,
     name: EndpointName,
+    series: SeriesOwner,
+    pub(super) matched: Counter,
+    pub(super) replayed: Counter,
+    pub(super) delivered: Counter,
+    pub(super) dead_lettered: Counter,
+    pub(super) failed_attempts: Counter,
     registered: OnceCell<Box<RegisteredCounters>>,
 }
 
 #[derive(Debug)]
 pub(super) struct RegisteredCounters {
-    pub(super) matched: Counter,
-    pub(super) replayed: Counter,
-    pub(super) delivered: Counter,
-    pub(super) dead_lettered: Counter,
     pub(super) discarded: [Counter; DiscardReason::ALL.len()],
     pub(super) deaths: [Counter; DeadLetterReason::ALL.len()],
     pub(super) faults: [Counter; FaultKind::ALL.len()],
@@ -30,17 +34,48 @@ pub(super) struct RegisteredCounters {
 }
 
 impl LaneCounters {
-    pub(super) fn new(instance: &InstanceName, name: &EndpointName) -> Self {
+    pub(super) fn new(instance: &InstanceName, name: &EndpointName, series: SeriesOwner) -> Self {
+        let (shown_instance, shown_name) = labels(instance, name, series);
+        let shared = |text: &str| SharedString::from(Arc::<str>::from(text));
+        let labelled = [
+            Label::new("adt_instance", shared(shown_instance)),
+            Label::new("endpoint", shared(shown_name)),
+        ];
+        let delivery = |outcome: &'static str| {
+            let [instance, endpoint] = labelled.clone();
+            let labels = vec![
+                instance,
+                endpoint,
+                Label::from_static_parts("outcome", outcome),
+            ];
+            counter!("twinroute_deliveries_total", labels)
+        };
         Self {
+            matched: delivery("matched"),
+            replayed: delivery("replayed"),
+            delivered: delivery("delivered"),
+            dead_lettered: delivery("dead_lettered"),
+            failed_attempts: counter!("twinroute_failed_attempts_total", labelled.to_vec()),
             instance: instance.clone(),
             name: name.clone(),
+            series,
             registered: OnceCell::new(),
         }
     }
 
+    /// There is a delivery: what may become of it begins at 0.
+    pub(super) fn register(&self) {
+        self.get();
+    }
+
     pub(super) fn get(&self) -> &RegisteredCounters {
-        let register = || Box::new(RegisteredCounters::new(&self.instance, &self.name));
+        let (instance, name) = labels(&self.instance, &self.name, self.series);
+        let register = || Box::new(RegisteredCounters::new(instance, name));
         self.registered.get_or_init(register)
+    }
+
+    pub(super) fn is_in_remainder(&self) -> bool {
+        self.series == SeriesOwner::Remainder
     }
 
     /// Counters go on from what was counted before a restart, so that they add up.
@@ -48,34 +83,38 @@ impl LaneCounters {
         if *ledger == Ledger::default() {
             return;
         }
+        self.matched.increment(ledger.matched);
+        self.replayed.increment(ledger.replayed);
+        self.delivered.increment(ledger.delivered);
+        self.dead_lettered.increment(ledger.dead_lettered);
         let counters = self.get();
-        counters.matched.increment(ledger.matched);
-        counters.replayed.increment(ledger.replayed);
-        counters.delivered.increment(ledger.delivered);
-        counters.dead_lettered.increment(ledger.dead_lettered);
         for reason in DiscardReason::ALL {
             counters.discarded[reason as usize].increment(ledger.discarded(reason));
         }
     }
 }
 
+/// Under which names an endpoint is counted.
+fn labels<'a>(
+    instance: &'a InstanceName,
+    name: &'a EndpointName,
+    series: SeriesOwner,
+) -> (&'a str, &'a str) {
+    match series {
+        SeriesOwner::Endpoint => (instance.as_str(), name.as_str()),
+        SeriesOwner::Remainder => (REMAINDER, REMAINDER),
+    }
+}
+
 impl RegisteredCounters {
-    fn new(instance: &InstanceName, name: &EndpointName) -> Self {
+    fn new(instance: &str, name: &str) -> Self {
         let shared = |text: &str| SharedString::from(Arc::<str>::from(text));
-        let (instance, name) = (shared(instance.as_str()), shared(name.as_str()));
-        let delivery = |outcome: &'static str| {
-            counter!("twinroute_deliveries_total", "adt_instance" => instance.clone(),
-                "endpoint" => name.clone(), "outcome" => outcome)
-        };
+        let (instance, name) = (shared(instance), shared(name));
         let by = |metric: &'static str, label: &'static str, word: &'static str| {
             counter!(metric, "adt_instance" => instance.clone(),
                 "endpoint" => name.clone(), label => word)
         };
         Self {
-            matched: delivery("matched"),
-            replayed: delivery("replayed"),
-            delivered: delivery("delivered"),
-            dead_lettered: delivery("dead_lettered"),
             discarded: DiscardReason::ALL
                 .map(|reason| by("twinroute_discarded_total", "reason", reason.as_str())),
             deaths: DeadLetterReason::ALL

@@ -4,6 +4,7 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
+use super::metric_labels::SeriesOwner;
 use super::ttl_clock::TtlClock;
 use crate::sink::FailureReason;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub(crate) struct LaneOrigin {
     pub(crate) state: LaneState,
     /// What it had not settled before the restart.
     pub(crate) pending: Vec<PendingDelivery>,
+    /// Under which labels it counts.
+    pub(crate) series: SeriesOwner,
 }
 
 impl LaneOrigin {
@@ -66,6 +69,7 @@ impl LaneOrigin {
             ledger,
             state: LaneState::default(),
             pending: Vec::new(),
+            series: SeriesOwner::Endpoint,
         }
     }
 

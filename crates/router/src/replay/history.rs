@@ -40,7 +40,7 @@ impl LaneReplay<'_> {
                 if self.is_enough() {
                     return self.wait_for_all().await;
                 }
-                self.make_room().await?;
+                self.make_room(event.size()).await?;
                 let twin = self.order.order_key(&event);
                 self.put_back(None, event, twin).await?;
             }

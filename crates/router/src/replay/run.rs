@@ -1,7 +1,7 @@
 //! The course of a replay.
 
 use super::job::{ReplayJob, ReplayState};
-use crate::accept::{JournalAppender, OnDisk};
+use crate::accept::{AcceptError, JournalAppender, OnDisk};
 use crate::dead_letters::{DeadLetterQuery, lanes_of, some_of};
 use crate::delivery::{DeliveryTracker, Lane};
 use crate::history::EventHistory;
@@ -11,6 +11,7 @@ use crate::unreadable_endpoint;
 use crate::user_code::EventHooks;
 use crate::user_code::UserStore;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -25,6 +26,9 @@ const FAILURES_MAX: u64 = 5;
 
 /// How long an endpoint may take nothing before a replay stops itself.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a replay waits for its turn.
+const OVERLOADED: &str = "the router has more to do than it can";
 
 /// How often an endpoint that takes nothing is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -146,7 +150,7 @@ impl<'a> LaneReplay<'a> {
                 if self.is_enough() {
                     return self.wait_for_all().await;
                 }
-                self.make_room().await?;
+                self.make_room(event.size()).await?;
                 // One that is on its way to its container is left to that.
                 if self.lane.take_dead(sequence).is_none() {
                     self.job.update(|progress| progress.skipped += 1);
@@ -219,7 +223,7 @@ impl<'a> LaneReplay<'a> {
                 None => query.asks_nothing_about(),
             };
             if wanted && query.wants_event(&event) {
-                self.make_room().await?;
+                self.make_room(event.size()).await?;
                 let twin = self.order.order_key(&event);
                 self.put_back(None, event, twin).await?;
             }
@@ -235,8 +239,9 @@ impl<'a> LaneReplay<'a> {
             .is_some_and(|most| status.replayed >= most)
     }
 
-    /// Waits until one more may be put back: by the rate, by what is open, by the endpoint's health.
-    pub(super) async fn make_room(&mut self) -> Result<(), StopReason> {
+    /// Waits until one more, of so many bytes, may be put back: by the rate, by what is open, by the endpoint's health,
+    /// by what else the router has to do.
+    pub(super) async fn make_room(&mut self, bytes: usize) -> Result<(), StopReason> {
         let pause = Duration::from_secs_f64(1.0 / self.job.status().request.per_second);
         // A rate that was not used up is not made up for.
         self.next_at = self.next_at.max(Instant::now());
@@ -254,7 +259,29 @@ impl<'a> LaneReplay<'a> {
             }
             self.look_back()?;
         }
-        Ok(())
+        self.wait_for_turn(bytes as u64).await
+    }
+
+    /// Waits for its turn among the producers, first come, first served.
+    async fn wait_for_turn(&self, bytes: u64) -> Result<(), StopReason> {
+        let turn = self.appender.admit_replay(self.lane, bytes, PATIENCE);
+        let mut turn = pin!(turn);
+        let admitted = match timeout(POLL_INTERVAL, turn.as_mut()).await {
+            Ok(admitted) => admitted,
+            Err(_) => {
+                self.job.wait(OVERLOADED);
+                let admitted = turn.await;
+                self.job.wait("");
+                admitted
+            }
+        };
+        admitted.map_err(|error| match error {
+            AcceptError::Overloaded { waited, .. } => StopReason(format!(
+                "{OVERLOADED}: the replay waited {} s for its turn",
+                waited.as_secs()
+            )),
+            error => StopReason(error.to_string()),
+        })
     }
 
     /// Puts one back, and waits until that is on disk.

@@ -9,6 +9,7 @@
 
 use rapidhash::RapidHashMap;
 use rapidhash::v3::rapidhash_v3;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use twinroute_filter::RouteFilter;
 use twinroute_filter::anchor::{FieldCondition, FilterAnchor, IndexedField, StringTest};
@@ -16,6 +17,9 @@ use twinroute_filter::eval::EventScope;
 
 /// The position of a route in its table.
 pub(crate) type RouteNumber = u32;
+
+/// Routes that an event could match, or did: few, nearly always.
+pub(crate) type RouteNumbers = SmallVec<[RouteNumber; 4]>;
 
 #[derive(Debug, Default)]
 pub(crate) struct RouteIndex {
@@ -98,7 +102,7 @@ impl RouteIndex {
     }
 
     /// Collects the routes that the event could match, each once, in ascending order.
-    pub(crate) fn candidates(&self, scope: &EventScope<'_>, found: &mut Vec<RouteNumber>) {
+    pub(crate) fn candidates(&self, scope: &EventScope<'_>, found: &mut RouteNumbers) {
         found.clear();
         found.extend_from_slice(&self.always);
         for (field, index) in &self.fields {
@@ -126,7 +130,7 @@ impl RoutesByValue {
         }
     }
 
-    fn collect(&self, value: &[u8], found: &mut Vec<RouteNumber>) {
+    fn collect(&self, value: &[u8], found: &mut RouteNumbers) {
         if self.single.is_empty() {
             return;
         }

@@ -1,9 +1,10 @@
 //! The table: definitions, compiled. Immutable, with a generation number; swapped as a whole.
 
-use super::index::{RouteIndex, RouteNumber};
+use super::index::{RouteIndex, RouteNumbers};
 use super::route::{CompiledRoute, LaneIndex, PlannedRoute};
 use crate::delivery::Lane;
 use rapidhash::RapidHashMap;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use twinroute_filter::eval::{EventFields, EventScope, FilterProgram};
@@ -49,21 +50,19 @@ struct RouteMatcher {
 /// Buffers that matching uses again for each event.
 #[derive(Debug, Default)]
 pub(crate) struct MatchScratch {
-    candidates: Vec<RouteNumber>,
+    candidates: RouteNumbers,
     /// The lanes of the event last matched, each once.
-    pub(crate) lanes: Vec<LaneIndex>,
+    pub(crate) lanes: SmallVec<[LaneIndex; 4]>,
     /// The routes that matched any of the events since the start.
-    matched: Vec<RouteNumber>,
+    matched: RouteNumbers,
 }
 
 impl MatchScratch {
     /// For a batch of so many events, of which most match a few routes.
     pub(crate) fn with_capacity(events: usize) -> Self {
-        const ROUTES: usize = 4;
         Self {
-            candidates: Vec::with_capacity(ROUTES),
-            lanes: Vec::with_capacity(ROUTES),
-            matched: Vec::with_capacity(events),
+            matched: RouteNumbers::with_capacity(events),
+            ..Self::default()
         }
     }
 }
@@ -106,7 +105,7 @@ impl CompiledInstance {
     /// The routes that match, in the table's order; counts nothing.
     pub(crate) fn matching_routes(&self, event: &Event) -> Vec<&CompiledRoute> {
         let scope = EventScope::new(&self.fields, event);
-        let mut candidates = Vec::new();
+        let mut candidates = RouteNumbers::new();
         self.index.candidates(&scope, &mut candidates);
         let matching = candidates
             .into_iter()

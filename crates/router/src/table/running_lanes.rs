@@ -3,7 +3,7 @@
 use super::recovered_lanes::RecoveredLanes;
 use crate::credential_refresh::RefreshTrigger;
 use crate::delivery::durable::LaneOrigin;
-use crate::delivery::{self, Lane, LaneKey};
+use crate::delivery::{self, Lane, LaneKey, MetricLabels};
 use crate::unreadable_endpoint;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(crate) struct RunningLanes {
     unreadable_setup: UnreadableSetup,
     /// What lanes that are over had counted, should their endpoints come back.
     over: HashMap<LaneKey, Ledger>,
+    /// Which of them have series of their own.
+    labels: MetricLabels,
     /// Where the journal is on disk.
     pub(super) recovered: Option<RecoveredLanes>,
     /// No lane is started or changed any more.
@@ -36,10 +38,11 @@ pub(crate) struct RunningLanes {
 }
 
 impl RunningLanes {
-    /// None yet. `unreadable` says what the lane of our own endpoint is made of, in an instance.
+    /// None yet; the first `labelled_max` get series of their own. `unreadable` says what the lane of our own endpoint is made of, in an instance.
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLanes>,
+        labelled_max: usize,
         unreadable: impl Fn(&InstanceName) -> delivery::LaneSetup + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -48,6 +51,7 @@ impl RunningLanes {
             unreadable: HashMap::new(),
             unreadable_setup: Box::new(unreadable),
             over: HashMap::new(),
+            labels: MetricLabels::new(labelled_max),
             recovered,
             is_stopping: false,
             ended: Arc::default(),
@@ -111,6 +115,7 @@ impl RunningLanes {
         if let Some(ledger) = over {
             origin.ledger = ledger;
         }
+        origin.series = self.labels.of(key);
         let refresh_trigger = self.refresh_trigger.clone();
         let lane = Lane::new(key.0.clone(), key.1.clone(), setup, origin, refresh_trigger);
         if let Some(deadline) = retired_at {

@@ -36,14 +36,14 @@ impl<M: IntoMappedEvent, E: std::fmt::Display> IntoMappedEvent for Result<M, E> 
     }
 }
 
-type MapEvent = dyn Fn(Event) -> Result<Option<Event>, String> + Send + Sync;
-type EventKey = dyn Fn(&Event) -> String + Send + Sync;
+type MapFunction = dyn Fn(Event) -> Result<Option<Event>, String> + Send + Sync;
+type OrderKeyFunction = dyn Fn(&Event) -> String + Send + Sync;
 
 /// What a program wants done with every event before it is matched.
 #[derive(Clone, Default)]
 pub(crate) struct EventHooks {
-    map: Option<Arc<MapEvent>>,
-    key: Option<Arc<EventKey>>,
+    map: Option<Arc<MapFunction>>,
+    key: Option<Arc<OrderKeyFunction>>,
 }
 
 /// Why the program made no event of one.

@@ -3,7 +3,7 @@
 use super::{Definitions, Route};
 use crate::name::{EndpointName, InstanceName, RouteId};
 use crate::sink::{EndpointSink, SinkSetup};
-use crate::{BuildError, Error, Router};
+use crate::{BuildError, Error};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,13 @@ pub(crate) struct DefinitionKeeper {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running router and the definitions that it has.
+#[derive(Clone)]
+pub(crate) struct TableHandle {
+    pub(crate) router: twinroute_router::Router,
+    pub(crate) keeper: Arc<DefinitionKeeper>,
 }
 
 /// Applies changed definitions; gives the generation in use afterwards.
@@ -54,12 +61,12 @@ impl DefinitionKeeper {
 }
 
 /// Changes definitions where blocking is allowed. Once this was polled, dropping it does not undo it.
-pub(crate) async fn change_definitions(
-    router: Router,
+async fn change_definitions(
+    table: TableHandle,
     change: impl FnOnce(&mut Definitions) -> Result<(), Error> + Send + 'static,
     apply: ApplyChange,
 ) -> Result<u64, Error> {
-    let changing = spawn_blocking(move || router.keeper.change(&router.inner, change, apply));
+    let changing = spawn_blocking(move || table.keeper.change(&table.router, change, apply));
     match changing
         .await
         .map_err(tokio::task::JoinError::try_into_panic)
@@ -71,8 +78,17 @@ pub(crate) async fn change_definitions(
     }
 }
 
+/// Makes other definitions the table.
+pub(crate) async fn apply(table: &TableHandle, definitions: Definitions) -> Result<u64, Error> {
+    let change = move |current: &mut Definitions| {
+        *current = definitions;
+        Ok(())
+    };
+    change_definitions(table.clone(), change, plainly()).await
+}
+
 /// Applies definitions that no sink of the program's own comes or goes with.
-pub(crate) fn plainly() -> ApplyChange {
+fn plainly() -> ApplyChange {
     Box::new(|router, definitions| Ok(router.apply(definitions)?))
 }
 
@@ -81,7 +97,7 @@ pub(crate) fn plainly() -> ApplyChange {
 /// Gives the generation of the table in use afterwards. Once this was polled, dropping it does not undo it.
 #[must_use = "nothing changes before `.await`"]
 pub struct DefinitionChange {
-    router: Router,
+    table: TableHandle,
     instance: Option<String>,
     route: RouteWish,
 }
@@ -98,23 +114,23 @@ enum RouteWish {
 }
 
 impl DefinitionChange {
-    pub(crate) fn upsert(router: &Router, name: &str, endpoint: &str, filter: &str) -> Self {
+    pub(crate) fn upsert(table: &TableHandle, name: &str, endpoint: &str, filter: &str) -> Self {
         let route = RouteWish::Upsert {
             name: name.to_owned(),
             endpoint: endpoint.to_owned(),
             filter: filter.to_owned(),
         };
-        Self::new(router, route)
+        Self::new(table, route)
     }
 
-    pub(crate) fn remove(router: &Router, name: &str) -> Self {
+    pub(crate) fn remove(table: &TableHandle, name: &str) -> Self {
         let name = name.to_owned();
-        Self::new(router, RouteWish::Remove { name })
+        Self::new(table, RouteWish::Remove { name })
     }
 
-    fn new(router: &Router, route: RouteWish) -> Self {
+    fn new(table: &TableHandle, route: RouteWish) -> Self {
         Self {
-            router: router.clone(),
+            table: table.clone(),
             instance: None,
             route,
         }
@@ -128,12 +144,12 @@ impl DefinitionChange {
 
     async fn run(self) -> Result<u64, Error> {
         let instance = match &self.instance {
-            None => self.router.default_instance().clone(),
+            None => self.table.router.default_instance().clone(),
             Some(name) => InstanceName::new(name).map_err(BuildError::Name)?,
         };
         let route = self.route;
         let change = move |definitions: &mut Definitions| route.change(definitions, &instance);
-        change_definitions(self.router, change, plainly()).await
+        change_definitions(self.table, change, plainly()).await
     }
 }
 
@@ -182,7 +198,11 @@ impl IntoFuture for DefinitionChange {
 }
 
 /// Adds an endpoint of the program's own.
-pub(crate) async fn add_sink(router: &Router, name: &str, sink: SinkSetup) -> Result<u64, Error> {
+pub(crate) async fn add_sink(
+    table: &TableHandle,
+    name: &str,
+    sink: SinkSetup,
+) -> Result<u64, Error> {
     let EndpointSink {
         sink,
         settings,
@@ -192,12 +212,12 @@ pub(crate) async fn add_sink(router: &Router, name: &str, sink: SinkSetup) -> Re
     let apply: ApplyChange = Box::new(move |router, definitions| {
         Ok(router.add_sink(definitions, &name, (sink, store), settings)?)
     });
-    change_definitions(router.clone(), |_| Ok(()), apply).await
+    change_definitions(table.clone(), |_| Ok(()), apply).await
 }
 
-pub(crate) async fn remove_sink(router: &Router, name: &str) -> Result<u64, Error> {
+pub(crate) async fn remove_sink(table: &TableHandle, name: &str) -> Result<u64, Error> {
     let name = name.to_owned();
     let apply: ApplyChange =
         Box::new(move |router, definitions| Ok(router.remove_sink(definitions, &name)?));
-    change_definitions(router.clone(), |_| Ok(()), apply).await
+    change_definitions(table.clone(), |_| Ok(()), apply).await
 }

@@ -1,9 +1,10 @@
 //! Sources of definitions: what a router follows.
 
-use super::{DefinitionFault, DefinitionFaults, Definitions, change_definitions, plainly};
-use crate::{Error, Router};
+use super::{DefinitionFault, DefinitionFaults, DefinitionKeeper, Definitions, TableHandle, apply};
+use crate::Error;
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -19,18 +20,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 ///
 /// ```
 /// use twinroute::definitions::{DefinitionFaults, Definitions, Route, Source};
+/// use tokio::sync::{Mutex, watch};
 /// use twinroute::prelude::*;
 ///
 /// /// A table that somebody else keeps.
-/// struct Shared(tokio::sync::watch::Receiver<Definitions>);
+/// struct Shared(Mutex<watch::Receiver<Definitions>>);
 ///
 /// impl Source for Shared {
 ///     async fn read(&self) -> Result<Definitions, DefinitionFaults> {
-///         Ok(self.0.borrow().clone())
+///         Ok(self.0.lock().await.borrow_and_update().clone())
 ///     }
 ///
 ///     async fn changed(&self) {
-///         if self.0.clone().changed().await.is_err() {
+///         // What came since the last read counts, since only that marks it as seen.
+///         if self.0.lock().await.changed().await.is_err() {
 ///             std::future::pending().await
 ///         }
 ///     }
@@ -60,21 +63,24 @@ impl Drop for FollowedSource {
 }
 
 /// Reads a source, and goes on doing so for as long as there is a router.
-pub(crate) async fn follow(router: &Router, source: impl Source) -> Result<FollowedSource, Error> {
+pub(crate) async fn follow(
+    table: &TableHandle,
+    source: impl Source,
+) -> Result<FollowedSource, Error> {
     let definitions = read(&source).await?;
-    router.apply(definitions).await?;
-    let (weak, keeper) = (router.inner.downgrade(), router.keeper.clone());
+    apply(table, definitions).await?;
+    let (weak, keeper) = (table.router.downgrade(), Arc::clone(&table.keeper));
     let following = async move {
         let mut failed = false;
         loop {
             wait(&source, failed).await;
-            let Some(router) = upgraded(&weak, &keeper) else {
+            let Some(table) = upgraded(&weak, &keeper) else {
                 return;
             };
             failed = match read(&source).await {
-                Ok(definitions) => router.apply(definitions).await.is_err(),
+                Ok(definitions) => apply(&table, definitions).await.is_err(),
                 Err(faults) => {
-                    router.inner.refuse(&faults);
+                    table.router.refuse(&faults);
                     true
                 }
             };
@@ -83,9 +89,9 @@ pub(crate) async fn follow(router: &Router, source: impl Source) -> Result<Follo
     Ok(FollowedSource(tokio::spawn(following).abort_handle()))
 }
 
-fn upgraded(weak: &WeakRouter, keeper: &std::sync::Arc<super::DefinitionKeeper>) -> Option<Router> {
-    let keeper = std::sync::Arc::clone(keeper);
-    weak.upgrade().map(|inner| Router { inner, keeper })
+fn upgraded(weak: &WeakRouter, keeper: &Arc<DefinitionKeeper>) -> Option<TableHandle> {
+    let keeper = Arc::clone(keeper);
+    weak.upgrade().map(|router| TableHandle { router, keeper })
 }
 
 /// Waits until the source is to be read again.
@@ -115,24 +121,6 @@ async fn read(source: &impl Source) -> Result<Definitions, DefinitionFaults> {
             why,
         )]))
     })
-}
-
-impl Router {
-    /// Makes `definitions` the table: all of it, or nothing when anything is wrong. Gives the generation in use
-    /// afterwards. What did not change keeps its queue, its connection and its back-off; sinks of the program's own stay;
-    /// routes are replaced.
-    ///
-    /// Once this was polled, dropping it does not undo it.
-    ///
-    /// # Errors
-    /// Everything that is wrong; the status shows it too until definitions are accepted again.
-    pub async fn apply(&self, definitions: Definitions) -> Result<u64, Error> {
-        let change = move |current: &mut Definitions| {
-            *current = definitions;
-            Ok(())
-        };
-        change_definitions(self.clone(), change, plainly()).await
-    }
 }
 
 #[cfg(feature = "watch")]

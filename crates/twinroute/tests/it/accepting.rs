@@ -24,9 +24,11 @@ async fn level_delivered_waits_until_its_deadline_and_says_what_is_open() {
     let builder = Router::builder().sink("closed", closed());
     let builder = builder.route("all", "closed", "true");
     let router = builder.start().await.unwrap();
+    let began = tokio::time::Instant::now();
     let accepting = router.accept_batch([event(1), event(2)]);
     let accepting = accepting.ack(AckLevel::Delivered);
     let accepted = accepting.deadline(Duration::from_secs(2)).await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 2);
     assert_eq!(accepted.open(), 2);
 }
 

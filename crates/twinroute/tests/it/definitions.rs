@@ -1,6 +1,6 @@
 //! Definitions and sinks that change while a router runs.
 
-use crate::{CollectingSink, closed, event};
+use crate::{CollectingSink, closed, event, until};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -165,16 +165,6 @@ impl Source for ToldSource {
     }
 }
 
-async fn until(what: impl Fn() -> bool) {
-    for _ in 0..10_000 {
-        if what() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it does not come");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_source_is_followed_its_faults_are_shown_and_its_panics_outlived() {
     let source = ToldSource::default();
@@ -230,7 +220,7 @@ async fn a_source_that_cannot_be_read_at_first_is_not_followed() {
 async fn whoever_is_followed_keeps_no_router_alive() {
     let folder = tempfile::tempdir().unwrap();
     let source = ToldSource::default();
-    source.tell("true");
+    "true".clone_into(&mut source.0.filter.lock().unwrap());
     let open = || {
         let builder = Router::builder().journal(folder.path());
         builder.sink("archive", closed()).start()

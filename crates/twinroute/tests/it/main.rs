@@ -8,6 +8,7 @@
 mod accepting;
 mod definitions;
 mod dependencies;
+mod examples;
 mod journal;
 mod kit;
 mod layers;
@@ -45,4 +46,15 @@ fn closed() -> impl Sink {
 fn event(id: usize) -> Event {
     let builder = Event::builder().id(&id.to_string()).source("press-7");
     builder.event_type("t").subject("room1").build().unwrap()
+}
+
+/// Waits for what comes by itself.
+async fn until(what: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if what() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it does not come");
 }

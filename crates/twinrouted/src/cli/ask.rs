@@ -8,6 +8,7 @@ use clap::Args;
 use reqwest::Url;
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use twinroute_files::text_file::read_secret;
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::secret::Secret;
 use twinroute_model::visible::one_line;
-use twinroute_outgoing::{OutgoingConnections, Settings};
+use twinroute_outgoing::{OutgoingConnections, Settings, tls_words};
 use twinroute_router::status::RouterStatus;
 
 /// How long an answer may take.
@@ -59,6 +60,14 @@ struct AdminConnection {
 const DEFAULT: &str = "127.0.0.1:8081";
 
 impl AdminTarget {
+    /// What was said, unless that is nothing: an empty variable is none.
+    fn address(&self) -> &str {
+        match self.admin.trim() {
+            "" => DEFAULT,
+            admin => admin,
+        }
+    }
+
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<String> {
         let server = self.server()?;
         let answer = server.client.get(path, PATIENCE).await;
@@ -92,7 +101,7 @@ impl AdminTarget {
     /// How to ask the same one again.
     pub(super) fn option(&self) -> String {
         let mut options = String::new();
-        let admin = (self.admin != DEFAULT).then_some(self.admin.as_str());
+        let admin = Some(self.address()).filter(|admin| *admin != DEFAULT);
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         for (name, value) in [
             ("admin", admin.map(str::to_owned)),
@@ -111,12 +120,9 @@ impl AdminTarget {
 
     fn server(&self) -> anyhow::Result<AdminConnection> {
         // A variable that is set to nothing is none.
-        let admin = match self.admin.trim() {
-            "" => DEFAULT,
-            admin => admin,
-        };
+        let admin = self.address();
         let address: ServerAddress = admin.parse().context("--admin")?;
-        let certificate = self.client_certificate.read(&self.admin, address.wire())?;
+        let certificate = self.client_certificate.read(admin, address.wire())?;
         let token = self.token()?;
         let (client, tls) = if let ServerAddress::Url(url) = &address
             && address.wire() == ServerScheme::Tls
@@ -176,14 +182,25 @@ impl AdminTarget {
         answer: Result<AdminAnswer, client::Error>,
     ) -> anyhow::Result<String> {
         let answer = answer.map_err(|error| {
-            let admin = &self.admin;
+            let admin = self.address();
+            let no_http = server.tls.is_none() && error.is_no_http();
             let error = anyhow::Error::new(error);
-            let advice = server.tls.as_ref().and_then(|(url, tls)| {
-                client_certificate::advice_of_handshake(&format!("{error:#}"), url, tls)
-            });
+            let said = format!("{error:#}");
+            let advice = server
+                .tls
+                .as_ref()
+                .and_then(|(url, tls)| client_certificate::advice_of_handshake(&said, url, tls));
             let context = match advice {
                 Some(advice) => format!("{admin}: {advice}"),
+                None if no_http => format!(
+                    "no answer in plain HTTP from {admin}: if it speaks TLS, write https://; \
+                     is twinroute running there?"
+                ),
                 None => format!("no answer from {admin}; is twinroute running there?"),
+            };
+            let error = match tls_words(&said) {
+                Cow::Borrowed(_) => error,
+                Cow::Owned(words) => anyhow::Error::msg(words),
             };
             error.context(context)
         })?;
@@ -344,6 +361,24 @@ mod tests {
             "instances": instances.collect::<Vec<_>>(),
         });
         serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn admin_address_of_an_empty_variable_is_the_default() {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct AskCommand {
+            #[command(flatten)]
+            target: AdminTarget,
+        }
+        for (text, expect) in [
+            ("", DEFAULT),
+            (" ", DEFAULT),
+            (" localhost:1 ", "localhost:1"),
+        ] {
+            let asked = AskCommand::try_parse_from(["ask", "--admin", text]).unwrap();
+            assert_eq!(asked.target.address(), expect);
+        }
     }
 
     #[test]

@@ -163,7 +163,12 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
     }
 }
 
-/// What to do about an exchange with an `https` server that failed, if its certificate was the reason; `said` is
+/// What the TLS library says of a first answer that is no TLS, and what stands in place of that.
+const NO_TLS: &str = "received corrupt message of type InvalidContentType";
+const NO_TLS_IN_WORDS: &str = "does not speak TLS on this port";
+
+/// What to do about an exchange with an `https` server that failed, if it speaks no TLS or a certificate was the
+/// reason; `said` is
 /// the error with its causes.
 ///
 /// In TLS 1.3 a server judges the client's certificate when the client is done already, so its alert may come
@@ -174,6 +179,11 @@ pub(super) fn advice_of_handshake(
     url: &Url,
     tls: &Arc<ClientConfig>,
 ) -> Option<&'static str> {
+    if said.contains(NO_TLS) || said.contains(NO_TLS_IN_WORDS) {
+        return Some(
+            "what answers there does not speak TLS: write http:// if that is meant, or name its https port",
+        );
+    }
     advice(said).or_else(|| {
         let alert = (url.scheme() == "https").then(|| alert(url, tls))??;
         advice(&alert.to_string())

@@ -63,7 +63,7 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     if options.rate == 0 {
         bail!("--rate must be at least 1");
     }
-    logging::install(LogFormat::Pretty, "warn")?;
+    drop(logging::install(LogFormat::Pretty, "warn")?);
     let stage = DemoStage::set(options.port).await?;
     output::line(stage.introduction())?;
     match options.events {

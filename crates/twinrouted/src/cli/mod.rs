@@ -17,6 +17,7 @@ mod history;
 mod instance;
 mod journal;
 mod ledger;
+mod log_level;
 mod management;
 pub(crate) mod output;
 mod plan;
@@ -107,6 +108,8 @@ enum TopCommand {
     },
     /// Shows which events went where, and what became of each delivery.
     History(Box<history::HistoryOptions>),
+    /// Shows or changes what the log of a running twinroute says.
+    LogLevel(log_level::LogLevelOptions),
     /// Creates and shows instances over a management API.
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
@@ -162,6 +165,7 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Status { whom, json } => status::run(&whom, json).await,
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
         TopCommand::History(options) => history::run(&options).await,
+        TopCommand::LogLevel(options) => log_level::run(&options).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,
         TopCommand::Route(step) => route::run(&step).await,

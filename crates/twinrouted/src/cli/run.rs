@@ -19,15 +19,16 @@ pub(super) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(exit::not_started(&error)),
     };
     let format = loaded.config.log.format;
-    if let Err(error) = logging::install(format, &loaded.config.log.filter) {
-        return Ok(exit::not_started(&error));
-    }
+    let log = match logging::install(format, &loaded.config.log.filter) {
+        Ok(log) => log,
+        Err(error) => return Ok(exit::not_started(&error)),
+    };
     if !loaded.config.core_dumps {
         process::without_core_dumps();
     }
     let mut stop = StopSignals::new()?;
     let grace = loaded.config.shutdown_grace;
-    let daemon = match RunningDaemon::start(loaded).await {
+    let daemon = match RunningDaemon::start(loaded, log).await {
         Ok(daemon) => daemon,
         Err(error) => return Ok(not_started(format, &error)),
     };

@@ -2,6 +2,8 @@
 
 use crate::harness::{TestDaemon, scene, text, write};
 use crate::session::{self, CommandSession, bare};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 
 #[test]
 fn admin_address_is_taken_in_each_form() {
@@ -49,6 +51,43 @@ fn admin_address_is_taken_in_each_form() {
         error.contains("--admin: has no port: write it as localhost:8081"),
         "{error}"
     );
+}
+
+#[test]
+fn admin_address_with_the_wrong_scheme_has_the_way_out() {
+    let folder = scene();
+    let daemon = TestDaemon::start(folder.path());
+    let https = format!("https://{}", daemon.admin);
+    for arguments in [
+        ["ledger", "--admin", &https].as_slice(),
+        &["instance", "list", "--management-url", &https],
+    ] {
+        let output = bare(arguments).output().unwrap();
+        let error = text(&output.stderr);
+        assert!(
+            error.contains("does not speak TLS: write http://"),
+            "{error}"
+        );
+        assert!(!error.contains("InvalidContentType"), "{error}");
+    }
+    // What a server of TLS does with a request in plain HTTP: it closes, or sends an alert.
+    for answer in [&b""[..], b"\x15\x03\x01\x00\x02\x02\x46"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let http = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = stream.read(&mut [0; 4_096]).unwrap();
+            stream.write_all(answer).unwrap();
+            assert!(read > 0);
+        });
+        let output = bare(&["ledger", "--admin", &http]).output().unwrap();
+        let error = text(&output.stderr);
+        assert!(
+            error.contains("if it speaks TLS, write https://"),
+            "{error}"
+        );
+        server.join().unwrap();
+    }
 }
 
 #[test]

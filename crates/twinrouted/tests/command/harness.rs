@@ -1,5 +1,6 @@
 //! What the tests share: the command, a configuration, a running daemon.
 
+use crate::metric_rules::MetricsScrape;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -150,11 +151,14 @@ impl TestDaemon {
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
+    /// A scrape, which keeps the conventions.
     pub(crate) fn metrics(&self) -> String {
-        exchange(
+        let answer = exchange(
             &self.admin,
             "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
-        )
+        );
+        MetricsScrape::checked(&answer);
+        answer
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -254,6 +254,7 @@ fn running(
     let mut check = |words: &[&str]| run.check(command(words), "");
     check(&["status"]);
     check(&["ledger"]);
+    check(&["log-level"]);
     check(&["deadletter", "list"]);
     check(&["deadletter", "show", "grid-1", "1"]);
     check(&["deadletter", "export"]);

@@ -98,14 +98,15 @@ impl LaneCore {
     /// Counts what comes. A replay takes the place of a dead letter, which may have been one of those here; the journal
     /// has recorded both already.
     fn count_arrivals(&mut self, count: u64, arrival: &LaneArrival) {
+        self.counters.register();
         match arrival {
             LaneArrival::Matched { .. } => {
                 self.ledger.matched += count;
-                self.counters.get().matched.increment(count);
+                self.counters.matched.increment(count);
             }
             LaneArrival::Replayed { of, .. } => {
                 self.ledger.replayed += count;
-                self.counters.get().replayed.increment(count);
+                self.counters.replayed.increment(count);
                 if let Some(of) = *of
                     && self.dead.remove(of).is_some()
                 {

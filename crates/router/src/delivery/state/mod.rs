@@ -27,6 +27,7 @@ use super::setup::LaneSetup;
 use super::target_health::TargetHealth;
 use super::ttl_clock::TtlClock;
 use crate::credential_refresh::RefreshTrigger;
+use crate::delivery::duration_histogram::DurationHistogram;
 use crate::delivery::latency::LatencyHistogram;
 use crate::delivery::tracker::{DeliveryEnd, DeliveryTrackers};
 use crate::sink::BatchLimits;
@@ -74,6 +75,12 @@ pub(super) struct LaneCore {
     in_flight: BatchesInFlight,
     concurrency: AdaptiveConcurrency,
     latency: LatencyHistogram,
+    /// The same as a scraper reads it.
+    delivery_durations: DurationHistogram,
+    /// Attempts that failed, of each event of a batch.
+    failed_attempts: u64,
+    /// How long batches took to be answered.
+    attempt_durations: DurationHistogram,
     retired: Option<LaneRetirement>,
     ended: bool,
     /// The router was dropped.
@@ -127,7 +134,7 @@ impl LaneCore {
     ) -> Self {
         let since = origin.state.still_since;
         let state = Self {
-            counters: LaneCounters::new(instance, name),
+            counters: LaneCounters::new(instance, name, origin.series),
             instance: instance.clone(),
             name: name.clone(),
             label: format!("{instance}/{name}"),
@@ -142,6 +149,9 @@ impl LaneCore {
             in_flight: BatchesInFlight::default(),
             concurrency: AdaptiveConcurrency::new(),
             latency: LatencyHistogram::default(),
+            delivery_durations: DurationHistogram::default(),
+            failed_attempts: 0,
+            attempt_durations: DurationHistogram::default(),
             retired: None,
             ended: false,
             abandoned: false,

@@ -1,6 +1,7 @@
 //! What outcomes do to a lane: deliveries settle, wait for a retry, become dead letters or go back; the endpoint's health changes.
 
 use super::LaneCore;
+use crate::delivery::duration_histogram::DurationHistogram;
 use crate::delivery::in_flight::InFlightBatch;
 use crate::delivery::latency::LatencyHistogram;
 use crate::delivery::queue::DeliveryFate;
@@ -32,11 +33,12 @@ impl LaneCore {
         let mut answered = false;
         let mut exhausted = ExhaustedDeliveries::default();
         let mut ages = AgeRun::default();
-        let mut delivered = 0;
+        let (mut delivered, mut failed) = (0, 0);
         let mut outcomes = outcomes.into_iter();
         for waiting in flight.batch {
             let outcome = outcomes.next();
             let outcome = outcome.expect("there is one for each delivery");
+            failed += u64::from(is_failure(outcome.as_ref()));
             match outcome.map(|outcome| self.answer(outcome)) {
                 None => {
                     let reason = FailureReason::new(
@@ -50,7 +52,10 @@ impl LaneCore {
                     delivered += 1;
                     self.settle(waiting.sequence, DeliverySettlement::Delivered);
                     self.tell(waiting.sequence, DeliveryEnd::Delivered);
-                    ages.add(waiting.age(now), &mut self.latency);
+                    ages.add(
+                        waiting.age(now),
+                        (&mut self.latency, &mut self.delivery_durations),
+                    );
                 }
                 Some(DeliveryOutcome::Reject(reason)) => {
                     answered = true;
@@ -69,8 +74,8 @@ impl LaneCore {
                 }
             }
         }
-        ages.end(&mut self.latency);
-        self.counters.get().delivered.increment(delivered);
+        ages.end((&mut self.latency, &mut self.delivery_durations));
+        self.count_attempt(delivered, failed, now - flight.begun);
         if delivered > 0 {
             self.dead_lettered_in_a_row = 0;
         }
@@ -94,6 +99,17 @@ impl LaneCore {
             self.update_ttl_clock(now);
         }
         self.note_fullness(now);
+    }
+
+    /// Counts a batch that was answered, once for all that is in it.
+    fn count_attempt(&mut self, delivered: u64, failed: u64, took: Duration) {
+        self.counters.delivered.increment(delivered);
+        self.counters.failed_attempts.increment(failed);
+        self.failed_attempts += failed;
+        // Of a batch that the disk gave nothing of, nothing was sent.
+        if delivered + failed > 0 {
+            self.attempt_durations.record(took, 1);
+        }
     }
 
     /// What a sink said, as this endpoint's settings see it.
@@ -203,6 +219,9 @@ impl LaneCore {
     }
 }
 
+/// Where ages are counted: for status, and for scrapers.
+type AgeHistograms<'a> = (&'a mut LatencyHistogram, &'a mut DurationHistogram);
+
 /// Deliveries of one age, which those of one request are: counted once for all.
 #[derive(Default)]
 struct AgeRun {
@@ -211,17 +230,24 @@ struct AgeRun {
 }
 
 impl AgeRun {
-    fn add(&mut self, age: Duration, latency: &mut LatencyHistogram) {
+    fn add(&mut self, age: Duration, histograms: AgeHistograms<'_>) {
         if age != self.age {
-            self.end(latency);
+            self.end(histograms);
             self.age = age;
         }
         self.count += 1;
     }
 
-    fn end(&mut self, latency: &mut LatencyHistogram) {
-        latency.record(self.age, std::mem::take(&mut self.count));
+    fn end(&mut self, (latency, durations): AgeHistograms<'_>) {
+        let count = std::mem::take(&mut self.count);
+        latency.record(self.age, count);
+        durations.record(self.age, count);
     }
+}
+
+/// Whether an attempt failed; none is what the disk did not give back.
+const fn is_failure(outcome: Option<&DeliveryOutcome>) -> bool {
+    !matches!(outcome, None | Some(DeliveryOutcome::Delivered))
 }
 
 /// Whether a fault says that there was too much at a time.

@@ -4,7 +4,7 @@ use super::LaneCore;
 use crate::delivery::hold::HoldReason;
 use crate::sink::{CredentialState, EndpointFault};
 use crate::status::{
-    CredentialStatus, DeadLetterStatus, EndpointStatus, RetryStatus, discarded_by,
+    CredentialStatus, DeadLetterStatus, EndpointMetrics, EndpointStatus, RetryStatus, discarded_by,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -64,6 +64,12 @@ impl LaneCore {
             latency_p99_ms: self.latency.percentile_ms(0.99),
             batches_in_flight_max: self.concurrency.limit(self.in_flight_cap()) as u64,
             retry: self.retry(),
+            metrics: EndpointMetrics {
+                is_in_remainder: self.counters.is_in_remainder(),
+                failed_attempts: self.failed_attempts,
+                deliveries: self.delivery_durations.clone(),
+                attempts: self.attempt_durations.clone(),
+            },
         }
     }
 

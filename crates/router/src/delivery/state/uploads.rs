@@ -55,7 +55,7 @@ impl LaneCore {
                 // One that had to make room meanwhile is counted as discarded already.
                 if self.dead.remove(sequence).is_some() {
                     self.settle(sequence, DeliverySettlement::DeadLettered);
-                    self.counters.get().dead_lettered.increment(1);
+                    self.counters.dead_lettered.increment(1);
                 }
                 if self.store_health.fault.take().is_some() {
                     tracing::info!(endpoint = self.label, "dead letters are stored again");

@@ -313,7 +313,12 @@ fn read_file(path: &Path) -> io::Result<String> {
         let text = format!("has {bytes} bytes; the limit is {FILE_BYTES_MAX}");
         return Err(io::Error::other(text));
     }
-    fs::read_to_string(path)
+    fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => {
+            io::Error::new(error.kind(), "is not UTF-8 text: save it as UTF-8")
+        }
+        _ => error,
+    })
 }
 
 /// Files `<stem>.json` of a folder, by stem. A folder that is not there has none.

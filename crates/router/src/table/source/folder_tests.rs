@@ -115,6 +115,18 @@ fn a_file_says_from_where_an_instance_is_reached() {
     );
 }
 
+#[test]
+fn text_hygiene_of_definitions_in_utf_16_names_the_way_out() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("endpoints/hub-1.json");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let units = HUB.encode_utf16().flat_map(u16::to_le_bytes);
+    let bytes: Vec<u8> = [0xff, 0xfe].into_iter().chain(units).collect();
+    fs::write(file, bytes).unwrap();
+    let faults = folder(root.path()).read().unwrap_err().to_string();
+    assert!(faults.contains("save it as UTF-8"), "{faults}");
+}
+
 /// What is not read counts as absent, and an absent endpoint is removed with its queue.
 #[cfg(unix)]
 #[test]

@@ -14,7 +14,7 @@ use twinroute_arm::error::Error;
 use twinroute_arm::http;
 use twinroute_credential::token::TokenSource;
 use twinroute_model::clock::Clock;
-use twinroute_outgoing::OutgoingConnections;
+use twinroute_outgoing::{OutgoingConnections, tls_words};
 
 const ROUTES_SCOPE: &str = "https://digitaltwins.azure.net/.default";
 
@@ -125,6 +125,7 @@ impl ManagementClient {
             let tls = self.http.outgoing.tls();
             let advice = client_certificate::advice_of_handshake(reason, self.api.base(), tls);
             if let Some(advice) = advice {
+                let reason = tls_words(reason);
                 return anyhow::anyhow!("{url}: {advice}\n  {request}: {reason}");
             }
         }

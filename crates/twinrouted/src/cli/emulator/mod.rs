@@ -25,7 +25,7 @@ pub(super) async fn run(options: EmulatorOptions) -> anyhow::Result<ExitCode> {
     if let Some(look) = &options.look {
         return look::run(look).await;
     }
-    logging::install(LogFormat::Pretty, "warn")?;
+    drop(logging::install(LogFormat::Pretty, "warn")?);
     let mut stop = StopSignals::new()?;
     let settings = options.settings()?;
     let started = RunningEmulator::start(settings.clone(), Arc::new(SystemClock)).await;

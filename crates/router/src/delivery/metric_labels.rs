@@ -1,0 +1,47 @@
+//! Which endpoints have series of their own: a scrape stays bounded however many endpoints there are.
+
+use super::setup::LaneKey;
+use std::collections::HashSet;
+
+/// The labels `adt_instance` and `endpoint` of what the endpoints without series of their own count together. No
+/// endpoint has this name: `_` is none of the characters that names consist of.
+pub const REMAINDER: &str = "_other";
+
+/// Under which labels an endpoint is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SeriesOwner {
+    /// Its own.
+    #[default]
+    Endpoint,
+    /// Those of [`REMAINDER`].
+    Remainder,
+}
+
+/// Gives labels to the first endpoints that ask. Whoever has some keeps them until the process ends, also when the
+/// endpoint is removed and comes back: a counter must neither jump nor be given to somebody else.
+#[derive(Debug)]
+pub(crate) struct MetricLabels {
+    endpoints_max: usize,
+    given: HashSet<LaneKey>,
+}
+
+impl MetricLabels {
+    /// For so many endpoints.
+    pub(crate) fn new(endpoints_max: usize) -> Self {
+        Self {
+            endpoints_max,
+            given: HashSet::new(),
+        }
+    }
+
+    pub(crate) fn of(&mut self, key: &LaneKey) -> SeriesOwner {
+        if self.given.contains(key) {
+            return SeriesOwner::Endpoint;
+        }
+        if self.given.len() >= self.endpoints_max {
+            return SeriesOwner::Remainder;
+        }
+        self.given.insert(key.clone());
+        SeriesOwner::Endpoint
+    }
+}
