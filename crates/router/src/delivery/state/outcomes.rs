@@ -67,8 +67,7 @@ impl LaneCore {
                     fates.extend(self.failed_alone(waiting, after, reason, now, &mut exhausted));
                 }
                 Some(DeliveryOutcome::Unavailable(endpoint_fault)) => {
-                    let reason = &endpoint_fault.reason;
-                    self.record_failed(&waiting, FailedSendFault::Endpoint, reason);
+                    self.record_unavailable(&waiting, &endpoint_fault);
                     fault.get_or_insert(endpoint_fault);
                     fates.push(DeliveryFate::Returned(waiting));
                 }
@@ -181,6 +180,10 @@ impl LaneCore {
             ..waiting
         };
         Some(DeliveryFate::Retrying(retrying, now + delay))
+    }
+
+    fn record_unavailable(&mut self, waiting: &QueuedDelivery, fault: &EndpointFault) {
+        self.record_failed(waiting, FailedSendFault::Endpoint, &fault.reason);
     }
 
     fn record_failed(
