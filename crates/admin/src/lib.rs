@@ -11,6 +11,7 @@ mod dead_letters;
 mod endpoints;
 mod gauges;
 mod guard;
+mod history;
 pub mod ledger;
 mod log_control;
 mod metrics;

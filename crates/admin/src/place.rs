@@ -26,6 +26,9 @@ pub(crate) enum AdminPath<'a> {
         endpoint: &'a str,
         sequence: u64,
     },
+    History,
+    HistoryEvents,
+    HistoryExport,
     Replays,
     Replay(u64),
 }
@@ -76,6 +79,9 @@ impl<'a> AdminPath<'a> {
                 endpoint,
                 sequence: sequence.parse().ok()?,
             },
+            ["history"] => Self::History,
+            ["history", "events"] => Self::HistoryEvents,
+            ["history", "export"] => Self::HistoryExport,
             ["replays"] => Self::Replays,
             ["replays", number] => Self::Replay(number.parse().ok()?),
             _ => return None,
@@ -92,6 +98,9 @@ impl<'a> AdminPath<'a> {
             | Self::Status
             | Self::Ledger
             | Self::DeadLetters
+            | Self::History
+            | Self::HistoryEvents
+            | Self::HistoryExport
             | Self::Export
             | Self::DeadLetter { .. } => "GET, HEAD",
             // It has no end, so there is no head of it alone.
@@ -142,7 +151,13 @@ impl<'a> AdminPath<'a> {
     /// Whether it shows what is in events.
     pub(crate) fn shows_events(&self) -> bool {
         match self {
-            Self::DeadLetters | Self::Export | Self::DeadLetter { .. } | Self::Tap => true,
+            Self::DeadLetters
+            | Self::Export
+            | Self::DeadLetter { .. }
+            | Self::History
+            | Self::HistoryEvents
+            | Self::HistoryExport
+            | Self::Tap => true,
             Self::Index
             | Self::Live
             | Self::Ready

@@ -79,7 +79,7 @@ pub(crate) fn pretty(text: Option<&str>) -> bool {
     text.is_some_and(|text| text.split('&').any(wants))
 }
 
-fn parameters(text: Option<&str>) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn parameters(text: Option<&str>) -> Result<Vec<(String, String)>, String> {
     let text = text.unwrap_or_default();
     // What is not UTF-8 would be read as question marks.
     let broken = |part: &&str| percent_decode_str(part).decode_utf8().is_err();

@@ -3,6 +3,7 @@
 use crate::answer;
 use http::{HeaderValue, Response, StatusCode, header};
 use twinroute_audit::AuditError;
+use twinroute_journal::JournalOpenError;
 use twinroute_listen::access::AccessDenied;
 use twinroute_listen::{BodyError, CrossOrigin, ServerBody};
 use twinroute_router::Router;
@@ -45,6 +46,10 @@ pub(crate) enum AdminRefusal {
     UnknownEndpoint { name: String, known: String },
     #[error("dead letter {name}: is not kept here, or no longer; GET /dead-letters lists them")]
     UnknownDeadLetter { name: String },
+    #[error("the journal is in memory and keeps no history; set [journal] path")]
+    NoHistory,
+    #[error("the history cannot be read")]
+    UnreadableHistory(#[source] JournalOpenError),
     #[error("replay {0}: not found; GET /replays lists them")]
     UnknownReplay(u64),
     #[error(
@@ -151,6 +156,8 @@ impl AdminRefusal {
             Self::InvalidQuery(_) => (StatusCode::BAD_REQUEST, "InvalidQuery"),
             Self::UnknownEndpoint { .. } => (StatusCode::NOT_FOUND, "UnknownEndpoint"),
             Self::UnknownDeadLetter { .. } => (StatusCode::NOT_FOUND, "UnknownDeadLetter"),
+            Self::NoHistory => (StatusCode::NOT_FOUND, "NoHistory"),
+            Self::UnreadableHistory(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UnreadableHistory"),
             Self::UnknownReplay(_) => (StatusCode::NOT_FOUND, "UnknownReplay"),
             Self::Unconfirmed { .. } => (StatusCode::BAD_REQUEST, "Unconfirmed"),
             Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "AuditUnavailable"),

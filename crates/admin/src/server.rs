@@ -10,7 +10,7 @@ use crate::place::AdminPath;
 use crate::refusal::AdminRefusal;
 use crate::settings::ChangeListeners;
 use crate::status_report::{CertificateReporter, StatusReport};
-use crate::{dead_letters, gauges, query, remind, replays, tap, trouble};
+use crate::{dead_letters, gauges, history, query, remind, replays, tap, trouble};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{join, join3};
@@ -235,6 +235,9 @@ impl AdminContext {
             }
             (AdminPath::Tap, _) => tap::watch(router, query),
             (AdminPath::DeadLetters, _) => dead_letters::page(router, query, pretty).await,
+            (AdminPath::History, _) => history::page(router, query, pretty).await,
+            (AdminPath::HistoryExport, _) => history::export(router, query, pretty).await,
+            (AdminPath::HistoryEvents, _) => history::events(router, query, pretty).await,
             (AdminPath::Export, _) => dead_letters::export(router, query),
             (
                 AdminPath::DeadLetter {

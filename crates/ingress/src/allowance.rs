@@ -12,6 +12,7 @@ use governor::{Quota, RateLimiter};
 use metrics::{Counter, counter, describe_counter};
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::event::Event;
@@ -81,6 +82,8 @@ pub(crate) fn seconds(after: Duration) -> u64 {
 /// What one caller may send.
 pub(crate) struct CallerAllowance {
     name: String,
+    /// The same, for those who keep it.
+    shared_name: Arc<str>,
     sources: Vec<String>,
     types: Vec<String>,
     events: Option<CallerRate>,
@@ -140,6 +143,7 @@ impl CallerAllowance {
         });
         Self {
             name: name.clone(),
+            shared_name: name.as_str().into(),
             sources: settings.sources.clone(),
             types: settings.types.clone(),
             events,
@@ -152,6 +156,10 @@ impl CallerAllowance {
                 bytes: refused("bytes"),
             },
         }
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.shared_name)
     }
 
     /// Sets the events apart that the caller may not send, each with the reason; they are counted.

@@ -1,5 +1,6 @@
 //! The way of a request: path, credentials, form, body, events, router, answer.
 
+use crate::allowance::CallerAllowance;
 use crate::answer::{self, AnswerForm};
 use crate::cloudevents;
 use crate::counters::{IngressCounters, SurfaceCounters};
@@ -27,7 +28,7 @@ use twinroute_listen::{
 use twinroute_model::clock::Clock;
 use twinroute_model::event::{self, Event};
 use twinroute_router::accept::{AcceptedBatch, AckLevel};
-use twinroute_router::{AdmissionTurn, Router};
+use twinroute_router::{AdmissionTurn, EventProducer, Router};
 
 // Names that are made once: a name that is a text is read and hashed for each request.
 const ACK: HeaderName = HeaderName::from_static("twinroute-ack");
@@ -253,6 +254,10 @@ impl IngressState {
                 return Err(refusal);
             }
         };
+        let admitted = admitted.of(EventProducer {
+            caller: who.map(CallerAllowance::shared_name),
+            address: peer.address(),
+        });
         // Held until the router has copied what it keeps; it does so before it waits for deliveries.
         let mut hold = self.bodies.hold();
         let body = self.read(body, &mut hold).await?;

@@ -51,6 +51,8 @@ pub(crate) struct SegmentUse<'a> {
     pub(crate) index: &'a SharedIndex,
     /// The files there are, with their lengths.
     pub(crate) segments: &'a BTreeMap<u64, u64>,
+    /// Those before are history.
+    pub(crate) needed: u64,
     /// The segment that is written to.
     pub(crate) active: u64,
     /// How long a segment is as a rule.
@@ -97,7 +99,7 @@ impl CompactionState {
         let in_active = index.shares.get(&active).map_or(0, |share| share.bytes);
         let others = log
             .segments
-            .iter()
+            .range(log.needed..)
             .filter(|(segment, _)| **segment != active);
         let full: u64 = others.map(|(_, length)| length).sum();
         let live = index.live_bytes - in_active;

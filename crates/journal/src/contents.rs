@@ -10,6 +10,7 @@ use super::record::JournalRecord;
 use super::report::{DamageKind, DamagedRange, JournalReport};
 use super::storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
+use twinroute_model::clock::Timestamp;
 
 /// Sequences that are skipped when it is not known which were given out: more than fit in what can
 /// wait for a sync.
@@ -20,6 +21,10 @@ pub(crate) struct LogContents {
     pub(crate) index: LogIndex,
     /// The files there are, with their lengths.
     pub(crate) segments: BTreeMap<u64, u64>,
+    /// Segments before this one are history: they were not read.
+    pub(crate) needed: u64,
+    /// When segments were begun, as far as they say.
+    pub(crate) created: BTreeMap<u64, Timestamp>,
     /// The names of those that are not called what they are.
     pub(crate) names: BTreeMap<u64, String>,
     /// Where the log ends.
@@ -40,6 +45,11 @@ pub(crate) struct LogContents {
 }
 
 impl LogContents {
+    /// Whether there are segments that are history.
+    pub(crate) fn has_history(&self) -> bool {
+        self.segments.range(..self.needed).next().is_some()
+    }
+
     /// The newest segment and its length, if it was begun and holds no group: all of it is zeros.
     pub(crate) fn blank(&self) -> Option<(u64, u64)> {
         let begun = self.begun()?;

@@ -2,10 +2,10 @@
 
 use super::append_error::{AppendError, JournalHealth, NotDurable};
 use super::appended::{
-    AppendedBatch, DurableTicket, HEAD_BYTES, LaneHolding, NewEvent, encode_batch, too_large,
+    AppendedBatch, DurableTicket, HEAD_BYTES, NewEvent, encode_batch, too_large,
 };
 use super::full_disk::DiskRoom;
-use super::group::{EncodedBatch, FailedAttempt};
+use super::group::{BatchOrigin, EncodedBatch, FailedAttempt};
 use super::inbox::{WriterInbox, WriterQueue};
 use super::index::SharedIndex;
 use super::keys::{DataKeys, EventSealer, EventSealing};
@@ -16,7 +16,7 @@ use super::recovered::RecoveredJournal;
 use super::settings::{AdmissionLimit, JournalSettings};
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::{HeldSize, UsageGauge, UsageTotals};
+use super::totals::{HeldSize, UsageTotals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::CommitWindow;
 use super::writer::GroupWriter;
@@ -34,39 +34,35 @@ use twinroute_model::name::{EndpointName, InstanceName};
 
 /// A journal on disk. Clones share it; the last one that goes closes it, which blocks.
 #[derive(Clone, Debug)]
-pub struct DiskJournal(Arc<DiskJournalParts>);
+pub struct DiskJournal(pub(super) Arc<DiskJournalParts>);
 
-struct DiskJournalParts {
-    shared: Arc<WriterQueue>,
-    totals: Arc<UsageTotals>,
-    index: SharedIndex,
-    reader: EventReader,
+pub(super) struct DiskJournalParts {
+    pub(super) shared: Arc<WriterQueue>,
+    pub(super) totals: Arc<UsageTotals>,
+    pub(super) index: SharedIndex,
+    pub(super) reader: EventReader,
     /// Seals new events, if they are to be.
     stamper: Option<EventSealer>,
     clock: Arc<dyn Clock>,
     time: Arc<JournalTime>,
-    settings: JournalSettings,
+    pub(super) settings: JournalSettings,
     lanes: Mutex<LaneIds>,
     thread: Mutex<Option<JoinHandle<Result<(), NotDurable>>>>,
     watch: Arc<DiskWatch>,
     _watching: WatchThread,
 }
 
+/// Events on their way to the writer.
+struct EncodedEvents {
+    frames: Vec<u8>,
+    count: usize,
+    origin: BatchOrigin,
+}
+
 #[derive(Default)]
 struct LaneIds {
     numbers: HashMap<(InstanceName, EndpointName), u32>,
     last: u32,
-}
-
-/// What a journal on disk takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DiskUsage {
-    /// Bytes of its segment files, and of the next one where that is prepared.
-    pub disk_bytes: u64,
-    /// Its segment files.
-    pub segments: usize,
-    /// Bytes of events that wait for the disk.
-    pub queue_bytes: u64,
 }
 
 impl DiskJournal {
@@ -105,7 +101,11 @@ impl DiskJournal {
         let found = read_to_write(&*storage)?;
         let mut keys = DataKeys::of(&*storage, sealing, &found.keys)?;
         start::remove_left_overs(&*storage)?;
-        let stamper = keys.renew(&*storage, sealing, &found.keys)?;
+        let used = match found.has_history() {
+            true => keys.with_history(&found.keys),
+            false => found.keys.clone(),
+        };
+        let stamper = keys.renew(&*storage, sealing, &used)?;
         start::sync_end(&*storage, &found)?;
         let mut inbox = WriterInbox {
             next_sequence: found.next_sequence,
@@ -197,8 +197,25 @@ impl DiskJournal {
     /// # Errors
     /// Why nothing of it was taken.
     pub fn append_from(&self, batch: &mut Vec<NewEvent>) -> Result<AppendedBatch, AppendError> {
+        self.append_of(batch, BatchOrigin::default())
+    }
+
+    /// As [`DiskJournal::append_from`], of a batch whose origin the history keeps, if there is one.
+    ///
+    /// # Errors
+    /// Why nothing of it was taken.
+    pub fn append_of(
+        &self,
+        batch: &mut Vec<NewEvent>,
+        origin: BatchOrigin,
+    ) -> Result<AppendedBatch, AppendError> {
         let frames = encode_batch(batch, self.0.beside_new())?;
-        self.hand_over(frames, batch.len(), AdmissionLimit::Kept, || {
+        let new = EncodedEvents {
+            frames,
+            count: batch.len(),
+            origin,
+        };
+        self.hand_over(new, AdmissionLimit::Kept, || {
             batch.drain(..).map(|new| (new.event, new.twin))
         })
     }
@@ -207,15 +224,14 @@ impl DiskJournal {
     /// the frames are taken.
     fn hand_over<I: Iterator<Item = (Event, u64)>>(
         &self,
-        frames: Vec<u8>,
-        count: usize,
+        encoded: EncodedEvents,
         limit: AdmissionLimit,
         events: impl FnOnce() -> I,
     ) -> Result<AppendedBatch, AppendError> {
         let inner = &self.0;
         let new = HeldSize {
-            events: count as u64,
-            bytes: frames.len() as u64,
+            events: encoded.count as u64,
+            bytes: encoded.frames.len() as u64,
         };
         let (waiter, ticket) = oneshot::channel();
         let mut inbox = inner.shared.lock();
@@ -228,9 +244,13 @@ impl DiskJournal {
         inbox.next_sequence += new.events;
         inbox.bytes += new.bytes;
         inbox.work.batches.push(EncodedBatch {
-            frames,
+            frames: encoded.frames,
             first_sequence,
             events: u32::try_from(new.events).expect("bounded by the queue"),
+            origin: match self.keeps_history() {
+                true => encoded.origin,
+                false => BatchOrigin::default(),
+            },
             waiter,
         });
         inner.shared.wake(&mut inbox);
@@ -290,7 +310,12 @@ impl DiskJournal {
         let (new, replay_of) = (self.0.beside_new(), replay_of.unwrap_or_default());
         encode::replay(&mut frame, new, twin, lane.0, replay_of, &event)
             .map_err(|encode::TooLong(bytes)| too_large(0, bytes))?;
-        self.hand_over(frame, 1, limit, || std::iter::once((event, twin)))
+        let new = EncodedEvents {
+            frames: frame,
+            count: 1,
+            origin: BatchOrigin::default(),
+        };
+        self.hand_over(new, limit, || std::iter::once((event, twin)))
     }
 
     /// Notes that a delivery became a dead letter. It stays in the journal until it is settled. Rides
@@ -323,7 +348,7 @@ impl DiskJournal {
         self.0.reader.read(sequences)
     }
 
-    fn soon(&self, inbox: &mut WriterInbox) {
+    pub(super) fn soon(&self, inbox: &mut WriterInbox) {
         if inbox.lazy_at.is_none() {
             inbox.lazy_at = Some(Instant::now() + self.0.settings.settle_delay);
             self.0.shared.wake(inbox);
@@ -341,34 +366,6 @@ impl DiskJournal {
         DurableTicket(ticket)
     }
 
-    /// What each lane has of it, by number: what was handed over after the last group is not counted.
-    #[must_use]
-    pub fn holdings(&self) -> Vec<LaneHolding> {
-        let index = self.0.index.lock();
-        let holding = |(number, lane): (&u32, &super::index::LaneSummary)| LaneHolding {
-            lane: LaneId(*number),
-            bytes: lane.bytes,
-            dead_letter_bytes: lane.dead_letter_bytes,
-        };
-        index.lanes.iter().map(holding).collect()
-    }
-
-    /// Bytes of an event, and how many lanes have not settled it, as of the last group that was written;
-    /// nothing when all have.
-    #[must_use]
-    pub fn held(&self, sequence: u64) -> Option<(u64, usize)> {
-        let index = self.0.index.lock();
-        let live = index.events.get(sequence)?;
-        Some((u64::from(live.place.bytes), live.open.as_slice().len()))
-    }
-
-    /// Whether events may be kept in memory although they are on disk.
-    #[must_use]
-    pub fn has_memory(&self) -> bool {
-        let memory = UsageGauge(Arc::clone(&self.0.totals)).memory_bytes();
-        memory < self.0.settings.memory_bytes_max
-    }
-
     /// The sequence that the next event gets.
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
@@ -379,17 +376,6 @@ impl DiskJournal {
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
         self.0.settings.bytes_max
-    }
-
-    /// What it takes of the disk.
-    #[must_use]
-    pub fn usage(&self) -> DiskUsage {
-        let inbox = self.0.shared.lock();
-        DiskUsage {
-            disk_bytes: inbox.disk_bytes,
-            segments: inbox.segments,
-            queue_bytes: inbox.bytes,
-        }
     }
 
     /// Looks after the room on its disk.
@@ -439,7 +425,7 @@ impl DiskJournal {
 
 impl DiskJournalParts {
     /// What an event gets that comes now.
-    fn beside_new(&self) -> encode::NewEventContext<'_> {
+    pub(super) fn beside_new(&self) -> encode::NewEventContext<'_> {
         encode::NewEventContext {
             accepted_at: self.clock.now(),
             stamper: self.stamper.as_ref(),

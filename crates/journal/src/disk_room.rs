@@ -27,7 +27,8 @@ impl RoomRecord {
         self.active = log.active.id;
         self.left = log.room();
         self.reserve = log.reserve();
-        let is_short = log.next.found_no_room();
+        // What is kept as history goes first.
+        let is_short = log.next.found_no_room() && log.history_bytes() == 0;
         if is_short && self.held.is_none() {
             self.shortages += 1;
             self.held = Some(log.totals.held().bytes);

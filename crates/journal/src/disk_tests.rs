@@ -19,6 +19,8 @@ pub(crate) const SETTINGS: JournalSettings = JournalSettings {
     settle_delay: Duration::from_secs(3_600),
     retry_delay: Duration::ZERO,
     disk_overdue_after: Duration::from_secs(60),
+    keep_bytes: 0,
+    keep_for: Duration::ZERO,
 };
 
 const SEGMENT: &str = "0000000000000001.seg";

@@ -323,6 +323,10 @@ impl<'a> LogFold<'a> {
         let append_at = self.append_at(&segments);
         let oldest = self.oldest_needed;
         self.report.damage.retain_mut(|damage| {
+            if damage.kind == DamageKind::Short && damage.segment < oldest {
+                // What is kept as history has no zeros behind its end.
+                return false;
+            }
             if damage.kind == DamageKind::Missing {
                 damage.segment = damage.segment.max(oldest);
                 return damage.to >= oldest;
@@ -349,6 +353,8 @@ impl<'a> LogFold<'a> {
             index: self.index,
             segments,
             names: BTreeMap::new(),
+            needed: 0,
+            created: BTreeMap::new(),
             manifest,
             append_at,
             keys: self.keys,

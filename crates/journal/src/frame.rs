@@ -26,7 +26,7 @@ pub(crate) const VERSION: u8 = 1;
 /// No body is longer: an event of 64 MiB, 65,536 lanes with a dead letter each, and room.
 pub(crate) const BODY_BYTES_MAX: usize = 96 << 20;
 
-const MAGIC: [u8; 4] = [0xf1, b'T', b'W', b'J'];
+pub(crate) const MAGIC: [u8; 4] = [0xf1, b'T', b'W', b'J'];
 
 /// Where a frame stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +100,13 @@ pub(crate) fn read_at(bytes: &[u8], segment: u64, offset: u64) -> Option<RecordF
         kind: header[5],
         body: &frame[HEADER_BYTES..],
     })
+}
+
+/// How long the frame at the beginning of `bytes` says that it is, if one may stand there.
+pub(crate) fn stated_length(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+    (header[..4] == MAGIC && length <= BODY_BYTES_MAX).then_some(HEADER_BYTES + length)
 }
 
 /// What may be a frame of this version at `at`, whatever its checksum says.

@@ -3,11 +3,14 @@
 use super::checkpoint::SettledDelivery;
 use super::frame;
 use super::index::LogIndex;
-use super::record::{CutRange, GroupHead, JournalRecord, LaneState, SegmentHead, encode};
+use super::record::{
+    CutRange, FailedSendFault, GroupHead, JournalRecord, LaneState, SegmentHead, encode,
+};
 use super::time::TimeRecord;
 use super::totals::HeldSize;
 use crate::ledger::DeliverySettlement;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
@@ -16,11 +19,41 @@ use twinroute_model::name::{EndpointName, InstanceName};
 /// Settlements in one record.
 const SETTLEMENTS_PER_RECORD: usize = 4_096;
 
+/// Where a batch came from, for the history. Cloning it allocates nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchOrigin {
+    /// The generation of the routing table that it was matched against; 0: not known.
+    pub generation: u64,
+    /// The instance that it was sent to, if it is known.
+    pub instance: Option<InstanceName>,
+    /// The name of whoever sent it, if it is known.
+    pub caller: Option<Arc<str>>,
+    /// The address that it came from, if there is one.
+    pub address: Option<IpAddr>,
+}
+
+/// A routing table, as the history keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoutingSnapshot {
+    pub(crate) generation: u64,
+    pub(crate) content: Vec<u8>,
+}
+
+/// Deliveries of a lane that one answer failed.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedSend {
+    pub(crate) lane: u32,
+    pub(crate) fault: FailedSendFault,
+    pub(crate) text: String,
+    pub(crate) sequences: Vec<u64>,
+}
+
 /// Events of one append, as frames without sequence and checksum.
 pub(crate) struct EncodedBatch<W> {
     pub(crate) frames: Vec<u8>,
     pub(crate) first_sequence: u64,
     pub(crate) events: u32,
+    pub(crate) origin: BatchOrigin,
     pub(crate) waiter: W,
 }
 
@@ -28,6 +61,8 @@ pub(crate) struct EncodedBatch<W> {
 pub(crate) struct GroupWork<W> {
     pub(crate) batches: Vec<EncodedBatch<W>>,
     pub(crate) updates: PendingUpdates,
+    /// Frames of events that no route matched, each with its origin. Nobody waits for them, and they may be lost.
+    pub(crate) unmatched: Vec<u8>,
     pub(crate) reported_cuts: Vec<CutRange>,
     /// The sequence that the next event after this group gets.
     pub(crate) next_sequence: u64,
@@ -45,6 +80,10 @@ pub(crate) struct PendingUpdates {
     pub(crate) attempts: Vec<FailedAttempt>,
     pub(crate) letters: Vec<(u32, u64, Arc<DeadLetter>)>,
     pub(crate) settled: Vec<(u32, u64, DeliverySettlement)>,
+    /// The routing table that came into use.
+    pub(crate) table: Option<Arc<RoutingSnapshot>>,
+    /// For the history alone: may be lost.
+    pub(crate) failed: Vec<FailedSend>,
 }
 
 /// A delivery failed alone.
@@ -60,6 +99,7 @@ impl<W> Default for GroupWork<W> {
         Self {
             batches: Vec::new(),
             updates: PendingUpdates::default(),
+            unmatched: Vec::new(),
             reported_cuts: Vec::new(),
             next_sequence: 0,
             close: false,
@@ -106,6 +146,8 @@ impl PendingUpdates {
         self.attempts.append(&mut later.attempts);
         self.letters.append(&mut later.letters);
         self.settled.append(&mut later.settled);
+        self.failed.append(&mut later.failed);
+        self.table = later.table.or(self.table.take());
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -122,9 +164,28 @@ impl PendingUpdates {
             }
             .encode(out);
         }
+        for failed in &self.failed {
+            let (lane, fault, text) = (failed.lane, failed.fault, &*failed.text);
+            let sequences = failed.sequences.clone();
+            JournalRecord::Failed {
+                lane,
+                fault,
+                text,
+                sequences,
+            }
+            .encode(out);
+        }
         put_letters(out, &self.letters);
         put_settled(out, &self.settled);
     }
+}
+
+/// What a group says for the history alone.
+pub(crate) struct GroupHistory<'a> {
+    /// The wall's time.
+    pub(crate) at: Timestamp,
+    /// The routing table in use, where a segment begins.
+    pub(crate) table: Option<&'a RoutingSnapshot>,
 }
 
 /// What a group says beside its work.
@@ -144,9 +205,26 @@ pub(crate) struct GroupLayout<'a> {
     pub(crate) settled: &'a [SettledDelivery],
     /// Frames that are carried forward.
     pub(crate) copies: &'a [u8],
+    /// What the history needs, if there is one.
+    pub(crate) history: Option<GroupHistory<'a>>,
 }
 
 impl GroupLayout<'_> {
+    fn encode_history<W>(&self, work: &GroupWork<W>, out: &mut Vec<u8>) {
+        let Some(history) = &self.history else {
+            return;
+        };
+        JournalRecord::Clock { at: history.at }.encode(out);
+        let tables = [history.table, work.updates.table.as_deref()];
+        for table in tables.into_iter().flatten() {
+            JournalRecord::Table {
+                generation: table.generation,
+                content: &table.content,
+            }
+            .encode(out);
+        }
+    }
+
     /// Lays the group out in `out`, without checksums.
     ///
     /// Counts stand before events and outcomes, so that they depend on nothing but what is synced already.
@@ -172,6 +250,7 @@ impl GroupLayout<'_> {
         for cut in &work.reported_cuts {
             JournalRecord::ReportedCut(*cut).encode(out);
         }
+        self.encode_history(work, out);
         if let Some((oldest, index)) = self.checkpoint {
             let (next, now) = (group.first_sequence, self.time.now);
             index.encode_checkpoint(oldest, next, now, self.settled, out);
@@ -189,7 +268,8 @@ impl GroupLayout<'_> {
             let time = self.time.now;
             JournalRecord::AcceptedIn { time }.encode(out);
         }
-        work.batches.iter().for_each(|batch| put_batch(out, batch));
+        put_batches(out, &work.batches);
+        out.extend_from_slice(&work.unmatched);
         work.updates.encode(out);
         if work.close {
             let next_sequence = work.next_sequence;
@@ -199,6 +279,31 @@ impl GroupLayout<'_> {
         let mut head = Vec::with_capacity(behind - start);
         JournalRecord::Group(group).encode(&mut head);
         out[start..behind].copy_from_slice(&head);
+    }
+}
+
+/// Batches of one origin after the other have it once.
+fn put_batches<W>(out: &mut Vec<u8>, batches: &[EncodedBatch<W>]) {
+    let none = BatchOrigin::default();
+    let mut last = &none;
+    for batch in batches {
+        if batch.origin != *last {
+            last = &batch.origin;
+            last.encode(out);
+        }
+        put_batch(out, batch);
+    }
+}
+
+impl BatchOrigin {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        JournalRecord::Origin {
+            generation: self.generation,
+            instance: self.instance.as_ref().map_or("", InstanceName::as_str),
+            caller: self.caller.as_deref().unwrap_or_default(),
+            address: self.address,
+        }
+        .encode(out);
     }
 }
 

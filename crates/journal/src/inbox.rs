@@ -1,10 +1,10 @@
 //! What waits for the writer, between it and the handles.
 
 use super::append_error::{AppendError, JournalHealth, NotDurable};
+use super::commit_failure::CommitFailure;
 use super::contents::SEQUENCES_SKIPPED;
 use super::disk_room::RoomRecord;
 use super::group::GroupWork;
-use super::log::CommitFailure;
 use super::totals::{HeldSize, JournalFull};
 use super::window::MANY;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,7 @@ pub(super) struct WriterInbox {
     pub(super) idle: bool,
     pub(super) disk_bytes: u64,
     pub(super) segments: usize,
+    pub(super) history_bytes: u64,
     pub(super) room: RoomRecord,
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct LogIndex {
     /// Bytes of live events in all segments.
     pub(crate) live_bytes: u64,
     letters: SharedLetters,
+    /// The segment and the offset up to which all this is on disk; of the log that is written.
+    pub(crate) synced: (u64, u64),
     /// Journal time, as recorded last.
     pub(crate) time: TimeRecord,
     /// The journal time at which events that follow in the group were accepted.
@@ -148,10 +150,6 @@ impl LogIndex {
             JournalRecord::AcceptedIn { time } => self.accepted_in = *time,
             // What an older group carried forward is none of this one's.
             JournalRecord::Group(_) => self.accepted_in = self.time.now,
-            JournalRecord::Extent { .. }
-            | JournalRecord::Checkpoint { .. }
-            | JournalRecord::ReportedCut(_)
-            | JournalRecord::Closed { .. } => {}
             JournalRecord::Binding {
                 lane,
                 instance,
@@ -203,6 +201,8 @@ impl LogIndex {
                     self.dead_letter(*sequence, *lane, &letter);
                 }
             }
+            // About the log itself, or for the history alone.
+            _ => {}
         }
     }
 

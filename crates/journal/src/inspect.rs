@@ -59,7 +59,8 @@ pub fn dump(path: &Path, out: &mut impl Write) -> Result<JournalReport, InspectE
     Ok(found.report)
 }
 
-fn hold(
+/// Opens a folder that nobody else has, for reading.
+pub(crate) fn hold(
     path: &Path,
 ) -> Result<(FolderStorage, Box<dyn std::any::Any + Send + Sync>), JournalOpenError> {
     let storage = FolderStorage::existing(path).map_err(|source| JournalOpenError::Io {
@@ -140,6 +141,41 @@ fn line(out: &mut impl Write, place: FramePlace, record: &JournalRecord<'_>) -> 
         JournalRecord::Closed { next_sequence } => {
             writeln!(out, "closed next-sequence={next_sequence}")
         }
+        other => history_line(out, other),
+    }
+}
+
+/// Records that only the history needs.
+fn history_line(out: &mut impl Write, record: &JournalRecord<'_>) -> io::Result<()> {
+    match record {
+        JournalRecord::Clock { at } => writeln!(out, "clock at={}", at.rfc3339()),
+        JournalRecord::Origin {
+            generation,
+            instance,
+            caller,
+            address,
+        } => {
+            let address = address.map_or_else(|| "unknown".to_owned(), |one| one.to_string());
+            writeln!(
+                out,
+                "origin generation={generation} instance={instance:?} caller={caller:?} address={address}"
+            )
+        }
+        JournalRecord::Table {
+            generation,
+            content,
+        } => writeln!(out, "table generation={generation} bytes={}", content.len()),
+        JournalRecord::Failed {
+            lane,
+            fault,
+            text,
+            sequences,
+        } => writeln!(
+            out,
+            "failed lane={lane} {sequences:?} fault={fault:?} outcome={text:?}"
+        ),
+        JournalRecord::Unmatched { event } => event_line(out, "unmatched", event, "lanes=[]"),
+        _ => Ok(()),
     }
 }
 

@@ -25,6 +25,9 @@ const CONTEXT: &[u8] = b"twinroute journal keys";
 /// What sealed events are bound to, before their own.
 const LABEL: &[u8; 16] = b"twinroute event\0";
 
+/// Keys that are kept for the history alone: one is made at each opening, and this is a quarter of what a file holds.
+const HISTORY_KEYS_MAX: usize = 4_096;
+
 const LAYOUT: u8 = 1;
 const HEAD_BYTES: usize = 5;
 const ITEM_BYTES: usize = 4 + KEY_BYTES;
@@ -127,6 +130,13 @@ impl DataKeys {
                 number: *number,
             }),
         }
+    }
+
+    /// Those that records name, and as many more of the newest as a file should have at most: segments that are kept
+    /// as history were not read, and name any of them.
+    pub(super) fn with_history(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let newest = self.keys.keys().rev().take(HISTORY_KEYS_MAX);
+        newest.chain(used).copied().collect()
     }
 
     /// Keeps what records name, adds a new key where events are to be sealed, and brings that to disk.

@@ -5,64 +5,31 @@
 //! in a newer one; segments go oldest first, one at a time, so that those on disk are always
 //! without a gap.
 
+use super::commit_failure::CommitFailure;
 use super::compact::{CompactionCopies, CompactionState, SegmentUse};
-use super::file_names::{QUARANTINED, free_name, segment_name};
+use super::file_names::segment_name;
 use super::frame::{self, FramePlace};
-use super::group::{GroupLayout, GroupWork};
+use super::group::{GroupHistory, GroupLayout, GroupWork, RoutingSnapshot};
 use super::index::{LogIndex, SharedIndex};
 use super::manifest::{ManifestContent, ManifestFile};
 use super::pages::WaitingOutcomes;
 use super::prepare::{NextSegment, is_no_room};
 use super::record::{JournalRecord, SegmentHead};
+use super::retention::SegmentRetention;
 use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::{HeldSize, UsageTotals};
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use twinroute_model::clock::Clock;
 
 /// Groups are written with zeros up to a multiple of this, so that no page has to be read from the
 /// disk before a part of it is overwritten.
-const PAGE_BYTES: u64 = 4 << 10;
+pub(super) const PAGE_BYTES: u64 = 4 << 10;
 
-/// Records that are taken note of while the index is locked once: some tens of microseconds.
+/// Records that are applied while the index is locked once: some tens of microseconds.
 const RECORDS_PER_LOCK: usize = 256;
-
-/// Why a group is not on disk.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CommitFailure {
-    /// Nothing of it counts; another segment may take the next group.
-    #[error("segment {segment} of the journal: {step} failed")]
-    Write {
-        segment: u64,
-        step: &'static str,
-        source: io::Error,
-    },
-    /// What the disk holds is not known any more.
-    #[error("segment {segment} of the journal: sync failed")]
-    Sync { segment: u64, source: io::Error },
-}
-
-impl CommitFailure {
-    /// Whether the disk is full.
-    pub(super) fn is_no_room(&self) -> bool {
-        matches!(self, Self::Write { source, .. } if is_no_room(source))
-    }
-
-    /// An error with its causes, in one line.
-    pub(super) fn reason(&self) -> Arc<str> {
-        let mut reason = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(reason, ": {error}").expect("a String takes all");
-            cause = error.source();
-        }
-        reason.into()
-    }
-}
 
 /// The segment that is written to.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +71,9 @@ pub(crate) struct SegmentLog {
     /// Segments that are set aside in place of being removed: not all of them could be read.
     pub(crate) kept: BTreeSet<u64>,
     pub(crate) manifest: ManifestFile,
+    pub(crate) retention: SegmentRetention,
+    /// The routing table in use, which every segment begins with where there is a history.
+    pub(crate) table: Option<Arc<RoutingSnapshot>>,
 }
 
 impl SegmentLog {
@@ -131,13 +101,14 @@ impl SegmentLog {
         }
         self.write_group(work)?;
         self.copying.copied(copies);
-        if let Some(oldest) = oldest {
-            self.unlink_before(oldest);
-        }
+        self.release_before(oldest.unwrap_or(0));
         let is_half_full = self.active.end > self.active.length / 2;
         // On a full disk it is found out while there is room to make some.
         if (is_half_full || self.next.is_tight()) && !work.close {
             self.next.begin(self.segment_bytes);
+            while self.next.has_failed_for_room() && self.remove_oldest_history() {
+                self.next.begin(self.segment_bytes);
+            }
         }
         Ok(())
     }
@@ -194,7 +165,7 @@ impl SegmentLog {
     /// are not among them: their counts come with the next.
     pub(super) fn unlink_released(&mut self) {
         if let Some(counted) = self.counted.take() {
-            self.unlink_before(counted);
+            self.release_before(counted);
         }
     }
 
@@ -210,6 +181,9 @@ impl SegmentLog {
     pub(super) fn written<W>(&mut self, work: &GroupWork<W>) {
         self.apply(work.held());
         self.groups += 1;
+        if let Some(table) = &work.updates.table {
+            self.table = Some(Arc::clone(table));
+        }
         let manifest = self.present(work.next_sequence);
         match work.close {
             true => self.manifest.sync(manifest),
@@ -221,7 +195,7 @@ impl SegmentLog {
     fn present(&self, next_sequence: u64) -> ManifestContent {
         let index = self.index.lock();
         ManifestContent {
-            oldest: self.segments.keys().next().copied().unwrap_or(0),
+            oldest: self.oldest_needed().unwrap_or(0),
             newest: self.newest,
             last: self.synced.0,
             end: self.synced.1,
@@ -275,6 +249,7 @@ impl SegmentLog {
             storage: &*self.storage,
             index: &self.index,
             segments: &self.segments,
+            needed: self.retention.needed,
             active: self.active.id,
             segment_bytes: self.segment_bytes,
         }
@@ -282,7 +257,7 @@ impl SegmentLog {
 
     /// The first segment to keep, when there are older ones.
     pub(super) fn releasable(&self) -> Option<u64> {
-        let first = *self.segments.keys().next()?;
+        let first = self.oldest_needed()?;
         let active = self.active.id;
         if self.stuck == Some(first) {
             return None;
@@ -320,6 +295,7 @@ impl SegmentLog {
         self.totals.logged(before, reserved, after);
         self.active.end += at as u64;
         self.synced = (self.active.id, self.active.end);
+        index.lock().synced = self.synced;
     }
 
     /// Begins a new segment with the group that waits; what the old one has left is not used.
@@ -359,6 +335,8 @@ impl SegmentLog {
         // The same once more, with the length that it got.
         self.encode(work, copies, oldest, Some((header, length)));
         self.segments.insert(id, length);
+        self.retention.created.insert(id, header.created);
+        self.retention.ends.insert(self.active.id, self.active.end);
         self.newest = id;
         self.stuck = None;
         self.active = ActiveSegment {
@@ -373,7 +351,7 @@ impl SegmentLog {
             source,
         })?;
         // The file is there for good, and nothing of it counts yet: all else stays as it is.
-        let oldest = self.segments.keys().next().copied().unwrap_or(id);
+        let oldest = self.oldest_needed().unwrap_or(id);
         self.manifest.sync(ManifestContent {
             oldest,
             newest: id,
@@ -384,9 +362,14 @@ impl SegmentLog {
 
     /// Makes the file of a segment, or takes the one that was prepared; gives its length.
     fn begin(&mut self, id: u64, length: u64) -> io::Result<u64> {
-        match self.next.take(id, length) {
-            Some(prepared) => Ok(prepared),
-            None => self.next.make(id, length).map(|()| length),
+        if let Some(prepared) = self.next.take(id, length) {
+            return Ok(prepared);
+        }
+        loop {
+            match self.next.make(id, length) {
+                Err(error) if is_no_room(&error) && self.remove_oldest_history() => {}
+                made => return made.map(|()| length),
+            }
         }
     }
 
@@ -401,7 +384,11 @@ impl SegmentLog {
         let index = self.index.clone();
         let index: Option<std::sync::MutexGuard<'_, LogIndex>> =
             (header.is_some() || oldest.is_some()).then(|| index.lock());
-        let oldest = oldest.or_else(|| self.segments.keys().next().copied());
+        let oldest = oldest.or_else(|| self.oldest_needed());
+        let history = self.retention.is_on().then(|| GroupHistory {
+            at: self.clock.now(),
+            table: self.table.as_deref().filter(|_| header.is_some()),
+        });
         let layout = GroupLayout {
             number: self.groups,
             synced: self.synced,
@@ -413,52 +400,14 @@ impl SegmentLog {
                 .map(|index| (oldest.unwrap_or_default(), index)),
             settled: &[],
             copies: &copies.frames,
+            history,
         };
         layout.encode(work, &mut self.buffer);
     }
 
-    /// Unlinks segments before `oldest`. What fails is tried again later.
-    fn unlink_before(&mut self, oldest: u64) {
-        if self.segments.range(..oldest).next().is_some() {
-            self.manifest.sync(ManifestContent {
-                oldest,
-                ..self.manifest.written()
-            });
-        }
-        while let Some(first) = self.segments.keys().next().copied() {
-            if first >= oldest {
-                return;
-            }
-            let removed = match self.kept.contains(&first) {
-                true => self.set_aside(first),
-                false => self.storage.remove(&segment_name(first)),
-            };
-            let gone = removed.or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            });
-            if let Err(error) = gone.and_then(|()| self.storage.sync_dir()) {
-                tracing::warn!(segment = first, %error, "a segment that is done cannot be removed");
-                self.stuck = Some(first);
-                return;
-            }
-            self.segments.remove(&first);
-            self.next.room_came();
-        }
-    }
-
-    /// Keeps a segment of which not all could be read under another name.
-    fn set_aside(&self, segment: u64) -> io::Result<()> {
-        let names = self.storage.list()?;
-        let taken = names.iter().map(String::as_str).collect();
-        let name = free_name(QUARANTINED, segment, &taken);
-        self.storage.rename(&segment_name(segment), &name)?;
-        tracing::warn!(
-            segment,
-            name,
-            "a damaged segment of the journal is done; its file is kept under another name"
-        );
-        Ok(())
+    /// Bytes of segments that are kept as history.
+    pub(crate) fn history_bytes(&self) -> u64 {
+        self.retention.bytes(&self.segments)
     }
 
     /// Bytes of all segments.

@@ -85,6 +85,17 @@ impl NextSegment {
         self.no_room.is_tight
     }
 
+    /// Whether it could not be made for want of room, and that was not tried again since.
+    pub(crate) fn has_failed_for_room(&self) -> bool {
+        self.no_room.failed && matches!(self.state, NextSegmentState::Failed(_))
+    }
+
+    /// Whether a segment of the history went: then it is not known whether there is room now.
+    pub(crate) fn room_may_be(&mut self, removed: bool) -> bool {
+        self.no_room.failed &= !removed;
+        removed
+    }
+
     /// A file went: there may be room for one that could not be made.
     pub(crate) fn room_came(&mut self) {
         if matches!(self.state, NextSegmentState::Failed(_)) {

@@ -42,7 +42,7 @@ pub(crate) fn read_frame(storage: &dyn Storage, place: FramePlace) -> io::Result
 pub(crate) struct EventReader {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) index: SharedIndex,
-    keys: DataKeys,
+    pub(crate) keys: Arc<DataKeys>,
     /// Damage that stands in the log of the program.
     reported: Mutex<BTreeSet<FramePlace>>,
 }
@@ -52,7 +52,7 @@ impl EventReader {
         Self {
             storage,
             index,
-            keys,
+            keys: Arc::new(keys),
             reported: Mutex::default(),
         }
     }

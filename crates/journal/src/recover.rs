@@ -49,12 +49,14 @@ fn fold(
     visit: RecordVisitor<'_>,
 ) -> Result<LogContents, JournalOpenError> {
     let limits = survey.limits();
+    // Older segments are history: the manifest says so once a newer one has all that counts.
+    let needed = survey.manifest.map_or(0, |found| found.manifest.oldest);
     let mut fold = LogFold::new(survey.manifest.map(|found| found.manifest), visit);
     fold.report_files(survey.damage);
     let mut buffer = Vec::new();
-    let mut ahead = survey.segments.values().skip(1);
-    for (segment, file) in &survey.segments {
-        if let Some(next) = ahead.next() {
+    let mut ahead = survey.segments.range(needed..).skip(1);
+    for (segment, file) in survey.segments.range(needed..) {
+        if let Some((_, next)) = ahead.next() {
             storage.will_read(&next.name);
         }
         let limit = limits.get(segment).copied();
@@ -67,7 +69,9 @@ fn fold(
     }
     drop(buffer);
     let (mut lengths, mut names) = (BTreeMap::new(), BTreeMap::new());
+    let mut created = BTreeMap::new();
     for (segment, file) in survey.segments {
+        created.extend(file.head.map(|head| (segment, head.created)));
         lengths.insert(segment, file.length);
         if file.name != segment_name(segment) {
             names.insert(segment, file.name);
@@ -75,6 +79,8 @@ fn fold(
     }
     let mut found = fold.finish(lengths, survey.manifest);
     found.names = names;
+    found.created = created;
+    found.needed = needed;
     Ok(found)
 }
 

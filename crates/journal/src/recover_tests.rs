@@ -1,6 +1,7 @@
 use super::super::disk::tests::{SETTINGS, new, open, open_sealed, repaired, twin};
 use super::super::keys::EventSealing;
 use super::super::keys::tests::{SeenStamps, seal};
+use super::super::settings::JournalSettings;
 use super::super::sim::{PowerLossRemains, SimulatedDisk};
 use super::super::{
     AppendError, DiskJournal, JournalHealth, LaneId, LaneState, RecoveredJournal, UnreadableEvent,
@@ -82,6 +83,8 @@ struct ModelRun {
     lanes: Vec<LaneId>,
     model: JournalModel,
     sealing: EventSealing,
+    /// With a history or without.
+    settings: JournalSettings,
     stamps: SeenStamps,
     /// Settlements so far, replays included.
     ends: u64,
@@ -90,7 +93,10 @@ struct ModelRun {
 impl ModelRun {
     /// Does these steps on a journal in the clear, and then something to its files.
     fn tampered(steps: &[RunStep], n: usize, last: FileTamper) -> Self {
-        let mut run = Self::new(EventSealing::Off);
+        let mut run = Self::new(
+            EventSealing::Off,
+            if n.is_multiple_of(2) { 64 << 10 } else { 0 },
+        );
         for step in steps {
             run.step(step);
         }
@@ -98,13 +104,17 @@ impl ModelRun {
         run
     }
 
-    fn new(sealing: EventSealing) -> Self {
+    fn new(sealing: EventSealing, keep_bytes: u64) -> Self {
         let mut run = Self {
             sim: SimulatedDisk::default(),
             disk: None,
             lanes: Vec::new(),
             model: JournalModel::default(),
             sealing,
+            settings: JournalSettings {
+                keep_bytes,
+                ..SETTINGS
+            },
             stamps: SeenStamps::default(),
             ends: 0,
         };
@@ -126,7 +136,7 @@ impl ModelRun {
         self.sim.set_room(None);
         self.disk = None;
         self.stamps.check(&self.sim);
-        let (disk, recovered) = open_sealed(&self.sim, SETTINGS, &self.sealing);
+        let (disk, recovered) = open_sealed(&self.sim, self.settings, &self.sealing);
         self.check(&recovered);
         let instance = InstanceName::new("default").unwrap();
         let bind = |name| disk.bind(&instance, &EndpointName::new(name).unwrap());
@@ -411,9 +421,11 @@ proptest! {
     #[test]
     fn nothing_promised_is_lost_and_nothing_is_invented(
         sealed: bool,
+        kept: bool,
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let mut run = ModelRun::new(if sealed { seal(1) } else { EventSealing::Off });
+        let sealing = if sealed { seal(1) } else { EventSealing::Off };
+        let mut run = ModelRun::new(sealing, if kept { 64 << 10 } else { 0 });
         for step in &steps {
             run.step(step);
             run.stamps.check(&run.sim);

@@ -6,8 +6,9 @@
 //! beside it waits in memory: a crash has those deliveries made again, and the next process comes to this point too.
 
 use super::checkpoint::SettledDelivery;
+use super::commit_failure::CommitFailure;
 use super::group::{GroupLayout, GroupWork, PendingUpdates};
-use super::log::{CommitFailure, SegmentLog};
+use super::log::SegmentLog;
 use super::pages::WaitingOutcomes;
 use super::totals::HeldSize;
 use crate::ledger::DeliverySettlement;
@@ -143,6 +144,7 @@ impl SegmentLog {
             checkpoint: Some((segments.needed, &index)),
             settled: &segments.settled,
             copies: &[],
+            history: None,
         };
         layout.encode(part, &mut self.buffer);
     }

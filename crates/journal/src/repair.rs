@@ -1,12 +1,13 @@
 //! Mending a journal that nobody has open: damaged bytes are set aside, everything live is carried
 //! forward, damaged segments go.
 
+use super::commit_failure::CommitFailure;
 use super::contents::LogContents;
 use super::file_names::segment_name;
 use super::group::GroupWork;
 use super::inspect::InspectError;
 use super::keys::EventSealing;
-use super::log::{CommitFailure, SegmentLog};
+use super::log::SegmentLog;
 use super::recover;
 use super::report::{DamageKind, DamagedRange, JournalReport, counted};
 use super::start;

@@ -2,8 +2,9 @@
 //! written into the rest of the active one, part by part, and as they settle events, segments go and
 //! room comes back.
 
+use super::commit_failure::CommitFailure;
 use super::group::{GroupWork, PendingUpdates};
-use super::log::{CommitFailure, SegmentLog};
+use super::log::SegmentLog;
 use super::release::RELEASE_MOST;
 use std::io;
 
@@ -68,6 +69,10 @@ impl SegmentLog {
     /// Writes the notes of `work`, which has no batches, without a new segment, as far as the active one has
     /// room for them; what is left stays in `work`.
     pub(super) fn commit_rest<W>(&mut self, work: &mut GroupWork<W>) -> Result<(), CommitFailure> {
+        if let Some(table) = work.updates.table.take() {
+            // The next segment begins with it.
+            self.table = Some(table);
+        }
         while has_rest(work) || self.releasable().is_some() {
             let written = self.release_by_counts(work)?
                 || self.copy_forward(work)?

@@ -22,6 +22,12 @@ pub struct JournalSettings {
     /// How long after a failed write the next is tried. Each try takes what room there is, for a
     /// moment.
     pub retry_delay: Duration,
+    /// Bytes of segments in which everything is settled that are kept as history; 0: none. They are in addition to
+    /// [`Self::bytes_max`], and the first to go when the disk has no room.
+    pub keep_bytes: u64,
+    /// How long after its last event such a segment is kept at most, to be removed with the next group; 0: as long
+    /// as there is room.
+    pub keep_for: Duration,
     /// How long a write or a sync may take before the journal is [`JournalHealth::Stalled`](super::JournalHealth::Stalled).
     pub disk_overdue_after: Duration,
 }
@@ -36,6 +42,8 @@ impl Default for JournalSettings {
             commit_window: Duration::from_millis(1),
             settle_delay: Duration::from_millis(50),
             retry_delay: Duration::from_secs(5),
+            keep_bytes: 0,
+            keep_for: Duration::ZERO,
             disk_overdue_after: Duration::from_secs(5),
         }
     }

@@ -1,16 +1,18 @@
 //! From what was read back to a log that is written to again.
 
 use super::JournalOpenError;
+use super::commit_failure::CommitFailure;
 use super::compact::CompactionState;
 use super::contents::LogContents;
 use super::file_names::is_left_over;
 use super::group::GroupWork;
 use super::inbox::WriterInbox;
 use super::index::SharedIndex;
-use super::log::{ActiveSegment, CommitFailure, SegmentLog};
+use super::log::{ActiveSegment, SegmentLog};
 use super::manifest::ManifestFile;
 use super::prepare::NextSegment;
 use super::recovered::{self, RecoveredJournal};
+use super::retention::SegmentRetention;
 use super::settings::JournalSettings;
 use super::storage::Storage;
 use super::time::JournalTime;
@@ -39,14 +41,18 @@ pub(super) fn prepare(
         lost_unknown: recovered::lost_unknown(&found.index),
         report: found.report,
     };
+    let mut index = found.index;
+    index.synced = found.end;
     let totals = UsageTotals::on_disk(settings.bytes_max);
-    totals.take(found.index.held());
+    totals.take(index.held());
+    let mut retention = SegmentRetention::new(&settings, found.needed, found.created);
+    retention.ends.insert(id, end);
     let log = SegmentLog {
         storage: Arc::clone(storage),
         clock: Arc::clone(clock),
         time,
         segment_bytes: settings.segment_bytes,
-        index: SharedIndex::new(found.index),
+        index: SharedIndex::new(index),
         totals: Arc::new(totals),
         segments: found.segments,
         active: ActiveSegment {
@@ -66,6 +72,8 @@ pub(super) fn prepare(
         blank,
         kept: found.kept,
         manifest,
+        retention,
+        table: None,
     };
     (log, recovered)
 }
@@ -116,6 +124,7 @@ pub(super) fn start(
     }
     inbox.disk_bytes = log.disk_bytes() + log.next.bytes();
     inbox.segments = log.segments.len();
+    inbox.history_bytes = log.history_bytes();
     Ok((log, recovered))
 }
 

@@ -51,6 +51,12 @@ pub trait Storage: Send + Sync + 'static {
     /// Gives a file another name, replacing what had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Makes a file shorter: what is behind `bytes` is not needed any more. It need not be done, and a crash may
+    /// undo it.
+    fn shorten(&self, _name: &str, _bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -277,6 +283,10 @@ impl Storage for FolderStorage {
             open.insert(to.to_owned(), file);
         }
         Ok(())
+    }
+
+    fn shorten(&self, name: &str, bytes: u64) -> io::Result<()> {
+        self.file(name)?.set_len(bytes)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

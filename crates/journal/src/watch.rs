@@ -248,6 +248,10 @@ impl Storage for WatchedStorage {
         self.watch.timed("a removal", remove).0
     }
 
+    fn shorten(&self, name: &str, bytes: u64) -> io::Result<()> {
+        self.inner.shorten(name, bytes)
+    }
+
     fn is_concurrent(&self) -> bool {
         self.inner.is_concurrent()
     }

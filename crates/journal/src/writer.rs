@@ -1,9 +1,10 @@
 //! The thread that owns the log: takes everything that waits, writes it as one group, answers.
 
 use super::append_error::{JournalHealth, NotDurable};
+use super::commit_failure::CommitFailure;
 use super::group::{GroupWork, held};
 use super::inbox::{DurableSender, WriterInbox, WriterQueue};
-use super::log::{CommitFailure, SegmentLog};
+use super::log::SegmentLog;
 use super::totals::HeldSize;
 use super::window::{CommitWindow, MANY};
 use std::sync::{Arc, MutexGuard};
@@ -135,6 +136,8 @@ impl GroupWriter {
         }
         round.held = HeldSize::default();
         round.work.roll = false;
+        // Nothing but the history misses them.
+        round.work.unmatched.clear();
         // What is left may fit into the room kept for it, and make room.
         let rest = self.log.commit_rest(&mut round.work);
         if let Err(failure @ CommitFailure::Sync { .. }) = &rest {
@@ -202,6 +205,7 @@ impl GroupWriter {
     fn show_usage(&self, inbox: &mut WriterInbox) {
         inbox.disk_bytes = self.log.disk_bytes() + self.log.next.bytes();
         inbox.segments = self.log.segments.len();
+        inbox.history_bytes = self.log.history_bytes();
         if inbox.room.follow(&self.log) {
             self.shared.no_room.notify_one();
         }

@@ -26,6 +26,8 @@ const SMALL: JournalSettings = JournalSettings {
     settle_delay: Duration::from_secs(3_600),
     retry_delay: Duration::ZERO,
     disk_overdue_after: Duration::from_secs(60),
+    keep_bytes: 0,
+    keep_for: Duration::ZERO,
 };
 
 fn open(folder: &Path) -> Result<(DiskJournal, RecoveredJournal), JournalOpenError> {

@@ -449,6 +449,7 @@ impl RouterBuilder {
         }
         descriptions::describe();
         let (mut damage, mut last) = (JournalDamage::default(), None);
+        let disk = self.disk.as_ref().map(|(disk, _)| disk.clone());
         let (journal, recovered) = match self.disk {
             None => (Journal::memory(self.journal_bytes_max), None),
             Some((disk, recovered)) => {
@@ -473,6 +474,7 @@ impl RouterBuilder {
             default_instance,
             removed_grace: self.removed_grace,
             journal_bytes_max: self.journal_bytes_max,
+            disk,
         };
         // The first table is applied before anything starts: a router with wrong definitions is none.
         let live = LiveTable::new(parts, custom, lanes, last);

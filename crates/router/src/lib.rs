@@ -52,6 +52,7 @@ pub mod dead_letters;
 mod delivery;
 mod descriptions;
 mod expiry;
+pub mod history;
 pub mod replay;
 mod router;
 pub mod sink;
@@ -62,7 +63,7 @@ pub mod tap;
 mod unreadable_endpoint;
 mod user_code;
 
-pub use accept::{ADMISSION_WAIT_MAX, AdmissionTurn};
+pub use accept::{ADMISSION_WAIT_MAX, AdmissionTurn, EventProducer};
 pub use accept::{DuplicateWindow, UnreadableDelivery, UnreadableSettings};
 pub use builder::{BuildError, RouterBuilder};
 pub use credential_refresh::CredentialRefresh;

@@ -1,5 +1,6 @@
 //! The embedding API: build a router, accept events, watch it work.
 
+mod history;
 mod own_sinks;
 mod weak;
 
@@ -16,6 +17,7 @@ use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
+use crate::history::EventHistory;
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::sink::HeldEvent;
 use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
@@ -48,6 +50,7 @@ struct RouterParts {
     acceptor: Arc<Acceptor>,
     replays: ReplayJobs,
     reporter: StatusReporter,
+    history: Option<EventHistory>,
 }
 
 impl Drop for RouterParts {
@@ -107,7 +110,9 @@ impl Router {
         drop(tokio::spawn(give_turns(Arc::clone(&admission))));
         drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
         let order = hooks.clone();
-        let replays = ReplayJobs::new(Arc::clone(&live), Arc::clone(&appender), notes, order);
+        let history = appender.room.disk.as_ref().map(EventHistory::of);
+        let (tables, way) = (Arc::clone(&live), Arc::clone(&appender));
+        let replays = ReplayJobs::new(tables, way, notes, order, history.clone());
         let duplicates = duplicates.map(SharedDuplicateWindow::new);
         let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender, hooks));
         unreadable.connect(&acceptor);
@@ -120,6 +125,7 @@ impl Router {
             expiry_warning,
         };
         let parts = RouterParts {
+            history,
             acceptor,
             replays,
             reporter,

@@ -105,7 +105,7 @@ async fn what_cannot_be_replayed_is_refused() {
         (
             json!({ "perSecond": 1 }),
             "400 InvalidBody: the body: unknown field `perSecond`, expected one of `query`, \
-             `sequences`, `container_prefix`, `per_second`, `most` at line 1 column 12",
+             `sequences`, `container_prefix`, `history`, `per_second`, `most` at line 1 column 12",
         ),
         (
             json!({ "query": { "endpoint": "x".repeat(300 << 10) } }),

@@ -94,6 +94,9 @@ async fn what_there_is_and_what_there_is_not() {
         GET    /dead-letters              ?instance endpoint reason since until type filter after most
         GET    /dead-letters/I/E/N        the dead letter with sequence N, and its event
         GET    /dead-letters/export       all of them, one a line; parameters as above
+        GET    /history                   ?instance twin id source type route endpoint outcome unmatched since until after most
+        GET    /history/export            events alone, page by page; parameters as above
+        GET    /history/events            events in full, with what each route decided; parameters as above
         GET    /replays                   replays under way, and the last that ended
         POST   /replays                   replays dead letters: {"query":{"endpoint":"E"}}
         GET    /replays/N                 how replay N goes

@@ -2,6 +2,7 @@
 //! never a panic.
 
 use super::encode::{NO_TIME, letter_of, reason_of, settlement_of};
+use super::history::fault_of;
 use super::{
     AcceptedEvent, CutRange, GroupHead, ITEMS_MAX, JournalRecord, LaneList, LaneState,
     OpenDelivery, SealStamp, SegmentHead, kind,
@@ -9,6 +10,7 @@ use super::{
 use crate::frame;
 use crate::ledger::Ledger;
 use crate::time::TimeRecord;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -58,6 +60,12 @@ impl<'a> JournalRecord<'a> {
             kind::EXTENT => body.extent(),
             kind::TIME => body.journal_time(),
             kind::ACCEPTED_IN => body.u64().map(|time| Self::AcceptedIn { time }),
+            kind::CLOCK => body.time().map(|at| Self::Clock { at }),
+            kind::ORIGIN => body.origin(),
+            kind::TABLE => body.table(),
+            kind::FAILED => body.failed(),
+            kind::UNMATCHED => body.unmatched(),
+            kind::UNMATCHED_SEALED => body.unmatched()?.sealed(),
             kind::LOST => body.u64().map(|deliveries| Self::Lost { deliveries }),
             kind::REPORTED_CUT => body.reported_cut(),
             kind::CLOSED => body
@@ -69,8 +77,10 @@ impl<'a> JournalRecord<'a> {
 
     /// The same record, whose content begins with its stamp.
     fn sealed(mut self) -> Option<Self> {
-        if let Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } =
-            &mut self
+        if let Self::Event { event, .. }
+        | Self::Copy { event, .. }
+        | Self::Replay { event, .. }
+        | Self::Unmatched { event } = &mut self
         {
             let mut body = RecordBody(event.content);
             event.stamp = Some(body.stamp()?);
@@ -154,6 +164,42 @@ impl<'a> RecordBody<'a> {
             last_attempt_at: self.optional_time()?,
             outcome: self.outcome()?.into(),
         })
+    }
+
+    fn origin(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Origin {
+            generation: self.u64()?,
+            instance: self.name()?,
+            caller: self.outcome()?,
+            address: match self.u8()? {
+                0 => None,
+                4 => Some(IpAddr::from(self.chunk::<4>()?)),
+                6 => Some(IpAddr::from(self.chunk::<16>()?)),
+                _ => return None,
+            },
+        })
+    }
+
+    fn table(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Table {
+            generation: self.u64()?,
+            content: self.0,
+        })
+    }
+
+    fn failed(&mut self) -> Option<JournalRecord<'a>> {
+        Some(JournalRecord::Failed {
+            lane: self.u32()?,
+            fault: fault_of(self.u8()?)?,
+            text: self.outcome()?,
+            sequences: self.items(Self::u64)?,
+        })
+    }
+
+    fn unmatched(&mut self) -> Option<JournalRecord<'a>> {
+        let mut event = self.accepted()?;
+        event.content = self.0;
+        Some(JournalRecord::Unmatched { event })
     }
 
     fn outcome(&mut self) -> Option<&'a str> {

@@ -54,7 +54,10 @@ impl JournalRecord<'_> {
                 oldest_segment,
                 next_sequence,
             } => put_numbers(out, [*oldest_segment, *next_sequence]),
-            Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
+            Self::Event { event, .. }
+            | Self::Copy { event, .. }
+            | Self::Replay { event, .. }
+            | Self::Unmatched { event } => {
                 put_accepted(out, event);
                 self.encode_lanes(out);
                 if let Some(stamp) = event.stamp {
@@ -98,6 +101,7 @@ impl JournalRecord<'_> {
             Self::AcceptedIn { time } => put_u64(out, *time),
             Self::ReportedCut(cut) => put_numbers(out, [cut.segment, cut.from, cut.to]),
             Self::Closed { next_sequence } => put_u64(out, *next_sequence),
+            other => other.encode_history(out),
         }
         frame::end(out, start);
     }
@@ -145,6 +149,12 @@ impl JournalRecord<'_> {
             Self::Lost { .. } => kind::LOST,
             Self::Time(_) => kind::TIME,
             Self::AcceptedIn { .. } => kind::ACCEPTED_IN,
+            Self::Clock { .. } => kind::CLOCK,
+            Self::Origin { .. } => kind::ORIGIN,
+            Self::Table { .. } => kind::TABLE,
+            Self::Failed { .. } => kind::FAILED,
+            Self::Unmatched { event } if event.stamp.is_some() => kind::UNMATCHED_SEALED,
+            Self::Unmatched { .. } => kind::UNMATCHED,
             Self::ReportedCut(_) => kind::REPORTED_CUT,
             Self::Closed { .. } => kind::CLOSED,
         }
@@ -197,6 +207,22 @@ pub(crate) fn replay(
     put_accepted(out, &unnumbered(new.accepted_at, twin));
     put_u32(out, lane);
     put_u64(out, replay_of);
+    put_content(out, start, new, twin, event)
+}
+
+/// Appends an event that no route matched.
+pub(crate) fn unmatched(
+    out: &mut Vec<u8>,
+    new: NewEventContext<'_>,
+    twin: u64,
+    event: &Event,
+) -> Result<(), TooLong> {
+    let kind = match new.stamper {
+        None => kind::UNMATCHED,
+        Some(_) => kind::UNMATCHED_SEALED,
+    };
+    let start = frame::begin(out, kind);
+    put_accepted(out, &unnumbered(new.accepted_at, twin));
     put_content(out, start, new, twin, event)
 }
 
@@ -296,10 +322,15 @@ fn put_letter(out: &mut Vec<u8>, letter: &DeadLetter) {
     put_u32(out, letter.attempts);
     put_time(out, letter.died_at);
     put_time(out, letter.last_attempt_at.unwrap_or(NO_TIME));
-    let outcome = DeadLetter::outcome(&letter.outcome);
-    let length = u16::try_from(outcome.len()).expect("cut to far less");
+    put_text(out, &letter.outcome);
+}
+
+/// A short text, cut where it is longer.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    let text = DeadLetter::outcome(text);
+    let length = u16::try_from(text.len()).expect("cut to far less");
     out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(outcome.as_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 fn put_open(out: &mut Vec<u8>, open: &OpenDelivery, with_letter: bool) {
@@ -318,11 +349,11 @@ fn put_attempts(out: &mut Vec<u8>, lane: u32, attempts: u32, due: Option<Timesta
     put_time(out, due.unwrap_or(NO_TIME));
 }
 
-fn put_u32(out: &mut Vec<u8>, value: u32) {
+pub(super) fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn put_u64(out: &mut Vec<u8>, value: u64) {
+pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
@@ -330,15 +361,15 @@ fn put_numbers<const N: usize>(out: &mut Vec<u8>, numbers: [u64; N]) {
     numbers.into_iter().for_each(|number| put_u64(out, number));
 }
 
-fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+pub(super) fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     out.extend_from_slice(&time.unix_millis().to_le_bytes());
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
+pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
     put_u32(out, u32::try_from(count).expect("counts are bounded"));
 }
 
-fn put_name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn put_name(out: &mut Vec<u8>, name: &str) {
     out.push(u8::try_from(name.len()).expect("names have at most 63 bytes"));
     out.extend_from_slice(name.as_bytes());
 }

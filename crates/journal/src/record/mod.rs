@@ -4,10 +4,12 @@
 
 mod decode;
 pub(crate) mod encode;
+mod history;
 
 use crate::ledger::{DeliverySettlement, Ledger};
 use crate::time::TimeRecord;
 use bytes::Bytes;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_model::clock::Timestamp;
@@ -90,10 +92,47 @@ pub(crate) enum JournalRecord<'a> {
     AcceptedIn { time: u64 },
     /// Deliveries that damage took and whose endpoints are unknown, all of them as of here.
     Lost { deliveries: u64 },
+    /// The wall's time as of here: that of all that the group says.
+    Clock { at: Timestamp },
+    /// Where the events that follow in the group came from, up to the next of these.
+    Origin {
+        /// The routing table that they were matched against; 0: not known.
+        generation: u64,
+        /// The instance that they were sent to; empty: not known.
+        instance: &'a str,
+        /// Who sent them, if a name is known.
+        caller: &'a str,
+        /// From where, if that is known.
+        address: Option<IpAddr>,
+    },
+    /// The routing table in use from here on.
+    Table {
+        generation: u64,
+        /// What it says, as the router wrote it.
+        content: &'a [u8],
+    },
+    /// Deliveries of one lane that were tried and neither delivered nor settled by that.
+    Failed {
+        lane: u32,
+        fault: FailedSendFault,
+        text: &'a str,
+        sequences: Vec<u64>,
+    },
+    /// An event that no route matched. It has no sequence and no delivery.
+    Unmatched { event: AcceptedEvent<'a> },
     /// A cut that was reported when the journal was opened; it is not reported again.
     ReportedCut(CutRange),
     /// The journal was closed in order; no sequence beyond was given out.
     Closed { next_sequence: u64 },
+}
+
+/// Whose fault it was that an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailedSendFault {
+    /// The event failed alone: it used up an attempt.
+    Event,
+    /// The endpoint was not available; no attempt was used up.
+    Endpoint,
 }
 
 /// What a lane is called in the journal. It stays with its endpoint over restarts.
@@ -253,15 +292,22 @@ mod kind {
     pub(crate) const LOST: u8 = 22;
     pub(crate) const TIME: u8 = 23;
     pub(crate) const ACCEPTED_IN: u8 = 24;
+    pub(crate) const CLOCK: u8 = 25;
+    pub(crate) const ORIGIN: u8 = 26;
+    pub(crate) const TABLE: u8 = 27;
+    pub(crate) const FAILED: u8 = 28;
+    pub(crate) const UNMATCHED: u8 = 29;
+    pub(crate) const UNMATCHED_SEALED: u8 = 30;
 }
 
 impl<'a> JournalRecord<'a> {
     /// The event that it holds.
     pub(crate) fn event(&self) -> Option<&AcceptedEvent<'a>> {
         match self {
-            Self::Event { event, .. } | Self::Copy { event, .. } | Self::Replay { event, .. } => {
-                Some(event)
-            }
+            Self::Event { event, .. }
+            | Self::Copy { event, .. }
+            | Self::Replay { event, .. }
+            | Self::Unmatched { event } => Some(event),
             _ => None,
         }
     }

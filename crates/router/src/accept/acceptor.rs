@@ -168,7 +168,10 @@ impl Acceptor {
             .wants(&[TapOutcome::Accepted, TapOutcome::Unmatched])
             .then(|| (instance, self.taps.batch()));
         let matching = (&*compiled, watched.as_mut());
-        let (matched, scratch) = self.matching(matching, events, repeats, &mut accepted)?;
+        let (mut matched, scratch) = self.matching(matching, events, repeats, &mut accepted)?;
+        matched.origin = admitted.origin(generation, &compiled.name);
+        let unmatched = std::mem::take(&mut matched.unmatched);
+        let origin = matched.origin.clone();
         if let Some(full) = matched.refusing(&compiled.lanes) {
             return Err(AcceptError::EndpointFull {
                 endpoint: format!("{}/{}", full.instance, full.name),
@@ -203,6 +206,7 @@ impl Acceptor {
         if let Some((_, watched)) = watched {
             watched.publish();
         }
+        self.appender.record_unmatched(&origin, &unmatched);
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
             durable(on_disk).await?;
         }
@@ -300,6 +304,10 @@ impl Acceptor {
             }
             if scratch.lanes.is_empty() {
                 accepted.unmatched += 1;
+                if self.appender.keeps_history() {
+                    let order_key = self.hooks.order_key(&event);
+                    matched.unmatched.push((event, order_key));
+                }
                 continue;
             }
             accepted.deliveries += scratch.lanes.len();

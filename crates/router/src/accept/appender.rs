@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use twinroute_journal::{AppendError, DurableTicket, Journal, JournalFull, NewEvent, NotDurable};
+use twinroute_journal::{
+    AppendError, BatchOrigin, DiskJournal, DurableTicket, Journal, JournalFull, NewEvent,
+    NotDurable,
+};
 use twinroute_model::event::Event;
 
 /// Tells when a batch is on disk, and its lanes have it.
@@ -70,6 +73,21 @@ impl JournalAppender {
     /// Whether what is acknowledged can be on disk.
     pub(crate) fn is_durable(&self) -> bool {
         self.commits.is_some()
+    }
+
+    /// Whether what is settled is kept for a while, and events that match nothing are too.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.room
+            .disk
+            .as_ref()
+            .is_some_and(DiskJournal::keeps_history)
+    }
+
+    /// Records events that matched nothing, where there is a history.
+    pub(super) fn record_unmatched(&self, origin: &BatchOrigin, events: &[(Event, u64)]) {
+        if let Some(disk) = &self.room.disk {
+            disk.record_unmatched(origin, events);
+        }
     }
 
     /// The sequence that the next event gets.
@@ -171,7 +189,8 @@ impl JournalAppender {
             }
             Journal::Disk(disk) => {
                 let (events, bytes) = (batch.events_mut().len() as u64, batch.bytes());
-                let appended = disk.append_from(batch.events_mut())?;
+                let origin = batch.origin.clone();
+                let appended = disk.append_of(batch.events_mut(), origin)?;
                 let mut receipt = std::mem::take(receipt);
                 if level == AckLevel::Memory {
                     receipt.answered(events);

@@ -6,7 +6,7 @@ use rapidhash::RapidHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use twinroute_journal::{JournalEntry, NewEvent};
+use twinroute_journal::{BatchOrigin, JournalEntry, NewEvent};
 use twinroute_model::event::Event;
 
 /// Events of a batch that matched, with their lanes.
@@ -16,6 +16,10 @@ pub(super) struct MatchedBatch {
     /// Of each event, how many of `lanes` are its own.
     lane_counts: SmallVec<[usize; 1]>,
     lanes: SmallVec<[LaneIndex; 4]>,
+    /// Where it comes from.
+    pub(super) origin: BatchOrigin,
+    /// Events that matched nothing, with their order keys, where the history keeps them.
+    pub(super) unmatched: Vec<(Event, u64)>,
 }
 
 /// What one lane is given of a batch.
@@ -32,6 +36,8 @@ impl MatchedBatch {
             events: Vec::with_capacity(events),
             lane_counts: SmallVec::with_capacity(events),
             lanes: SmallVec::with_capacity(events),
+            origin: BatchOrigin::default(),
+            unmatched: Vec::new(),
         }
     }
 

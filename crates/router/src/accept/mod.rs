@@ -15,7 +15,7 @@ mod slowdown;
 mod unreadable;
 
 pub(crate) use acceptor::{Acceptor, DELIVERED_DEADLINE};
-pub use admission::{ADMISSION_WAIT_MAX, AdmissionTurn};
+pub use admission::{ADMISSION_WAIT_MAX, AdmissionTurn, EventProducer};
 pub(crate) use admission::{AdmissionGate, give_turns};
 pub use answer::{AcceptError, AcceptedBatch, AckLevel};
 pub(crate) use appender::{JournalAppender, OnDisk};

@@ -6,13 +6,15 @@
 
 use super::metric_labels::SeriesOwner;
 use super::ttl_clock::TtlClock;
+use crate::sink::FailureReason;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use twinroute_journal::ledger::{DeliverySettlement, Ledger};
 use twinroute_journal::{
-    DiskJournal, LaneId, LaneState, PendingDelivery, RecoveredLane, UnreadableEvent,
+    DiskJournal, FailedSendFault, LaneId, LaneState, PendingDelivery, RecoveredLane,
+    UnreadableEvent,
 };
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
@@ -23,6 +25,15 @@ pub(crate) struct LaneJournal {
     disk: DiskJournal,
     number: LaneId,
     settled: Vec<(u64, DeliverySettlement)>,
+    /// Attempts in vain, those with one outcome together; for the history.
+    failed: Vec<FailedRun>,
+}
+
+/// Attempts with one outcome.
+struct FailedRun {
+    fault: FailedSendFault,
+    reason: FailureReason,
+    sequences: Vec<u64>,
 }
 
 /// Reads one event back without blocking.
@@ -78,6 +89,7 @@ impl LaneOrigin {
             disk,
             number,
             settled: Vec::new(),
+            failed: Vec::new(),
         };
         let mut origin = Self::in_memory(clock, Ledger::default());
         origin.journal = Some(journal);
@@ -104,6 +116,22 @@ impl LaneJournal {
         self.settled.push((sequence, settlement));
     }
 
+    /// Records an attempt that failed, where there is a history.
+    pub(super) fn failed(&mut self, sequence: u64, fault: FailedSendFault, reason: &FailureReason) {
+        if !self.disk.keeps_history() {
+            return;
+        }
+        let last = self.failed.last_mut();
+        match last.filter(|last| last.fault == fault && last.reason == *reason) {
+            Some(last) => last.sequences.push(sequence),
+            None => self.failed.push(FailedRun {
+                fault,
+                reason: reason.clone(),
+                sequences: vec![sequence],
+            }),
+        }
+    }
+
     pub(super) fn attempt(&self, sequence: u64, attempts: u32, due: Timestamp) {
         self.disk
             .attempt(self.number, sequence, attempts, Some(due));
@@ -127,6 +155,12 @@ impl LaneJournal {
 
     /// Hands over what was recorded since the last time.
     pub(super) fn hand_over(&mut self) {
+        // Before the ends of the same deliveries.
+        for run in self.failed.drain(..) {
+            let text = run.reason.to_string();
+            self.disk
+                .record_failed(self.number, run.fault, text, run.sequences);
+        }
         if !self.settled.is_empty() {
             self.disk.settle(self.number, &self.settled);
             self.settled.clear();

@@ -2,6 +2,7 @@
 
 use super::notes::ReplayNotes;
 use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
+use crate::history::HistoryQueryText;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +21,9 @@ pub struct ReplayRequest {
     /// Read them from the endpoint's container instead of those kept here: names that begin with this.
     /// Twinroute and Azure Digital Twins write below `<endpoint>/`.
     pub container_prefix: Option<String>,
+    /// Events of the history instead of dead letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryReplay>,
     /// Events a second, at most: 0.1 to 10,000.
     pub per_second: f64,
     /// No more than so many.
@@ -32,9 +36,37 @@ impl Default for ReplayRequest {
             query: DeadLetterQueryText::default(),
             sequences: Vec::new(),
             container_prefix: None,
+            history: None,
             per_second: 100.0,
             most: None,
         }
+    }
+}
+
+/// Which events of the history, and where they go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryReplay {
+    /// Deliveries that came to their end; with `to`, all events.
+    pub query: HistoryQueryText,
+    /// To this endpoint (`endpoint`, or `instance/endpoint`), each event once; to those that they went to when empty.
+    pub to: String,
+}
+
+impl HistoryReplay {
+    /// The endpoints that it is for, as a query of dead letters names them.
+    fn endpoints(&self) -> Result<DeadLetterQuery, String> {
+        let (instance, endpoint) = match self.to.split_once('/') {
+            Some((instance, endpoint)) => (instance, endpoint),
+            None if self.to.is_empty() => (&*self.query.instance, &*self.query.endpoint),
+            None => (&*self.query.instance, &*self.to),
+        };
+        let text = DeadLetterQueryText {
+            instance: instance.to_owned(),
+            endpoint: endpoint.to_owned(),
+            ..DeadLetterQueryText::default()
+        };
+        text.parse()
     }
 }
 
@@ -49,6 +81,16 @@ impl ReplayRequest {
         }
         if self.sequences.len() > 10_000 {
             return Err("sequences: at most 10000".to_owned());
+        }
+        if let Some(history) = &self.history {
+            let is_mixed = self.container_prefix.is_some()
+                || !self.sequences.is_empty()
+                || self.query != DeadLetterQueryText::default();
+            if is_mixed {
+                return Err("history: leave query, sequences and container_prefix out".to_owned());
+            }
+            history.query.clone().parse()?;
+            return history.endpoints();
         }
         let query = self.query.parse()?;
         if !self.sequences.is_empty() && query.endpoint.is_none() {
@@ -112,6 +154,12 @@ pub struct ReplayStatus {
     pub skipped: u64,
     /// The container's name that was put back last, by endpoint (`instance/endpoint`).
     pub container_names: BTreeMap<String, String>,
+    /// Where it is in the history, by endpoint (`instance/endpoint`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub history_places: BTreeMap<String, String>,
+    /// Events of the history from this sequence on came after it was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_end: Option<u64>,
 }
 
 /// A replay and who may change it.

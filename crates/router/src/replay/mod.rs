@@ -3,15 +3,17 @@
 //! A replay takes its time: it keeps to a rate, has few deliveries open, waits for its endpoint and stops
 //! when the failure persists. What it has done is recorded, so that it goes on after a restart.
 
+mod history;
 mod job;
 mod notes;
 mod run;
 
-pub use job::{ReplayRequest, ReplayState, ReplayStatus};
+pub use job::{HistoryReplay, ReplayRequest, ReplayState, ReplayStatus};
 pub(crate) use notes::ReplayNotes;
 
 use crate::accept::JournalAppender;
 use crate::dead_letters::{DeadLetterQuery, lanes_of};
+use crate::history::EventHistory;
 use crate::table::LiveTable;
 use crate::user_code::EventHooks;
 use job::ReplayJob;
@@ -49,6 +51,8 @@ pub(crate) struct ReplayJobs {
     notes: Option<ReplayNotes>,
     /// What order is kept for.
     order: EventHooks,
+    /// Where the journal is on disk.
+    history: Option<EventHistory>,
 }
 
 impl ReplayJobs {
@@ -58,6 +62,7 @@ impl ReplayJobs {
         appender: Arc<JournalAppender>,
         notes: Option<ReplayNotes>,
         order: EventHooks,
+        history: Option<EventHistory>,
     ) -> Self {
         Self {
             live,
@@ -65,6 +70,7 @@ impl ReplayJobs {
             jobs: Mutex::default(),
             notes,
             order,
+            history,
         }
     }
 
@@ -116,7 +122,14 @@ impl ReplayJobs {
             let name = format!("{}{endpoint}", instance.unwrap_or_default());
             return Err(ReplayError::UnknownEndpoint(name));
         }
+        if request.history.is_some() && self.history.is_none() {
+            let reason = "history: the journal is in memory and keeps none; set [journal] path";
+            return Err(ReplayError::Request(reason.to_owned()));
+        }
+        let is_past = request.history.is_some();
         let job = self.add(request)?;
+        let end = is_past.then(|| self.appender.next_sequence());
+        job.update(|progress| progress.history_end = end);
         if let Err(error) = job.note().await {
             job.end(ReplayState::Stopped, "it could not be recorded");
             return Err(ReplayError::Note(error.to_string()));
@@ -165,7 +178,13 @@ impl ReplayJobs {
 
     fn run(&self, job: &Arc<ReplayJob>, query: DeadLetterQuery) {
         let (live, appender) = (Arc::clone(&self.live), Arc::clone(&self.appender));
-        let course = run::run(live, (appender, self.order.clone()), Arc::clone(job), query);
+        let means = run::ReplayMeans {
+            live,
+            appender,
+            order: self.order.clone(),
+            history: self.history.clone(),
+        };
+        let course = run::run(means, Arc::clone(job), query);
         let over = ReplayCourse(Arc::clone(job));
         let guarded = async move {
             let _over = over;

@@ -4,6 +4,7 @@ use super::job::{ReplayJob, ReplayState};
 use crate::accept::{AcceptError, JournalAppender, OnDisk};
 use crate::dead_letters::{DeadLetterQuery, lanes_of, some_of};
 use crate::delivery::{DeliveryTracker, Lane};
+use crate::history::EventHistory;
 use crate::sink::StoredLetter;
 use crate::table::LiveTable;
 use crate::unreadable_endpoint;
@@ -36,22 +37,34 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const CHUNK: usize = 100;
 
 /// Why a replay does not go on with an endpoint.
-struct StopReason(String);
+pub(super) struct StopReason(pub(super) String);
+
+/// What replays work with.
+pub(super) struct ReplayMeans {
+    pub(super) live: Arc<LiveTable>,
+    pub(super) appender: Arc<JournalAppender>,
+    /// What order is kept for.
+    pub(super) order: EventHooks,
+    pub(super) history: Option<EventHistory>,
+}
 
 /// Runs a replay to its end.
-pub(super) async fn run(
-    live: Arc<LiveTable>,
-    (appender, order): (Arc<JournalAppender>, EventHooks),
-    job: Arc<ReplayJob>,
-    query: DeadLetterQuery,
-) {
+pub(super) async fn run(means: ReplayMeans, job: Arc<ReplayJob>, query: DeadLetterQuery) {
+    let ReplayMeans {
+        live,
+        appender,
+        order,
+        history,
+    } = means;
     let course = async {
         let mut stopped = Vec::new();
         for lane in lanes_of(live.lanes(), &query, None) {
             let mut course = LaneReplay::new((&appender, &order), &job, &lane);
-            let end = match job.status().request.container_prefix {
-                None => course.kept(&query).await,
-                Some(prefix) => course.stored(&query, &prefix).await,
+            let request = job.status().request;
+            let end = match (request.history, request.container_prefix) {
+                (Some(wanted), _) => course.past(history.as_ref(), wanted).await,
+                (None, None) => course.kept(&query).await,
+                (None, Some(prefix)) => course.stored(&query, &prefix).await,
             };
             if let Err(StopReason(reason)) = end {
                 stopped.push(format!(
@@ -82,12 +95,12 @@ pub(super) async fn run(
 }
 
 /// The replay of one endpoint's dead letters.
-struct LaneReplay<'a> {
+pub(super) struct LaneReplay<'a> {
     appender: &'a JournalAppender,
     /// What order is kept for.
-    order: &'a EventHooks,
-    job: &'a Arc<ReplayJob>,
-    lane: &'a Arc<Lane>,
+    pub(super) order: &'a EventHooks,
+    pub(super) job: &'a Arc<ReplayJob>,
+    pub(super) lane: &'a Arc<Lane>,
     next_at: Instant,
     open: VecDeque<Arc<DeliveryTracker>>,
     failures: u64,
@@ -218,7 +231,7 @@ impl<'a> LaneReplay<'a> {
         Ok(())
     }
 
-    fn is_enough(&self) -> bool {
+    pub(super) fn is_enough(&self) -> bool {
         let status = self.job.status();
         status
             .request
@@ -228,7 +241,7 @@ impl<'a> LaneReplay<'a> {
 
     /// Waits until one more, of so many bytes, may be put back: by the rate, by what is open, by the endpoint's health,
     /// by what else the router has to do.
-    async fn make_room(&mut self, bytes: usize) -> Result<(), StopReason> {
+    pub(super) async fn make_room(&mut self, bytes: usize) -> Result<(), StopReason> {
         let pause = Duration::from_secs_f64(1.0 / self.job.status().request.per_second);
         // A rate that was not used up is not made up for.
         self.next_at = self.next_at.max(Instant::now());
@@ -272,7 +285,7 @@ impl<'a> LaneReplay<'a> {
     }
 
     /// Puts one back, and waits until that is on disk.
-    async fn put_back(
+    pub(super) async fn put_back(
         &mut self,
         of: Option<u64>,
         event: Event,
@@ -354,7 +367,7 @@ impl<'a> LaneReplay<'a> {
     }
 
     /// Waits for what is open, for a while.
-    async fn wait_for_all(&mut self) -> Result<(), StopReason> {
+    pub(super) async fn wait_for_all(&mut self) -> Result<(), StopReason> {
         let until = Instant::now() + PATIENCE;
         loop {
             self.look_back()?;

@@ -11,6 +11,7 @@ use super::removed::RemovedEndpoints;
 use super::route::{CompiledRoute, PlannedRoute};
 use super::routing_table::{CompiledInstance, RoutingTable};
 use super::running_lanes::RunningLanes;
+use super::snapshot::TableSnapshot;
 use super::source::{DefinitionFault, DefinitionFaults, Definitions};
 use crate::credential_refresh::CredentialRefresh;
 use crate::delivery::{Lane, LaneKey};
@@ -25,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::DiskJournal;
 use twinroute_model::clock::Clock;
 use twinroute_model::name::{EndpointName, InstanceName};
 
@@ -57,6 +59,8 @@ pub(crate) struct LiveParts {
     pub(crate) removed_grace: Duration,
     /// Bytes that may wait in all.
     pub(crate) journal_bytes_max: u64,
+    /// Where the journal is on disk: tables are recorded there, where it keeps a history.
+    pub(crate) disk: Option<DiskJournal>,
 }
 
 impl LiveTable {
@@ -198,6 +202,10 @@ impl LiveTable {
             "a new table is in use"
         );
         table.log_warnings();
+        // Before any event is matched against it.
+        if let Some(disk) = self.parts.disk.as_ref().filter(|disk| disk.keeps_history()) {
+            disk.record_table(generation, TableSnapshot::of(&table).encode());
+        }
         self.table.store(Arc::new(table));
         // Only once nobody can match them any more.
         self.removed.retire_absent(&self.lanes, previous);
@@ -393,7 +401,7 @@ fn compile(
         let before = old.instances.get(&name);
         let compiled = match before.filter(|before| before.is(&lanes, &routes)) {
             Some(same) => Arc::clone(same),
-            None => Arc::new(CompiledInstance::new(lanes, routes)),
+            None => Arc::new(CompiledInstance::new(name.clone(), lanes, routes)),
         };
         (name, compiled)
     };

@@ -13,6 +13,7 @@ mod route;
 mod routing_table;
 mod running_lanes;
 mod sink_definition;
+pub(crate) mod snapshot;
 pub mod source;
 
 pub(crate) use live::{CustomEndpoints, LiveParts, LiveTable};

@@ -32,6 +32,7 @@ impl RoutingTable {
 /// One instance: its lanes and its routes, ready to match.
 #[derive(Debug)]
 pub(crate) struct CompiledInstance {
+    pub(crate) name: InstanceName,
     pub(crate) lanes: Vec<Arc<Lane>>,
     pub(crate) routes: Vec<CompiledRoute>,
     /// What matching looks at of each route, apart from the rest so that more of it stays in the cache.
@@ -74,7 +75,11 @@ impl MatchScratch {
 }
 
 impl CompiledInstance {
-    pub(crate) fn new(lanes: Vec<Arc<Lane>>, routes: Vec<PlannedRoute>) -> Self {
+    pub(crate) fn new(
+        name: InstanceName,
+        lanes: Vec<Arc<Lane>>,
+        routes: Vec<PlannedRoute>,
+    ) -> Self {
         let filters = routes.iter().map(|route| &route.route.definition.filter);
         let index = RouteIndex::new(filters);
         let mut fields = EventFields::new();
@@ -84,6 +89,7 @@ impl CompiledInstance {
         };
         let matchers = routes.iter().map(matcher).collect();
         Self {
+            name,
             lanes,
             routes: routes.into_iter().map(|planned| planned.route).collect(),
             matchers,

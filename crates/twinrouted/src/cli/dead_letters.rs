@@ -232,6 +232,7 @@ impl DeadLetterReplay {
             query,
             sequences: self.sequence.clone(),
             container_prefix,
+            history: None,
             per_second: self.rate,
             most: self.most,
         };

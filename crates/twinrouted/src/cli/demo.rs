@@ -81,13 +81,8 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     if options.rate == 0 {
         bail!("--rate must be at least 1");
     }
-<<<<<<< HEAD
     drop(logging::install(LogFormat::Pretty, "warn")?);
-    let stage = DemoStage::set(options.port).await?;
-=======
-    logging::install(LogFormat::Pretty, "warn")?;
     let stage = DemoStage::set(options.port, options.admin_port).await?;
->>>>>>> cli
     output::line(stage.introduction())?;
     match options.events {
         Some(events) => stage.count(events, options.rate, &options.fault).await,

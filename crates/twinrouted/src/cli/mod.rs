@@ -18,6 +18,7 @@ mod examples;
 pub(crate) mod exit;
 mod explain;
 mod graph;
+mod history;
 mod instance;
 mod journal;
 mod ledger;
@@ -26,9 +27,11 @@ mod man;
 mod management;
 pub(crate) mod output;
 mod paint;
+mod plan;
 mod private_endpoint;
 mod problem;
 mod replay;
+mod replay_history;
 mod route;
 mod run;
 #[cfg(test)]
@@ -110,6 +113,8 @@ enum TopCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Shows which events went where, and what became of each delivery.
+    History(Box<history::HistoryOptions>),
     /// Shows or changes what the log of a running twinroute says.
     LogLevel(log_level::LogLevelOptions),
     /// Creates and shows instances over a management API.
@@ -135,9 +140,10 @@ enum TopCommand {
     /// Shows dead letters that are kept here, and replays them.
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letters::DeadLetterCommand),
-    /// Shows replays, or ends one.
-    #[command(subcommand)]
-    Replay(replay::ReplayCommand),
+    /// Says what changed routes would do to the events of the history; exit code 2 when that is anything.
+    Plan(Box<plan::PlanOptions>),
+    /// Replays events of the history; shows replays, or ends one.
+    Replay(Box<replay_history::ReplayOptions>),
     /// Inspects and repairs a journal on disk.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
@@ -171,6 +177,7 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Graph(options) => graph::run(&options).await,
         TopCommand::Config(step) => config::run(&step),
         TopCommand::Ledger { whom, json } => ledger::run(&whom, json).await,
+        TopCommand::History(options) => history::run(&options).await,
         TopCommand::LogLevel(options) => log_level::run(&options).await,
         TopCommand::Instance(step) => instance::run(&step).await,
         TopCommand::Endpoint(step) => endpoint::run(&step).await,
@@ -180,7 +187,8 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Management(step) => management::run(&step).await,
         TopCommand::Audit(options) => audit::run(&options).await,
         TopCommand::DeadLetter(step) => dead_letters::run(&step).await,
-        TopCommand::Replay(step) => replay::run(&step).await,
+        TopCommand::Plan(options) => plan::run(&options).await,
+        TopCommand::Replay(options) => replay_history::run(&options).await,
         TopCommand::Journal(look) => journal::run(&look),
         TopCommand::Demo(options) => demo::run(options).await,
         TopCommand::Emulator(options) => emulator::run(options).await,

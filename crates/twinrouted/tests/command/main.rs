@@ -18,6 +18,7 @@ mod emulator;
 mod exit_codes;
 mod foreign_texts;
 mod harness;
+mod history;
 mod identity;
 mod live;
 mod log_level;

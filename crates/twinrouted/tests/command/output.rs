@@ -124,10 +124,10 @@ fn commands() -> BTreeSet<String> {
 fn every_command(sink: OutputSink) {
     let mut run = CommandRuns {
         sink,
-        // It runs, and has commands below it.
+        // They run, and have commands below them.
         known: commands()
             .into_iter()
-            .chain(["emulator".to_owned()])
+            .chain(["emulator", "history", "replay"].map(str::to_owned))
             .collect(),
         ran: BTreeSet::new(),
     };
@@ -319,8 +319,18 @@ fn journal(run: &mut CommandRuns, emulator: &twinroute_emulator::RunningEmulator
     let folder = durable::scene(emulator);
     let daemon = TestDaemon::start(folder.path());
     assert!(daemon.post(1).starts_with("HTTP/1.1 202"));
+    let table = folder.path().join("table");
+    let table = table.to_str().unwrap();
+    let admin = daemon.admin.as_str();
+    run.check(bare(&["plan", table, "--admin", admin]), "");
+    let replay = ["replay", "--from", "history", "--dry-run", "--admin", admin];
+    run.check(bare(&replay), "");
     drop(daemon);
     let data = folder.path().join("data");
+    let history = data.to_str().unwrap();
+    run.check(bare(&["history", "--journal", history]), "");
+    run.check(bare(&["history", "show", "1", "--journal", history]), "");
+    run.check(bare(&["history", "explain", "1", "--journal", history]), "");
     for step in ["verify", "dump", "repair"] {
         run.check(bare(&["journal", step, data.to_str().unwrap()]), "");
     }

@@ -11,6 +11,7 @@ use crate::sink::{DeliveryOutcome, EndpointFault, FailureReason, FaultKind};
 use crate::tap::TapOutcome;
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::FailedSendFault;
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::AnswerMeaning;
@@ -64,6 +65,7 @@ impl LaneCore {
                 }
                 Some(DeliveryOutcome::Reject(reason)) => {
                     answered = true;
+                    self.record_failed(&waiting, FailedSendFault::Event, &reason);
                     exhausted.add(waiting, DeadLetterReason::Rejected, reason);
                 }
                 Some(DeliveryOutcome::Retry { after, reason }) => {
@@ -71,6 +73,7 @@ impl LaneCore {
                     fates.extend(self.failed_alone(waiting, after, reason, now, &mut exhausted));
                 }
                 Some(DeliveryOutcome::Unavailable(endpoint_fault)) => {
+                    self.record_unavailable(&waiting, &endpoint_fault);
                     fault.get_or_insert(endpoint_fault);
                     fates.push(DeliveryFate::Returned(waiting));
                 }
@@ -153,6 +156,7 @@ impl LaneCore {
         exhausted: &mut ExhaustedDeliveries,
     ) -> Option<DeliveryFate> {
         self.health.last_error = reason.to_string();
+        self.record_failed(&waiting, FailedSendFault::Event, &reason);
         let attempts = waiting.attempts + 1;
         let settings = &self.setup.settings;
         let stopped = self
@@ -191,6 +195,21 @@ impl LaneCore {
             ..waiting
         };
         Some(DeliveryFate::Retrying(retrying, now + delay))
+    }
+
+    fn record_unavailable(&mut self, waiting: &QueuedDelivery, fault: &EndpointFault) {
+        self.record_failed(waiting, FailedSendFault::Endpoint, &fault.reason);
+    }
+
+    fn record_failed(
+        &mut self,
+        waiting: &QueuedDelivery,
+        fault: FailedSendFault,
+        reason: &FailureReason,
+    ) {
+        if let Some(journal) = &mut self.journal {
+            journal.failed(waiting.sequence, fault, reason);
+        }
     }
 
     /// Makes dead letters of those that had their last attempt.

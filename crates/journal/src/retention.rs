@@ -1,0 +1,82 @@
+//! Retention: which segments stay although everything in them is settled, as history.
+//!
+//! Constraints: such a segment is needed for nothing; it goes oldest first, and before anything else when the
+//! disk has no room. The group that says that it is needed no more is on disk before it counts as history.
+
+use super::settings::JournalSettings;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use twinroute_model::clock::Timestamp;
+
+/// Segments of history, whatever their length: each is a file that is looked at when the journal is opened.
+const SEGMENTS_MAX: usize = 1_024;
+
+/// Which segments stay although everything in them is settled.
+#[derive(Debug)]
+pub(crate) struct SegmentRetention {
+    keep_bytes: u64,
+    keep_for: Duration,
+    /// Segments before this one are history.
+    pub(crate) needed: u64,
+    /// When segments were begun, as far as that is known: what is before one of them is older.
+    pub(crate) created: BTreeMap<u64, Timestamp>,
+    /// Where segments end that are not written to any more, as far as that is known.
+    pub(crate) ends: BTreeMap<u64, u64>,
+}
+
+impl SegmentRetention {
+    pub(crate) fn new(
+        settings: &JournalSettings,
+        needed: u64,
+        created: BTreeMap<u64, Timestamp>,
+    ) -> Self {
+        Self {
+            keep_bytes: settings.keep_bytes,
+            keep_for: settings.keep_for,
+            needed,
+            created,
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// Whether anything is kept.
+    pub(crate) fn is_on(&self) -> bool {
+        self.keep_bytes > 0
+    }
+
+    /// The oldest segment, if it is history and has to go: there are too many bytes, or it is too old.
+    pub(crate) fn surplus(&self, segments: &BTreeMap<u64, u64>, now: Timestamp) -> Option<u64> {
+        let oldest = self.oldest(segments)?;
+        let history = segments.range(..self.needed);
+        let (count, bytes) = history.fold((0, 0), |(count, bytes), (_, length)| {
+            (count + 1, bytes + length)
+        });
+        let is_too_much = bytes > self.keep_bytes || count > SEGMENTS_MAX;
+        (is_too_much || self.is_too_old(oldest, now)).then_some(oldest)
+    }
+
+    /// The oldest segment, if it is history.
+    pub(crate) fn oldest(&self, segments: &BTreeMap<u64, u64>) -> Option<u64> {
+        let (oldest, _) = segments.range(..self.needed).next()?;
+        Some(*oldest)
+    }
+
+    /// Bytes of history.
+    pub(crate) fn bytes(&self, segments: &BTreeMap<u64, u64>) -> u64 {
+        segments
+            .range(..self.needed)
+            .map(|(_, length)| length)
+            .sum()
+    }
+
+    /// Its last event came before the next segment was begun.
+    fn is_too_old(&self, segment: u64, now: Timestamp) -> bool {
+        let mut later = self.created.range(segment + 1..);
+        let ended = later.next().map(|(_, created)| *created);
+        !self.keep_for.is_zero() && ended.is_some_and(|ended| now.since(ended) > self.keep_for)
+    }
+}
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+//! What a router says of the past.
+
+use super::Router;
+use crate::history::{EventHistory, EventView, HistoryQuery, decision};
+use twinroute_journal::JournalOpenError;
+use twinroute_model::name::{EndpointName, RouteId};
+
+impl Router {
+    /// Events of the history in full, each with what routes decide about it now; none where there is no history.
+    ///
+    /// # Errors
+    /// As [`EventHistory::events`].
+    pub async fn past_events(
+        &self,
+        query: HistoryQuery,
+    ) -> Result<Vec<EventView>, JournalOpenError> {
+        let Some(history) = self.history() else {
+            return Ok(Vec::new());
+        };
+        let mut events = history.events(query).await?;
+        for view in &mut events {
+            let instance = Some(view.instance.as_str()).filter(|name| !name.is_empty());
+            if let Some(event) = view.parse()
+                && let Ok(explained) = self.explain(instance, &event)
+            {
+                let decide = |(route, endpoint, explained): (RouteId, EndpointName, _)| {
+                    decision((route.to_string(), endpoint.to_string()), &explained)
+                };
+                view.now = explained.into_iter().map(decide).collect();
+            }
+        }
+        Ok(events)
+    }
+
+    /// The history of its journal; nothing where that is in memory.
+    #[must_use]
+    pub fn history(&self) -> Option<&EventHistory> {
+        self.parts.history.as_ref()
+    }
+}
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

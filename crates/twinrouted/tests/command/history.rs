@@ -1,0 +1,158 @@
+//! `twinroute history`: what became of events, while a twinroute runs and after it has ended.
+
+use crate::harness::{PATIENCE, TestDaemon, scene, text, twinroute, write};
+use std::path::Path;
+use std::time::Instant;
+
+fn with_journal() -> tempfile::TempDir {
+    let folder = scene();
+    let config = folder.path().join("twinroute.toml");
+    let config = std::fs::read_to_string(config).unwrap();
+    let journal = "[journal]\npath = 'data'\nsegment_bytes = '1MiB'\n";
+    write(
+        folder.path(),
+        "twinroute.toml",
+        &config.replace("[log]", &format!("{journal}[log]")),
+    );
+    let route = r#"{"endpointName":"grid-1","filter":"subject = 'press-1'"}"#;
+    write(folder.path(), "table/routes/all.json", route);
+    folder
+}
+
+fn post(daemon: &TestDaemon, id: &str, subject: &str) {
+    let body = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"plant","type":"Moved","subject":"{subject}"}}"#
+    );
+    let request = format!(
+        "POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = crate::harness::exchange(&daemon.ingress, &request);
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+}
+
+fn printed(place: &[&str], words: &[&str]) -> String {
+    let output = twinroute()
+        .arg("history")
+        .args(words)
+        .args(place)
+        .output()
+        .unwrap();
+    let complaints = text(&output.stderr);
+    assert!(output.status.success(), "{complaints}");
+    text(&output.stdout)
+}
+
+fn rows(place: &[&str], words: &[&str]) -> Vec<serde_json::Value> {
+    let printed = printed(place, &[words, &["--json"]].concat());
+    let lines = printed.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn check(place: &[&str]) {
+    let all = rows(place, &[]);
+    let known: Vec<_> = all
+        .iter()
+        .map(|row| {
+            (
+                row["id"].as_str().unwrap(),
+                row["outcome"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(known, [("one", "queued"), ("two", "unmatched")]);
+    assert_eq!(all[0]["routes"], serde_json::json!(["all"]));
+    assert_eq!(all[0]["address"], "127.0.0.1");
+    for (words, expect) in [
+        (&["--twin", "press-1"][..], &["one"][..]),
+        (&["--unmatched"], &["two"]),
+        (&["--outcome", "queued", "--endpoint", "GRID-1"], &["one"]),
+        (&["--route", "all", "--instance", "demo"], &["one"]),
+        (&["--id", "two", "--source", "plant"], &["two"]),
+        (&["--type", "Moved", "--since", "1h"], &["one", "two"]),
+        (&["--until", "1h"], &[]),
+        (&["--type", "moved"], &[]),
+        (&["--most", "1"], &["one"]),
+    ] {
+        let found = rows(place, words);
+        let ids: Vec<_> = found
+            .iter()
+            .map(|row| row["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, expect, "{words:?}");
+    }
+    let shown = printed(place, &["show", "one"]);
+    for part in [
+        "route all -> grid-1: matches",
+        "endpoint demo/grid-1: queued, attempts 0",
+        "Connection refused",
+        r#""subject":"press-1""#,
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let shown = printed(place, &["show", "two"]);
+    assert!(
+        shown.contains("route all -> grid-1: does not match"),
+        "{shown}"
+    );
+    assert!(shown.contains("no route matched it"), "{shown}");
+}
+
+#[test]
+fn events_are_found_while_twinroute_runs_and_in_the_folder_that_it_leaves() {
+    let folder = with_journal();
+    let daemon = TestDaemon::start(folder.path());
+    post(&daemon, "one", "press-1");
+    post(&daemon, "two", "press-2");
+    let admin = daemon.admin.clone();
+    let place = ["--admin", admin.as_str()];
+    let latest = Instant::now() + PATIENCE;
+    // What is recorded beside the events rides along with the next group.
+    while rows(&place, &[]).len() < 2
+        || !printed(&place, &["show", "one"]).contains("Connection refused")
+    {
+        assert!(Instant::now() < latest, "{:?}", rows(&place, &[]));
+        std::thread::yield_now();
+    }
+    check(&place);
+    let explained = printed(&place, &["explain", "two"]);
+    let (then, now) = explained.split_once("\nnow:").unwrap();
+    for decisions in [then, now] {
+        let verdict = "route all -> grid-1: does not match";
+        assert!(decisions.contains(verdict), "{explained}");
+    }
+    let changed = folder.path().join("changed");
+    let grid = std::fs::read_to_string(folder.path().join("table/endpoints/grid-1.json")).unwrap();
+    write(&changed, "endpoints/grid-1.json", &grid);
+    for (filter, code) in [("subject = 'press-1'", 0), ("subject = 'press-2'", 2)] {
+        let route = serde_json::json!({"endpointName": "grid-1", "filter": filter});
+        write(&changed, "routes/all.json", &route.to_string());
+        let output = twinroute()
+            .arg("plan")
+            .arg(&changed)
+            .args(place)
+            .output()
+            .unwrap();
+        let shown = text(&output.stdout);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{shown}{}",
+            text(&output.stderr)
+        );
+        assert!(shown.contains("2 events"), "{shown}");
+    }
+    drop(daemon);
+    let data = folder.path().join("data");
+    check(&["--journal", data.to_str().unwrap()]);
+    let missing = Path::new("nowhere");
+    let output = twinroute()
+        .args(["history", "--journal"])
+        .arg(missing)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+}
