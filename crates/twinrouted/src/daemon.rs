@@ -70,9 +70,7 @@ impl RunningDaemon {
         // Before anything that counts is made.
         let metrics = MetricsRecorder::install()?;
         check(&loaded.config)?;
-        for warning in file_permissions::open_folders(&loaded) {
-            tracing::warn!(warning, "warning about a data folder");
-        }
+        warn_of_open_folders(&loaded);
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
         let endpoints = Arc::new(azure_connect(
@@ -149,6 +147,12 @@ impl RunningDaemon {
         self.phase.send_replace(StopPhase::Stopped);
         ended(self.admin.await);
         self.certificates.report(status)
+    }
+}
+
+fn warn_of_open_folders(loaded: &LoadedConfig) {
+    for warning in file_permissions::open_folders(loaded) {
+        tracing::warn!(warning, "warning about a data folder");
     }
 }
 

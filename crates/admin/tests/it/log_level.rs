@@ -7,15 +7,15 @@ use twinroute_admin::{AdminServer, LogControl, MetricsRecorder};
 use twinroute_listen::{ListenAddress, ListeningSocket, SocketSettings};
 use twinroute_router::sink::DeliveryOutcome;
 
-/// What the log was told, and a server that changes it.
+/// The filters that the log was given, and a server that changes it.
 fn start() -> (TestServer, Arc<Mutex<Vec<String>>>) {
     let applied = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&applied);
+    let filters = Arc::clone(&applied);
     let log = LogControl::new("info", move |filter| {
         if filter == "loud" {
             return Err("loud is no level".to_owned());
         }
-        told.lock().unwrap().push(filter.to_owned());
+        filters.lock().unwrap().push(filter.to_owned());
         Ok(())
     });
     let address: ListenAddress = "127.0.0.1:0".parse().unwrap();

@@ -297,10 +297,10 @@ impl Acceptor {
             };
             accepted.changed += usize::from(mapped.is_changed);
             let event = mapped.event;
-            let noted = scratch.noted();
+            let before = scratch.matched_count();
             compiled.matches(&event, &mut scratch);
             if let Some(watched) = &mut watched {
-                watch(watched, compiled, &event, (&scratch, noted));
+                watch(watched, compiled, &event, (&scratch, before));
             }
             if scratch.lanes.is_empty() {
                 accepted.unmatched += 1;
@@ -335,12 +335,12 @@ fn watch(
     (instance, watched): &mut WatchedBatch<'_>,
     compiled: &CompiledInstance,
     event: &Event,
-    (scratch, noted): (&MatchScratch, usize),
+    (scratch, before): (&MatchScratch, usize),
 ) {
     let lanes = scratch.lanes.iter();
     let lanes = lanes.map(|lane| &compiled.lanes[*lane as usize]);
     let endpoints: Vec<&str> = lanes.map(|lane| lane.name.as_str()).collect();
-    let routes = compiled.matched_since(scratch, noted);
+    let routes = compiled.matched_since(scratch, before);
     let routes: Vec<&str> = routes.map(|route| route.definition.id.as_str()).collect();
     let outcome = match endpoints.is_empty() {
         true => TapOutcome::Unmatched,

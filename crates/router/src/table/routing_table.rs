@@ -68,8 +68,8 @@ impl MatchScratch {
 }
 
 impl MatchScratch {
-    /// How many routes it has noted, each as often as it matched.
-    pub(crate) fn noted(&self) -> usize {
+    /// How many routes have matched so far, each as often as it did.
+    pub(crate) fn matched_count(&self) -> usize {
         self.matched.len()
     }
 }
@@ -138,14 +138,14 @@ impl CompiledInstance {
         scratch.lanes.dedup();
     }
 
-    /// The routes that matched since `scratch` had noted `from` of them.
+    /// The routes that matched since the first `from` of `scratch`.
     pub(crate) fn matched_since<'a>(
         &'a self,
         scratch: &'a MatchScratch,
         from: usize,
     ) -> impl Iterator<Item = &'a CompiledRoute> {
-        let noted = scratch.matched[from..].iter();
-        noted.map(|number| &self.routes[*number as usize])
+        let since = scratch.matched[from..].iter();
+        since.map(|number| &self.routes[*number as usize])
     }
 
     /// Counts the routes that matched since `scratch` was made; for events that were accepted.

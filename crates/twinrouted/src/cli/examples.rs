@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// Of commands, each with what its page ends with.
-const EXAMPLES: [(&str, &str); 23] = [
+const EXAMPLES: [(&str, &str); 26] = [
     (
         "run",
         "twinroute run --config twinroute.toml\nTWINROUTE_INGRESS__LISTEN=0.0.0.0:9080 twinroute run -c twinroute.toml",
@@ -46,6 +46,15 @@ const EXAMPLES: [(&str, &str); 23] = [
     ),
     ("ledger", "twinroute ledger\ntwinroute ledger --json"),
     (
+        "history",
+        "twinroute history --twin room7 --since 1h\ntwinroute history --unmatched --json\ntwinroute history show 5c1f7a52",
+    ),
+    ("plan", "twinroute plan changed-definitions"),
+    (
+        "log-level",
+        "twinroute log-level\ntwinroute log-level info,twinroute_sinks=debug",
+    ),
+    (
         "instance",
         "twinroute instance create -n plant-1\ntwinroute instance list",
     ),
@@ -74,7 +83,10 @@ const EXAMPLES: [(&str, &str); 23] = [
         "deadletter",
         "twinroute deadletter list --endpoint hub-1\ntwinroute deadletter replay --endpoint hub-1",
     ),
-    ("replay", "twinroute replay list\ntwinroute replay cancel 1"),
+    (
+        "replay",
+        "twinroute replay --from history --endpoint hub-1 --since 1h --dry-run\ntwinroute replay list\ntwinroute replay cancel 1",
+    ),
     (
         "journal",
         "twinroute journal verify data\ntwinroute journal dump data",

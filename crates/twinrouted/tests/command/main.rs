@@ -10,6 +10,7 @@ mod addresses;
 mod audit;
 mod azure;
 mod client_certificate;
+mod colors;
 mod configuration;
 mod crash;
 mod credentials;
@@ -136,13 +137,10 @@ fn a_bad_configuration_is_refused_by_its_key() {
         assert_eq!(output.status.code(), Some(78));
         let error = text(&output.stderr);
         assert!(
-            error.contains("unknown field `lissten`") && error.contains("line 2"),
+            error.contains("twinroute.toml:2:1: ingress.lissten: unknown field"),
             "{error}"
         );
-        assert!(
-            error.starts_with("twinroute: in the configuration "),
-            "{error}"
-        );
+        assert!(error.contains("did you mean `listen`?"), "{error}");
     }
 }
 

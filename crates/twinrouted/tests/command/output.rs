@@ -484,19 +484,3 @@ fn full_disk_of_the_log_leaves_the_daemon_at_work() {
     assert!(stopped.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
-
-#[test]
-fn no_color_is_honored() {
-    let colored = |variables: &[(&str, &str)]| {
-        let mut command = bare(&["status", "--no-such-option"]);
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"] {
-            command.env_remove(name);
-        }
-        let output = command.envs(variables.iter().copied()).output().unwrap();
-        text(&output.stderr).contains('\u{1b}')
-    };
-    assert!(colored(&[("CLICOLOR_FORCE", "1")]));
-    assert!(!colored(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
-    // No terminal.
-    assert!(!colored(&[("CLICOLOR", "1"), ("TERM", "xterm")]));
-}
