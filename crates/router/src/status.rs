@@ -1,7 +1,5 @@
 //! What a router shows of itself: one snapshot, the same for `/status`, the terminal and tests.
 
-#[cfg(doc)]
-use crate::RouterBuilder;
 use crate::delivery::DurationHistogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -256,7 +254,7 @@ pub struct EndpointStatus {
 /// What scrapers are shown of an endpoint beside its status.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointMetrics {
-    /// Whether it has no series of its own; see [`RouterBuilder::metrics_endpoints_max`].
+    /// Whether it has no series of its own; see [`metrics_endpoints_max`](crate::RouterBuilder::metrics_endpoints_max).
     pub is_in_remainder: bool,
     /// Attempts that failed since the start, of each event of a batch.
     pub failed_attempts: u64,

@@ -5,7 +5,8 @@ mod list;
 mod selection;
 
 pub use list::{EventTap, TooManyTaps};
-pub(crate) use list::{EventTaps, TapBatch, TapView};
+pub(crate) use list::{EventTaps, TapBatch};
+pub(crate) use selection::TapView;
 pub use selection::{TapOutcome, TapRequest, TapSelection};
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use std::pin::Pin;
 pub use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_router::dead_letters::DeadLetterCursor;
 pub use twinroute_router::dead_letters::{DeadLetterQuery, DeadLetterQueryText, DeadLetterView};
-pub use twinroute_router::replay::{ReplayError, ReplayRequest, ReplayState, ReplayStatus};
+pub use twinroute_router::history::{HistoryQuery, HistoryQueryText};
+pub use twinroute_router::replay::{
+    HistoryReplay, ReplayError, ReplayRequest, ReplayState, ReplayStatus,
+};
 
 /// How many dead letters a page has unless said otherwise.
 const PAGE: usize = 100;

@@ -120,10 +120,10 @@ impl IngressBuilder<'_> {
     }
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<ServerBody>, Infallible>> + Send>>;
+type IngressFuture = Pin<Box<dyn Future<Output = Result<Response<ServerBody>, Infallible>> + Send>>;
 
 impl IngressService {
-    fn answer<B>(&self, request: Request<B>) -> Answering
+    fn answer<B>(&self, request: Request<B>) -> IngressFuture
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
@@ -143,14 +143,14 @@ where
 {
     type Response = Response<ServerBody>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = IngressFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Who has to wait does so in the call, before its body is read.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answering {
+    fn call(&mut self, request: Request<B>) -> IngressFuture {
         self.answer(request)
     }
 }
@@ -162,9 +162,9 @@ where
 {
     type Response = Response<ServerBody>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = IngressFuture;
 
-    fn call(&self, request: Request<B>) -> Answering {
+    fn call(&self, request: Request<B>) -> IngressFuture {
         self.answer(request)
     }
 }

@@ -2,6 +2,7 @@
 
 mod effective;
 mod journal;
+mod mistake;
 mod mistakes;
 mod overrides;
 pub(crate) mod reference;
@@ -9,7 +10,7 @@ mod variables;
 
 pub(crate) use effective::{EffectiveValue, effective};
 pub(crate) use journal::JournalConfig;
-pub(crate) use mistakes::ConfigMistakes;
+pub(crate) use mistake::ConfigMistakes;
 pub(crate) use overrides::ConfigOverrides;
 
 use crate::cli::exit;

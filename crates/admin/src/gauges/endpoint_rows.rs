@@ -1,10 +1,12 @@
 //! What is shown of each endpoint, and of the remainder together.
 
-use super::ByLabel;
-use super::page::seconds_of;
 use std::collections::BTreeMap;
+use twinroute_model::clock::Timestamp;
 use twinroute_router::status::{EndpointStatus, InstanceStatus};
 use twinroute_router::{DurationHistogram, REMAINDER};
+
+/// Values by the one label in which they differ.
+pub(super) type ByLabel<'a> = BTreeMap<&'a str, u64>;
 
 /// The labels of an endpoint.
 pub(super) type EndpointLabels<'a> = [(&'static str, &'a str); 2];
@@ -98,4 +100,9 @@ impl<'a> EndpointRow<'a> {
         let ends = self.container_end.into_iter().chain(end);
         self.container_end = ends.min();
     }
+}
+
+/// A moment of a status as Prometheus has moments; none where the status has none.
+pub(super) fn seconds_of(rfc3339: &str) -> Option<i64> {
+    Timestamp::parse_rfc3339(rfc3339).map(Timestamp::unix_seconds)
 }

@@ -9,10 +9,9 @@ mod page;
 mod route_rows;
 
 use crate::status_report::StatusReport;
-use endpoint_rows::EndpointRow;
-use page::{MetricType, MetricsPage, seconds_of};
+use endpoint_rows::{EndpointRow, seconds_of};
+use page::{MetricType, MetricsPage};
 use route_rows::route_rows;
-use std::collections::BTreeMap;
 use twinroute_listen::CertificateStatus;
 use twinroute_router::DurationHistogram;
 use twinroute_router::status::{SourceStatus, SyncStatus};
@@ -213,6 +212,3 @@ fn sync_durations(page: &mut MetricsPage, syncs: &SyncStatus) {
         syncs.running_s,
     );
 }
-
-/// Values by the one label in which they differ.
-type ByLabel<'a> = BTreeMap<&'a str, u64>;

@@ -3,7 +3,6 @@
 use super::endpoint_rows::EndpointRow;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
-use twinroute_model::clock::Timestamp;
 
 /// Names and values of labels. Values have nothing to escape: they are names of instances, endpoints and routes, or
 /// words of ours.
@@ -112,9 +111,4 @@ impl MetricsPage {
     pub(super) fn into_text(self) -> String {
         self.text
     }
-}
-
-/// A moment of a status as Prometheus has moments; none where the status has none.
-pub(super) fn seconds_of(rfc3339: &str) -> Option<i64> {
-    Timestamp::parse_rfc3339(rfc3339).map(Timestamp::unix_seconds)
 }

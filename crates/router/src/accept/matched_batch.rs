@@ -133,7 +133,8 @@ impl MatchedBatch {
         all: &[Arc<Lane>],
         entries: Vec<JournalEntry>,
     ) -> Vec<LaneDeliveries> {
-        let mut sorted = SortedDeliveries::default();
+        let mut sorted: Vec<LaneDeliveries> = Vec::new();
+        let mut places = RapidHashMap::default();
         let mut rest = &*self.lanes;
         // The lanes of the first event mostly get all; what others get is not known.
         let mut likely = entries.len();
@@ -144,8 +145,10 @@ impl MatchedBatch {
                 continue;
             };
             let mut give = |index: usize, lane: &LaneIndex, entry| {
-                let entries = sorted.of_lane(&all[*lane as usize], index, likely);
-                entries.push(entry);
+                let lane = &all[*lane as usize];
+                let place = place_of(&sorted, &places, lane, index)
+                    .unwrap_or_else(|| add_lane(&mut sorted, &mut places, lane, likely));
+                sorted[place].entries.push(entry);
             };
             for (index, lane) in first.iter().enumerate() {
                 give(index, lane, entry.clone());
@@ -153,56 +156,50 @@ impl MatchedBatch {
             give(first.len(), last, entry);
             likely = 0;
         }
-        sorted.lanes
+        sorted
     }
 }
 
-/// What lanes are given, in the order in which they were first given something.
-#[derive(Default)]
-struct SortedDeliveries {
-    lanes: Vec<LaneDeliveries>,
-    /// Where each stands, once there are many.
-    places: RapidHashMap<*const Lane, usize>,
+/// So few lanes are found by a look at each.
+const FEW_LANES: usize = 8;
+
+/// Where a lane stands among those that are given something; `likely` is where it probably does. `places` says so once
+/// there are many.
+fn place_of(
+    sorted: &[LaneDeliveries],
+    places: &RapidHashMap<*const Lane, usize>,
+    lane: &Arc<Lane>,
+    likely: usize,
+) -> Option<usize> {
+    let is_lane = |here: &LaneDeliveries| Arc::ptr_eq(&here.lane, lane);
+    // Events of a batch mostly go to the same lanes, which then stand at the same places.
+    match sorted.get(likely).is_some_and(is_lane) {
+        true => Some(likely),
+        false if sorted.len() <= FEW_LANES => sorted.iter().position(is_lane),
+        false => places.get(&Arc::as_ptr(lane)).copied(),
+    }
 }
 
-impl SortedDeliveries {
-    /// So few are found by looking at each.
-    const FEW: usize = 8;
-
-    /// What a lane is given; `index` is where it is likely to stand, and `capacity` how much it is likely to get.
-    fn of_lane(
-        &mut self,
-        lane: &Arc<Lane>,
-        index: usize,
-        capacity: usize,
-    ) -> &mut Vec<JournalEntry> {
-        let is_lane = |here: &LaneDeliveries| Arc::ptr_eq(&here.lane, lane);
-        // Events of a batch mostly go to the same lanes, which then stand at the same places.
-        let place = match self.lanes.get(index).is_some_and(is_lane) {
-            true => Some(index),
-            false if self.lanes.len() <= Self::FEW => self.lanes.iter().position(is_lane),
-            false => self.places.get(&Arc::as_ptr(lane)).copied(),
-        };
-        let place = place.unwrap_or_else(|| self.add(lane, capacity));
-        &mut self.lanes[place].entries
+/// Gives a lane its place behind the others.
+fn add_lane(
+    sorted: &mut Vec<LaneDeliveries>,
+    places: &mut RapidHashMap<*const Lane, usize>,
+    lane: &Arc<Lane>,
+    capacity: usize,
+) -> usize {
+    let place = sorted.len();
+    sorted.push(LaneDeliveries {
+        lane: Arc::clone(lane),
+        entries: Vec::with_capacity(capacity),
+    });
+    if place == FEW_LANES {
+        // From the next on they are looked up.
+        let here = sorted.iter().enumerate();
+        *places = here
+            .map(|(place, here)| (Arc::as_ptr(&here.lane), place))
+            .collect();
+    } else if place > FEW_LANES {
+        places.insert(Arc::as_ptr(lane), place);
     }
-
-    fn add(&mut self, lane: &Arc<Lane>, capacity: usize) -> usize {
-        let place = self.lanes.len();
-        self.lanes.push(LaneDeliveries {
-            lane: Arc::clone(lane),
-            entries: Vec::with_capacity(capacity),
-        });
-        match place {
-            ..Self::FEW => {}
-            // From the next on it is looked up.
-            Self::FEW => {
-                let here = self.lanes.iter().enumerate();
-                let places = here.map(|(place, here)| (Arc::as_ptr(&here.lane), place));
-                self.places = places.collect();
-            }
-            _ => drop(self.places.insert(Arc::as_ptr(lane), place)),
-        }
-        place
-    }
+    place
 }

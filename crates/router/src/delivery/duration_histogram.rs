@@ -9,10 +9,10 @@ const BOUNDS_MS: [u64; 10] = [
 
 /// Counts durations from a millisecond to an hour since the start. Small until the first.
 #[derive(Clone, Debug, Default)]
-pub struct DurationHistogram(Option<Box<BucketCounts>>);
+pub struct DurationHistogram(Option<Box<DurationBuckets>>);
 
 #[derive(Clone, Debug, Default)]
-struct BucketCounts {
+struct DurationBuckets {
     /// The last is for what took longer than every bound.
     counts: [u64; BOUNDS_MS.len() + 1],
     sum: Duration,

@@ -15,7 +15,6 @@ pub use view::{
 };
 
 use routes::PastRoutes;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -229,13 +228,4 @@ pub(crate) struct ReplayEvents {
     pub(crate) events: Vec<Event>,
     pub(crate) next: HistoryCursor,
     pub(crate) at_end: bool,
-}
-
-/// The names of endpoints that an event went to.
-fn endpoints(event: &HistoryEvent) -> BTreeSet<&str> {
-    let names = event.deliveries.iter();
-    names
-        .filter_map(|one| one.name.as_ref())
-        .map(|(_, endpoint)| endpoint.as_str())
-        .collect()
 }

@@ -3,6 +3,7 @@
 use super::routes::PastRoutes;
 use super::view::DeliveryRow;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use twinroute_journal::history::{HistoryEvent, HistorySelection};
 use twinroute_model::clock::{Clock, SystemClock, Timestamp};
@@ -167,7 +168,7 @@ impl HistoryQuery {
         {
             return false;
         }
-        let mut endpoints = super::endpoints(found).into_iter();
+        let mut endpoints = endpoints(found).into_iter();
         if !text.endpoint.is_empty() && !endpoints.any(|name| is_named(&text.endpoint, name)) {
             return false;
         }
@@ -185,4 +186,13 @@ impl HistoryQuery {
             && (text.endpoint.is_empty() || text.endpoint.eq_ignore_ascii_case(&row.endpoint))
             && (text.route.is_empty() || row.routes.contains(&text.route))
     }
+}
+
+/// The names of endpoints that an event went to.
+fn endpoints(event: &HistoryEvent) -> BTreeSet<&str> {
+    let names = event.deliveries.iter();
+    names
+        .filter_map(|one| one.name.as_ref())
+        .map(|(_, endpoint)| endpoint.as_str())
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! The taps that are open, and what each is shown.
 
-use super::selection::{TapOutcome, TapSelection};
+use super::selection::{TapOutcome, TapSelection, TapView};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -37,19 +37,6 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{TAPS_MAX} taps are open already; end one of them")]
 pub struct TooManyTaps;
-
-/// Something that may be shown.
-pub(crate) struct TapView<'a> {
-    pub(crate) instance: &'a str,
-    pub(crate) endpoints: &'a [&'a str],
-    pub(crate) routes: &'a [&'a str],
-    /// Known of deliveries.
-    pub(crate) sequence: Option<u64>,
-    /// Nothing where it is on disk only.
-    pub(crate) event: Option<&'a Event>,
-    pub(crate) outcome: TapOutcome,
-    pub(crate) reason: &'a str,
-}
 
 /// The taps of a router. Cheap to clone.
 #[derive(Clone, Default)]

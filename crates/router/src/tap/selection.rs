@@ -1,11 +1,24 @@
 //! Which events a tap shows.
 
-use super::list::TapView;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use twinroute_filter::{FilterOptions, RouteFilter};
+use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
+
+/// Something that may be shown.
+pub(crate) struct TapView<'a> {
+    pub(crate) instance: &'a str,
+    pub(crate) endpoints: &'a [&'a str],
+    pub(crate) routes: &'a [&'a str],
+    /// Known of deliveries.
+    pub(crate) sequence: Option<u64>,
+    /// Nothing where it is on disk only.
+    pub(crate) event: Option<&'a Event>,
+    pub(crate) outcome: TapOutcome,
+    pub(crate) reason: &'a str,
+}
 
 /// Events a second that a tap shows unless it says otherwise, and the most that it may say.
 const RATE: u32 = 100;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use trouble::EndpointTrouble;
+use trouble::DemoFault;
 use twinroute_admin::{AdminServer, MetricsRecorder};
 use twinroute_emulator::RunningEmulator;
 use twinroute_ingress::IngressServer;
@@ -47,7 +47,7 @@ pub(crate) struct DemoOptions {
     /// off and on again) or NAME=rejects (its events become dead letters, which are listed and
     /// replayed). May be given several times.
     #[arg(long, value_name = "NAME=KIND", requires = "events")]
-    fault: Vec<EndpointTrouble>,
+    fault: Vec<DemoFault>,
 }
 
 /// How long the demo waits for what it sent to be settled.
@@ -180,7 +180,7 @@ impl DemoStage {
         self,
         events: u64,
         rate: u32,
-        troubles: &[EndpointTrouble],
+        troubles: &[DemoFault],
     ) -> anyhow::Result<ExitCode> {
         let mut producer = DemoProducer::new(&self.url)?;
         // A fixed number is not watched live, so it goes ten times as fast.

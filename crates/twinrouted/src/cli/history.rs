@@ -30,7 +30,7 @@ pub(crate) struct HistoryOptions {
     #[command(subcommand)]
     step: Option<HistoryCommand>,
     #[command(flatten)]
-    wanted: HistorySelection,
+    wanted: HistoryFilterOptions,
     /// No more than so many deliveries, from the oldest on.
     #[arg(long)]
     most: Option<usize>,
@@ -76,7 +76,7 @@ pub(crate) enum HistoryCommand {
 
 /// Which deliveries.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct HistorySelection {
+pub(crate) struct HistoryFilterOptions {
     /// Of this twin: its id, or its host and id.
     #[arg(long, default_value = "")]
     twin: String,
@@ -229,7 +229,7 @@ fn sealing(folder: &Path, config: Option<&Path>) -> anyhow::Result<EventSealing>
     }
 }
 
-impl HistorySelection {
+impl HistoryFilterOptions {
     /// The query as the API takes it; times that are given as ages become times.
     pub(super) fn text(&self) -> anyhow::Result<HistoryQueryText> {
         let moment = |text: &str| match text {

@@ -2,7 +2,7 @@
 
 use super::ask::AdminTarget;
 use super::exit;
-use super::history::{HistorySelection, HistorySource};
+use super::history::{HistoryFilterOptions, HistorySource};
 use crate::cli::output;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -23,7 +23,7 @@ pub(crate) struct PlanOptions {
     #[arg(long = "for-instance", value_name = "INSTANCE")]
     for_instance: Option<String>,
     #[command(flatten)]
-    wanted: HistorySelection,
+    wanted: HistoryFilterOptions,
     /// Prints JSON.
     #[arg(long)]
     json: bool,

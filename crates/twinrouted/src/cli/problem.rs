@@ -1,6 +1,5 @@
 //! What is wrong with an endpoint, in lines that say what to do.
 
-use super::table::age;
 use twinroute_router::status::EndpointStatus;
 
 /// Whether it needs somebody, or is held back.
@@ -122,6 +121,17 @@ fn whole_seconds(rfc3339: &str) -> String {
     match rfc3339.get(..19) {
         Some(seconds) => format!("{seconds}Z"),
         None => rfc3339.to_owned(),
+    }
+}
+
+/// In the largest unit that leaves a number above one.
+pub(super) fn age(millis: u64) -> String {
+    match millis / 1_000 {
+        0 => "0".to_owned(),
+        seconds @ 1..120 => format!("{seconds}s"),
+        seconds @ 120..7_200 => format!("{}m", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
     }
 }
 

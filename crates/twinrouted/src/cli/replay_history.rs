@@ -1,7 +1,7 @@
 //! `twinroute replay --from history`: gives past events back to endpoints, as new deliveries.
 
 use super::ask::AdminTarget;
-use super::history::{HistorySelection, HistorySource, render};
+use super::history::{HistoryFilterOptions, HistorySource, render};
 use super::replay::{self, ReplayCommand};
 use crate::cli::output;
 use anyhow::bail;
@@ -23,7 +23,7 @@ pub(crate) struct ReplayOptions {
     #[arg(long, value_enum)]
     from: Option<ReplayOrigin>,
     #[command(flatten)]
-    wanted: HistorySelection,
+    wanted: HistoryFilterOptions,
     /// To this endpoint, or instance/endpoint, each event once; without it, to those that took, lost or refused them.
     #[arg(long, default_value = "")]
     to: String,

@@ -1,7 +1,7 @@
 //! A status as a table for the terminal.
 
 use super::paint::{PaintedText, TextColor};
-use super::problem::{advice, failing, has_problem, outlook, reasons};
+use super::problem::{advice, age, failing, has_problem, outlook, reasons};
 use super::screen::ScreenSize;
 use super::selection::{EndpointOrder, EndpointSelection};
 use crate::cli::output;
@@ -392,17 +392,6 @@ fn credential_line(endpoint: &EndpointStatus) -> Option<String> {
     }
     let usual = used.slot == "primary" && end.is_empty();
     (!usual).then(|| format!("credential: {}{end}", used.slot))
-}
-
-/// In the largest unit that leaves a number above one.
-pub(super) fn age(millis: u64) -> String {
-    match millis / 1_000 {
-        0 => "0".to_owned(),
-        seconds @ 1..120 => format!("{seconds}s"),
-        seconds @ 120..7_200 => format!("{}m", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
 }
 
 fn shortened(filter: &str, most: usize) -> String {

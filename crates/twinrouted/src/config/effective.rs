@@ -1,6 +1,6 @@
 //! What is in force: each key with its value and where that comes from.
 
-use super::mistakes::ConfigPlace;
+use super::mistake::ConfigPlace;
 use super::overrides::ConfigOverrides;
 use super::reference;
 use std::collections::BTreeMap;

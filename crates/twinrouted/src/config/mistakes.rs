@@ -3,11 +3,12 @@
 //! A reader of TOML stops at the first mistake. So what is wrong is taken out, and the rest is read again, until nothing
 //! is wrong any more.
 
+use super::mistake::{ConfigMistake, ConfigMistakes, ConfigPlace};
 use super::overrides::ConfigOverrides;
 use super::reference;
-use super::{Config, variables};
+use super::variables;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path as KeyPath, Segment};
-use std::fmt;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 use twinroute_model::secret::without_value;
@@ -18,96 +19,15 @@ const MISTAKES_MAX: usize = 50;
 /// Likeness from which on a key is taken for another that is misspelt.
 const LIKENESS_MIN: f64 = 0.75;
 
-/// Where a value is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ConfigPlace {
-    /// From 1.
-    Text { line: usize, column: usize },
-    /// An environment variable that overrides a key.
-    Variable(String),
-}
-
-impl ConfigPlace {
-    /// Of a byte in a text.
-    pub(super) fn of(text: &str, at: usize) -> Self {
-        let before = &text[..text.floor_char_boundary(at.min(text.len()))];
-        let line_begin = before.rfind('\n').map_or(0, |end| end + 1);
-        Self::Text {
-            line: before.matches('\n').count() + 1,
-            column: before[line_begin..].chars().count() + 1,
-        }
-    }
-}
-
-impl fmt::Display for ConfigPlace {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text { line, column } => write!(formatter, "line {line}, column {column}"),
-            Self::Variable(name) => write!(formatter, "the environment variable {name}"),
-        }
-    }
-}
-
-/// One mistake. Values are not repeated: they may be secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ConfigMistake {
-    pub(crate) place: ConfigPlace,
-    /// `ingress.listen`; empty where it is of no key.
-    pub(crate) key: String,
-    /// What is wrong, and the way out.
-    pub(crate) what: String,
-}
-
-impl ConfigMistake {
-    /// With the file in front: `twinroute.toml:2:1: ingress.lissten: …`, as compilers write it.
-    pub(crate) fn in_file(&self, file: &std::path::Path) -> String {
-        let file = file.display();
-        let rest = self.rest();
-        match &self.place {
-            ConfigPlace::Text { line, column } => format!("{file}:{line}:{column}: {rest}"),
-            ConfigPlace::Variable(name) => format!("{name}: {rest}"),
-        }
-    }
-
-    fn rest(&self) -> String {
-        match self.key.as_str() {
-            "" => self.what.clone(),
-            key => format!("{key}: {}", self.what),
-        }
-    }
-}
-
-impl fmt::Display for ConfigMistake {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.place, self.rest())
-    }
-}
-
-/// All of them, in the order of the text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ConfigMistakes(pub(crate) Vec<ConfigMistake>);
-
-impl fmt::Display for ConfigMistakes {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, mistake) in self.0.iter().enumerate() {
-            let gap = if number > 0 { "\n" } else { "" };
-            write!(formatter, "{gap}{mistake}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigMistakes {}
-
 /// Reads a configuration; what stands in `overrides` counts for more than what stands in `text`.
 ///
 /// # Errors
 /// All mistakes.
-pub(super) fn read(
+pub(super) fn read<T: DeserializeOwned>(
     text: &str,
     overrides: &mut ConfigOverrides,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Config, ConfigMistakes> {
+) -> Result<T, ConfigMistakes> {
     let (mut root, broken) = DeTable::parse_recoverable(text);
     if !broken.is_empty() {
         // What would be read of such a text is anybody's guess.
@@ -124,7 +44,7 @@ pub(super) fn read(
     overrides.put_in(&texts, root.get_mut());
     while mistakes.len() < MISTAKES_MAX {
         let deserializer = toml::Deserializer::from(root.clone());
-        let error = match serde_path_to_error::deserialize::<_, Config>(deserializer) {
+        let error = match serde_path_to_error::deserialize::<_, T>(deserializer) {
             Ok(config) if mistakes.is_empty() => return Ok(config),
             Ok(_) => break,
             Err(error) => error,

@@ -1,12 +1,13 @@
 //! All mistakes at once, and where they are.
 
 use super::*;
+use crate::config::Config;
 
 fn mistakes(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let variables = variables
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let read = read(text, &mut ConfigOverrides::of(variables), |_| None);
+    let read = read::<Config>(text, &mut ConfigOverrides::of(variables), |_| None);
     let mistakes = read.map(drop).unwrap_err().0;
     mistakes
         .iter()

@@ -3,7 +3,7 @@
 //! They are put in after the file was parsed, so a comment, a key or the form of a string has no part in it, and a value
 //! may hold whatever a string may hold.
 
-use super::mistakes::{ConfigMistake, ConfigPlace};
+use super::mistake::{ConfigMistake, ConfigPlace};
 use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

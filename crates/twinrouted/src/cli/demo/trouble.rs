@@ -17,7 +17,7 @@ const LISTED: usize = 5;
 
 /// An endpoint of the demo that misbehaves for the middle third of the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EndpointTrouble {
+pub(crate) struct DemoFault {
     endpoint: String,
     kind: TroubleKind,
 }
@@ -30,7 +30,7 @@ enum TroubleKind {
     Rejects,
 }
 
-impl FromStr for EndpointTrouble {
+impl FromStr for DemoFault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -50,7 +50,7 @@ impl FromStr for EndpointTrouble {
     }
 }
 
-impl EndpointTrouble {
+impl DemoFault {
     /// Begins it; gives a line that says so.
     pub(super) fn begin(&self, emulator: &RunningEmulator) -> String {
         let faults = emulator.faults();
@@ -166,13 +166,13 @@ mod tests {
 
     #[test]
     fn a_trouble_names_an_endpoint_and_a_kind() {
-        let trouble: EndpointTrouble = "telemetry-hub=unavailable".parse().unwrap();
+        let trouble: DemoFault = "telemetry-hub=unavailable".parse().unwrap();
         assert_eq!(
             (trouble.endpoint.as_str(), trouble.kind),
             ("telemetry-hub", TroubleKind::Unavailable)
         );
         for wrong in ["telemetry-hub", "telemetry-hub=slow", "other=unavailable"] {
-            let error = wrong.parse::<EndpointTrouble>().unwrap_err();
+            let error = wrong.parse::<DemoFault>().unwrap_err();
             assert!(error.contains("lifecycle-grid"), "{error}");
         }
     }

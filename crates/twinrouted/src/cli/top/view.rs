@@ -3,8 +3,8 @@
 use super::state::{EndpointRates, TopPage, TopState};
 use crate::cli::ask::cut;
 use crate::cli::paint::TextColor;
+use crate::cli::problem::age;
 use crate::cli::problem::{advice, failing, outlook, reasons};
-use crate::cli::table::age;
 use clap::ValueEnum as _;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
