@@ -6,7 +6,7 @@ use super::appender::{JournalAppender, durable};
 use super::duplicates::{ClaimedBatch, FirstFailed, SharedDuplicateWindow};
 use super::matched_batch::MatchedBatch;
 use super::receipt::{BatchReceipt, EventTally};
-use crate::delivery::{LaneArrival, TrackedBatch};
+use crate::delivery::{Lane, LaneArrival, TrackedBatch};
 use crate::table::{CompiledInstance, LiveTable, MatchScratch};
 use crate::tap::{EventTaps, TapBatch, TapOutcome, TapView};
 use crate::user_code::{EventHooks, MappingFault};
@@ -172,13 +172,8 @@ impl Acceptor {
         matched.origin = admitted.origin(generation, &compiled.name);
         let unmatched = std::mem::take(&mut matched.unmatched);
         let origin = matched.origin.clone();
-        if let Some(full) = matched.refusing(&compiled.lanes) {
-            return Err(AcceptError::EndpointFull {
-                endpoint: format!("{}/{}", full.instance, full.name),
-                retry_after: ENDPOINT_FULL_RETRY,
-            });
-        }
         let lanes = &compiled.lanes;
+        check_endpoints(&matched, lanes)?;
         self.admission.charge(&admitted, &matched);
         if matched.has_to_wait(lanes) {
             self.admission
@@ -323,6 +318,17 @@ impl Acceptor {
         let mapped =
             mapped.map_err(|MappingFault(reason)| AcceptError::Mapping { index: 0, reason })?;
         Ok(mapped.map(|mapped| mapped.event))
+    }
+}
+
+/// Refuses a batch that is for an endpoint which is full, and whose settings say so.
+fn check_endpoints(matched: &MatchedBatch, lanes: &[Arc<Lane>]) -> Result<(), AcceptError> {
+    match matched.refusing(lanes) {
+        None => Ok(()),
+        Some(full) => Err(AcceptError::EndpointFull {
+            endpoint: format!("{}/{}", full.instance, full.name),
+            retry_after: ENDPOINT_FULL_RETRY,
+        }),
     }
 }
 

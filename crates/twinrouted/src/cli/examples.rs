@@ -125,9 +125,8 @@ mod tests {
                 continue;
             }
             let long = below.get_after_long_help().map(ToString::to_string);
-            let begin = format!("Examples:\n  ");
             let long = long.unwrap_or_else(|| panic!("{name} has no examples"));
-            assert!(long.starts_with(&begin), "{name}: {long}");
+            assert!(long.starts_with("Examples:\n  "), "{name}: {long}");
             assert!(
                 long.contains(&format!("twinroute {name}")),
                 "{name}: {long}"

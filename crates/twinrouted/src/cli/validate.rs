@@ -102,7 +102,7 @@ impl ValidateOptions {
 
     fn say(&self, report: &ValidationReport) -> anyhow::Result<ExitCode> {
         let is_valid =
-            report.errors.is_empty() && !(self.deny_warnings && !report.warnings.is_empty());
+            report.errors.is_empty() && (report.warnings.is_empty() || !self.deny_warnings);
         let code = match is_valid {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(ExitReason::Configuration.code()),

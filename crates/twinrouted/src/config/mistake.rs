@@ -14,7 +14,11 @@ pub(crate) enum ConfigPlace {
 impl ConfigPlace {
     /// Of a byte in a text.
     pub(super) fn of(text: &str, at: usize) -> Self {
-        let before = &text[..text.floor_char_boundary(at.min(text.len()))];
+        let mut end = at.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = &text[..end];
         let line_begin = before.rfind('\n').map_or(0, |end| end + 1);
         Self::Text {
             line: before.matches('\n').count() + 1,

@@ -99,8 +99,8 @@ fn meaning(table: &str, key: &str) -> String {
         format!("## {title}").contains(&heading)
     };
     let row = format!("| `{key}` |");
-    let rows = sections.filter(named).flat_map(str::lines);
-    let row = rows.filter(|line| line.starts_with(&row)).next();
+    let mut rows = sections.filter(named).flat_map(str::lines);
+    let row = rows.find(|line| line.starts_with(&row));
     let cell = row.and_then(|row| row.trim_end_matches([' ', '|']).rsplit(" | ").next());
     without_links(cell.unwrap_or_default())
 }

@@ -18,6 +18,15 @@ use twinroute_model::settings::AnswerMeaning;
 use twinroute_retry::schedule;
 
 impl LaneCore {
+    fn settle_delivered(&mut self, waiting: &QueuedDelivery, is_watched: bool) {
+        self.settle(waiting.sequence, DeliverySettlement::Delivered);
+        self.tell(waiting.sequence, DeliveryEnd::Delivered);
+        if is_watched {
+            let event = waiting.event.as_deref();
+            self.show(waiting.sequence, event, TapOutcome::Delivered, "");
+        }
+    }
+
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
     /// back: that is tried again too, and never discarded, since the disk may work again.
     pub(in crate::delivery) fn finish(
@@ -52,12 +61,7 @@ impl LaneCore {
                 Some(DeliveryOutcome::Delivered) => {
                     answered = true;
                     delivered += 1;
-                    self.settle(waiting.sequence, DeliverySettlement::Delivered);
-                    self.tell(waiting.sequence, DeliveryEnd::Delivered);
-                    if is_watched {
-                        let event = waiting.event.as_deref();
-                        self.show(waiting.sequence, event, TapOutcome::Delivered, "");
-                    }
+                    self.settle_delivered(&waiting, is_watched);
                     ages.add(
                         waiting.age(now),
                         (&mut self.latency, &mut self.delivery_durations),

@@ -84,9 +84,8 @@ fn heading(status: &RouterStatus, state: &TopState) -> Paragraph<'static> {
     ])
 }
 
-fn list(frame: &mut Frame<'_>, area: Rect, state: &TopState, colors: bool) {
-    let is_wide = area.width >= WIDE;
-    let bars = if is_wide { 30 } else { 12 };
+/// The columns of the list, by title, and how wide they are.
+fn columns(is_wide: bool, bars: u16) -> (Vec<&'static str>, Vec<Constraint>) {
     let mut titles = vec!["endpoint", "state", "in/s", "out/s", "backlog", "dead"];
     let mut widths = vec![
         Constraint::Fill(1),
@@ -102,6 +101,13 @@ fn list(frame: &mut Frame<'_>, area: Rect, state: &TopState, colors: bool) {
     }
     titles.push("trend");
     widths.push(Constraint::Length(bars));
+    (titles, widths)
+}
+
+fn list(frame: &mut Frame<'_>, area: Rect, state: &TopState, colors: bool) {
+    let is_wide = area.width >= WIDE;
+    let bars = if is_wide { 30 } else { 12 };
+    let (titles, widths) = columns(is_wide, bars);
     let several = state
         .status
         .as_ref()
