@@ -8,7 +8,7 @@ fn with_journal() -> tempfile::TempDir {
     let folder = scene();
     let config = folder.path().join("twinroute.toml");
     let config = std::fs::read_to_string(config).unwrap();
-    let journal = "[journal]\npath = 'data'\nsegment_bytes = '1MiB'\n";
+    let journal = "[journal]\npath = 'data'\nsegment_bytes = '1MiB'\nkeep = '64MiB'\n";
     write(
         folder.path(),
         "twinroute.toml",
