@@ -13,9 +13,9 @@ use twinroute::testing::{SinkCheck, SinkFailures};
 const PAGE_BYTES_MAX: usize = 64 << 10;
 
 /// Writes each event into a file of its own; an event that fits no page is refused alone.
-pub(crate) struct Pages(PathBuf);
+pub(crate) struct PageFolder(PathBuf);
 
-impl Sink for Pages {
+impl Sink for PageFolder {
     async fn send(&self, batch: &[Delivery]) -> SendResult {
         tokio::fs::create_dir_all(&self.0).await?;
         let mut outcomes = Vec::with_capacity(batch.len());
@@ -34,7 +34,7 @@ impl Sink for Pages {
     }
 }
 
-impl Pages {
+impl PageFolder {
     /// An I/O error says that no page can be written just now: all of the batch waits.
     async fn write(&self, delivery: &Delivery) -> Result<DeliveryOutcome, SendError> {
         let page = delivery.event.to_json();
@@ -78,7 +78,7 @@ pub(crate) async fn check(folder: &Path) -> Result<Vec<&'static str>, SinkFailur
     let refused = event("refused", &"x".repeat(PAGE_BYTES_MAX)).expect("it is legal");
     let check = SinkCheck::default().refused(refused).events(30);
     let report = check
-        .run(|| Pages(folder.to_owned()), async || pages(folder))
+        .run(|| PageFolder(folder.to_owned()), async || pages(folder))
         .await?;
     Ok(report.passed)
 }
@@ -90,7 +90,7 @@ pub(crate) async fn route(folder: &Path) -> Result<Vec<Event>, twinroute::Error>
     let router = Router::builder()
         .sink(
             "pages",
-            SinkSetup::new(Pages(folder.to_owned())).settings(quickly),
+            SinkSetup::new(PageFolder(folder.to_owned())).settings(quickly),
         )
         .route("all", "pages", "true")
         .start()

@@ -10,9 +10,9 @@
 //!
 //! /// Keeps what it is given.
 //! #[derive(Clone, Default)]
-//! struct Shelf(Arc<Mutex<Vec<Event>>>);
+//! struct ShelfSink(Arc<Mutex<Vec<Event>>>);
 //!
-//! impl Sink for Shelf {
+//! impl Sink for ShelfSink {
 //!     async fn send(&self, batch: &[Delivery]) -> SendResult {
 //!         let events = batch.iter().map(|delivery| Event::clone(&delivery.event));
 //!         self.0.lock().expect("no panic").extend(events);
@@ -22,7 +22,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! let shelf = Shelf::default();
+//! let shelf = ShelfSink::default();
 //! let arrived = async || shelf.0.lock().expect("no panic").clone();
 //! check_sink(|| shelf.clone(), arrived).await.unwrap();
 //! # }

@@ -7,9 +7,9 @@ use twinroute::testing::{SinkCheck, check_sink};
 
 /// A destination in memory.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<Vec<Event>>>);
+struct ShelfSink(Arc<Mutex<Vec<Event>>>);
 
-impl Shelf {
+impl ShelfSink {
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
         self.0.lock().unwrap()
     }
@@ -21,7 +21,7 @@ impl Shelf {
 
 /// What is wrong with a sink that is right but for that.
 #[derive(Clone, Copy, PartialEq)]
-enum Flaw {
+enum SinkFlaw {
     None,
     /// Says `Delivered` and delivers with the next batch.
     LatePut,
@@ -50,16 +50,16 @@ enum Flaw {
 }
 
 struct FlawedSink {
-    shelf: Shelf,
-    flaw: Flaw,
+    shelf: ShelfSink,
+    flaw: SinkFlaw,
     late: Mutex<Vec<Delivery>>,
     connection: Mutex<Option<()>>,
     busy: Mutex<bool>,
 }
 
 impl FlawedSink {
-    fn new(shelf: &Shelf, flaw: Flaw) -> Self {
-        if flaw == Flaw::EmptiesAtStart {
+    fn new(shelf: &ShelfSink, flaw: SinkFlaw) -> Self {
+        if flaw == SinkFlaw::EmptiesAtStart {
             shelf.lock().clear();
         }
         Self {
@@ -76,13 +76,13 @@ impl FlawedSink {
         if event.id() == "refused" {
             return DeliveryOutcome::reject("too strange");
         }
-        if self.flaw == Flaw::NoRepeats
+        if self.flaw == SinkFlaw::NoRepeats
             && self.shelf.lock().iter().any(|own| own.id() == event.id())
         {
             return DeliveryOutcome::reject("it is here already");
         }
         match (self.flaw, event.json_data()) {
-            (Flaw::RewritesJson, Some(json)) => {
+            (SinkFlaw::RewritesJson, Some(json)) => {
                 let value: serde_json::Value = serde_json::from_str(json).unwrap();
                 let builder = Event::builder().id(event.id()).source(event.source());
                 let builder = builder.event_type(event.event_type());
@@ -104,23 +104,23 @@ impl Sink for FlawedSink {
         };
         let is_empty = |one: &Delivery| one.event.payload().bytes.is_empty();
         match self.flaw {
-            Flaw::LostConnection => {
+            SinkFlaw::LostConnection => {
                 let connection = self.connection.lock().unwrap().take();
                 assert!(connection.is_some(), "nobody gave it back");
                 tokio::task::yield_now().await;
                 *self.connection.lock().unwrap() = connection;
             }
-            Flaw::HangsOnText if batch.iter().any(is_text) => std::future::pending().await,
-            Flaw::PanicsWithoutPayload if batch.iter().any(is_empty) => panic!("no payload"),
-            Flaw::RefusesAll if batch.iter().any(|one| one.event.id() == "refused") => {
+            SinkFlaw::HangsOnText if batch.iter().any(is_text) => std::future::pending().await,
+            SinkFlaw::PanicsWithoutPayload if batch.iter().any(is_empty) => panic!("no payload"),
+            SinkFlaw::RefusesAll if batch.iter().any(|one| one.event.id() == "refused") => {
                 return Err(SendError::unavailable("one of them is too strange"));
             }
-            Flaw::LatePut => {
+            SinkFlaw::LatePut => {
                 let late = std::mem::replace(&mut *self.late.lock().unwrap(), batch.to_vec());
                 late.iter().for_each(|delivery| self.shelf.put(delivery));
                 return Ok(SendOutcome::all_delivered());
             }
-            Flaw::OtherOrder => {
+            SinkFlaw::OtherOrder => {
                 let mut groups: BTreeMap<char, Vec<&Delivery>> = BTreeMap::new();
                 for delivery in batch {
                     let last = delivery.event.id().chars().next_back().unwrap();
@@ -131,7 +131,7 @@ impl Sink for FlawedSink {
                 }
                 return Ok(SendOutcome::all_delivered());
             }
-            Flaw::OneAtATime => {
+            SinkFlaw::OneAtATime => {
                 if std::mem::replace(&mut *self.busy.lock().unwrap(), true) {
                     return Ok(SendOutcome::all_delivered());
                 }
@@ -143,22 +143,26 @@ impl Sink for FlawedSink {
         let outcomes = batch.iter().map(|delivery| self.put_one(delivery));
         let given = |outcome: &DeliveryOutcome| *outcome == DeliveryOutcome::Delivered;
         match self.flaw {
-            Flaw::MissingOutcomes => Ok(outcomes.filter(given).skip(1).collect()),
+            SinkFlaw::MissingOutcomes => Ok(outcomes.filter(given).skip(1).collect()),
             _ => Ok(outcomes.collect()),
         }
     }
 
     fn limits(&self) -> BatchLimits {
         BatchLimits {
-            in_flight_max: if self.flaw == Flaw::NoLimits { 0 } else { 4 },
+            in_flight_max: if self.flaw == SinkFlaw::NoLimits {
+                0
+            } else {
+                4
+            },
             events_max: 64,
             ..BatchLimits::default()
         }
     }
 }
 
-async fn failed(flaw: Flaw) -> Vec<(&'static str, String)> {
-    let shelf = Shelf::default();
+async fn failed(flaw: SinkFlaw) -> Vec<(&'static str, String)> {
+    let shelf = ShelfSink::default();
     let refused = Event::builder().id("refused").source("s").event_type("t");
     let check = SinkCheck::default().refused(refused.build().unwrap());
     let observe = async || shelf.lock().clone();
@@ -174,65 +178,65 @@ async fn failed(flaw: Flaw) -> Vec<(&'static str, String)> {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_is_right_passes_all() {
-    assert_eq!(failed(Flaw::None).await, []);
+    assert_eq!(failed(SinkFlaw::None).await, []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_flaw_is_found_by_its_check() {
     for (flaw, check, why) in [
         (
-            Flaw::LatePut,
+            SinkFlaw::LatePut,
             "delivered is there",
             "is not at the destination, though it was delivered",
         ),
         (
-            Flaw::MissingOutcomes,
+            SinkFlaw::MissingOutcomes,
             "delivered is there",
             "it gave 19 outcomes for 20 deliveries",
         ),
         (
-            Flaw::MissingOutcomes,
+            SinkFlaw::MissingOutcomes,
             "outcomes",
             "it gave 0 outcomes for 1 deliveries",
         ),
-        (Flaw::OtherOrder, "order", "of the same twin"),
+        (SinkFlaw::OtherOrder, "order", "of the same twin"),
         (
-            Flaw::RefusesAll,
+            SinkFlaw::RefusesAll,
             "partial",
             "beside an event that may be refused: event partial-",
         ),
         (
-            Flaw::LostConnection,
+            SinkFlaw::LostConnection,
             "cancelled",
             "it panicked over a batch of 3 events",
         ),
         (
-            Flaw::EmptiesAtStart,
+            SinkFlaw::EmptiesAtStart,
             "restart",
             "after a restart: event restart-0 is not at",
         ),
         (
-            Flaw::NoRepeats,
+            SinkFlaw::NoRepeats,
             "repeats",
             "event repeats-0 was not delivered",
         ),
         (
-            Flaw::HangsOnText,
+            SinkFlaw::HangsOnText,
             "outcomes",
             "a batch of 1 events did not end within 10 s",
         ),
         (
-            Flaw::PanicsWithoutPayload,
+            SinkFlaw::PanicsWithoutPayload,
             "outcomes",
             "it panicked over a batch of 1 events",
         ),
         (
-            Flaw::RewritesJson,
+            SinkFlaw::RewritesJson,
             "delivered is there",
             "event there-0 arrived with another payload",
         ),
-        (Flaw::NoLimits, "limits", "in_flight_max is 0"),
-        (Flaw::OneAtATime, "at once", "is not at the destination"),
+        (SinkFlaw::NoLimits, "limits", "in_flight_max is 0"),
+        (SinkFlaw::OneAtATime, "at once", "is not at the destination"),
     ] {
         let failed = failed(flaw).await;
         let found = failed.iter().find(|(name, _)| *name == check);
@@ -243,7 +247,7 @@ async fn each_flaw_is_found_by_its_check() {
 
 #[tokio::test(start_paused = true)]
 async fn ids_are_enough_and_failures_are_told_in_words() {
-    let shelf = Shelf::default();
+    let shelf = ShelfSink::default();
     let ids = async || -> Vec<String> {
         shelf
             .lock()
@@ -251,12 +255,12 @@ async fn ids_are_enough_and_failures_are_told_in_words() {
             .map(|event| event.id().to_owned())
             .collect()
     };
-    check_sink(|| FlawedSink::new(&shelf, Flaw::RewritesJson), ids)
+    check_sink(|| FlawedSink::new(&shelf, SinkFlaw::RewritesJson), ids)
         .await
         .unwrap();
-    let shelf = Shelf::default();
+    let shelf = ShelfSink::default();
     let ids = async || -> Vec<Event> { shelf.lock().clone() };
-    let failures = check_sink(|| FlawedSink::new(&shelf, Flaw::NoRepeats), ids).await;
+    let failures = check_sink(|| FlawedSink::new(&shelf, SinkFlaw::NoRepeats), ids).await;
     let text = format!("{:?}", failures.unwrap_err());
     assert!(text.starts_with("the sink fails "), "{text}");
     assert!(
