@@ -1,10 +1,8 @@
 //! `twinroute test`: events and the routes and endpoints that they must reach.
 
-use super::exit;
+use super::offline_router::offline_router;
 use super::paint::{PaintedText, TextColor};
 use crate::cli::output;
-use crate::config::LoadedConfig;
-use crate::daemon;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
@@ -65,23 +63,9 @@ struct CaseResult {
 }
 
 pub(super) fn run(options: &TestOptions) -> anyhow::Result<ExitCode> {
-    let loaded = match LoadedConfig::read(&options.config) {
-        Ok(loaded) => loaded,
-        Err(error) => return Ok(exit::not_started(&error)),
-    };
-    if let Err(error) = loaded.need_files("test") {
-        return Ok(exit::not_started(&error));
-    }
-    let definitions = match loaded.definitions() {
-        Ok(definitions) => definitions,
-        Err(faults) => return Ok(exit::not_started(&faults.into())),
-    };
-    let router = daemon::router(&loaded.outgoing()?)?
-        .default_instance(&loaded.config.instance)
-        .definitions(definitions);
-    let router = match router.build() {
+    let router = match offline_router(&options.config, "test")? {
         Ok(router) => router,
-        Err(error) => return Ok(exit::not_started(&error.into())),
+        Err(code) => return Ok(code),
     };
     let mut results = Vec::new();
     for file in &options.cases {

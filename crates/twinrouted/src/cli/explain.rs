@@ -1,10 +1,8 @@
 //! `twinroute explain`: why an event goes where it goes.
 
 use super::event_input::read_events;
-use super::exit;
+use super::offline_router::offline_router;
 use crate::cli::output;
-use crate::config::LoadedConfig;
-use crate::daemon;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -68,23 +66,9 @@ fn of_filter(options: &ExplainOptions, filter: &str) -> anyhow::Result<ExitCode>
 }
 
 fn of_routes(options: &ExplainOptions, config: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = match LoadedConfig::read(config) {
-        Ok(loaded) => loaded,
-        Err(error) => return Ok(exit::not_started(&error)),
-    };
-    if let Err(error) = loaded.need_files("explain") {
-        return Ok(exit::not_started(&error));
-    }
-    let definitions = match loaded.definitions() {
-        Ok(definitions) => definitions,
-        Err(faults) => return Ok(exit::not_started(&faults.into())),
-    };
-    let router = daemon::router(&loaded.outgoing()?)?
-        .default_instance(&loaded.config.instance)
-        .definitions(definitions);
-    let router = match router.build() {
+    let router = match offline_router(config, "explain")? {
         Ok(router) => router,
-        Err(error) => return Ok(exit::not_started(&error.into())),
+        Err(code) => return Ok(code),
     };
     let (mut text, mut list) = (String::new(), Vec::new());
     for (number, written) in read_events(&options.event)?.iter().enumerate() {

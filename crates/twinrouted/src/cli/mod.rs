@@ -25,6 +25,7 @@ mod ledger;
 mod log_level;
 mod man;
 mod management;
+mod offline_router;
 pub(crate) mod output;
 mod paint;
 mod plan;
