@@ -1,5 +1,5 @@
 //! Events as they pass, shown to whoever watches. Watching never slows the way of events: a watcher who is slow misses
-//! some and is told how many, and while nobody watches it costs one relaxed load for each batch.
+//! some and sees how many, and while nobody watches it costs one relaxed load for each batch.
 
 mod list;
 mod selection;

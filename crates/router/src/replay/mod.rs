@@ -194,7 +194,7 @@ impl ReplayJobs {
     }
 }
 
-/// The course of a replay. However it ends, those who wait for its end are told.
+/// The course of a replay. However it ends, those who wait for its end are notified.
 struct ReplayCourse(Arc<ReplayJob>);
 
 impl Drop for ReplayCourse {

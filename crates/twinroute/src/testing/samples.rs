@@ -1,4 +1,4 @@
-//! Events to check a sink with. Each check has ids of its own, so that what arrived can be told apart.
+//! Events to check a sink with. Each check has ids of its own, so that what arrived can be distinguished.
 
 use crate::event::{Event, TwinKey};
 use crate::sink::{Delivery, HeldEvent};

@@ -128,7 +128,7 @@ fn listing(filter: &str) -> Definitions {
     }
 }
 
-/// Says what it is told, and counts how often it is read.
+/// Gives what it was set to, and counts how often it is read.
 #[derive(Clone, Default)]
 struct ToldSource(Arc<ToldState>);
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use twinroute::dead_letters::{DeadLetterReason, PurgeScope, ReplayState};
 use twinroute::prelude::*;
 
-/// A router whose sink rejects all until it is told otherwise.
+/// A router whose sink rejects all until it is set to accept.
 async fn rejecting() -> (Router, Arc<AtomicBool>) {
     let rejects = Arc::new(AtomicBool::new(true));
     let rejecting = Arc::clone(&rejects);

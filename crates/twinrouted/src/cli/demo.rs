@@ -53,7 +53,7 @@ pub(crate) struct DemoOptions {
 /// How long the demo waits for what it sent to be settled.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
-/// Where commands ask unless they are told otherwise.
+/// Where commands ask unless an option says otherwise.
 const ADMIN: &str = "127.0.0.1:8081";
 
 /// What to do when it is over.
