@@ -110,7 +110,9 @@ impl DiskRoom {
             let held = inbox.room.held;
             held?;
             // What is not recorded yet needs no room once it is.
-            (inbox.room.clone(), inbox.work.updates.outcomes())
+            let mut settled = inbox.work.updates.outcomes();
+            settled.extend(&inbox.in_commit);
+            (inbox.room.clone(), settled)
         };
         let held = room.held?;
         let (number, lanes, counts) = {

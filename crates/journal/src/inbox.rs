@@ -5,6 +5,7 @@ use super::commit_failure::CommitFailure;
 use super::contents::SEQUENCES_SKIPPED;
 use super::disk_room::RoomRecord;
 use super::group::GroupWork;
+use super::pages::WaitingOutcomes;
 use super::totals::{HeldSize, JournalFull};
 use super::window::MANY;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,8 @@ pub(super) type DurableSender = oneshot::Sender<Result<(), NotDurable>>;
 pub(super) struct WriterInbox {
     pub(super) work: GroupWork<DurableSender>,
     pub(super) flushes: Vec<DurableSender>,
+    /// Outcomes that the writer has taken and not recorded yet, while there is no room for another segment.
+    pub(super) in_commit: WaitingOutcomes,
     /// Bytes of events that are not on disk.
     pub(super) bytes: u64,
     /// When what nobody waits for is written.

@@ -72,6 +72,9 @@ impl GroupWriter {
         work.next_sequence = inbox.next_sequence;
         work.close = inbox.closing;
         work.roll = retry;
+        if inbox.room.held.is_some() {
+            inbox.in_commit = work.updates.outcomes();
+        }
         let flushes = std::mem::take(&mut inbox.flushes);
         CommitRound {
             held: work.held(),
@@ -130,7 +133,7 @@ impl GroupWriter {
             return Err(self.poison(round, reason));
         }
         let error = NotDurable::Abandoned(Arc::clone(&reason));
-        self.note_full(&failure, round.held);
+        self.note_full(&failure, &round);
         for batch in round.work.batches.drain(..) {
             answer(batch.waiter, Err(error.clone()));
         }
@@ -160,6 +163,7 @@ impl GroupWriter {
         copying.empty_to = copying.empty_to.max(round.empty_to);
         let chores = self.log.has_chores();
         let mut inbox = self.shared.lock();
+        inbox.in_commit.clear();
         inbox.bytes -= round.held.bytes;
         inbox.durable_sequence = round.work.next_sequence;
         if (had_events || round.work.roll) && inbox.health != JournalHealth::Ok {
@@ -194,10 +198,11 @@ impl GroupWriter {
         }
     }
 
-    fn note_full(&self, failure: &CommitFailure, abandoned: HeldSize) {
+    fn note_full(&self, failure: &CommitFailure, round: &CommitRound) {
         let mut inbox = self.shared.lock();
-        inbox.bytes -= abandoned.bytes;
-        self.log.totals.give_back(abandoned);
+        inbox.in_commit = round.work.updates.outcomes();
+        inbox.bytes -= round.held.bytes;
+        self.log.totals.give_back(round.held);
         inbox.refused(failure, Instant::now() + self.retry_delay);
         self.show_usage(&mut inbox);
     }
@@ -217,6 +222,7 @@ impl GroupWriter {
         let mut updates = round.work.updates;
         updates.append(std::mem::take(&mut inbox.work.updates));
         inbox.work.updates = updates;
+        inbox.in_commit.clear();
         inbox.work.reported_cuts = round.work.reported_cuts;
         inbox.lazy_at = inbox.retry_at;
         self.show_usage(&mut inbox);
