@@ -19,10 +19,18 @@ impl SegmentLog {
             self.retention.needed = oldest;
             self.shorten(released);
         }
-        while let Some(segment) = self.retention.surplus(&self.segments, self.clock.now()) {
+        while let Some(segment) = self.surplus_history() {
             if !self.unlink(segment) {
                 return;
             }
+        }
+    }
+
+    /// The oldest segment, if it is history and has to go: there is too much, or something waits for its room.
+    fn surplus_history(&self) -> Option<u64> {
+        match self.next.is_tight() {
+            true => self.retention.oldest(&self.segments),
+            false => self.retention.surplus(&self.segments, self.clock.now()),
         }
     }
 
@@ -44,11 +52,14 @@ impl SegmentLog {
         }
     }
 
-    /// Removes the oldest segment of the history: the room is needed.
+    /// Removes the oldest segment of the history, for which another file needs the room; false when there is none.
     pub(super) fn remove_oldest_history(&mut self) -> bool {
         let oldest = self.retention.oldest(&self.segments);
         let removed = oldest.is_some_and(|segment| self.unlink(segment));
-        self.next.room_may_be(removed)
+        if removed {
+            self.next.history_went();
+        }
+        removed
     }
 
     /// The oldest segment that is not history.

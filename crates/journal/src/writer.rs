@@ -141,6 +141,7 @@ impl GroupWriter {
         round.work.roll = false;
         // Nothing but the history misses them.
         round.work.unmatched.clear();
+        round.work.updates.failed.clear();
         // What is left may fit into the room kept for it, and make room.
         let rest = self.log.commit_rest(&mut round.work);
         if let Err(failure @ CommitFailure::Sync { .. }) = &rest {
