@@ -176,3 +176,42 @@ fn a_start_on_a_full_disk_accepts_as_soon_as_dead_letters_make_room() {
         no_history_on_a_tight_disk(&disk);
     }
 }
+
+/// Where it is known how much room there is, a history leaves some for others, and no file is begun that has none.
+#[test]
+fn a_history_leaves_room_where_the_disk_says_how_much_it_has() {
+    let [_, settings] = with_and_without_history(PATIENT);
+    let sim = SimulatedDisk::default();
+    sim.report_room();
+    sim.set_room(Some(12 * settings.segment_bytes));
+    let disk = with_past(&sim, settings);
+    let hub = lane(&disk, "hub");
+    let mut most = 0;
+    let deliver = |id: usize| {
+        let sequence = append(&disk, &id.to_string(), &[hub]);
+        disk.settle(hub, &[(sequence, DeliverySettlement::Delivered)]);
+        // The answer came before the writer had looked after the room.
+        disk.flush().wait().unwrap();
+        disk.flush().wait().unwrap();
+        let free = sim.free_bytes().unwrap();
+        assert!(free >= settings.segment_bytes, "{id}: {free}");
+        assert!(!disk.room().is_tight(), "{id}");
+        disk.usage().history_bytes
+    };
+    for id in 0..3_000 {
+        most = most.max(deliver(id));
+    }
+    assert!(most > 4 * settings.segment_bytes, "{most}");
+    // Somebody else takes what is free: the history goes with the next group, as far as it has to.
+    let length = |name: &String| sim.len(name).unwrap();
+    sim.set_room(Some(sim.list().unwrap().iter().map(length).sum()));
+    let left = deliver(3_000);
+    assert!(left > 0 && left < most, "{left} of {most}");
+    // And before anything is written at a start.
+    crash(&sim, disk, PowerLossRemains::All);
+    sim.delete(NEXT_SEGMENT);
+    let length = |name: &String| sim.len(name).unwrap();
+    sim.set_room(Some(sim.list().unwrap().iter().map(length).sum()));
+    let (disk, _) = open_sealed(&sim, settings, &seal(1));
+    assert!(disk.usage().history_bytes < left);
+}
