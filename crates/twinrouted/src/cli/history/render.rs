@@ -71,7 +71,7 @@ pub(super) fn events(events: &[EventView]) -> String {
 }
 
 /// What each route decided, and decides now.
-pub(super) fn explanations(events: &[EventView]) -> String {
+pub(in crate::cli) fn explanations(events: &[EventView]) -> String {
     let mut text = String::new();
     for event in events {
         let gap = if text.is_empty() { "" } else { "\n" };
@@ -83,7 +83,11 @@ pub(super) fn explanations(events: &[EventView]) -> String {
             "" => "then: the table is not kept".to_owned(),
             since => format!("then: table {}, in use since {since}", event.generation),
         };
-        for (words, decisions) in [(since.as_str(), &event.routes), ("now:", &event.now)] {
+        let now = match event.now.as_slice() {
+            [] => "now: no route was asked",
+            _ => "now:",
+        };
+        for (words, decisions) in [(since.as_str(), &event.routes), (now, &event.now)] {
             text.push('\n');
             text.push_str(&one_line(words));
             text.push('\n');
