@@ -64,14 +64,19 @@ const SHORT_CHUNKS: usize = 4;
 const STRIDE: usize = 4 * CHUNK;
 
 /// Whether a byte ends a string, begins an escape, or may not stand in one.
+#[inline]
 const fn is_special(byte: u8) -> bool {
     // No `||`: a jump for each byte would keep the compiler from looking at many at a time.
     (byte == b'"') | (byte == b'\\') | (byte < b' ')
 }
 
 /// Where the first special byte stands in a chunk; behind it, if there is none.
+#[inline]
 fn first_special(chunk: [u8; CHUNK]) -> usize {
-    let marks = chunk.map(|byte| 0_u8.wrapping_sub(u8::from(is_special(byte))));
+    let mut marks = [0; CHUNK];
+    for (mark, byte) in marks.iter_mut().zip(chunk) {
+        *mark = 0_u8.wrapping_sub(u8::from(is_special(byte)));
+    }
     u128::from_le_bytes(marks).trailing_zeros() as usize / 8
 }
 
