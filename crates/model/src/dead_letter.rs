@@ -10,6 +10,7 @@ pub const OUTCOME_BYTES_MAX: usize = 256;
 
 /// Why a delivery became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DeadLetterReason {
     /// Its lane was at its cap and this was the oldest waiting.
     Overflow,
@@ -42,6 +43,18 @@ impl DeadLetterReason {
             Self::Exhausted => "exhausted",
             Self::Expired => "expired",
             Self::Removed => "removed",
+        }
+    }
+
+    /// Its number in stores, which never changes.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Overflow => 0,
+            Self::Rejected => 1,
+            Self::Exhausted => 2,
+            Self::Expired => 3,
+            Self::Removed => 4,
         }
     }
 

@@ -100,11 +100,10 @@ pub(crate) fn reject() -> DeliveryOutcome {
 }
 
 fn quick() -> EndpointSettings {
-    EndpointSettings {
-        retry_schedule: vec![Duration::from_secs(1)],
-        attempts_max: 2,
-        ..EndpointSettings::default()
-    }
+    EndpointSettings::default().with(|own| {
+        own.retry_schedule = vec![Duration::from_secs(1)];
+        own.attempts_max = 2;
+    })
 }
 
 fn router(sink: &ScriptedSink, settings: EndpointSettings, store: Option<&MemoryStore>) -> Router {
@@ -417,12 +416,13 @@ async fn what_waits_for_a_moment_is_tried_when_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_do_what_was_set() {
-    let full = |when_full, dead_letter_bytes_max| EndpointSettings {
-        queue_events_max: 2,
-        queue_age_max: Duration::from_secs(60),
-        when_full,
-        dead_letter_bytes_max,
-        ..EndpointSettings::default()
+    let full = |when_full, dead_letter_bytes_max| {
+        EndpointSettings::default().with(|own| {
+            own.queue_events_max = 2;
+            own.queue_age_max = Duration::from_secs(60);
+            own.when_full = when_full;
+            own.dead_letter_bytes_max = dead_letter_bytes_max;
+        })
     };
     let down = ScriptedSink::default();
     down.set_down(true);
@@ -477,10 +477,8 @@ async fn limits_do_what_was_set() {
 async fn an_answer_means_what_the_settings_say() {
     let sink = ScriptedSink::default();
     sink.answer([reject(), DeliveryOutcome::Delivered]);
-    let settings = EndpointSettings {
-        answers: [("bad".to_owned(), AnswerMeaning::Retry)].into(),
-        ..quick()
-    };
+    let settings =
+        quick().with(|own| own.answers = [("bad".to_owned(), AnswerMeaning::Retry)].into());
     let router = router(&sink, settings, None);
     accept(&router, vec![event(1, "a")]).await;
     router.settled().await;

@@ -18,6 +18,7 @@ const EXAMINED_MAX: usize = 10_000;
 
 /// Which dead letters are meant: those that all that is set holds for.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct DeadLetterQuery {
     /// Of this instance.
     pub instance: Option<InstanceName>,
@@ -106,6 +107,7 @@ impl DeadLetterQueryText {
 
 /// A dead letter that is kept here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeadLetterView {
     /// Instance of its endpoint.
     pub instance: String,

@@ -218,11 +218,10 @@ async fn at_its_cap_it_does_what_its_settings_say() {
         (WhenFull::Refuse, 0, 0),
     ] {
         let scripts = ScriptedConnect::default();
-        let settings = EndpointSettings {
-            queue_events_max: 3,
-            when_full,
-            ..EndpointSettings::default()
-        };
+        let settings = EndpointSettings::default().with(|own| {
+            own.queue_events_max = 3;
+            own.when_full = when_full;
+        });
         let full = |mut definitions: Definitions| {
             definitions.settings = Settings::new([("hub-1".to_owned(), settings.clone())]);
             definitions
@@ -290,10 +289,7 @@ impl crate::sink::Connect for WithStore {
 async fn its_dead_letters_are_stored_meanwhile() {
     let shelf = MemoryStore::default();
     let mut first = without_secret();
-    let settings = EndpointSettings {
-        queue_events_max: 1,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 1);
     first.settings = Settings::new([("hub-1".to_owned(), settings)]);
     let router = Router::builder()
         .connect(WithStore(ScriptedConnect::default(), shelf.clone()))

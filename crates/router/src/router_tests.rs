@@ -304,10 +304,7 @@ async fn attempts_end() {
         reason: FailureReason::new("busy", ""),
     };
     sink.answer(vec![retry; 2]);
-    let settings = EndpointSettings {
-        attempts_max: 2,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.attempts_max = 2);
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")
@@ -396,10 +393,7 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
 async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
     let sink = ScriptedSink::default();
     sink.set_down(true);
-    let settings = EndpointSettings {
-        queue_events_max: 3,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 3);
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")
@@ -419,10 +413,7 @@ async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
     let sink = ScriptedSink::default();
-    let settings = EndpointSettings {
-        queue_events_max: 2,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 2);
     let router = Router::builder()
         .sink_with("sink", sink.clone(), settings)
         .route("all", "sink", "true")

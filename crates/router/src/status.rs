@@ -7,6 +7,7 @@ use twinroute_journal::ledger::{DiscardReason, Ledger};
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RouterStatus {
     /// Version of the library.
     pub version: String,
@@ -28,6 +29,7 @@ pub struct RouterStatus {
 
 /// Whether producers wait because the router has more to do than it can.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AdmissionStatus {
     /// `open`: whoever comes is let in at once, or soon; `slowed`: producers wait; `refusing`: some waited as
     /// long as they may and were answered 503. The latter two last until nobody was slowed for 10 s.
@@ -46,6 +48,7 @@ pub struct AdmissionStatus {
 
 /// Whether a router accepts events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RouterReadiness {
     /// True when it does.
     pub ready: bool,
@@ -55,6 +58,7 @@ pub struct RouterReadiness {
 
 /// The table in use and how the last change to it went.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TableStatus {
     /// Counts the tables of this process; 0 before the first.
     pub generation: u64,
@@ -73,6 +77,7 @@ pub struct TableStatus {
 
 /// How a source of definitions goes that is read again and again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceStatus {
     /// Which: `azure`.
     pub kind: String,
@@ -94,6 +99,7 @@ pub struct SourceStatus {
 
 /// What the journal holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JournalStatus {
     /// `memory`: nothing outlives the process; `disk`: what is acknowledged as durable does.
     pub kind: String,
@@ -141,6 +147,7 @@ pub struct JournalStatus {
 
 /// How long syncs of the journal took since the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SyncStatus {
     /// How many there were.
     pub count: u64,
@@ -154,6 +161,7 @@ pub struct SyncStatus {
 
 /// Syncs that took no longer than a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SyncBucket {
     /// The bound in seconds.
     pub le_s: f64,
@@ -163,6 +171,7 @@ pub struct SyncBucket {
 
 /// One instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct InstanceStatus {
     /// Its name.
     pub name: String,
@@ -177,6 +186,7 @@ pub struct InstanceStatus {
 /// `matched + replayed = queued + in_flight + retrying + delivered + dead-lettered + discarded`, always, where
 /// dead-lettered is the sum of [`DeadLetterStatus::all`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EndpointStatus {
     /// Its name.
     pub name: String,
@@ -253,6 +263,7 @@ pub struct EndpointStatus {
 
 /// What scrapers are shown of an endpoint beside its status.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct EndpointMetrics {
     /// Whether it has no series of its own; see [`metrics_endpoints_max`](crate::RouterBuilder::metrics_endpoints_max).
     pub is_in_remainder: bool,
@@ -266,6 +277,7 @@ pub struct EndpointMetrics {
 
 /// A credential of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CredentialStatus {
     /// `primary`, `secondary` or `identity`.
     pub slot: String,
@@ -298,6 +310,7 @@ pub const STATES: [&str; 14] = [
 
 /// What became of the deliveries that could not be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeadLetterStatus {
     /// They stand in the endpoint's container.
     pub uploaded: u64,
@@ -333,6 +346,7 @@ impl DeadLetterStatus {
 
 /// How an endpoint's events are tried again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RetryStatus {
     /// Seconds after the first, second, … attempt of an event that failed alone.
     pub schedule_s: Vec<f64>,
@@ -376,6 +390,7 @@ pub(crate) fn discarded_by(ledger: &Ledger) -> BTreeMap<String, u64> {
 
 /// One route.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RouteStatus {
     /// Its id.
     pub id: String,

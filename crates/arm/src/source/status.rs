@@ -10,6 +10,7 @@ const SHOWN_MAX: usize = 100;
 
 /// How a source goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AzureStatus {
     /// Seconds since the definitions were last seen to be current.
     pub age_seconds: Option<u64>,

@@ -69,19 +69,14 @@ impl http_body::Body for CountedBody {
 }
 
 fn start(sink: &StallingSink, admission_wait_max: Duration) -> (Router, IngressServer) {
-    let settings = EndpointSettings {
-        queue_events_max: 2_000,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 2_000);
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")
         .build()
         .unwrap();
-    let settings = Settings {
-        admission_wait_max,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.admission_wait_max = admission_wait_max;
     let clock = Arc::new(ManualClock::new(NOW));
     let ingress = IngressServer::new(&settings, router.clone(), clock);
     (router, ingress)

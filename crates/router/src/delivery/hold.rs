@@ -32,7 +32,7 @@ impl HoldReason {
     /// What keeps an endpoint from being sent to, if anything does.
     pub(crate) fn of(endpoint: &Endpoint) -> Option<Self> {
         let state = endpoint.provisioning_state;
-        if let Some((word, state)) = state.and_then(|state| Some((Self::by(state)?, state))) {
+        if let Some((word, state)) = state.and_then(|state| Some((state.waiting_word()?, state))) {
             let error = endpoint.provisioning_error.clone();
             return Some(Self::State { word, state, error });
         }
@@ -40,26 +40,7 @@ impl HoldReason {
             EndpointDestination::Waiting(waiting) => Some(Self::Secret {
                 missing: waiting.missing.clone(),
             }),
-            EndpointDestination::EventGrid(_)
-            | EndpointDestination::EventHub(_)
-            | EndpointDestination::ServiceBus(_) => None,
-        }
-    }
-
-    /// The word of a provisioning state in which nothing is sent.
-    pub(crate) const fn by(state: ProvisioningState) -> Option<&'static str> {
-        match state {
-            ProvisioningState::Provisioning => Some("provisioning"),
-            ProvisioningState::Updating => Some("updating"),
-            ProvisioningState::Failed => Some("failed"),
-            ProvisioningState::Canceled => Some("canceled"),
-            ProvisioningState::Suspending => Some("suspending"),
-            ProvisioningState::Restoring => Some("restoring"),
-            ProvisioningState::Moving => Some("moving"),
-            ProvisioningState::Disabled => Some("disabled"),
-            ProvisioningState::Succeeded | ProvisioningState::Warning => None,
-            // Those are not there.
-            ProvisioningState::Deleting | ProvisioningState::Deleted => None,
+            _ => None,
         }
     }
 

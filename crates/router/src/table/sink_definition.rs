@@ -78,7 +78,7 @@ impl SinkDefinition {
 /// State and error of an endpoint that is not sent to because of them.
 fn state_that_holds(endpoint: &Endpoint) -> (Option<ProvisioningState>, Option<&String>) {
     match endpoint.provisioning_state {
-        Some(state) if HoldReason::by(state).is_some() => {
+        Some(state) if state.waiting_word().is_some() => {
             (Some(state), endpoint.provisioning_error.as_ref())
         }
         Some(_) | None => (None, None),

@@ -23,13 +23,7 @@ pub(crate) fn delivery_of(
         .json(&format!("\"{}\"", "x".repeat(data_bytes)))
         .build(&EventLimits::default())
         .unwrap();
-    let twin = TwinKey::of(&event).stable_hash();
-    Delivery {
-        sequence: id as u64,
-        event: event.into(),
-        twin,
-        attempts: 0,
-    }
+    Delivery::new(id as u64, event)
 }
 
 /// Outcomes in short: `delivered`, `reject <code>`, `<kind> <code>`.

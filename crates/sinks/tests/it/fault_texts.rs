@@ -54,10 +54,7 @@ const SASL: &[u8] = b"AMQP\x03\x01\x00\x00";
 
 #[tokio::test]
 async fn last_error_holds_sentences_and_no_debug_text() {
-    let settings = EndpointSettings {
-        attempt_timeout: Duration::from_secs(2),
-        ..settings()
-    };
+    let settings = settings().with(|own| own.attempt_timeout = Duration::from_secs(2));
     for way in [
         PeerBreak::Refused,
         PeerBreak::Reset(b""),

@@ -51,11 +51,6 @@ pub(super) fn unusual(check: &str) -> Vec<Event> {
 
 /// Events as a lane hands them to a sink.
 pub(super) fn deliveries(events: &[Event]) -> Vec<Delivery> {
-    let delivery = |(sequence, event): (u64, &Event)| Delivery {
-        sequence,
-        twin: TwinKey::of(event).stable_hash(),
-        event: HeldEvent::from(event.clone()),
-        attempts: 0,
-    };
+    let delivery = |(sequence, event): (u64, &Event)| Delivery::new(sequence, event.clone());
     (1..).zip(events).map(delivery).collect()
 }

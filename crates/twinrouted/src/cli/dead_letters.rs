@@ -359,24 +359,25 @@ mod tests {
     use expect_test::expect;
 
     fn letter(endpoint: &str, sequence: u64, id: &str) -> DeadLetterView {
-        DeadLetterView {
-            instance: "demo".to_owned(),
-            endpoint: endpoint.to_owned(),
-            sequence,
-            reason: "exhausted".to_owned(),
-            outcome: "http-500: no".to_owned(),
-            attempts: 30,
-            accepted_at: "2026-11-22T10:00:00.5Z".to_owned(),
-            last_attempt_at: String::new(),
-            died_at: "2026-11-22T10:00:01.25Z".to_owned(),
-            busy: sequence == 2,
-            unstorable: sequence == 3,
-            id: id.to_owned(),
-            source: "host".to_owned(),
-            event_type: "Microsoft.DigitalTwins.Relationship.Update".to_owned(),
-            subject: String::new(),
-            bytes: 100,
-        }
+        let letter = serde_json::json!({
+            "instance": "demo",
+            "endpoint": endpoint,
+            "sequence": sequence,
+            "reason": "exhausted",
+            "outcome": "http-500: no",
+            "attempts": 30,
+            "accepted_at": "2026-11-22T10:00:00.5Z",
+            "last_attempt_at": "",
+            "died_at": "2026-11-22T10:00:01.25Z",
+            "busy": sequence == 2,
+            "unstorable": sequence == 3,
+            "id": id,
+            "source": "host",
+            "type": "Microsoft.DigitalTwins.Relationship.Update",
+            "subject": "",
+            "bytes": 100,
+        });
+        serde_json::from_value(letter).unwrap()
     }
 
     #[test]

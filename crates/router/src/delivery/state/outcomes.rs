@@ -139,7 +139,8 @@ impl LaneCore {
         match answer {
             AnswerMeaning::Retry => DeliveryOutcome::Retry { after, reason },
             AnswerMeaning::Reject => DeliveryOutcome::Reject(reason),
-            AnswerMeaning::Unavailable => DeliveryOutcome::Unavailable(EndpointFault {
+            // What costs no event an attempt.
+            _ => DeliveryOutcome::Unavailable(EndpointFault {
                 kind: match &outcome {
                     DeliveryOutcome::Unavailable(fault) => fault.kind,
                     _ => FaultKind::Unreachable,
@@ -274,10 +275,7 @@ const fn is_failure(outcome: Option<&DeliveryOutcome>) -> bool {
 
 /// Whether a fault says that there was too much at a time.
 const fn slows_down(kind: FaultKind) -> bool {
-    match kind {
-        FaultKind::Unreachable | FaultKind::Throttled => true,
-        FaultKind::Unauthorized | FaultKind::Gone | FaultKind::Unsupported => false,
-    }
+    matches!(kind, FaultKind::Unreachable | FaultKind::Throttled)
 }
 
 /// Deliveries of one batch that had their last attempt.
