@@ -10,7 +10,6 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{EndpointSettings, PartitionKey, SessionKey};
-use twinroute_model::twin::TwinKey;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::sink::{Connect, Delivery, Sink};
 use twinroute_sinks::connect::AzureConnector;

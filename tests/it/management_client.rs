@@ -20,7 +20,7 @@ use twinroute_arm::source::{AzureSettings, AzureSource};
 use twinroute_credential::overlay::SecretOverlay;
 use twinroute_credential::settings::CredentialSettings;
 use twinroute_credential::token::TokenSource;
-use twinroute_listen::access::{AccessGate, AccessSettings, CallerRole, TokenSettings};
+use twinroute_listen::access::{AccessGate, AccessSettings};
 use twinroute_listen::{ListenAddress, ListeningSocket, ServerTls, SocketSettings, TlsSettings};
 use twinroute_management::{ManagementServer, ProvisioningChecks, Settings, StoreBacking};
 use twinroute_model::clock::SystemClock;

@@ -12,7 +12,6 @@ use twinroute_model::endpoint;
 use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{AmqpTransport, EndpointSettings};
-use twinroute_model::twin::TwinKey;
 use twinroute_outgoing::{OutgoingConnections, Settings};
 use twinroute_router::sink::{Connect, Delivery, DeliveryOutcome, Sink};
 use twinroute_sinks::connect::AzureConnector;

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::visible;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use std::sync::Arc;
 pub const OUTCOME_BYTES_MAX: usize = 256;
 
 /// Why a delivery became a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DeadLetterReason {
     /// Its lane was at its cap and this was the oldest waiting.

@@ -6,6 +6,7 @@ use crate::sink::{Connect, ConnectError, Sink};
 use crate::table::source::{Settings, StraySettings};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::route::Route;
@@ -142,7 +143,10 @@ async fn a_removed_endpoint_finishes_and_one_that_returns_keeps_its_queue() {
     router.settled().await;
     let status = endpoint_status(&router, "hub-1");
     assert_eq!(
-        (status.delivered, status.dead_letters.by_reason["removed"]),
+        (
+            status.delivered,
+            status.dead_letters.by_reason[&DeadLetterReason::Removed]
+        ),
         (1, 1),
         "the grace time passed"
     );

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use tokio::sync::Semaphore;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::EndpointSettings;
 
@@ -292,7 +293,10 @@ async fn an_event_that_fails_alone_waits_while_others_go_on() {
     assert!(retrying_at.elapsed() >= Duration::from_secs(9));
     let status = endpoint_status(&router, "only");
     assert_eq!((status.delivered, status.dead_letters.local), (4, 1));
-    assert_eq!(status.dead_letters.by_reason["rejected"], 1);
+    assert_eq!(
+        status.dead_letters.by_reason[&DeadLetterReason::Rejected],
+        1
+    );
     assert_eq!(status.last_error, "bad: no such field");
 }
 
@@ -314,7 +318,10 @@ async fn attempts_end() {
     router.settled().await;
     assert_eq!(sink.ids(), ["1", "1"]);
     let dead = endpoint_status(&router, "only").dead_letters;
-    assert_eq!((dead.local, dead.by_reason["exhausted"]), (1, 1));
+    assert_eq!(
+        (dead.local, dead.by_reason[&DeadLetterReason::Exhausted]),
+        (1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]

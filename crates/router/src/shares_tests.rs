@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::time::sleep;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
@@ -59,7 +60,7 @@ fn everything_to_all(
 fn overflowed(status: &EndpointStatus) -> u64 {
     let discarded = &status.discarded_by;
     discarded
-        .get("dead-letter-overflow")
+        .get(&DiscardReason::DeadLetterOverflow)
         .copied()
         .unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 //! A sink never decides when something is tried again; it tells what happened and the lane acts.
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 pub use twinroute_journal::HeldEvent;
@@ -76,10 +77,14 @@ pub struct CredentialState {
 }
 
 /// The place of a credential in an endpoint's definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize,
+)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CredentialSlot {
     /// The first key or connection string.
+    #[default]
     Primary,
     /// The second one.
     Secondary,

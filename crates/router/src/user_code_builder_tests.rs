@@ -42,7 +42,7 @@ async fn a_store_finds_its_endpoint_in_whatever_order() {
             .dead_letters(RudeSink::default()),
     ] {
         let router = builder.build().unwrap();
-        assert_eq!(rude_status(&router).dead_letters.store, "ok");
+        assert_eq!(rude_status(&router).dead_letters.store.as_str(), "ok");
     }
 }
 

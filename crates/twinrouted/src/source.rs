@@ -258,7 +258,7 @@ fn status(azure: &AzureSource) -> SourceStatus {
     warnings.extend(status.saved_problem);
     let mut shown = SourceStatus::default();
     shown.kind = "azure".to_owned();
-    shown.last_success = status.last_success.unwrap_or_default();
+    shown.last_success = status.last_success;
     shown.age_ms = age_ms;
     shown.last_error = status.last_error.unwrap_or_default();
     shown.failures = status.failures;

@@ -20,6 +20,7 @@ use twinroute_model::clock::ManualClock;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::Router;
 use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
+use twinroute_router::status::AdmissionState;
 
 /// Answers at once, until it stalls.
 #[derive(Clone, Default)]
@@ -152,7 +153,7 @@ async fn a_request_that_waited_too_long_is_answered_503_and_nothing_of_it_is_kep
     assert_eq!(status.journal.accepted, 1_001);
     assert_eq!(status.instances[0].endpoints[0].matched, 1_001);
     assert_eq!(status.admission.refused, 1);
-    assert_eq!(status.admission.state, "refusing");
+    assert_eq!(status.admission.state, AdmissionState::Refusing);
     expect![[r#"["the router has more to do than it can, for 0 s: producers waited up to 20 ms, 1 were answered 503; give it more CPU or a quicker disk, or send less"]"#]]
         .assert_eq(&format!("{:?}", status.warnings));
 }

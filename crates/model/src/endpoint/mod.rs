@@ -173,7 +173,7 @@ pub enum DeadLetterDestination {
 }
 
 /// `provisioningState`, all published values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[allow(missing_docs, reason = "the published names say all that is published")]
 #[non_exhaustive]
 pub enum ProvisioningState {

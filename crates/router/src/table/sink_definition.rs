@@ -1,7 +1,6 @@
 //! What a lane's sink was made of: while that stays the same, the sink does.
 
 use super::fingerprint::DefinitionFingerprint;
-use crate::delivery::HoldReason;
 use std::sync::Arc;
 use twinroute_model::endpoint::{Endpoint, ProvisioningState};
 use twinroute_model::name::{EndpointName, InstanceName};

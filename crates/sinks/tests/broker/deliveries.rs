@@ -1,7 +1,6 @@
 //! Deliveries for sinks, and what becomes of them in a word.
 
 use twinroute_model::event::{EventLimits, EventParts};
-use twinroute_model::twin::TwinKey;
 use twinroute_router::sink::{Delivery, DeliveryOutcome};
 
 /// One of a twin of its own, with data of about so many bytes.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::DeliveryOutcome;
 
 /// How a peer breaks off.

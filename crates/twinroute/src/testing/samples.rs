@@ -1,7 +1,7 @@
 //! Events to check a sink with. Each check has ids of its own, so that what arrived can be distinguished.
 
-use crate::event::{Event, TwinKey};
-use crate::sink::{Delivery, HeldEvent};
+use crate::event::Event;
+use crate::sink::Delivery;
 
 /// The event of this number in a check; there are so many twins.
 pub(super) fn numbered(check: &str, number: usize, twins: usize) -> Event {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use twinroute_model::clock::{Clock, SystemClock};
+use twinroute_model::clock::{Clock, SystemClock, Timestamp};
 use twinroute_router::dead_letters::{DeadLetterPage, DeadLetterQueryText, DeadLetterView};
 use twinroute_router::replay::ReplayRequest;
 
@@ -302,8 +302,8 @@ fn render(page: &DeadLetterPage) -> String {
         let line = format!(
             "  {:>9}  {:<9}  {:<19}  {:>5}  {:<16}  {}{note}",
             letter.sequence,
-            cut(&letter.reason, 9),
-            seconds(&letter.died_at),
+            cut(letter.reason.as_str(), 9),
+            seconds(&letter.died_at.rfc3339()),
             letter.attempts,
             cut(&letter.id, 16),
             cut(&letter.event_type, 30usize.saturating_sub(note.len())),
@@ -329,15 +329,16 @@ fn render_one(letter: &ShownDeadLetter) -> String {
     let attempts = about.attempts.to_string();
     let bytes = about.bytes.to_string();
     let endpoint = format!("{}/{}", about.instance, about.endpoint);
+    let last_attempt_at = about.last_attempt_at.map(Timestamp::rfc3339);
     for (name, value) in [
         ("endpoint", endpoint.as_str()),
         ("sequence", &sequence),
-        ("reason", &about.reason),
+        ("reason", about.reason.as_str()),
         ("outcome", &about.outcome),
         ("tries", &attempts),
-        ("accepted", &about.accepted_at),
-        ("last tried", &about.last_attempt_at),
-        ("died", &about.died_at),
+        ("accepted", &about.accepted_at.rfc3339()),
+        ("last tried", &last_attempt_at.unwrap_or_default()),
+        ("died", &about.died_at.rfc3339()),
         ("id", &about.id),
         ("source", &about.source),
         ("type", &about.event_type),
