@@ -49,6 +49,7 @@ pub struct NetworkAccess {
 
 /// `publicNetworkAccess`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublicAccess {
     /// Everybody reaches the instance.
     #[default]
@@ -68,6 +69,7 @@ pub struct PrivateConnection {
 
 /// `privateLinkServiceConnectionState.status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectionStatus {
     /// Nothing was decided yet.
     Pending,

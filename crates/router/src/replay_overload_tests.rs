@@ -62,11 +62,10 @@ async fn batch(router: &Router, count: usize) -> Result<AcceptedBatch, AcceptErr
 /// A router whose one endpoint rejected `dead` events and takes what comes from here on.
 async fn with_dead_letters(dead: usize) -> (Router, ChangingSink) {
     let sink = ChangingSink::default();
-    let settings = EndpointSettings {
-        queue_events_max: 2_000,
-        linger: Duration::from_millis(1),
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| {
+        own.queue_events_max = 2_000;
+        own.linger = Duration::from_millis(1);
+    });
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")

@@ -77,27 +77,8 @@ fn state(body: &EndpointBody<'_>, notes: &mut Vec<String>) -> Option<Provisionin
 
 /// Whether the state that it says is one that passes by itself.
 pub(super) fn is_changing(object: &Map<String, Value>) -> bool {
-    use ProvisioningState as State;
     let body = EndpointBody::read(object, MemberSpelling::AnyCase);
-    match state(&body, &mut Vec::new()) {
-        Some(
-            State::Provisioning
-            | State::Deleting
-            | State::Updating
-            | State::Suspending
-            | State::Restoring
-            | State::Moving,
-        ) => true,
-        Some(
-            State::Succeeded
-            | State::Failed
-            | State::Canceled
-            | State::Deleted
-            | State::Warning
-            | State::Disabled,
-        )
-        | None => false,
-    }
+    state(&body, &mut Vec::new()).is_some_and(ProvisioningState::is_changing)
 }
 
 /// The secret fields of a type, the required one first.

@@ -10,11 +10,12 @@ const SHOWN_MAX: usize = 100;
 
 /// How a source goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AzureStatus {
     /// Seconds since the definitions were last seen to be current.
     pub age_seconds: Option<u64>,
     /// When that was (RFC 3339); from an earlier process where they come from the saved file.
-    pub last_success: Option<String>,
+    pub last_success: Option<Timestamp>,
     /// Why the last read failed; `None` when it did not.
     pub last_error: Option<String>,
     /// Reads that failed since the last good one.
@@ -106,7 +107,7 @@ impl PollProgress {
         let warnings = current.map_or(empty, |current| &current.warnings);
         AzureStatus {
             age_seconds: self.last_success.map(|at| now.since(at).as_secs()),
-            last_success: self.last_success.map(Timestamp::rfc3339),
+            last_success: self.last_success,
             last_error: self.last_error.clone(),
             failures: self.failures,
             generation: current.map_or(0, |current| current.generation),

@@ -4,6 +4,7 @@ use crate::dead_letters::{DeadLetterPage, DeadLetterQuery};
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::router::dead_letter_tests::ended;
 use crate::router::tests::ScriptedSink;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
@@ -94,7 +95,7 @@ async fn what_cannot_be_read_is_listed_with_its_bytes_and_the_reason() {
     let listed = page
         .dead_letters
         .iter()
-        .map(|dead| (&*dead.reason, &*dead.outcome));
+        .map(|dead| (dead.reason.as_str(), &*dead.outcome));
     let listed: Vec<_> = listed.collect();
     assert_eq!(
         listed[0],
@@ -249,7 +250,10 @@ async fn at_its_limit_the_oldest_is_discarded_and_counted() {
     assert!(status.dead_letters.bytes <= 4 << 10, "{status:?}");
     assert!((1..10).contains(&status.dead_letters.local), "{status:?}");
     assert_eq!(status.discarded, 20 - status.dead_letters.local);
-    assert_eq!(status.discarded_by["overflow"], status.discarded);
+    assert_eq!(
+        status.discarded_by[&DiscardReason::Overflow],
+        status.discarded
+    );
     let page = listed(&router).await;
     let last = page.dead_letters.last().unwrap().sequence;
     assert_eq!(last, 20, "the newest stay");

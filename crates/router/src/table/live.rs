@@ -189,7 +189,7 @@ impl LiveTable {
         let table = RoutingTable {
             generation: old.generation + 1,
             hash,
-            since: self.parts.clock.now().rfc3339(),
+            since: Some(self.parts.clock.now()),
             warnings,
             instances: compile(lanes, &old),
         };
@@ -217,7 +217,7 @@ impl LiveTable {
         let table = RoutingTable {
             generation: old.generation,
             hash: old.hash.clone(),
-            since: old.since.clone(),
+            since: old.since,
             warnings,
             instances: old.instances.clone(),
         };
@@ -375,7 +375,7 @@ impl LiveTable {
         let status = TableStatus {
             generation: table.generation,
             hash: table.hash.clone(),
-            since: table.since.clone(),
+            since: table.since,
             errors,
             warnings: table
                 .warnings

@@ -18,13 +18,7 @@ fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
     .data(data.to_vec().into())
     .build(&EventLimits::default())
     .unwrap();
-    let twin = TwinKey::of(&event).stable_hash();
-    Delivery {
-        sequence: id as u64,
-        event: event.into(),
-        twin,
-        attempts: 0,
-    }
+    Delivery::new(id as u64, event)
 }
 
 /// What fe2o3-amqp puts on the wire for a transfer.

@@ -60,10 +60,10 @@ pub(super) async fn face_over(
             let mut tasks = tasks.lock().unwrap();
             match (good.load(Ordering::SeqCst), transport) {
                 (false, _) => tasks.spawn(peer(far, Arc::clone(&written))),
-                (true, AmqpTransport::Tcp) => tasks.spawn(Arc::clone(&broker).serve(far)),
                 (true, AmqpTransport::Websocket) => {
                     tasks.spawn(super::websocket_tests::serve(far, Arc::clone(&broker)))
                 }
+                (true, _) => tasks.spawn(Arc::clone(&broker).serve(far)),
             };
             Ok(near)
         }

@@ -118,10 +118,7 @@ async fn a_batch_is_one_request_with_key_version_and_content_type() {
     let topic = ScriptedTopic::start(|_| reply(200)).await;
     let sink = topic.sink(&settings());
     assert_eq!(short(&sink.send(&deliveries(0..3)).await), ["delivered"; 3]);
-    let grid = EndpointSettings {
-        topic_schema: TopicSchema::EventGrid,
-        ..settings()
-    };
+    let grid = settings().with(|own| own.topic_schema = TopicSchema::EventGrid);
     topic.sink(&grid).send(&deliveries(3..4)).await;
     let seen = topic.seen.lock().unwrap();
     assert_eq!(seen[0].target, "/api/events?api-version=2018-01-01");
@@ -280,10 +277,7 @@ async fn redirects_are_not_followed() {
 #[tokio::test]
 async fn no_answer_ends_with_the_attempt_timeout_and_no_server_at_once() {
     let topic = ScriptedTopic::start(|_| None).await;
-    let quick = EndpointSettings {
-        attempt_timeout: Duration::from_millis(200),
-        ..settings()
-    };
+    let quick = settings().with(|own| own.attempt_timeout = Duration::from_millis(200));
     let start = Instant::now();
     let outcomes = topic.sink(&quick).send(&deliveries(0..2)).await;
     assert_eq!(short(&outcomes), ["unreachable timeout"; 2]);
@@ -377,10 +371,7 @@ async fn a_probe_without_an_answer_says_so_in_time() {
     let refused = connect(&properties, &settings()).probe().await;
     assert_eq!(probed(refused), "unreachable connect");
     let topic = ScriptedTopic::start(|_| None).await;
-    let settings = EndpointSettings {
-        attempt_timeout: Duration::from_secs(1),
-        ..settings()
-    };
+    let settings = settings().with(|own| own.attempt_timeout = Duration::from_secs(1));
     let start = Instant::now();
     let silent = topic.sink(&settings).probe().await;
     assert_eq!(probed(silent), "unreachable timeout");

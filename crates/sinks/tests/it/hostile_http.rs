@@ -64,10 +64,7 @@ async fn answer(
 }
 
 fn quick() -> EndpointSettings {
-    EndpointSettings {
-        attempt_timeout: Duration::from_secs(3),
-        ..settings()
-    }
+    settings().with(|own| own.attempt_timeout = Duration::from_secs(3))
 }
 
 struct FacedResult {

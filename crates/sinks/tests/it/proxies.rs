@@ -269,10 +269,7 @@ async fn amqp_within_websockets_goes_through_the_proxy_under_tls() {
     let broker = Arc::new(TestBroker::default());
     let (server, _tasks) = namespace(acceptor, &broker).await;
     let proxy = TestProxy::start(server).await;
-    let websocket = EndpointSettings {
-        amqp_transport: AmqpTransport::Websocket,
-        ..settings()
-    };
+    let websocket = settings().with(|own| own.amqp_transport = AmqpTransport::Websocket);
     let text = |host: &str| {
         format!("Endpoint=sb://{host}/;SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=hub")
     };

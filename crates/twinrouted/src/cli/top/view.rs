@@ -257,14 +257,14 @@ fn facts(endpoint: &EndpointStatus, colors: bool) -> Vec<Line<'static>> {
 
 fn word(endpoint: &EndpointStatus) -> String {
     match failing(endpoint) {
-        0 => endpoint.state.clone(),
+        0 => endpoint.state.to_string(),
         _ => "rejecting".to_owned(),
     }
 }
 
 fn style(endpoint: &EndpointStatus, colors: bool) -> Style {
     let color = match failing(endpoint) {
-        0 => TextColor::of_state(&endpoint.state),
+        0 => TextColor::of_state(endpoint.state.as_str()),
         _ => TextColor::Bad,
     };
     match (colors, color) {
