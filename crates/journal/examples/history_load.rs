@@ -127,7 +127,7 @@ fn beside(disk: &DiskJournal, lane: LaneId, is_searched: bool) {
             deliver(disk, lane, vec![new(0, lane)]);
             waits.push(start.elapsed());
             let left = Duration::from_millis(1).saturating_sub(start.elapsed());
-            drop(pause.recv_timeout(left));
+            let _paused = pause.recv_timeout(left);
         }
         is_over.store(true, Ordering::Relaxed);
     });

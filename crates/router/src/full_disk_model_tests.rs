@@ -3,6 +3,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use twinroute_journal::ledger::DiscardReason;
 
 #[derive(Clone, Debug)]
 enum DiskAct {
@@ -130,7 +131,10 @@ impl DiskModel {
                     assert_eq!(status.discarded, 0, "{status:?}")
                 }
             }
-            let overflow = status.discarded_by.get("dead-letter-overflow").copied();
+            let overflow = status
+                .discarded_by
+                .get(&DiscardReason::DeadLetterOverflow)
+                .copied();
             assert_eq!(overflow.unwrap_or_default(), status.discarded, "{status:?}");
         }
     }

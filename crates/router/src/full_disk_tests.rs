@@ -10,6 +10,7 @@ use crate::status::EndpointStatus;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use tokio::time::timeout_at;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
@@ -148,7 +149,10 @@ impl DiskScene {
             let ended = status.delivered + status.dead_letters.all() + status.discarded;
             assert_eq!(status.matched, accepted as u64, "{status:?}");
             assert_eq!(status.matched, open + ended, "{status:?}");
-            let overflow = status.discarded_by.get("dead-letter-overflow").copied();
+            let overflow = status
+                .discarded_by
+                .get(&DiscardReason::DeadLetterOverflow)
+                .copied();
             assert_eq!(overflow.unwrap_or_default(), status.discarded, "{status:?}");
         }
     }

@@ -107,6 +107,7 @@ pub mod name {
 
 /// What a router shows of itself.
 pub mod status {
+    pub use twinroute_journal::ledger::DiscardReason;
     pub use twinroute_router::status::*;
     pub use twinroute_router::{DurationHistogram, REMAINDER};
 }

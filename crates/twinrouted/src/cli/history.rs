@@ -161,13 +161,13 @@ async fn list(options: &HistoryOptions) -> anyhow::Result<ExitCode> {
     }
     let mut left = options.most.unwrap_or(usize::MAX);
     let mut after = String::new();
-    let mut shown = 0;
+    let mut view = 0;
     loop {
         let mut page = source.rows(&query, &after, left.min(PAGE)).await?;
         page.rows.truncate(left);
         left -= page.rows.len();
-        let has_head = shown == 0 && !page.rows.is_empty();
-        shown += page.rows.len();
+        let has_head = view == 0 && !page.rows.is_empty();
+        view += page.rows.len();
         output::print(if options.json {
             render::json_lines(&page.rows)?
         } else {
@@ -182,7 +182,7 @@ async fn list(options: &HistoryOptions) -> anyhow::Result<ExitCode> {
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
     }
-    if shown == 0 && !options.json {
+    if view == 0 && !options.json {
         output::line("nothing in the history is of this kind")?;
     }
     Ok(ExitCode::SUCCESS)

@@ -82,10 +82,10 @@ impl JournalConfig {
 
     /// Where repeats are to be known.
     pub(crate) fn duplicates(&self) -> Option<DuplicateWindow> {
-        (!self.duplicate_window.is_zero()).then_some(DuplicateWindow {
-            length: self.duplicate_window,
-            events_max: self.duplicate_window_events_max,
-        })
+        (!self.duplicate_window.is_zero()).then_some(DuplicateWindow::new(
+            self.duplicate_window,
+            self.duplicate_window_events_max,
+        ))
     }
 
     pub(super) fn check(&self, errors: &mut Vec<String>) {

@@ -84,21 +84,21 @@ fn check(place: &[&str]) {
             .collect();
         assert_eq!(ids, expect, "{words:?}");
     }
-    let shown = printed(place, &["show", "one"]);
+    let text = printed(place, &["show", "one"]);
     for part in [
         "route all -> grid-1: matches",
         "endpoint demo/grid-1: queued, attempts 0",
         "Connection refused",
         r#""subject":"press-1""#,
     ] {
-        assert!(shown.contains(part), "{part}: {shown}");
+        assert!(text.contains(part), "{part}: {text}");
     }
-    let shown = printed(place, &["show", "two"]);
+    let text = printed(place, &["show", "two"]);
     assert!(
-        shown.contains("route all -> grid-1: does not match"),
-        "{shown}"
+        text.contains("route all -> grid-1: does not match"),
+        "{text}"
     );
-    assert!(shown.contains("no route matched it"), "{shown}");
+    assert!(text.contains("no route matched it"), "{text}");
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn events_are_found_while_twinroute_runs_and_in_the_folder_that_it_leaves() {
             .args(place)
             .output()
             .unwrap();
-        let shown = text(&output.stdout);
+        let printed = text(&output.stdout);
         assert_eq!(
             output.status.code(),
             Some(code),
-            "{shown}{}",
+            "{printed}{}",
             text(&output.stderr)
         );
-        assert!(shown.contains("2 events"), "{shown}");
+        assert!(printed.contains("2 events"), "{printed}");
     }
     drop(daemon);
     let data = folder.path().join("data");

@@ -104,7 +104,8 @@ impl LaneCore {
             WhenFull::DiscardOldest => {
                 self.discard(oldest.sequence, Some(&oldest), DiscardReason::Overflow);
             }
-            WhenFull::DeadLetterOldest | WhenFull::Refuse => {
+            // One that refuses lets nothing come so far, but for a limit that became lower.
+            _ => {
                 self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);
             }
         }
