@@ -55,9 +55,9 @@ pub(crate) fn route(record: &ResourceRecord) -> Option<Route> {
 /// Records that show definitions of another source.
 pub(crate) fn records(settings: &Settings, instances: &[Instance]) -> Vec<ResourceRecord> {
     let (subscription, group) = (&settings.subscription, &settings.resource_group);
-    let mut shown = ResourceRecord::group(ResourceId::group(subscription, group));
-    shown.set("location", settings.location.as_str());
-    let mut records = vec![shown];
+    let mut view = ResourceRecord::group(ResourceId::group(subscription, group));
+    view.set("location", settings.location.as_str());
+    let mut records = vec![view];
     for instance in instances {
         let name = instance.name.as_str();
         let id = ResourceId::top(ResourceKind::Instance, subscription, group, name);

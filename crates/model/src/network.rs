@@ -289,7 +289,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(properties: &str, expect: &Expect) {
-        let shown = match NetworkAccess::parse(&format!("{{\"properties\":{properties}}}")) {
+        let text = match NetworkAccess::parse(&format!("{{\"properties\":{properties}}}")) {
             Ok(access) => {
                 let connections = access.connections.iter();
                 let each = connections.map(|one| format!(" {}={}", one.name, one.status));
@@ -300,7 +300,7 @@ mod tests {
                 lines.collect::<Vec<_>>().join("\n")
             }
         };
-        expect.assert_eq(&shown);
+        expect.assert_eq(&text);
     }
 
     #[test]

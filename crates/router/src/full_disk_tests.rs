@@ -43,12 +43,16 @@ fn disk_of(segments: u64) -> SimulatedDisk {
     sim
 }
 
-fn open(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
+/// The history that journals here may keep: more than any of these disks has room for.
+const KEEP_BYTES: u64 = 1 << 20;
+
+fn open(sim: &SimulatedDisk, keep_bytes: u64) -> (DiskJournal, RecoveredJournal) {
     let settings = JournalSettings {
         segment_bytes: SEGMENT_BYTES,
         commit_window: Duration::ZERO,
         settle_delay: Duration::from_millis(1),
         retry_delay: Duration::from_millis(20),
+        keep_bytes,
         ..JournalSettings::default()
     };
     DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
@@ -85,7 +89,12 @@ struct DiskScene {
 
 impl DiskScene {
     fn on(sim: &SimulatedDisk, kinds: &[EndpointKind]) -> Self {
-        let (disk, recovered) = open(sim);
+        Self::keeping(KEEP_BYTES, sim, kinds)
+    }
+
+    /// With so many bytes of history.
+    fn keeping(keep_bytes: u64, sim: &SimulatedDisk, kinds: &[EndpointKind]) -> Self {
+        let (disk, recovered) = open(sim, keep_bytes);
         let mut builder = Router::builder().journal_on_disk(disk, recovered);
         let store = MemoryStore::default();
         let sinks: Vec<ScriptedSink> = kinds.iter().map(|_| ScriptedSink::default()).collect();

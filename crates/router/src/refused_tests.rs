@@ -313,13 +313,13 @@ async fn the_status_shows_the_credentials_and_warns_before_one_ends() {
     };
     let router = build(Duration::from_secs(2 * 24 * 60 * 60));
     assert_eq!(router.status().warnings, [""; 0]);
-    let shown = endpoint_status(&router, "hub-1").credentials;
-    let shown: Vec<_> = (shown.iter())
+    let credentials = endpoint_status(&router, "hub-1").credentials;
+    let credentials: Vec<_> = (credentials.iter())
         .map(|one| (one.slot.as_str(), one.active, one.expires_in_s))
         .collect();
     let three_days = 3 * 24 * 60 * 60;
     assert_eq!(
-        shown,
+        credentials,
         [
             ("primary", false, Some(three_days)),
             ("secondary", true, None)

@@ -194,7 +194,7 @@ async fn settings_without_an_endpoint_are_refused_or_warned_about() {
 
 /// It differs from none by its name alone, which was no part of the hash.
 #[tokio::test(start_paused = true)]
-async fn an_instance_without_endpoints_takes_events_as_soon_as_it_is_there() {
+async fn no_endpoints_takes_events_as_soon_as_the_instance_is_there() {
     let none = definitions(&[], &[]);
     let router = Router::builder()
         .connect(ScriptedConnect::default())

@@ -107,9 +107,9 @@ async fn a_replay_waits_for_its_turn_as_producers_do() {
     assert_eq!(waits.state, ReplayState::Waiting, "{waits:?}");
     assert_eq!((waits.replayed, waits.skipped), (0, 0));
     assert_eq!(waits.reason, "the router has more to do than it can");
-    let shown = admission.status();
+    let view = admission.status();
     assert_eq!(
-        (shown.state.as_str(), shown.waiting),
+        (view.state.as_str(), view.waiting),
         ("open", 0),
         "no producer waits"
     );

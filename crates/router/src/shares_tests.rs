@@ -94,13 +94,13 @@ async fn isolated(count: usize, down: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_unavailable_endpoint_stops_nobody_for_ever() {
+async fn one_away_of_two_stops_nobody_for_ever() {
     isolated(2, 1).await;
     isolated(5, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_endpoints_but_one_unavailable_do_not_stop_that_one() {
+async fn one_away_stops_all_no_more_with_all_but_one_away() {
     isolated(2, 1).await;
     isolated(3, 2).await;
     isolated(8, 7).await;

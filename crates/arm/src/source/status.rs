@@ -98,7 +98,7 @@ impl PollProgress {
         current: Option<&DefinitionsSnapshot>,
         now: Timestamp,
     ) -> AzureStatus {
-        let shown = |faults: &[twinroute_router::source::DefinitionFault]| {
+        let view = |faults: &[twinroute_router::source::DefinitionFault]| {
             let faults = faults.iter().take(SHOWN_MAX);
             faults.map(ToString::to_string).collect::<Vec<_>>()
         };
@@ -115,9 +115,9 @@ impl PollProgress {
             from_saved_file: self.from_saved_file,
             saved_problem: self.saved_problem.clone(),
             waiting_count: waiting.len(),
-            waiting: shown(waiting),
+            waiting: view(waiting),
             warning_count: warnings.len(),
-            warnings: shown(warnings),
+            warnings: view(warnings),
         }
     }
 }

@@ -79,8 +79,8 @@ impl FakeAzure {
             instead: None,
         };
         let world = Arc::new(Mutex::new(world));
-        let shown = Arc::clone(&world);
-        let fake = FakeArm::serve(move |request| shown.lock().unwrap().answer(request)).await;
+        let view = Arc::clone(&world);
+        let fake = FakeArm::serve(move |request| view.lock().unwrap().answer(request)).await;
         Self { fake, world }
     }
 
@@ -427,14 +427,14 @@ async fn a_secret_that_appears_makes_definitions_without_asking_azure() {
         EndpointDestination::EventHub(_)
     ));
     assert_eq!((second.waiting.len(), second.generation), (0, 2));
-    let shown = format!(
+    let debug_text = format!(
         "{second:?} {:?} {:?}",
         running.source,
         running.source.status()
     );
     assert!(
-        !shown.contains("s3cret") && !shown.contains("t0ken"),
-        "{shown}"
+        !debug_text.contains("s3cret") && !debug_text.contains("t0ken"),
+        "{debug_text}"
     );
     running.stop().await;
 }

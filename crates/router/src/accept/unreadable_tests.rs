@@ -92,20 +92,20 @@ async fn what_cannot_be_read_is_listed_with_its_bytes_and_the_reason() {
         "{warnings:?}"
     );
     let page = listed(&router).await;
-    let shown = page
+    let listed = page
         .dead_letters
         .iter()
         .map(|dead| (dead.reason.as_str(), &*dead.outcome));
-    let shown: Vec<_> = shown.collect();
+    let listed: Vec<_> = listed.collect();
     assert_eq!(
-        shown[0],
+        listed[0],
         (
             "rejected",
             "unreadable: attribute `subject`: must not be empty"
         )
     );
     assert_eq!(
-        shown[1],
+        listed[1],
         (
             "rejected",
             "unreadable: the event is not a JSON object: expected ident at line 1 column 2"

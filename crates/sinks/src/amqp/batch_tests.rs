@@ -287,11 +287,11 @@ fn planned(
         batch_max,
     };
     let plan = plan(routing, batched, limits, batch, 0..batch.len());
-    let shown = |encoded: &EncodedGroup| {
+    let view = |encoded: &EncodedGroup| {
         let group = &encoded.group;
         (group.form, group.places.len(), wire(encoded).len())
     };
-    (plan.transfers.iter().map(shown).collect(), plan.too_large)
+    (plan.transfers.iter().map(view).collect(), plan.too_large)
 }
 
 #[test]

@@ -202,11 +202,11 @@ async fn both_keys_refused_is_the_endpoints_fault_and_shows_neither() {
     let outcomes = topic.sink(&settings()).send(&deliveries(0..2)).await;
     assert_eq!(short(&outcomes), ["unauthorized http-401"; 2]);
     assert_eq!(topic.requests(), 2);
-    let shown = format!("{outcomes:?}");
-    assert!(shown.contains("401: scripted"), "{shown}");
+    let debug_text = format!("{outcomes:?}");
+    assert!(debug_text.contains("401: scripted"), "{debug_text}");
     assert!(
-        !shown.contains("key-one") && !shown.contains("key-two"),
-        "{shown}"
+        !debug_text.contains("key-one") && !debug_text.contains("key-two"),
+        "{debug_text}"
     );
 }
 
@@ -286,10 +286,10 @@ async fn no_answer_ends_with_the_attempt_timeout_and_no_server_at_once() {
     drop(topic);
     let outcomes = sink.send(&deliveries(0..1)).await;
     assert_eq!(short(&outcomes), ["unreachable connect"]);
-    let shown = format!("{outcomes:?}");
+    let debug_text = format!("{outcomes:?}");
     assert!(
-        !shown.contains("api-version"),
-        "the query may hold a key: {shown}"
+        !debug_text.contains("api-version"),
+        "the query may hold a key: {debug_text}"
     );
 }
 

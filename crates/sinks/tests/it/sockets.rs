@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use twinroute_model::settings::{AmqpAuth, EndpointSettings};
+use twinroute_model::settings::AmqpAuth;
 use twinroute_router::sink::Sink;
 
 fn emulator(address: SocketAddr) -> String {

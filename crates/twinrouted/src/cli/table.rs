@@ -316,22 +316,22 @@ impl StatusTable {
         self.line(format!("\n{count} endpoints: {}", states.join(", ")));
         let several = status.instances.len() > 1;
         self.titles("endpoint");
-        let (mut lines, mut shown) = (0, 0);
+        let (mut lines, mut printed) = (0, 0);
         for (instance, endpoint) in &all {
             let below = below(endpoint).into_iter();
             let below = below.map(|line| wrapped(&format!("    {line}"), self.width).len());
             lines += 1 + usize::from(failing(endpoint) > 0) + below.sum::<usize>();
-            if lines > lines_max && shown > 0 {
+            if lines > lines_max && printed > 0 {
                 break;
             }
             match several {
                 true => self.endpoint(&format!("{instance}/{}", endpoint.name), endpoint),
                 false => self.endpoint(&endpoint.name, endpoint),
             }
-            shown += 1;
+            printed += 1;
         }
-        if shown < count {
-            let rest = count - shown;
+        if printed < count {
+            let rest = count - printed;
             self.painted(
                 TextColor::Faint,
                 &format!(

@@ -41,8 +41,8 @@ pub(crate) struct JournalConfig {
     pub(crate) duplicate_window_events_max: usize,
 }
 
-/// What a history takes unless it is said otherwise: nothing.
-const KEEP: ByteSize = ByteSize::b(0);
+/// What a history takes unless it is said otherwise.
+const KEEP: ByteSize = ByteSize::mib(256);
 
 impl Default for JournalConfig {
     fn default() -> Self {
