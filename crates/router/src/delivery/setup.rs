@@ -5,6 +5,7 @@ use super::recent_outcomes::RecentOutcomes;
 use crate::credential_refresh::RefreshTrigger;
 use crate::tap::EventTaps;
 use crate::user_code::{UserSink, UserStore};
+use std::borrow::Cow;
 use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
@@ -25,7 +26,7 @@ pub(crate) struct LaneReports {
 
 /// What a lane is made of and may be given again while it runs.
 pub(crate) struct LaneSetup {
-    pub(crate) endpoint_type: &'static str,
+    pub(crate) endpoint_type: Cow<'static, str>,
     /// Host and port, for people; empty where nobody knows.
     pub(crate) address: String,
     pub(crate) sink: UserSink,
