@@ -28,11 +28,12 @@ fn golden() -> tempfile::TempDir {
 
 /// The files of a folder of data.
 fn copy_of(name: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    for entry in std::fs::read_dir(data.join(name)).unwrap() {
-        let from = entry.unwrap().path();
-        std::fs::copy(&from, folder.path().join(from.file_name().unwrap())).unwrap();
+    for entry in std::fs::read_dir(data.join(name)).expect("a folder of data") {
+        let from = entry.expect("a file");
+        let to = folder.path().join(from.file_name());
+        std::fs::copy(from.path(), to).expect("a copy");
     }
     folder
 }
