@@ -133,6 +133,7 @@ pub fn lane_batches() -> Vec<Vec<Delivery>> {
             event: event.into(),
             twin,
             attempts: 0,
+            trace: None,
         }
     });
     let deliveries: Vec<Delivery> = deliveries.collect();

@@ -43,6 +43,7 @@ fn delivery(number: usize) -> Delivery {
         twin: TwinKey::of(&event).stable_hash(),
         event: event.into(),
         attempts: 0,
+        trace: None,
     }
 }
 

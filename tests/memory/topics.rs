@@ -88,6 +88,7 @@ async fn send_one(sink: Arc<dyn Sink>, number: usize) {
         event: event.into(),
         twin: number as u64,
         attempts: 0,
+        trace: None,
     };
     // What it is told does not matter here.
     drop(sink.send(&[delivery]).await);

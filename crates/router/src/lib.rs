@@ -60,6 +60,7 @@ pub mod status;
 mod status_reporter;
 mod table;
 pub mod tap;
+pub mod trace;
 mod unreadable_endpoint;
 mod user_code;
 

@@ -105,6 +105,11 @@ pub mod name {
     pub use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 }
 
+/// Traces: what destinations continue of them.
+pub mod trace {
+    pub use twinroute_router::trace::{TraceContext, TraceParent};
+}
+
 /// What a router shows of itself.
 pub mod status {
     pub use twinroute_router::status::*;

@@ -9,6 +9,7 @@ use super::receipt::{BatchReceipt, EventTally};
 use crate::delivery::{Lane, LaneArrival, TrackedBatch};
 use crate::table::{CompiledInstance, LiveTable, MatchScratch};
 use crate::tap::{EventTaps, TapBatch, TapOutcome, TapView};
+use crate::trace::EventTraces;
 use crate::user_code::{EventHooks, MappingFault};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -186,6 +187,7 @@ impl Acceptor {
         }
         let arrival = LaneArrival::Matched {
             came: Instant::now(),
+            traces: EventTraces::shared(admitted.trace()),
             tracker: tracked.as_ref().map(|tracked| Arc::clone(&tracked.0)),
         };
         let mut receipt = BatchReceipt::new(

@@ -26,6 +26,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use twinroute_journal::BatchOrigin;
 use twinroute_model::name::InstanceName;
+use twinroute_model::trace_context::TraceContext;
 
 /// How long a producer waits at most, unless told otherwise, before it is answered that the router is
 /// overloaded.
@@ -103,6 +104,8 @@ struct WaitingProducer {
 pub struct AdmissionTurn {
     /// Who sends, for the history.
     producer: EventProducer,
+    /// The trace that its request is part of.
+    trace: Option<Arc<TraceContext>>,
     /// What was paid for it.
     cost: i64,
     /// When the producer is to be answered at the latest.
@@ -122,6 +125,17 @@ impl AdmissionTurn {
     /// Says who sends what comes with this turn.
     pub fn of(self, producer: EventProducer) -> Self {
         Self { producer, ..self }
+    }
+
+    /// Says which trace the request is part of that brings what comes with this turn: destinations continue it, but for
+    /// events that bring one of their own.
+    pub fn within(self, trace: Option<TraceContext>) -> Self {
+        let trace = trace.map(Arc::new);
+        Self { trace, ..self }
+    }
+
+    pub(super) fn trace(&self) -> Option<Arc<TraceContext>> {
+        self.trace.clone()
     }
 
     /// Where a batch of this turn comes from.
@@ -218,6 +232,7 @@ impl AdmissionGate {
         let cost = REQUEST_BYTES + bytes.min(ANNOUNCED_BYTES_MAX) as i64;
         let admitted = AdmissionTurn {
             producer: EventProducer::default(),
+            trace: None,
             cost,
             until: now + wait_max,
         };

@@ -37,6 +37,7 @@ impl InFlightBatch {
                 event: held.clone(),
                 twin: waiting.twin,
                 attempts: waiting.attempts,
+                trace: waiting.trace.clone(),
             })
         };
         self.batch.iter().filter_map(delivery).collect()

@@ -29,6 +29,7 @@ pub(crate) fn delivery_of(
         event: event.into(),
         twin,
         attempts: 0,
+        trace: None,
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) fn deliveries(events: &[Event]) -> Vec<Delivery> {
         twin: TwinKey::of(event).stable_hash(),
         event: HeldEvent::from(event.clone()),
         attempts: 0,
+        trace: None,
     };
     (1..).zip(events).map(delivery).collect()
 }
