@@ -4,6 +4,7 @@ use super::tracker::DeliveryTracker;
 use crate::trace::EventTraces;
 use std::sync::Arc;
 use tokio::time::Instant;
+use twinroute_journal::JournalEntry;
 use twinroute_model::trace_context::TraceContext;
 
 /// Why there are deliveries, when their events were accepted, and who waits for how they end.
@@ -25,6 +26,15 @@ pub(crate) enum LaneArrival {
 }
 
 impl LaneArrival {
+    /// The same, now that the journal has numbered the events.
+    pub(crate) fn numbered(&self, entries: &[JournalEntry]) -> Self {
+        let mut numbered = self.clone();
+        if let Self::Matched { traces, .. } = &mut numbered {
+            *traces = traces.numbered(entries);
+        }
+        numbered
+    }
+
     pub(super) fn came(&self) -> Instant {
         match self {
             Self::Matched { came, .. } | Self::Replayed { came, .. } => *came,

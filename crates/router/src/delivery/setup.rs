@@ -3,6 +3,7 @@
 use super::hold::HoldReason;
 use crate::credential_refresh::RefreshTrigger;
 use crate::tap::EventTaps;
+use crate::trace::SpanQueue;
 use crate::user_code::{UserSink, UserStore};
 use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -18,6 +19,8 @@ pub(crate) struct LaneReports {
     pub(crate) refresh_trigger: RefreshTrigger,
     /// Where it shows what became of deliveries.
     pub(crate) taps: EventTaps,
+    /// Where spans are recorded.
+    pub(crate) spans: SpanQueue,
 }
 
 /// What a lane is made of and may be given again while it runs.

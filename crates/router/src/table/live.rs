@@ -18,6 +18,7 @@ use crate::delivery::{Lane, LaneKey};
 use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::tap::EventTaps;
+use crate::trace::SpanQueue;
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use rapidhash::RapidHashMap;
@@ -304,6 +305,11 @@ impl LiveTable {
     /// Where lanes show what passes.
     pub(crate) fn taps(&self) -> EventTaps {
         self.lanes_locked().reports.taps.clone()
+    }
+
+    /// Where spans are recorded.
+    pub(crate) fn spans(&self) -> SpanQueue {
+        self.lanes_locked().reports.spans.clone()
     }
 
     /// Retires every lane; definitions change nothing from here on.

@@ -62,6 +62,7 @@ impl LaneCore {
             event: None,
             busy: false,
             unstorable: false,
+            trace: None,
         };
         self.dead.insert(delivery.sequence, dead);
     }
