@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("listen", &["files", "outgoing", "model"]),
     ("audit", &["listen", "files", "model"]),
     ("ingress", &["listen", "router", "model"]),
+    ("otlp", &["outgoing", "router", "files", "model"]),
     (
         "arm",
         &[

@@ -130,5 +130,7 @@ fn the_page_shows_the_defaults() {
         assert!(text.take().is_some());
     }
     assert!(shown.outgoing.proxy.take().is_some());
+    assert!(shown.tracing.endpoint.take().is_some());
+    assert!(shown.tracing.headers_file.take().is_some());
     same(&shown, &Config::default());
 }
