@@ -79,11 +79,28 @@ const NEVER: [(&str, &[&str]); 8] = [
     ("filter", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("journal", &["hyper", "reqwest", "rustls", "fe2o3"]),
     ("retry", &["hyper", "reqwest", "fe2o3"]),
-    ("router", &["hyper", "reqwest", "rustls", "fe2o3", "azure"]),
+    (
+        "router",
+        &[
+            "hyper",
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "opentelemetry",
+        ],
+    ),
     ("emulator", &["azure"]),
     (
         LIBRARY,
-        &["reqwest", "rustls", "fe2o3", "azure", "metrics-"],
+        &[
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "metrics-",
+            "opentelemetry",
+        ],
     ),
 ];
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::{EventLimits, EventParts};
+use proptest::prelude::*;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
@@ -154,4 +155,23 @@ fn an_event_brings_its_context_in_the_extension() {
     assert_eq!(event("00-x", Some("a=1")), None);
     let none = EventParts::new("1", "h", "t").build(&EventLimits::default());
     assert_eq!(TraceContext::of_event(&none.unwrap()), None);
+}
+
+proptest! {
+    /// What anybody sends is read or is none; what was read is written as it is read again.
+    #[test]
+    fn any_text_is_read_or_is_none(parent in "\\PC{0,70}", near in "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", state in "[ -~\\t,=]{0,700}") {
+        for text in [&parent, &near] {
+            let Some(context) = TraceContext::parse(text) else {
+                continue;
+            };
+            let again = TraceContext::parse(context.parent().as_str());
+            prop_assert_eq!(again.as_ref(), Some(&context));
+            let with = context.with_state(&state);
+            let kept = with.state().unwrap_or_default();
+            prop_assert!(kept.len() <= 512 && state.contains(kept));
+            let again = with.clone().with_state(kept);
+            prop_assert_eq!(again.state(), with.state());
+        }
+    }
 }

@@ -31,6 +31,10 @@ use twinroute_router::trace::SpanQueue;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+/// In place of a status: no answer at all, and 200 with a mebibyte.
+const NEVER: u16 = 1;
+const LARGE: u16 = 2;
+
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -108,8 +112,13 @@ async fn answer(
         body: ExportTraceServiceRequest::decode(body).unwrap(),
     };
     seen.send(request).ok();
+    let (status, body) = match status {
+        NEVER => std::future::pending().await,
+        LARGE => (200, vec![b'x'; 1 << 20]),
+        status => (status, Vec::new()),
+    };
     let answer = Response::builder().status(status);
-    Ok(answer.body(Full::from("")).unwrap())
+    Ok(answer.body(Full::from(body)).unwrap())
 }
 
 fn spans_of(body: ExportTraceServiceRequest) -> Vec<Span> {
@@ -268,6 +277,20 @@ async fn a_collector_that_refuses_costs_spans_and_no_events() {
     let spans = collector.spans().await;
     assert_eq!(said(&spans[1], "cloudevents.event_id"), "2");
     assert_eq!(router.status().instances[0].endpoints[0].delivered, 2);
+}
+
+#[tokio::test]
+async fn a_collector_that_means_harm_holds_one_request_for_a_while() {
+    let mut collector = FakeCollector::start(&[NEVER, LARGE]).await;
+    let mut settings = settings(&collector.url, "batch_spans_max = 3\ntimeout = '100ms'");
+    settings.interval = Duration::from_secs(60);
+    let (router, task, stop) = exporting(&settings);
+    for id in ["1", "2", "3"] {
+        accept(&router, id).await;
+        assert_eq!(collector.spans().await.len(), 3);
+    }
+    stop.send(()).unwrap();
+    ended(task).await;
 }
 
 #[tokio::test]
