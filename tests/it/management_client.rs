@@ -20,7 +20,7 @@ use twinroute_arm::source::{AzureSettings, AzureSource};
 use twinroute_credential::overlay::SecretOverlay;
 use twinroute_credential::settings::CredentialSettings;
 use twinroute_credential::token::TokenSource;
-use twinroute_listen::access::{AccessGate, AccessSettings, CallerRole, TokenSettings};
+use twinroute_listen::access::{AccessGate, AccessSettings};
 use twinroute_listen::{ListenAddress, ListeningSocket, ServerTls, SocketSettings, TlsSettings};
 use twinroute_management::{ManagementServer, ProvisioningChecks, Settings, StoreBacking};
 use twinroute_model::clock::SystemClock;
@@ -115,17 +115,10 @@ impl Server {
 
 /// Lets in who has [`TOKEN`].
 fn gate() -> AccessGate {
-    let token = TokenSettings {
-        name: "tests".to_owned(),
-        role: CallerRole::Write,
-        token: Some(TOKEN.into()),
-        token_env: None,
-        token_file: None,
-    };
-    let access = AccessSettings {
-        tokens: vec![token],
-        jwt: None,
-    };
+    let access = serde_json::json!({
+        "tokens": [{ "name": "tests", "role": "write", "token": TOKEN }],
+    });
+    let access: AccessSettings = serde_json::from_value(access).unwrap();
     let trust = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -139,15 +132,14 @@ fn tokens() -> TokenSource {
 }
 
 fn settings(url: &str) -> AzureSettings {
-    AzureSettings {
-        management_url: url.to_owned(),
-        routes_url: Some(format!("{url}/instances/main")),
-        subscription: SUBSCRIPTION.to_owned(),
-        resource_group: "rg".to_owned(),
-        instance: "main".to_owned(),
-        credential: Some(CredentialSettings::Token),
-        ..AzureSettings::default()
-    }
+    let mut settings = AzureSettings::default();
+    settings.management_url = url.to_owned();
+    settings.routes_url = Some(format!("{url}/instances/main"));
+    settings.subscription = SUBSCRIPTION.to_owned();
+    settings.resource_group = "rg".to_owned();
+    settings.instance = "main".to_owned();
+    settings.credential = Some(CredentialSettings::Token);
+    settings
 }
 
 async fn put(api: &ArmApi, path: &str, version: &str, body: &str) -> Result<String, Error> {

@@ -38,10 +38,8 @@ pub(crate) fn run(is_batch: bool, on_disk: bool, rounds: u64) {
     let (router, address) = {
         let _inside = runtime.enter();
         let router = router(receiver(), on_disk.then(|| folder.path()));
-        let settings = Settings {
-            listen: vec!["127.0.0.1:0".parse().expect("an address")],
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.listen = vec!["127.0.0.1:0".parse().expect("an address")];
         let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets());
         let listeners = listeners.expect("a free port");
         let address = listeners[0].address().clone();
@@ -66,10 +64,7 @@ fn router(receiver: SocketAddr, folder: Option<&std::path::Path>) -> Router {
     );
     let name = EndpointName::new("grid").expect("a legal name");
     let endpoint = endpoint::parse(&name, &topic).expect("a legal endpoint");
-    let settings = EndpointSettings {
-        linger: LINGER,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.linger = LINGER);
     let outgoing = OutgoingConnections::of_environment().expect("settings");
     let connector = AzureConnector::new(Arc::new(SystemClock), outgoing);
     let sink = connector.connect(&endpoint, &settings).expect("a sink");

@@ -104,7 +104,7 @@ impl AdminRefusal {
             ReplayError::Request(reason) => Self::InvalidReplay(reason),
             ReplayError::UnknownEndpoint(name) => Self::unknown_endpoint(router, name),
             ReplayError::TooMany => Self::TooManyReplays(error),
-            ReplayError::Note(_) => Self::ReplayNotRecorded(error),
+            _ => Self::ReplayNotRecorded(error),
         }
     }
 

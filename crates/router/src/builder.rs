@@ -3,6 +3,7 @@
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
 use crate::build_error::BuildError;
 use crate::damage::JournalDamage;
+use crate::delivery::MetricLabels;
 #[cfg(doc)]
 use crate::delivery::REMAINDER;
 use crate::descriptions;
@@ -49,6 +50,7 @@ pub struct RouterBuilder {
     removed_grace: Duration,
     expiry_warning: Duration,
     metrics_endpoints_max: usize,
+    has_duration_metrics: bool,
     unreadable: UnreadableSettings,
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
@@ -190,6 +192,7 @@ impl RouterBuilder {
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
             metrics_endpoints_max: METRICS_ENDPOINTS_MAX,
+            has_duration_metrics: false,
             unreadable: UnreadableSettings::default(),
             sinks: Vec::new(),
             stores: Vec::new(),
@@ -325,6 +328,14 @@ impl RouterBuilder {
         self
     }
 
+    /// Gives durations of deliveries and attempts to the recorder as histograms too. Whoever shows those of the status has
+    /// them without.
+    #[must_use]
+    pub fn duration_metrics(mut self) -> Self {
+        self.has_duration_metrics = true;
+        self
+    }
+
     /// How deliveries are kept that cannot be read; see [`Router::keep_unreadable`].
     #[must_use]
     pub fn unreadable(mut self, settings: UnreadableSettings) -> Self {
@@ -429,7 +440,7 @@ impl RouterBuilder {
         let lanes = RunningLanes::new(
             Arc::clone(&self.clock),
             recovered,
-            self.metrics_endpoints_max,
+            MetricLabels::new(self.metrics_endpoints_max, self.has_duration_metrics),
             move |instance| of_unreadable.setup(instance),
         );
         let lanes = lanes.with_spans(self.spans);

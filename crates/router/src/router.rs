@@ -102,7 +102,6 @@ impl Router {
     ) -> Self {
         damage.count();
         let live = Arc::new(live);
-        let journal_kind = journal.kind();
         let room = Arc::new(RoomMaker::new(Arc::clone(&live), &journal));
         drop(tokio::spawn(make_room_on_disk(Arc::downgrade(&room))));
         let admission = Arc::new(AdmissionGate::new());
@@ -119,7 +118,6 @@ impl Router {
         replays.resume();
         let reporter = StatusReporter {
             acceptor: Arc::clone(&acceptor),
-            journal_kind,
             damage,
             source: OnceLock::new(),
             expiry_warning,

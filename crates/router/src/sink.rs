@@ -3,6 +3,7 @@
 //! A sink never decides when something is tried again; it tells what happened and the lane acts.
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_model::trace_context::TraceContext;
+use twinroute_model::twin::TwinKey;
 pub use twinroute_retry::dead_letter::document::DeadLetterDocument;
 pub use twinroute_retry::dead_letter::store::{DeadLetterStore, StoredLetter, StoredPage};
 pub use twinroute_retry::failure::{EndpointFault, FailureReason, FaultKind};
@@ -78,9 +80,14 @@ pub struct CredentialState {
 }
 
 /// The place of a credential in an endpoint's definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CredentialSlot {
     /// The first key or connection string.
+    #[default]
     Primary,
     /// The second one.
     Secondary,
@@ -159,6 +166,7 @@ pub struct ConnectError {
 
 /// One event for one endpoint.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Delivery {
     /// The event's place in the order of acceptance.
     pub sequence: u64,
@@ -173,6 +181,19 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// A first attempt, for whoever calls a sink without a router.
+    #[must_use]
+    pub fn new(sequence: u64, event: impl Into<HeldEvent>) -> Self {
+        let event = event.into();
+        Self {
+            sequence,
+            twin: TwinKey::of(&event).stable_hash(),
+            event,
+            attempts: 0,
+            trace: None,
+        }
+    }
+
     /// What the destination is to continue, beside the event, which stays as it is: the span of this attempt where it
     /// is recorded, else what the producer said.
     ///

@@ -79,10 +79,7 @@ fn scene_with(
 ) -> Scene {
     let sink = TraceSink::of(answers);
     let (queue, spans) = recording(sample);
-    let settings = EndpointSettings {
-        attempts_max: 2,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.attempts_max = 2);
     let builder = Router::builder()
         .spans(queue)
         .sink_with("only", sink.clone(), settings)

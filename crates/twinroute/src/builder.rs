@@ -31,7 +31,7 @@ impl Router {
 impl RouterBuilder {
     fn new() -> Self {
         Self {
-            inner: twinroute_router::Router::builder(),
+            inner: twinroute_router::Router::builder().duration_metrics(),
             definitions: Definitions::default(),
             routes: Vec::new(),
             default_instance: "default".to_owned(),

@@ -115,6 +115,7 @@ pub mod trace {
 
 /// What a router shows of itself.
 pub mod status {
+    pub use twinroute_journal::ledger::DiscardReason;
     pub use twinroute_router::status::*;
     pub use twinroute_router::{DurationHistogram, REMAINDER};
 }

@@ -68,6 +68,7 @@ pub struct UnreadableDelivery {
 
 /// How what cannot be read is kept.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct UnreadableSettings {
     /// Bytes of it that each instance keeps; beyond, the oldest is discarded.
     pub bytes_max: ByteSize,
@@ -96,10 +97,8 @@ pub(crate) struct UnreadableLanes {
 
 impl UnreadableLanes {
     pub(crate) fn new(settings: &UnreadableSettings) -> Self {
-        let endpoint = EndpointSettings {
-            dead_letter_bytes_max: settings.bytes_max,
-            ..EndpointSettings::default()
-        };
+        let endpoint =
+            EndpointSettings::default().with(|own| own.dead_letter_bytes_max = settings.bytes_max);
         Self {
             settings: Arc::new(endpoint),
             limits: settings.limits,

@@ -29,6 +29,7 @@ mod twin_states;
 
 pub(crate) use arrival::LaneArrival;
 pub(crate) use backlog::{BatchBacklog, LaneBacklog};
+pub(crate) use counters::{ATTEMPT_DURATION, DELIVERY_DURATION};
 pub use duration_histogram::DurationHistogram;
 pub(crate) use eviction::{EvictedDelivery, EvictionKind, LaneRoom};
 pub(crate) use hold::{HeldSink, HoldReason};

@@ -38,8 +38,8 @@ pub(crate) struct LaneSetup {
 
 impl std::fmt::Debug for LaneSetup {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("LaneSetup");
-        shown.field("endpoint_type", &self.endpoint_type);
-        shown.finish_non_exhaustive()
+        let mut debug = formatter.debug_struct("LaneSetup");
+        debug.field("endpoint_type", &self.endpoint_type);
+        debug.finish_non_exhaustive()
     }
 }

@@ -96,8 +96,10 @@ impl EventHistory {
         let found = self.latest(query, HistoryCursor::default()).await?;
         let mut routes = PastRoutes::default();
         let first = found.len().saturating_sub(SHOWN_MAX);
-        let shown = found[first..].iter();
-        Ok(shown.map(|event| view::event(event, &mut routes)).collect())
+        let visible = found[first..].iter();
+        Ok(visible
+            .map(|event| view::event(event, &mut routes))
+            .collect())
     }
 
     /// Events that are asked for, each alone, from behind `after` on.

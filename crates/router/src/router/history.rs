@@ -18,7 +18,13 @@ impl Router {
             return Ok(Vec::new());
         };
         let mut events = history.events(query).await?;
-        for view in &mut events {
+        self.decide_now(&mut events);
+        Ok(events)
+    }
+
+    /// Adds to past events what the routes in use decide about them, whoever accepted them.
+    pub fn decide_now(&self, events: &mut [EventView]) {
+        for view in events {
             let instance = Some(view.instance.as_str()).filter(|name| !name.is_empty());
             if let Some(event) = view.parse()
                 && let Ok(explained) = self.explain(instance, &event)
@@ -29,7 +35,6 @@ impl Router {
                 view.now = explained.into_iter().map(decide).collect();
             }
         }
-        Ok(events)
     }
 
     /// The history of its journal; nothing where that is in memory.

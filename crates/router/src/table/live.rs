@@ -104,17 +104,17 @@ impl LiveTable {
 
     /// Notes why definitions could not even be read.
     pub(crate) fn refuse(&self, faults: &DefinitionFaults) {
-        let mut shown = self.faults_locked();
+        let mut view = self.faults_locked();
         let faults: Vec<String> = faults.0.iter().map(DefinitionFault::to_string).collect();
         counter!("twinroute_table_refusals_total").increment(1);
         // Before the first table the caller gets them, and nothing runs that could go on.
-        if *shown != faults && self.table.load().generation > 0 {
+        if *view != faults && self.table.load().generation > 0 {
             for fault in &faults {
                 tracing::error!(fault, "the definitions were refused; the old table stays");
             }
         }
         gauge!("twinroute_table_faults").set(faults.len() as f64);
-        *shown = faults;
+        *view = faults;
     }
 
     /// Makes `definitions` the table. Gives the generation in use afterwards, which stays the same when
@@ -190,7 +190,7 @@ impl LiveTable {
         let table = RoutingTable {
             generation: old.generation + 1,
             hash,
-            since: self.parts.clock.now().rfc3339(),
+            since: Some(self.parts.clock.now()),
             warnings,
             instances: compile(lanes, &old),
         };
@@ -218,7 +218,7 @@ impl LiveTable {
         let table = RoutingTable {
             generation: old.generation,
             hash: old.hash.clone(),
-            since: old.since.clone(),
+            since: old.since,
             warnings,
             instances: old.instances.clone(),
         };
@@ -363,10 +363,10 @@ impl LiveTable {
             routes: Vec::new(),
         };
         for (name, compiled) in &table.instances {
-            let mut shown = empty(name);
-            shown.routes = compiled.routes.iter().map(route_status).collect();
-            shown.routes.sort_by(|a, b| a.id.cmp(&b.id));
-            instances.insert(name, shown);
+            let mut view = empty(name);
+            view.routes = compiled.routes.iter().map(route_status).collect();
+            view.routes.sort_by(|a, b| a.id.cmp(&b.id));
+            instances.insert(name, view);
         }
         let lanes = self.lanes();
         for lane in &lanes {
@@ -381,7 +381,7 @@ impl LiveTable {
         let status = TableStatus {
             generation: table.generation,
             hash: table.hash.clone(),
-            since: table.since.clone(),
+            since: table.since,
             errors,
             warnings: table
                 .warnings

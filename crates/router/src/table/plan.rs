@@ -325,11 +325,11 @@ fn names(endpoints: &[PlannedEndpoint]) -> String {
 
 /// Some of these names, and how many more there are.
 pub(super) fn some(names: &[String]) -> String {
-    let shown = names[..names.len().min(NAMES_SHOWN_MAX)].join(", ");
+    let view = names[..names.len().min(NAMES_SHOWN_MAX)].join(", ");
     match names.len() {
         0 => "none".to_owned(),
-        1..=NAMES_SHOWN_MAX => shown,
-        all => format!("{shown} and {} more", all - NAMES_SHOWN_MAX),
+        1..=NAMES_SHOWN_MAX => view,
+        all => format!("{view} and {} more", all - NAMES_SHOWN_MAX),
     }
 }
 

@@ -38,11 +38,11 @@ pub(crate) struct RunningLanes {
 }
 
 impl RunningLanes {
-    /// None yet; the first `labelled_max` get series of their own. `unreadable` says what the lane of our own endpoint is made of, in an instance.
+    /// None yet; `labels` says which get series of their own. `unreadable` says what the lane of our own endpoint is made of, in an instance.
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLanes>,
-        labelled_max: usize,
+        labels: MetricLabels,
         unreadable: impl Fn(&InstanceName) -> delivery::LaneSetup + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl RunningLanes {
             unreadable: HashMap::new(),
             unreadable_setup: Box::new(unreadable),
             over: HashMap::new(),
-            labels: MetricLabels::new(labelled_max),
+            labels,
             recovered,
             is_stopping: false,
             ended: Arc::default(),

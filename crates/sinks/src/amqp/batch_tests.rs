@@ -19,14 +19,7 @@ fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
     .data(data.to_vec().into())
     .build(&EventLimits::default())
     .unwrap();
-    let twin = TwinKey::of(&event).stable_hash();
-    Delivery {
-        sequence: id as u64,
-        event: event.into(),
-        twin,
-        attempts: 0,
-        trace: None,
-    }
+    Delivery::new(id as u64, event)
 }
 
 /// What fe2o3-amqp puts on the wire for a transfer.
@@ -100,14 +93,12 @@ fn traced(parent: &str, request: Option<&str>) -> Delivery {
     let event = EventParts::new("1", "h", "t");
     let event = event.set("traceparent", parent).unwrap();
     let event = event.build(&EventLimits::default()).unwrap();
-    Delivery {
-        event: event.into(),
-        trace: request.map(|parent| {
-            let context = TraceContext::parse(parent).unwrap();
-            Arc::new(context.with_state("a=1"))
-        }),
-        ..delivery(1, "s", b"")
-    }
+    let mut delivery = Delivery::new(1, event);
+    delivery.trace = request.map(|parent| {
+        let context = TraceContext::parse(parent).unwrap();
+        Arc::new(context.with_state("a=1"))
+    });
+    delivery
 }
 
 #[test]
@@ -359,11 +350,11 @@ fn planned(
         batch_max,
     };
     let plan = plan(routing, batched, limits, batch, 0..batch.len());
-    let shown = |encoded: &EncodedGroup| {
+    let view = |encoded: &EncodedGroup| {
         let group = &encoded.group;
         (group.form, group.places.len(), wire(encoded).len())
     };
-    (plan.transfers.iter().map(shown).collect(), plan.too_large)
+    (plan.transfers.iter().map(view).collect(), plan.too_large)
 }
 
 #[test]

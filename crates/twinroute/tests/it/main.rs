@@ -12,6 +12,7 @@ mod examples;
 mod journal;
 mod kit;
 mod layers;
+mod metrics;
 #[cfg(feature = "ingress")]
 mod mounted;
 mod sinks;

@@ -56,7 +56,7 @@ impl LaneCore {
             Some(HoldReason::Undefined) => {}
             Some(hold) => tracing::info!(
                 endpoint = self.label,
-                state = hold.word(),
+                state = hold.state().as_str(),
                 why = hold.why(),
                 "the endpoint is sent nothing for now; its events wait"
             ),

@@ -101,7 +101,8 @@ impl LaneCore {
         self.note_overflow(&oldest);
         match self.setup.settings.when_full {
             WhenFull::DiscardOldest => self.discard(oldest.sequence, DiscardReason::Overflow),
-            WhenFull::DeadLetterOldest | WhenFull::Refuse => {
+            // One that refuses lets nothing come so far, but for a limit that became lower.
+            _ => {
                 self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);
             }
         }

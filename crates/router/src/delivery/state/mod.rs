@@ -115,11 +115,11 @@ pub(super) struct LaneCore {
 
 impl std::fmt::Debug for LaneCore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("LaneCore");
-        shown
+        let mut debug = formatter.debug_struct("LaneCore");
+        debug
             .field("label", &self.label)
             .field("ledger", &self.ledger);
-        shown.finish_non_exhaustive()
+        debug.finish_non_exhaustive()
     }
 }
 
