@@ -40,6 +40,7 @@ mod reserve;
 mod retention;
 mod settings;
 pub mod sim;
+mod sim_file;
 mod start;
 pub mod storage;
 mod survey;

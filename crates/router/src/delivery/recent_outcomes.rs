@@ -86,9 +86,9 @@ pub(crate) struct EventAbout<'a> {
 
 impl std::fmt::Debug for RecentOutcomes {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("RecentOutcomes");
-        shown.field("outcomes", &self.lock().outcomes);
-        shown.finish_non_exhaustive()
+        let mut debug = formatter.debug_struct("RecentOutcomes");
+        debug.field("outcomes", &self.lock().outcomes);
+        debug.finish_non_exhaustive()
     }
 }
 
