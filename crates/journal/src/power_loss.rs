@@ -1,4 +1,4 @@
-//! A file of the simulated disk: what of it is on disk, and what a loss of power leaves.
+//! What a loss of power leaves of a file, for the simulation of a disk.
 
 /// What a loss of power leaves of what was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,19 +13,20 @@ pub enum PowerLossRemains {
     LastWriteCut(usize),
 }
 
+/// A file of a simulated disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SimFile {
-    pub(super) durable: Vec<u8>,
-    pub(super) unsynced: Vec<(usize, Vec<u8>)>,
-    pub(super) name_synced: bool,
+pub(crate) struct SimFile {
+    pub(crate) durable: Vec<u8>,
+    pub(crate) unsynced: Vec<(usize, Vec<u8>)>,
+    pub(crate) name_synced: bool,
     /// The name that a crash may give back to it.
-    pub(super) renamed_from: Option<String>,
+    pub(crate) renamed_from: Option<String>,
 }
 
 const SECTOR: usize = 512;
 
 impl SimFile {
-    pub(super) fn seen(&self) -> Vec<u8> {
+    pub(crate) fn seen(&self) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         for (offset, write) in &self.unsynced {
             put(&mut bytes, *offset, write);
@@ -33,7 +34,7 @@ impl SimFile {
         bytes
     }
 
-    pub(super) fn after_crash(&self, leaves: PowerLossRemains, rng: &mut fastrand::Rng) -> Vec<u8> {
+    pub(crate) fn after_crash(&self, leaves: PowerLossRemains, rng: &mut fastrand::Rng) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         let last = self.unsynced.len().wrapping_sub(1);
         for (index, (offset, write)) in self.unsynced.iter().enumerate() {
@@ -57,7 +58,7 @@ impl SimFile {
     }
 }
 
-pub(super) fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
+pub(crate) fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
     if bytes.len() < offset + write.len() {
         bytes.resize(offset + write.len(), 0);
     }
