@@ -29,15 +29,15 @@ use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, DeliveryOutcome, Sink};
 
-const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
-const TOKEN: &str = "a-token-for-tests-0123456789abcdef";
-const ARM: &str = "2023-01-31";
-const ROUTES: &str = "2023-10-31";
-const HUB: &str =
+pub(super) const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
+pub(super) const TOKEN: &str = "a-token-for-tests-0123456789abcdef";
+pub(super) const ARM: &str = "2023-01-31";
+pub(super) const ROUTES: &str = "2023-10-31";
+pub(super) const HUB: &str =
     "Endpoint=sb://h.example/;SharedAccessKeyName=r;SharedAccessKey=s3cret;EntityPath=e";
 
 /// Ends a test that would wait for ever; nothing waits for its end.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Takes every endpoint and delivers nothing.
 struct Nowhere;
@@ -66,14 +66,14 @@ impl Sink for Nowhere {
     }
 }
 
-struct Server {
-    url: String,
+pub(super) struct Server {
+    pub(super) url: String,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::listening(None)
     }
 
@@ -107,7 +107,7 @@ impl Server {
         Self { url, stop, task }
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         drop(self.stop);
         timeout(LIMIT, self.task).await.unwrap().unwrap();
     }
@@ -127,11 +127,11 @@ fn gate() -> AccessGate {
     AccessGate::new(&access, Arc::new(SystemClock), &trust).unwrap()
 }
 
-fn tokens() -> TokenSource {
+pub(super) fn tokens() -> TokenSource {
     TokenSource::fixed(TOKEN.into(), Arc::new(SystemClock))
 }
 
-fn settings(url: &str) -> AzureSettings {
+pub(super) fn settings(url: &str) -> AzureSettings {
     let mut settings = AzureSettings::default();
     settings.management_url = url.to_owned();
     settings.routes_url = Some(format!("{url}/instances/main"));
@@ -142,7 +142,12 @@ fn settings(url: &str) -> AzureSettings {
     settings
 }
 
-async fn put(api: &ArmApi, path: &str, version: &str, body: &str) -> Result<String, Error> {
+pub(super) async fn put(
+    api: &ArmApi,
+    path: &str,
+    version: &str,
+    body: &str,
+) -> Result<String, Error> {
     let body = Some(body.to_owned().into());
     let put = api.call_and_wait(Method::PUT, path, version, body, LIMIT);
     let answer = put.await?;
@@ -346,6 +351,6 @@ async fn hostile_requests_are_answered_and_change_nothing() {
     server.end().await;
 }
 
-fn outgoing() -> twinroute_outgoing::OutgoingConnections {
+pub(super) fn outgoing() -> twinroute_outgoing::OutgoingConnections {
     twinroute_outgoing::OutgoingConnections::of_environment().unwrap()
 }

@@ -10,7 +10,7 @@ use crate::descriptions;
 use crate::expiry::WARNING_BEFORE;
 use crate::replay::ReplayNotes;
 use crate::router::Router;
-use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
+use crate::sink::{Connect, DeadLetterStore, NoConnect, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
 use crate::table::source::Definitions;
 use crate::table::{
@@ -25,7 +25,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
@@ -147,25 +146,6 @@ pub(crate) fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
         None => format!("there are {}", known.join(", ")),
     };
     BuildError::UnknownEndpoint { endpoint, hint }
-}
-
-/// Refuses every endpoint: for routers that bring all their sinks along.
-struct NoConnect;
-
-impl Connect for NoConnect {
-    fn connect(
-        &self,
-        endpoint: &Endpoint,
-        _settings: &EndpointSettings,
-    ) -> Result<Arc<dyn Sink>, ConnectError> {
-        Err(ConnectError {
-            endpoint: endpoint.name.to_string(),
-            reason: format!(
-                "this router has no protocol client for {}; give the builder one with `connect`",
-                endpoint.endpoint_type()
-            ),
-        })
-    }
 }
 
 impl Router {

@@ -164,6 +164,25 @@ pub struct ConnectError {
     pub reason: String,
 }
 
+/// Refuses every endpoint: for routers that bring all their sinks along.
+pub(crate) struct NoConnect;
+
+impl Connect for NoConnect {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Err(ConnectError {
+            endpoint: endpoint.name.to_string(),
+            reason: format!(
+                "this router has no protocol client for {}; give the builder one with `connect`",
+                endpoint.endpoint_type()
+            ),
+        })
+    }
+}
+
 /// One event for one endpoint.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

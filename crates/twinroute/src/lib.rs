@@ -116,7 +116,12 @@ pub mod trace {
 /// What a router shows of itself.
 pub mod status {
     pub use twinroute_journal::ledger::DiscardReason;
-    pub use twinroute_router::status::*;
+    pub use twinroute_router::status::{
+        AdmissionState, AdmissionStatus, CredentialStatus, DeadLetterStatus, EndpointMetrics,
+        EndpointState, EndpointStatus, InstanceStatus, JournalKind, JournalStatus,
+        LetterStoreState, RetryStatus, RouteStatus, RouterReadiness, RouterStatus, SourceStatus,
+        SyncBucket, SyncStatus, TableStatus,
+    };
     pub use twinroute_router::{DurationHistogram, REMAINDER};
 }
 

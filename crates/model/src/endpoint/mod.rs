@@ -7,6 +7,7 @@ mod authentication;
 mod body;
 mod clear;
 mod connection_string;
+mod custom;
 pub mod location;
 mod members;
 pub mod problem;
@@ -17,6 +18,7 @@ pub use body::{BodySource, parse, restore};
 pub use connection_string::{
     ConnectionCredential, ConnectionString, InvalidConnectionString, authority,
 };
+pub use custom::CustomDestination;
 pub use members::{EndpointBody, StateWord};
 pub use stored::RevealedEndpoint;
 
@@ -39,14 +41,27 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The ARM name of its type.
+    /// An endpoint without dead letters' destination, which is in use.
     #[must_use]
-    pub fn endpoint_type(&self) -> &'static str {
+    pub fn new(name: EndpointName, destination: EndpointDestination) -> Self {
+        Self {
+            name,
+            destination,
+            dead_letter: None,
+            provisioning_state: None,
+            provisioning_error: None,
+        }
+    }
+
+    /// The ARM name of its type, or the program's own name of its kind.
+    #[must_use]
+    pub fn endpoint_type(&self) -> &str {
         let endpoint_type = match &self.destination {
             EndpointDestination::EventGrid(_) => EndpointType::EventGrid,
             EndpointDestination::EventHub(_) => EndpointType::EventHub,
             EndpointDestination::ServiceBus(_) => EndpointType::ServiceBus,
             EndpointDestination::Waiting(waiting) => waiting.endpoint_type,
+            EndpointDestination::Custom(custom) => return &custom.kind,
         };
         endpoint_type.as_str()
     }
@@ -64,6 +79,8 @@ pub enum EndpointDestination {
     ServiceBus(NamespaceAccess),
     /// One that cannot be reached before a secret is here, which its definition comes without.
     Waiting(WaitingDestination),
+    /// One of the embedding program's own kind.
+    Custom(CustomDestination),
 }
 
 /// A destination whose secret is not here yet.

@@ -114,7 +114,7 @@ impl UnreadableLanes {
     /// What one is made of.
     pub(crate) fn setup(&self, instance: &InstanceName) -> delivery::LaneSetup {
         delivery::LaneSetup {
-            endpoint_type: ENDPOINT_TYPE,
+            endpoint_type: ENDPOINT_TYPE.into(),
             address: String::new(),
             sink: UserSink::of(SecondReader {
                 instance: instance.clone(),

@@ -1,10 +1,12 @@
 //! What a lane is made of.
 
 use super::hold::HoldReason;
+use super::recent_outcomes::RecentOutcomes;
 use crate::credential_refresh::RefreshTrigger;
 use crate::tap::EventTaps;
 use crate::trace::SpanQueue;
 use crate::user_code::{UserSink, UserStore};
+use std::borrow::Cow;
 use std::sync::Arc;
 use twinroute_model::name::{EndpointName, InstanceName};
 use twinroute_model::settings::EndpointSettings;
@@ -21,11 +23,13 @@ pub(crate) struct LaneReports {
     pub(crate) taps: EventTaps,
     /// Where spans are recorded.
     pub(crate) spans: SpanQueue,
+    /// Where that is kept for a while, if the journal is in memory.
+    pub(crate) recent: Option<RecentOutcomes>,
 }
 
 /// What a lane is made of and may be given again while it runs.
 pub(crate) struct LaneSetup {
-    pub(crate) endpoint_type: &'static str,
+    pub(crate) endpoint_type: Cow<'static, str>,
     /// Host and port, for people; empty where nobody knows.
     pub(crate) address: String,
     pub(crate) sink: UserSink,

@@ -196,7 +196,7 @@ impl InstancePlanning<'_> {
         let is_same = |before: &SinkDefinition| before.is_custom(settings);
         let Ok(planned) = self.planned::<Infallible>(name.clone(), settings, is_same, || {
             let setup = LaneSetup {
-                endpoint_type: "Custom",
+                endpoint_type: "Custom".into(),
                 address: String::new(),
                 sink: custom.sink.clone(),
                 store: custom.store.clone(),
@@ -308,7 +308,7 @@ pub(crate) fn set_up(
         Some(_) => UserSink::of(HeldSink),
     };
     Ok(LaneSetup {
-        endpoint_type: endpoint.endpoint_type(),
+        endpoint_type: endpoint.endpoint_type().to_owned().into(),
         address: endpoint.address(settings.amqp_transport),
         sink,
         store: user_code::dead_letters(connect, endpoint)?,

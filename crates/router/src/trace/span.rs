@@ -77,7 +77,7 @@ pub enum SpanValue {
 pub(crate) struct SpanEndpoint<'a> {
     pub(crate) instance: &'a str,
     pub(crate) name: &'a str,
-    pub(crate) endpoint_type: &'static str,
+    pub(crate) endpoint_type: &'a str,
 }
 
 /// What a span is given to say.

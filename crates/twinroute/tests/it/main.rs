@@ -15,6 +15,7 @@ mod layers;
 mod metrics;
 #[cfg(feature = "ingress")]
 mod mounted;
+mod own_kinds;
 mod sinks;
 mod steering;
 

@@ -48,7 +48,7 @@ impl LaneCore {
         let ledger = &self.ledger;
         EndpointStatus {
             name: self.name.to_string(),
-            endpoint_type: self.setup.endpoint_type.to_owned(),
+            endpoint_type: self.setup.endpoint_type.to_string(),
             address: self.setup.address.clone(),
             state,
             since: fault.map(|fault| fault.since),

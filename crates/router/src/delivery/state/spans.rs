@@ -18,7 +18,7 @@ impl LaneCore {
         SpanEndpoint {
             instance: self.instance.as_str(),
             name: self.name.as_str(),
-            endpoint_type: self.setup.endpoint_type,
+            endpoint_type: &self.setup.endpoint_type,
         }
     }
 
