@@ -65,6 +65,7 @@ impl SpanStep {
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SpanValue {
     /// Text, 256 bytes at most.
     Text(Box<str>),
