@@ -21,10 +21,10 @@ pub(crate) struct LaneReports {
     pub(crate) refresh_trigger: RefreshTrigger,
     /// Where it shows what became of deliveries.
     pub(crate) taps: EventTaps,
-    /// Where spans are recorded.
-    pub(crate) spans: SpanQueue,
     /// Where that is kept for a while, if the journal is in memory.
     pub(crate) recent: Option<RecentOutcomes>,
+    /// Where spans are recorded.
+    pub(crate) spans: SpanQueue,
 }
 
 /// What a lane is made of and may be given again while it runs.

@@ -307,14 +307,14 @@ impl LiveTable {
         self.lanes_locked().reports.taps.clone()
     }
 
-    /// Where spans are recorded.
-    pub(crate) fn spans(&self) -> SpanQueue {
-        self.lanes_locked().reports.spans.clone()
-    }
-
     /// Where lanes keep what they settled, if the journal is in memory.
     pub(crate) fn recent_outcomes(&self) -> Option<RecentOutcomes> {
         self.lanes_locked().reports.recent.clone()
+    }
+
+    /// Where spans are recorded.
+    pub(crate) fn spans(&self) -> SpanQueue {
+        self.lanes_locked().reports.spans.clone()
     }
 
     /// Retires every lane; definitions change nothing from here on.
