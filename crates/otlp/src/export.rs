@@ -57,7 +57,7 @@ pub struct SpanExport {
     clock: Arc<dyn Clock>,
     anchor: ClockAnchor,
     /// Without what a query may hold.
-    shown: String,
+    collector: String,
     timeout: Duration,
     interval: Duration,
     batch_max: usize,
@@ -106,8 +106,8 @@ impl SpanExport {
             .build();
         let mut exporter = exporter.map_err(|error| failed(&error))?;
         exporter.set_resource(&resource(&settings.service_name));
-        let mut shown = url;
-        shown.set_query(None);
+        let mut without_query = url;
+        without_query.set_query(None);
         describe_counter!(
             "twinroute_spans_exported_total",
             "Spans of traces that the collector took"
@@ -126,7 +126,7 @@ impl SpanExport {
                 .build(),
             anchor: ClockAnchor::read(&*clock),
             clock,
-            shown: shown.to_string(),
+            collector: without_query.to_string(),
             timeout: settings.timeout,
             interval: settings.interval,
             batch_max: settings.batch_spans_max,
@@ -141,7 +141,7 @@ impl SpanExport {
     /// take. Dropping the future loses what waits.
     pub async fn run(mut self, stopped: impl Future<Output = ()>) {
         let mut stopped = std::pin::pin!(stopped);
-        tracing::info!(endpoint = self.shown, "spans of traces are exported");
+        tracing::info!(endpoint = self.collector, "spans of traces are exported");
         let mut spans = Vec::new();
         loop {
             let is_over = self.gather(&mut spans, stopped.as_mut()).await;
@@ -223,7 +223,7 @@ impl SpanExport {
                 if let Some(trouble) = self.trouble.take() {
                     let (lost, lasted) = (trouble.lost, trouble.since.elapsed());
                     tracing::info!(
-                        endpoint = self.shown,
+                        endpoint = self.collector,
                         lost,
                         ?lasted,
                         "the collector takes spans again"
@@ -247,7 +247,7 @@ impl SpanExport {
         match &mut self.trouble {
             None => {
                 tracing::warn!(
-                    endpoint = self.shown,
+                    endpoint = self.collector,
                     reason,
                     "the collector takes no spans; they are dropped until it does, and events go on as ever"
                 );
@@ -265,7 +265,7 @@ impl SpanExport {
                     trouble.logged = now;
                     let (lost, lasts) = (trouble.lost, now - trouble.since);
                     tracing::warn!(
-                        endpoint = self.shown,
+                        endpoint = self.collector,
                         reason,
                         lost,
                         ?lasts,
@@ -307,7 +307,7 @@ impl std::fmt::Debug for SpanExport {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("SpanExport")
-            .field("endpoint", &self.shown)
+            .field("endpoint", &self.collector)
             .finish_non_exhaustive()
     }
 }

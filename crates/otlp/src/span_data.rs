@@ -101,6 +101,7 @@ fn attribute((name, value): (&'static str, SpanValue)) -> KeyValue {
         match value {
             SpanValue::Text(text) => Value::from(String::from(text)),
             SpanValue::Count(count) => Value::from(i64::try_from(count).unwrap_or(i64::MAX)),
+            _ => Value::from(""),
         },
     )
 }

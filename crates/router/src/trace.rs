@@ -25,7 +25,7 @@ pub(crate) use attempt_spans::{AttemptSpans, TracedDelivery};
 pub(crate) use batch_trace::BatchTrace;
 pub(crate) use event_traces::EventTraces;
 pub use queue::{SpanQueue, SpanReceiver, SpanSettings};
-pub(crate) use span::{SpanAttributes, SpanEndpoint, shown};
+pub(crate) use span::{SpanAttributes, SpanEndpoint, span_text};
 pub use span::{SpanStep, SpanValue, TraceSpan};
 pub use twinroute_model::trace_context::{TraceContext, TraceParent};
 

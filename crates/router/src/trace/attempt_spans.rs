@@ -1,7 +1,7 @@
 //! The spans of one batch to an endpoint.
 
 use super::queue::SpanQueue;
-use super::span::{SpanAttributes, SpanEndpoint, SpanStep, TraceSpan, shown};
+use super::span::{SpanAttributes, SpanEndpoint, SpanStep, TraceSpan, span_text};
 use crate::sink::{DeliveryOutcome, continued};
 use rapidhash::RapidHashMap;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl OpenAttempt {
         self.failed += 1;
         if self.error.is_none() {
             self.outcome = word;
-            self.error = Some(shown(&reason.to_string()));
+            self.error = Some(span_text(&reason.to_string()));
         }
     }
 }

@@ -65,6 +65,7 @@ impl SpanStep {
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SpanValue {
     /// Text, 256 bytes at most.
     Text(Box<str>),
@@ -86,7 +87,7 @@ pub(crate) struct SpanAttributes(pub(crate) Vec<(&'static str, SpanValue)>);
 
 impl SpanAttributes {
     pub(crate) fn text(mut self, name: &'static str, value: &str) -> Self {
-        self.0.push((name, SpanValue::Text(shown(value))));
+        self.0.push((name, SpanValue::Text(span_text(value))));
         self
     }
 
@@ -115,6 +116,6 @@ impl SpanAttributes {
 }
 
 /// Text of others, as a log shows it.
-pub(crate) fn shown(text: &str) -> Box<str> {
+pub(crate) fn span_text(text: &str) -> Box<str> {
     visible::one_line(visible::cut(text, TEXT_BYTES_MAX)).into()
 }

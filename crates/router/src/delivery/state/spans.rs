@@ -5,7 +5,7 @@ use crate::delivery::action::{DeadLetterUpload, UploadOutcome};
 use crate::delivery::in_flight::InFlightBatch;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::sink::{DeliveryOutcome, continued};
-use crate::trace::{SpanAttributes, SpanEndpoint, SpanStep, TraceSpan, shown};
+use crate::trace::{SpanAttributes, SpanEndpoint, SpanStep, TraceSpan, span_text};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl LaneCore {
             took: Duration::ZERO,
             error: Some(match &*about.outcome {
                 "" => about.reason.as_str().into(),
-                outcome => shown(outcome),
+                outcome => span_text(outcome),
             }),
             attributes: attributes.0,
         });
@@ -93,8 +93,8 @@ impl LaneCore {
         };
         let error = match stored {
             UploadOutcome::Done => None,
-            UploadOutcome::Unreadable(reason) => Some(shown(&reason.to_string())),
-            UploadOutcome::Failed(fault) => Some(shown(&fault.reason.to_string())),
+            UploadOutcome::Unreadable(reason) => Some(span_text(&reason.to_string())),
+            UploadOutcome::Failed(fault) => Some(span_text(&fault.reason.to_string())),
         };
         let attributes = SpanAttributes::default().endpoint(self.span_endpoint());
         self.reports.spans.add(TraceSpan {
