@@ -2,7 +2,10 @@ use super::super::dead_letter_tests::{ended, reject};
 use super::super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
 use crate::accept::AckLevel;
-use crate::history::{DeliveryRow, HistoryQuery, HistoryQueryText, RoutePlan, RouteSnapshot};
+use crate::history::{
+    ComparedDestination, ComparedTable, DeliveryRow, DestinationLimits, HistoryQuery,
+    HistoryQueryText, RateScope, RoutePlan, RouteSnapshot,
+};
 use crate::replay::{HistoryReplay, ReplayRequest, ReplayState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,6 +225,24 @@ fn changed(hub: &str, other: &str) -> crate::source::Definitions {
     definitions
 }
 
+/// A table whose endpoint `hub` takes no event that is larger than `bytes_max`.
+fn table_of(routes: Vec<RouteSnapshot>, bytes_max: usize) -> ComparedTable {
+    let takes = ComparedDestination {
+        limits: DestinationLimits {
+            event_bytes_max: bytes_max,
+            events_per_second_max: 1,
+            bytes_per_second_max: None,
+            rate_scope: RateScope::Topic,
+        },
+        event_bytes: |event| event.id().len(),
+    };
+    let hub = (routes[0].instance.clone(), "HUB".to_owned());
+    ComparedTable {
+        routes,
+        destinations: [(hub, takes)].into(),
+    }
+}
+
 fn routes_of(definitions: &crate::source::Definitions) -> Vec<RouteSnapshot> {
     let instance = &definitions.instances[0];
     let routes = instance.routes.iter().map(|route| RouteSnapshot {
@@ -231,6 +252,11 @@ fn routes_of(definitions: &crate::source::Definitions) -> Vec<RouteSnapshot> {
         filter: route.filter.clone(),
     });
     routes.collect()
+}
+
+fn sorted(mut routes: Vec<RouteSnapshot>) -> Vec<RouteSnapshot> {
+    routes.sort_by(|left, right| left.route.cmp(&right.route));
+    routes
 }
 
 #[tokio::test]
@@ -259,8 +285,11 @@ async fn a_plan_counts_what_the_real_change_then_counts() {
     before
         .iter_mut()
         .for_each(|route| route.instance.clone_from(&default));
-    let mut plan = RoutePlan::new(&before, &routes_of(&definitions)).unwrap();
     let history = router.history().unwrap();
+    assert_eq!(history.last_routes().await.unwrap(), sorted(before.clone()));
+    let before = table_of(before, usize::MAX);
+    let after = table_of(routes_of(&definitions), 0);
+    let mut plan = RoutePlan::new(&before, &after).unwrap();
     let past = history
         .export(HistoryQuery::default(), Default::default(), 1_000)
         .await
@@ -275,18 +304,36 @@ async fn a_plan_counts_what_the_real_change_then_counts() {
         (status.matched, router.status().journal.unmatched)
     };
     let (hub_before, unmatched_before) = counted("hub");
+    // `none` took nothing, and `b` went to no endpoint but `hub`.
+    let routes = &report.routes;
+    let of_route = |name: &str| &routes[&format!("{default}/to-{name}")];
+    assert_eq!((of_route("hub").go, of_route("none").come), (3, 5));
     let (none_before, _) = counted("none");
     router.apply(&definitions).unwrap();
     send(&router).await;
     let (hub_after, unmatched_after) = counted("hub");
     let (none_after, _) = counted("none");
     let of = |endpoint: &str| &report.endpoints[&format!("{default}/{endpoint}")];
-    assert_eq!(of("hub").count.after, hub_after - hub_before);
-    assert_eq!(of("none").count.after, none_after - none_before);
+    let events = |endpoint: &str| &of(endpoint).events;
+    assert_eq!(events("hub").after, hub_after - hub_before);
+    assert_eq!(events("none").after, none_after - none_before);
     assert_eq!(report.unmatched.after, unmatched_after - unmatched_before);
-    assert_eq!((of("hub").count.before, hub_before), (6, 6));
-    assert_eq!((of("hub").go, of("none").come), (3, 5));
-    assert_eq!(of("none").come_ids, ["0", "1", "3"]);
+    assert_eq!((events("hub").before, hub_before), (6, 6));
+    assert_eq!((events("hub").go, events("none").come), (3, 5));
+    assert_eq!(events("none").come_ids, ["0", "1", "3"]);
+    assert_eq!(
+        (report.unmatched.come, &*report.unmatched.come_ids),
+        (1, &["2".to_owned()][..])
+    );
+    // What the changed destination of `hub` does not take, and how much it would get.
+    let too_large = &of("hub").too_large;
+    assert_eq!(
+        (too_large.before, too_large.after, too_large.come),
+        (0, 3, 3)
+    );
+    assert!(of("hub").is_above_rate() && !of("none").is_above_rate());
+    assert!(of("none").limits.is_none());
+    assert!(of("hub").load_before.events_per_second >= of("hub").load_after.events_per_second);
 
     // The same event under the table of then and of now.
     let query = HistoryQueryText {

@@ -212,6 +212,11 @@ async fn show(
 }
 
 impl HistoryPlace {
+    /// The configuration of the folder, if it is named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     pub(super) fn source(&self) -> anyhow::Result<HistorySource<'_>> {
         let Some(folder) = &self.journal else {
             return Ok(HistorySource::Running(&self.whom));

@@ -28,6 +28,7 @@ mod metric_rules;
 mod metrics;
 mod network;
 mod output;
+mod plan;
 mod removed;
 mod rotation;
 mod rotation_of_keys;
