@@ -196,3 +196,7 @@ impl ComparedSide {
         matched
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -188,7 +188,7 @@ fn changed_definitions_that_cannot_be_used_are_named_with_file_and_reason() {
                 "route demo/all: endpoint gird-1 is not defined",
             ],
         ),
-        ("text.json", &["text.json:3: is not JSON: "]),
+        ("text.json", &["text.json:3:1: is not JSON: "]),
         (
             "none.json",
             &["none.json: cannot be read: No such file or directory"],

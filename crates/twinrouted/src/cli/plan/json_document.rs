@@ -92,11 +92,12 @@ impl<'a> JsonDefinitions<'a> {
                 }
             }
             Err(error) => {
-                let line = error.line;
-                self.fault("", format!("is not JSON: {error}"));
-                if let Some(fault) = self.faults.last_mut() {
-                    fault.line = line;
-                }
+                self.faults.push(DefinitionFault {
+                    file: Some(self.file.to_owned()),
+                    line: error.place.map(|place| place.line),
+                    column: error.place.map(|place| place.column),
+                    ..DefinitionFault::new("", format!("is not JSON: {error}"))
+                });
             }
         }
     }
