@@ -96,7 +96,7 @@ const EXAMPLES: [(&str, &str); 26] = [
     ),
     (
         "demo",
-        "twinroute demo\ntwinroute demo --events 600 --fault telemetry-hub=unavailable",
+        "twinroute demo\ntwinroute demo --fault alerts-topic=rejects\ntwinroute demo --events 600 --fault telemetry-hub=unavailable",
     ),
     (
         "emulator",

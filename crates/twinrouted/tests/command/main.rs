@@ -22,6 +22,7 @@ mod harness;
 mod history;
 mod identity;
 mod live;
+mod log_formats;
 mod log_level;
 mod management;
 mod metric_rules;
