@@ -27,6 +27,7 @@ mod manifest;
 mod memory;
 mod open_error;
 mod pages;
+mod power_loss;
 mod prepare;
 mod read;
 mod record;

@@ -1,8 +1,12 @@
 //! Storage in memory that loses what a machine may lose, for tests: unsynced writes and names, torn
 //! writes, full disks, I/O errors at a chosen call, flipped bits, and the power.
 
+<<<<<<< HEAD
 pub use super::sim_file::PowerLossRemains;
 use super::sim_file::{SimFile, put};
+=======
+use super::power_loss::{SimFile, put};
+>>>>>>> hist
 use super::storage::Storage;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -10,6 +14,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+pub use super::power_loss::PowerLossRemains;
 
 /// What goes wrong at one call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
