@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("listen", &["files", "outgoing", "model"]),
     ("audit", &["listen", "files", "model"]),
     ("ingress", &["listen", "router", "model"]),
+    ("otlp", &["outgoing", "router", "files", "model"]),
     (
         "arm",
         &[
@@ -78,11 +79,28 @@ const NEVER: [(&str, &[&str]); 8] = [
     ("filter", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("journal", &["hyper", "reqwest", "rustls", "fe2o3"]),
     ("retry", &["hyper", "reqwest", "fe2o3"]),
-    ("router", &["hyper", "reqwest", "rustls", "fe2o3", "azure"]),
+    (
+        "router",
+        &[
+            "hyper",
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "opentelemetry",
+        ],
+    ),
     ("emulator", &["azure"]),
     (
         LIBRARY,
-        &["reqwest", "rustls", "fe2o3", "azure", "metrics-"],
+        &[
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "metrics-",
+            "opentelemetry",
+        ],
     ),
 ];
 

@@ -7,6 +7,7 @@
 use futures_util::future::BoxFuture;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -29,9 +30,19 @@ const PRODUCERS: usize = 10;
 /// Longer than a round takes: a batch goes when it is full.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Where accepted events are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathJournal {
+    Memory,
+    /// Without a history.
+    Disk,
+    /// With what the history reads in it.
+    History,
+}
+
 /// Posts and delivers so many rounds.
-pub(crate) fn run(is_batch: bool, on_disk: bool, rounds: u64) {
-    let mut path = WholePath::start(is_batch, on_disk);
+pub(crate) fn run(is_batch: bool, journal: PathJournal, rounds: u64) {
+    let mut path = WholePath::start(is_batch, journal);
     for _ in 0..rounds {
         path.round();
     }
@@ -47,7 +58,7 @@ pub(crate) struct WholePath {
 }
 
 impl WholePath {
-    pub(crate) fn start(is_batch: bool, on_disk: bool) -> Self {
+    pub(crate) fn start(is_batch: bool, journal: PathJournal) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -55,11 +66,9 @@ impl WholePath {
             .expect("a runtime");
         let (router, address) = {
             let _inside = runtime.enter();
-            let router = router(receiver(), on_disk.then(|| folder.path()));
-            let settings = Settings {
-                listen: vec!["127.0.0.1:0".parse().expect("an address")],
-                ..Settings::default()
-            };
+            let router = router(receiver(), journal, folder.path());
+            let mut settings = Settings::default();
+            settings.listen = vec!["127.0.0.1:0".parse().expect("an address")];
             let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets());
             let listeners = listeners.expect("a free port");
             let address = listeners[0].address().clone();
@@ -85,17 +94,14 @@ impl WholePath {
     }
 }
 
-fn router(receiver: SocketAddr, folder: Option<&std::path::Path>) -> Router {
+fn router(receiver: SocketAddr, journal: PathJournal, folder: &Path) -> Router {
     let topic = format!(
         r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"c2VjcmV0LWtleQ==",
             "TopicEndpoint":"http://{receiver}/api/events"}}}}"#
     );
     let name = EndpointName::new("grid").expect("a legal name");
     let endpoint = endpoint::parse(&name, &topic).expect("a legal endpoint");
-    let settings = EndpointSettings {
-        linger: LINGER,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.linger = LINGER);
     let outgoing = OutgoingConnections::of_environment().expect("settings");
     let connector = AzureConnector::new(Arc::new(SystemClock), outgoing);
     let sink = connector.connect(&endpoint, &settings).expect("a sink");
@@ -106,10 +112,16 @@ fn router(receiver: SocketAddr, folder: Option<&std::path::Path>) -> Router {
             "grid",
             "type = 'Microsoft.DigitalTwins.Twin.Update'",
         );
-    if let Some(folder) = folder {
+    if journal != PathJournal::Memory {
         let storage = FolderStorage::create(&folder.join("journal")).expect("a folder");
         let (disk, recovered) = DiskJournal::open(
-            JournalSettings::default(),
+            JournalSettings {
+                keep_bytes: match journal {
+                    PathJournal::History => 256 << 20,
+                    PathJournal::Disk | PathJournal::Memory => 0,
+                },
+                ..JournalSettings::default()
+            },
             Arc::new(storage),
             Arc::new(SystemClock),
         )

@@ -5,7 +5,7 @@
 #[path = "../instructions/path.rs"]
 mod path;
 
-use path::WholePath;
+use path::{PathJournal, WholePath};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -26,13 +26,13 @@ fn main() {
         "{:<16} {:>14} {:>14} {:>9} {:>9}",
         "", "without, ns", "ten taps, ns", "more, %", "from, to"
     );
-    for (name, is_batch, on_disk) in [
-        ("single-memory", false, false),
-        ("batch-memory", true, false),
-        ("single-journal", false, true),
-        ("batch-journal", true, true),
+    for (name, is_batch, journal) in [
+        ("single-memory", false, PathJournal::Memory),
+        ("batch-memory", true, PathJournal::Memory),
+        ("single-journal", false, PathJournal::Disk),
+        ("batch-history", true, PathJournal::History),
     ] {
-        let mut path = WholePath::start(is_batch, on_disk);
+        let mut path = WholePath::start(is_batch, journal);
         for _ in 0..100 {
             path.round();
         }

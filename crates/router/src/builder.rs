@@ -1,19 +1,22 @@
 //! What a router is made of, before it runs.
 
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
+use crate::build_error::BuildError;
 use crate::damage::JournalDamage;
+use crate::delivery::MetricLabels;
 #[cfg(doc)]
 use crate::delivery::REMAINDER;
 use crate::descriptions;
 use crate::expiry::WARNING_BEFORE;
 use crate::replay::ReplayNotes;
 use crate::router::Router;
-use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
+use crate::sink::{Connect, DeadLetterStore, NoConnect, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
-use crate::table::source::{DefinitionFaults, Definitions};
+use crate::table::source::Definitions;
 use crate::table::{
     CustomEndpoint, CustomEndpoints, LiveParts, LiveTable, RecoveredLanes, RunningLanes,
 };
+use crate::trace::SpanQueue;
 use crate::user_code::{EventHooks, IntoMappedEvent, UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +25,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
@@ -43,62 +45,16 @@ pub struct RouterBuilder {
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
     hooks: EventHooks,
+    spans: SpanQueue,
     removed_grace: Duration,
     expiry_warning: Duration,
     metrics_endpoints_max: usize,
+    has_duration_metrics: bool,
     unreadable: UnreadableSettings,
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
     definitions: Definitions,
     routes: Vec<(String, String, String)>,
-}
-
-/// Why no router could be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// There is no tokio runtime, whose tasks a router consists of.
-    #[error("a router needs a tokio runtime: build it within one, as in `#[tokio::main]`")]
-    NoRuntime,
-    /// A name is not allowed.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// The definitions cannot become a table.
-    #[error(transparent)]
-    Definitions(#[from] DefinitionFaults),
-    /// Settings of a sink are out of range.
-    #[error("endpoint {endpoint}: {rule}")]
-    Settings {
-        /// The endpoint.
-        endpoint: EndpointName,
-        /// The field, and what it must be.
-        rule: String,
-    },
-    /// Two sinks have one name.
-    #[error("endpoint {0}: it was given two sinks; give each an endpoint of its own")]
-    TwoSinks(EndpointName),
-    /// Two dead-letter stores are for one endpoint.
-    #[error("endpoint {0}: it was given two dead-letter stores; keep one of them")]
-    TwoStores(EndpointName),
-    /// Something is for an endpoint that has no sink of the program's own.
-    #[error("endpoint {endpoint}: the program gave no sink of this name; {hint}")]
-    UnknownEndpoint {
-        /// The name.
-        endpoint: String,
-        /// What may have been meant.
-        hint: String,
-    },
-    /// A dead-letter store, and no sink at all.
-    #[error("dead letters: the builder was given a store and no sink; add one with `sink`")]
-    StoreWithoutSink,
-    /// The folder for notes about replays cannot be made.
-    #[error("folder {}: cannot be made", folder.display())]
-    ReplayNotes {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 /// A sink, and the endpoint it is for.
@@ -192,25 +148,6 @@ pub(crate) fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
     BuildError::UnknownEndpoint { endpoint, hint }
 }
 
-/// Refuses every endpoint: for routers that bring all their sinks along.
-struct NoConnect;
-
-impl Connect for NoConnect {
-    fn connect(
-        &self,
-        endpoint: &Endpoint,
-        _settings: &EndpointSettings,
-    ) -> Result<Arc<dyn Sink>, ConnectError> {
-        Err(ConnectError {
-            endpoint: endpoint.name.to_string(),
-            reason: format!(
-                "this router has no protocol client for {}; give the builder one with `connect`",
-                endpoint.endpoint_type()
-            ),
-        })
-    }
-}
-
 impl Router {
     /// Starts to build a router.
     #[must_use]
@@ -231,9 +168,11 @@ impl RouterBuilder {
             replay_notes: None,
             duplicates: None,
             hooks: EventHooks::default(),
+            spans: SpanQueue::default(),
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
             metrics_endpoints_max: METRICS_ENDPOINTS_MAX,
+            has_duration_metrics: false,
             unreadable: UnreadableSettings::default(),
             sinks: Vec::new(),
             stores: Vec::new(),
@@ -340,6 +279,14 @@ impl RouterBuilder {
         self
     }
 
+    /// Records the spans of traces in a queue, whose end the program empties and exports; without it none are recorded. A
+    /// producer's trace is handed on to sinks either way ([`Delivery::trace_context`](crate::sink::Delivery::trace_context)).
+    #[must_use]
+    pub fn spans(mut self, spans: SpanQueue) -> Self {
+        self.spans = spans;
+        self
+    }
+
     /// How long the lane of a removed endpoint may finish what it has; 5 minutes unless set.
     #[must_use]
     pub fn removed_grace(mut self, grace: Duration) -> Self {
@@ -358,6 +305,14 @@ impl RouterBuilder {
     #[must_use]
     pub fn metrics_endpoints_max(mut self, endpoints: usize) -> Self {
         self.metrics_endpoints_max = endpoints;
+        self
+    }
+
+    /// Gives durations of deliveries and attempts to the recorder as histograms too. Whoever shows those of the status has
+    /// them without.
+    #[must_use]
+    pub fn duration_metrics(mut self) -> Self {
+        self.has_duration_metrics = true;
         self
     }
 
@@ -465,9 +420,10 @@ impl RouterBuilder {
         let lanes = RunningLanes::new(
             Arc::clone(&self.clock),
             recovered,
-            self.metrics_endpoints_max,
+            MetricLabels::new(self.metrics_endpoints_max, self.has_duration_metrics),
             move |instance| of_unreadable.setup(instance),
         );
+        let lanes = lanes.with_spans(self.spans);
         let parts = LiveParts {
             connect: self.connect,
             clock: self.clock,

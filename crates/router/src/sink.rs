@@ -3,12 +3,17 @@
 //! A sink never decides when something is tried again; it tells what happened and the lane acts.
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 pub use twinroute_journal::HeldEvent;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
+use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_model::trace_context::TraceContext;
+use twinroute_model::twin::TwinKey;
 pub use twinroute_retry::dead_letter::document::DeadLetterDocument;
 pub use twinroute_retry::dead_letter::store::{DeadLetterStore, StoredLetter, StoredPage};
 pub use twinroute_retry::failure::{EndpointFault, FailureReason, FaultKind};
@@ -75,9 +80,14 @@ pub struct CredentialState {
 }
 
 /// The place of a credential in an endpoint's definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CredentialSlot {
     /// The first key or connection string.
+    #[default]
     Primary,
     /// The second one.
     Secondary,
@@ -154,8 +164,28 @@ pub struct ConnectError {
     pub reason: String,
 }
 
+/// Refuses every endpoint: for routers that bring all their sinks along.
+pub(crate) struct NoConnect;
+
+impl Connect for NoConnect {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Err(ConnectError {
+            endpoint: endpoint.name.to_string(),
+            reason: format!(
+                "this router has no protocol client for {}; give the builder one with `connect`",
+                endpoint.endpoint_type()
+            ),
+        })
+    }
+}
+
 /// One event for one endpoint.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Delivery {
     /// The event's place in the order of acceptance.
     pub sequence: u64,
@@ -165,6 +195,47 @@ pub struct Delivery {
     pub twin: u64,
     /// Attempts made before this one that counted.
     pub attempts: u32,
+    /// The trace that it is part of, where that does not stand in the event; see [`Self::trace_context`].
+    pub trace: Option<Arc<TraceContext>>,
+}
+
+impl Delivery {
+    /// A first attempt, for whoever calls a sink without a router.
+    #[must_use]
+    pub fn new(sequence: u64, event: impl Into<HeldEvent>) -> Self {
+        let event = event.into();
+        Self {
+            sequence,
+            twin: TwinKey::of(&event).stable_hash(),
+            event,
+            attempts: 0,
+            trace: None,
+        }
+    }
+
+    /// What the destination is to continue, beside the event, which stays as it is: the span of this attempt where it
+    /// is recorded, else what the producer said.
+    ///
+    /// The event's own extension counts for more than the request that it came with, unless both are of one trace:
+    /// CloudEvents, "Distributed Tracing extension", has the extension say where a trace began, and headers how far it
+    /// has come.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<Cow<'_, TraceContext>> {
+        continued(self.trace.as_deref(), &self.event)
+    }
+}
+
+/// Which of two contexts counts: the one of an event's request, or of what was recorded since, and the event's own.
+pub(crate) fn continued<'a>(
+    trace: Option<&'a TraceContext>,
+    event: &Event,
+) -> Option<Cow<'a, TraceContext>> {
+    let own = TraceContext::of_event(event);
+    match (trace, own) {
+        (Some(trace), Some(own)) if own.trace_id() != trace.trace_id() => Some(Cow::Owned(own)),
+        (Some(trace), _) => Some(Cow::Borrowed(trace)),
+        (None, own) => own.map(Cow::Owned),
+    }
 }
 
 /// How large a batch may be.

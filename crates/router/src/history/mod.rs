@@ -5,6 +5,7 @@ mod plan;
 mod plan_load;
 mod plan_report;
 mod query;
+mod recent;
 mod routes;
 mod view;
 
@@ -14,6 +15,7 @@ pub use plan::{ComparedTable, RoutePlan};
 pub use plan_load::DestinationLoad;
 pub use plan_report::{EndpointPlan, MatchChange, PlanReport};
 pub use query::{HistoryQuery, HistoryQueryText, OUTCOMES};
+pub use recent::RecentHistory;
 pub(crate) use view::decision;
 pub use view::{
     AttemptView, DeliveryRow, DeliveryView, EventView, HistoryRows, PastEvent, PastEvents,
@@ -103,8 +105,10 @@ impl EventHistory {
         let found = self.latest(query, HistoryCursor::default()).await?;
         let mut routes = PastRoutes::default();
         let first = found.len().saturating_sub(SHOWN_MAX);
-        let shown = found[first..].iter();
-        Ok(shown.map(|event| view::event(event, &mut routes)).collect())
+        let visible = found[first..].iter();
+        Ok(visible
+            .map(|event| view::event(event, &mut routes))
+            .collect())
     }
 
     /// Events that are asked for, each alone, from behind `after` on.

@@ -32,6 +32,7 @@ impl LaneCore {
             instance: self.instance.clone(),
             endpoint: self.name.clone(),
             epoch: self.epoch,
+            begun: now,
         })
     }
 
@@ -50,11 +51,12 @@ impl LaneCore {
         now: Instant,
     ) {
         let sequence = upload.sequence;
+        self.upload_span(upload, &stored, now);
         match stored {
             UploadOutcome::Done => {
                 // One that had to make room meanwhile is counted as discarded already.
                 if self.dead.remove(sequence).is_some() {
-                    self.settle(sequence, DeliverySettlement::DeadLettered);
+                    self.settle(sequence, None, DeliverySettlement::DeadLettered);
                     self.counters.dead_lettered.increment(1);
                 }
                 if self.store_health.fault.take().is_some() {
