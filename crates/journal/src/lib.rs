@@ -41,7 +41,6 @@ mod reserve;
 mod retention;
 mod settings;
 pub mod sim;
-mod sim_file;
 mod start;
 pub mod storage;
 mod survey;
