@@ -131,9 +131,7 @@ fn fault_of(table: &ComparedTable, route: &RouteSnapshot) -> Option<DefinitionFa
     Some(DefinitionFault::new(object, reason))
 }
 
-fn in_file(path: &Path, fault: DefinitionFault) -> DefinitionFault {
-    DefinitionFault {
-        file: Some(path.to_owned()),
-        ..fault
-    }
+fn in_file(path: &Path, mut fault: DefinitionFault) -> DefinitionFault {
+    fault.file = Some(path.to_owned());
+    fault
 }

@@ -92,12 +92,11 @@ impl<'a> JsonDefinitions<'a> {
                 }
             }
             Err(error) => {
-                self.faults.push(DefinitionFault {
-                    file: Some(self.file.to_owned()),
-                    line: error.place.map(|place| place.line),
-                    column: error.place.map(|place| place.column),
-                    ..DefinitionFault::new("", format!("is not JSON: {error}"))
-                });
+                let mut fault = DefinitionFault::new("", format!("is not JSON: {error}"));
+                fault.file = Some(self.file.to_owned());
+                fault.line = error.place.map(|place| place.line);
+                fault.column = error.place.map(|place| place.column);
+                self.faults.push(fault);
             }
         }
     }
@@ -198,10 +197,9 @@ impl<'a> JsonDefinitions<'a> {
     }
 
     fn fault(&mut self, object: &str, reason: impl Into<String>) {
-        self.faults.push(DefinitionFault {
-            file: Some(self.file.to_owned()),
-            ..DefinitionFault::new(object, reason)
-        });
+        let mut fault = DefinitionFault::new(object, reason);
+        fault.file = Some(self.file.to_owned());
+        self.faults.push(fault);
     }
 }
 

@@ -8,11 +8,11 @@ fn read(name: &str, content: &Value) -> Result<Vec<PutDefinition>, Vec<String>> 
     let instance = InstanceName::new("demo").unwrap();
     let found = JsonDefinitions::read(&file, Some(&instance));
     found.map_err(|faults| {
-        let about = faults.into_iter().map(|fault| DefinitionFault {
-            file: Some(PathBuf::from(name)),
-            ..fault
+        let about = faults.into_iter().map(|mut fault| {
+            fault.file = Some(PathBuf::from(name));
+            fault.to_string()
         });
-        about.map(|fault| fault.to_string()).collect()
+        about.collect()
     })
 }
 
