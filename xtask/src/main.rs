@@ -16,6 +16,7 @@ mod programs;
 mod quick;
 mod rotate;
 mod router;
+mod scrape;
 mod structure;
 
 use clap::{Parser, Subcommand};
@@ -79,6 +80,8 @@ enum ProjectChore {
     Bench(bench::BenchOptions),
     /// Counts the processor instructions of each step of the hot path, and compares them with those on record
     Instructions(instructions::InstructionsOptions),
+    /// Measures a scrape of 10,000 endpoints, and holds it against its limits
+    Scrape(scrape::ScrapeOptions),
     /// Counts edges between crates, circles of files, lines and names of types
     Structure {
         /// Shows what ties each circle
@@ -117,6 +120,7 @@ impl ProjectChore {
             Self::Flood(options) => flood::run(&options),
             Self::Bench(options) => bench::run(&options),
             Self::Instructions(options) => instructions::run(&options),
+            Self::Scrape(options) => scrape::run(&options),
             Self::Structure { ties } => structure::run(ties),
             Self::Packages => packages::run(),
             Self::Deny => deny::run(),
@@ -157,6 +161,7 @@ mod tests {
             "conformance --specs x --only y",
             "peers --only az",
             "structure --ties",
+            "scrape --endpoints 100 --scrapes 3",
             "instructions --times --update",
             "quick --base main",
         ] {
@@ -173,6 +178,7 @@ mod tests {
             "bench --router x",
             "conformance",
             "structure --tie",
+            "scrape --endpoints 0",
         ] {
             assert!(!read(wrong), "{wrong}");
         }

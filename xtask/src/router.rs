@@ -97,6 +97,10 @@ impl MeasuredRouter {
         self.ingress
     }
 
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Asks how it does.
     ///
     /// # Errors

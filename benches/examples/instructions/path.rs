@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use twinroute_benches::{BATCH, batch_json, event_json, in_area};
 use twinroute_ingress::{IngressServer, Settings};
 use twinroute_journal::storage::FolderStorage;
@@ -41,30 +42,55 @@ pub(crate) enum PathJournal {
 
 /// Posts and delivers so many rounds.
 pub(crate) fn run(is_batch: bool, journal: PathJournal, rounds: u64) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let (router, address) = {
-        let _inside = runtime.enter();
-        let router = router(receiver(), journal, folder.path());
-        let mut settings = Settings::default();
-        settings.listen = vec!["127.0.0.1:0".parse().expect("an address")];
-        let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets());
-        let listeners = listeners.expect("a free port");
-        let address = listeners[0].address().clone();
-        let ingress = IngressServer::new(&settings, router.clone(), Arc::new(SystemClock));
-        runtime.spawn(async move { ingress.serve(listeners, std::future::pending()).await });
-        (router, address)
-    };
-    let address = address.to_string().parse().expect("an address");
-    let handle = runtime.handle().clone();
-    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-    let mut producers = RoundProducers::new(address, is_batch);
+    let mut path = WholePath::start(is_batch, journal);
     for _ in 0..rounds {
-        producers.post_round();
-        handle.block_on(router.settled());
+        path.round();
+    }
+}
+
+/// The way, with what posts.
+pub(crate) struct WholePath {
+    pub(crate) router: Router,
+    /// Of the runtime, which has a thread of its own.
+    pub(crate) runtime: Handle,
+    producers: RoundProducers,
+    _folder: tempfile::TempDir,
+}
+
+impl WholePath {
+    pub(crate) fn start(is_batch: bool, journal: PathJournal) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (router, address) = {
+            let _inside = runtime.enter();
+            let router = router(receiver(), journal, folder.path());
+            let mut settings = Settings::default();
+            settings.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+            let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets());
+            let listeners = listeners.expect("a free port");
+            let address = listeners[0].address().clone();
+            let ingress = IngressServer::new(&settings, router.clone(), Arc::new(SystemClock));
+            runtime.spawn(async move { ingress.serve(listeners, std::future::pending()).await });
+            (router, address)
+        };
+        let address = address.to_string().parse().expect("an address");
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        Self {
+            router,
+            runtime: handle,
+            producers: RoundProducers::new(address, is_batch),
+            _folder: folder,
+        }
+    }
+
+    /// Posts and delivers [`BATCH`] events.
+    pub(crate) fn round(&mut self) {
+        self.producers.post_round();
+        self.runtime.block_on(self.router.settled());
     }
 }
 

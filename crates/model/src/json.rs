@@ -1,5 +1,6 @@
 //! JSON documents of definitions: read strictly, and zeroed when they are dropped, since they may hold secrets.
 
+use crate::json_place::TextPlace;
 use crate::pasted;
 use crate::secret::without_value;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -15,8 +16,8 @@ pub struct JsonDocument(Value);
 #[error("{reason}")]
 pub struct JsonError {
     reason: String,
-    /// The line in it, from 1, where it is known.
-    pub line: Option<usize>,
+    /// Where, as far as that is known.
+    pub place: Option<TextPlace>,
 }
 
 /// What a value is, as an error says it: `a number`.
@@ -41,12 +42,15 @@ impl JsonDocument {
     pub fn read(bytes: &[u8]) -> Result<Self, JsonError> {
         let text = std::str::from_utf8(bytes).map_err(|error| JsonError {
             reason: format!("is not UTF-8 from byte {} on", error.valid_up_to()),
-            line: None,
+            place: None,
         })?;
         let strict: StrictValue =
             serde_json::from_str(pasted::without_mark(text)).map_err(|error| JsonError {
                 reason: without_value(&error.to_string()),
-                line: Some(error.line()),
+                place: Some(TextPlace {
+                    line: error.line().max(1),
+                    column: error.column().max(1),
+                }),
             })?;
         Ok(Self(strict.0))
     }

@@ -17,6 +17,7 @@ mod fixtures;
 pub mod http_date;
 pub mod instance;
 pub mod json;
+pub mod json_place;
 pub mod name;
 pub mod network;
 pub mod pasted;

@@ -39,5 +39,6 @@ mod event_hubs;
 #[doc(hidden)]
 pub mod fuzzing;
 mod headers;
+pub mod published;
 mod service_bus;
 pub mod status;

@@ -1,13 +1,19 @@
 //! The history: which events were accepted, where they went and why, as far as the journal on disk keeps it.
 
+mod destination_limits;
 mod plan;
+mod plan_load;
+mod plan_report;
 mod query;
 mod recent;
 mod routes;
 mod view;
 
 pub use crate::table::snapshot::RouteSnapshot;
-pub use plan::{EndpointPlan, PlanReport, RouteCount, RoutePlan};
+pub use destination_limits::{ComparedDestination, DestinationLimits, RateScope};
+pub use plan::{ComparedTable, RoutePlan};
+pub use plan_load::DestinationLoad;
+pub use plan_report::{EndpointPlan, MatchChange, PlanReport};
 pub use query::{HistoryQuery, HistoryQueryText, OUTCOMES};
 pub use recent::RecentHistory;
 pub(crate) use view::decision;
@@ -16,12 +22,13 @@ pub use view::{
     RouteDecision,
 };
 
+use crate::table::snapshot::TableSnapshot;
 use routes::PastRoutes;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use twinroute_journal::history::{HistoryCursor, HistoryEvent, HistoryReader};
+use twinroute_journal::history::{HistoryCursor, HistoryEvent, HistoryReader, HistorySelection};
 use twinroute_journal::{DiskJournal, EventSealing, JournalOpenError};
 use twinroute_model::event::Event;
 
@@ -124,6 +131,33 @@ impl EventHistory {
                 next: page.next.to_string(),
                 at_end: page.at_end,
             })
+        })
+        .await
+    }
+
+    /// The routes of the table that was in use last, as far as an event tells; none where none does.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn last_routes(&self) -> Result<Vec<RouteSnapshot>, JournalOpenError> {
+        self.search(|reader| {
+            let (mut last, mut after) = (None, HistoryCursor::default());
+            loop {
+                let mut wants = |event: &HistoryEvent| {
+                    if event.table.is_some() && event.table != last {
+                        last.clone_from(&event.table);
+                    }
+                    false
+                };
+                let selection = HistorySelection::default();
+                let page = reader.page(&selection, &mut wants, after, HISTORY_PAGE_MAX)?;
+                after = page.next;
+                if page.at_end {
+                    break;
+                }
+            }
+            let table = last.and_then(|content| TableSnapshot::decode(&content));
+            Ok(table.map(|table| table.routes).unwrap_or_default())
         })
         .await
     }

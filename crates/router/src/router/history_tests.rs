@@ -2,7 +2,9 @@ use super::super::dead_letter_tests::{ended, reject};
 use super::super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
 use crate::accept::AckLevel;
-use crate::history::{DeliveryRow, HistoryQuery, HistoryQueryText, RoutePlan, RouteSnapshot};
+use crate::history::{
+    ComparedTable, DeliveryRow, HistoryQuery, HistoryQueryText, RoutePlan, RouteSnapshot,
+};
 use crate::replay::{HistoryReplay, ReplayRequest, ReplayState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,6 +235,11 @@ fn routes_of(definitions: &crate::source::Definitions) -> Vec<RouteSnapshot> {
     routes.collect()
 }
 
+fn sorted(mut routes: Vec<RouteSnapshot>) -> Vec<RouteSnapshot> {
+    routes.sort_by(|left, right| left.route.cmp(&right.route));
+    routes
+}
+
 #[tokio::test]
 async fn a_plan_counts_what_the_real_change_then_counts() {
     let sim = SimulatedDisk::default();
@@ -259,8 +266,13 @@ async fn a_plan_counts_what_the_real_change_then_counts() {
     before
         .iter_mut()
         .for_each(|route| route.instance.clone_from(&default));
-    let mut plan = RoutePlan::new(&before, &routes_of(&definitions)).unwrap();
     let history = router.history().unwrap();
+    assert_eq!(history.last_routes().await.unwrap(), sorted(before.clone()));
+    let [before, after] = [before, routes_of(&definitions)].map(|routes| ComparedTable {
+        routes,
+        ..ComparedTable::default()
+    });
+    let mut plan = RoutePlan::new(&before, &after).unwrap();
     let past = history
         .export(HistoryQuery::default(), Default::default(), 1_000)
         .await
@@ -281,13 +293,17 @@ async fn a_plan_counts_what_the_real_change_then_counts() {
     let (hub_after, unmatched_after) = counted("hub");
     let (none_after, _) = counted("none");
     let of = |endpoint: &str| &report.endpoints[&format!("{default}/{endpoint}")];
-    assert_eq!(of("hub").count.after, hub_after - hub_before);
-    assert_eq!(of("none").count.after, none_after - none_before);
+    let events = |endpoint: &str| &of(endpoint).events;
+    assert_eq!(events("hub").after, hub_after - hub_before);
+    assert_eq!(events("none").after, none_after - none_before);
     assert_eq!(report.unmatched.after, unmatched_after - unmatched_before);
-    assert_eq!((of("hub").count.before, hub_before), (6, 6));
-    assert_eq!((of("hub").go, of("none").come), (3, 5));
-    assert_eq!(of("none").come_ids, ["0", "1", "3"]);
-
+    assert_eq!((events("hub").before, hub_before), (6, 6));
+    assert_eq!((events("hub").go, events("none").come), (3, 5));
+    assert_eq!(events("none").come_ids, ["0", "1", "3"]);
+    assert_eq!(
+        (report.unmatched.come, &*report.unmatched.come_ids),
+        (1, &["2".to_owned()][..])
+    );
     // The same event under the table of then and of now.
     let query = HistoryQueryText {
         id: "1".to_owned(),

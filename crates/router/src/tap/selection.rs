@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use twinroute_filter::eval::{EventFields, EventScope, FilterProgram};
 use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::event::Event;
 use twinroute_model::twin::TwinKey;
@@ -134,11 +135,30 @@ pub struct TapSelection {
     endpoint: String,
     event_type: String,
     twin: String,
-    filter: Option<RouteFilter>,
+    filter: Option<TapFilter>,
     outcomes: Vec<TapOutcome>,
     pub(super) rate: u32,
     pub(super) sample: u32,
     pub(super) with_body: bool,
+}
+
+/// A filter, compiled once: what a tap costs is mostly this.
+#[derive(Clone, Debug)]
+struct TapFilter {
+    fields: EventFields,
+    program: FilterProgram,
+}
+
+impl TapFilter {
+    fn new(filter: &RouteFilter) -> Self {
+        let mut fields = EventFields::new();
+        let program = fields.compile(filter.expr());
+        Self { fields, program }
+    }
+
+    fn matches(&self, event: &Event) -> bool {
+        self.program.matches(&EventScope::new(&self.fields, event))
+    }
 }
 
 impl TapRequest {
@@ -151,7 +171,8 @@ impl TapRequest {
             "" => None,
             text => {
                 let filter = RouteFilter::parse(text, &FilterOptions::default());
-                Some(filter.map_err(|error| format!("filter: {error}"))?)
+                let filter = filter.map_err(|error| format!("filter: {error}"))?;
+                Some(TapFilter::new(&filter))
             }
         };
         let outcomes = match self.outcome.as_str() {

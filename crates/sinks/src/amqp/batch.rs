@@ -88,6 +88,21 @@ impl MessageRouting {
         }
     }
 
+    /// Bytes of an event as a message of its own, with the twin's hash of `event` itself; with keys of twins, without
+    /// the key.
+    pub(crate) fn message_bytes(self, event: &Event) -> usize {
+        let key = match self {
+            Self::EventHubs(PartitionKey::Bucket) => {
+                Some(buckets::key_of_twin(TwinKey::of(event).stable_hash()))
+            }
+            _ => None,
+        };
+        let id = self.message_id(event);
+        let mut bytes = Vec::with_capacity(event.size() + 256);
+        amqp::write(event, &self.envelope(key, id.as_deref()), &mut bytes);
+        bytes.len()
+    }
+
     fn message_id(self, event: &Event) -> Option<String> {
         matches!(self, Self::ServiceBus(_)).then(|| amqp::message_id(event))
     }

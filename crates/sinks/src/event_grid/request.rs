@@ -29,6 +29,14 @@ pub(crate) struct BatchRequests {
     events_max: usize,
 }
 
+/// Bytes of a request that holds this event alone, as a CloudEvent.
+pub(crate) fn request_bytes(event: &Event) -> usize {
+    let mut text = Vec::with_capacity(event.size());
+    json::write(event, &mut text);
+    // With both brackets of the array.
+    text.len() + 2
+}
+
 impl BatchRequests {
     /// Encodes `events` in the topic's schema.
     pub(crate) fn encode<'a>(

@@ -1,17 +1,22 @@
 //! `twinroute demo`: emulator, router, ingress and a building of twins, on free loopback ports.
 
 mod events;
+mod journal;
+mod keys;
 mod live;
 mod trouble;
 
 use super::table;
 use crate::cli::output;
+use crate::cli::paint::PaintedText;
 use crate::logging::{self, LogFormat};
 use crate::stop_signals::StopSignals;
 use crate::{daemon, scene};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use events::BuildingEvents;
+use journal::DemoJournal;
+use keys::TerminalKeys;
 use live::LiveScreen;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -19,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use trouble::DemoFault;
+use trouble::{DemoFault, LiveFaults};
 use twinroute_admin::{AdminServer, MetricsRecorder};
 use twinroute_emulator::RunningEmulator;
 use twinroute_ingress::IngressServer;
@@ -28,6 +33,7 @@ use twinroute_model::clock::{Clock as _, SystemClock};
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::Router;
 use twinroute_router::status::RouterStatus;
+use twinroute_router::tap::TapRequest;
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
@@ -43,10 +49,10 @@ pub(crate) struct DemoOptions {
     /// Port of the admin API on 127.0.0.1, for `status`, `top`, `tap` and other commands; 8081, or one that is free.
     #[arg(long)]
     admin_port: Option<u16>,
-    /// With --events: an endpoint that misbehaves for the middle third of them, as NAME=unavailable (switched
-    /// off and on again) or NAME=rejects (its events become dead letters, which are listed and
-    /// replayed). May be given several times.
-    #[arg(long, value_name = "NAME=KIND", requires = "events")]
+    /// An endpoint that misbehaves, as NAME=unavailable (switched off) or NAME=rejects (its events become dead letters);
+    /// may be given several times. With --events it does so for the middle third of them, and dead letters are listed
+    /// and replayed; without, from the beginning until a key changes that.
+    #[arg(long, value_name = "NAME=KIND")]
     fault: Vec<DemoFault>,
 }
 
@@ -58,10 +64,13 @@ const ADMIN: &str = "127.0.0.1:8081";
 
 /// What to do when it is over.
 const NEXT: &str = "\nNext:\n  \
-    twinroute demo                                  again; beside it `twinroute top`, `tap`, `status --watch`\n  \
-    twinroute demo --events 600 --fault telemetry-hub=unavailable   an endpoint that is down for a while\n  \
+    twinroute demo --fault alerts-topic=rejects     with trouble; keys change it, `twinroute top` shows it\n  \
+    twinroute history --twin room7 --since 10m      beside a demo: what went where, and what matched no route\n  \
     twinroute config init sidecar twinroute.toml    a configuration of your own\n  \
     twinroute emulator                              endpoints to try it with, then: twinroute run -c twinroute.toml";
+
+/// Events a second that are shown as they pass.
+const FEED_RATE: &str = "4";
 
 /// How often the live table is drawn.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -75,6 +84,8 @@ struct DemoStage {
     admin: String,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
+    /// Removed at the end.
+    _journal: DemoJournal,
 }
 
 pub(super) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
@@ -86,7 +97,7 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     output::line(stage.introduction())?;
     match options.events {
         Some(events) => stage.count(events, options.rate, &options.fault).await,
-        None => stage.play(options.rate).await,
+        None => stage.play(options.rate, options.fault).await,
     }
 }
 
@@ -95,10 +106,11 @@ impl DemoStage {
         let metrics = MetricsRecorder::install()?;
         let settings = scene::emulator_settings();
         let emulator = RunningEmulator::start(settings, Arc::new(SystemClock)).await?;
-        let router = daemon::router(&OutgoingConnections::of_environment()?)?
+        let builder = daemon::router(&OutgoingConnections::of_environment()?)?
             .default_instance(scene::instance())
-            .definitions(scene::definitions(&emulator))
-            .build()?;
+            .definitions(scene::definitions(&emulator));
+        let (journal, builder) = DemoJournal::open(builder)?;
+        let router = builder.build()?;
         let address: ListenAddress = format!("127.0.0.1:{port}").parse()?;
         let mut settings = twinroute_ingress::Settings::default();
         settings.listen = vec![address];
@@ -127,6 +139,7 @@ impl DemoStage {
             admin,
             stop,
             servers: vec![ingress, serving],
+            _journal: journal,
         })
     }
 
@@ -152,23 +165,61 @@ impl DemoStage {
         }
     }
 
+    /// What stands above the screen that is drawn again and again.
+    fn head(&self) -> String {
+        format!(
+            "twinroute demo: six routes over three endpoints, all on this machine\n  \
+             post events to  {}\n  \
+             beside it       twinroute top, tap, status, history{}\n\n",
+            self.url,
+            self.option()
+        )
+    }
+
     /// Plays until it is told to stop.
-    async fn play(self, rate: u32) -> anyhow::Result<ExitCode> {
+    async fn play(self, rate: u32, faults: Vec<DemoFault>) -> anyhow::Result<ExitCode> {
         let live = std::io::stdout().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let mut producer = DemoProducer::new(&self.url)?;
         let mut beat = interval(Duration::from_secs(1) / rate);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut draw = interval(if live { REFRESH } else { REFRESH * 10 });
-        let mut screen = LiveScreen::new(self.introduction());
+        let mut screen = LiveScreen::new(self.head());
+        let mut faults = LiveFaults::begin(faults, &self.emulator);
+        let mut keys = TerminalKeys::of_stdin();
+        let request = TapRequest {
+            rate: FEED_RATE.to_owned(),
+            ..TapRequest::default()
+        };
+        let selection = request.parse().map_err(anyhow::Error::msg)?;
+        let mut tap = self.router.tap(selection)?;
         let mut stop = StopSignals::new()?;
         loop {
             tokio::select! {
                 () = stop.wait() => break,
+                key = keys.next() => match key {
+                    b'q' => break,
+                    key => {
+                        faults.press(key, &self.emulator);
+                        draw.reset_immediately();
+                    }
+                },
                 _ = beat.tick() => producer.post().await?,
-                _ = draw.tick() => screen.draw(self.router.status(), live)?,
+                line = tap.next() => screen.feed(&line.unwrap_or_default()),
+                _ = draw.tick() => {
+                    let status = self.router.status();
+                    if live {
+                        let text = if keys.are_read() { faults.text() } else { PaintedText::default() };
+                        screen.draw(status, &text)?;
+                    } else {
+                        screen.print(status)?;
+                    }
+                }
             }
         }
+        drop((keys, tap));
+        // What waits for an endpoint that is off would wait beyond the end.
+        self.emulator.faults().clear();
         output::line("")?;
         self.end(producer.posted).await
     }

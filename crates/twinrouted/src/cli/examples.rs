@@ -49,7 +49,10 @@ const EXAMPLES: [(&str, &str); 26] = [
         "history",
         "twinroute history --twin room7 --since 1h\ntwinroute history --unmatched --json\ntwinroute history show 5c1f7a52",
     ),
-    ("plan", "twinroute plan changed-definitions"),
+    (
+        "plan",
+        "twinroute plan changed-definitions --since 1d\ntwinroute plan hot-rooms.json\ntwinroute plan hot-rooms.json --journal data --json",
+    ),
     (
         "log-level",
         "twinroute log-level\ntwinroute log-level info,twinroute_sinks=debug",
@@ -93,7 +96,7 @@ const EXAMPLES: [(&str, &str); 26] = [
     ),
     (
         "demo",
-        "twinroute demo\ntwinroute demo --events 600 --fault telemetry-hub=unavailable",
+        "twinroute demo\ntwinroute demo --fault alerts-topic=rejects\ntwinroute demo --events 600 --fault telemetry-hub=unavailable",
     ),
     (
         "emulator",

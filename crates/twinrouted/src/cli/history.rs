@@ -204,6 +204,11 @@ async fn show(
 }
 
 impl HistoryPlace {
+    /// The configuration of the folder, if it is named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     pub(super) fn source(&self) -> anyhow::Result<HistorySource<'_>> {
         HistorySource::of(self.journal.as_deref(), self.config.as_deref(), &self.whom)
     }

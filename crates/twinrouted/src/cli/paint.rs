@@ -47,7 +47,7 @@ impl TextColor {
 }
 
 /// A text in pieces, each with its color. No piece holds anything that a terminal would obey.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PaintedText(Vec<(TextColor, String)>);
 
 impl PaintedText {

@@ -1,25 +1,32 @@
-//! `twinroute plan`: what changed routes would do to the events of the history.
+//! `twinroute plan`: what changed definitions would do to the events of the history.
 
-use super::ask::AdminTarget;
+mod changed;
+mod json_document;
+mod render;
+
 use super::exit;
-use super::history::{HistoryFilterOptions, HistorySource};
+use super::history::{HistoryFilterOptions, HistoryPlace, HistorySource};
 use crate::cli::output;
+use crate::config::LoadedConfig;
 use anyhow::{Context as _, bail};
+use changed::ChangedDefinitions;
 use clap::Args;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use twinroute_model::endpoint::EndpointType;
 use twinroute_model::name::InstanceName;
-use twinroute_model::visible::one_line;
-use twinroute_router::history::{PlanReport, RoutePlan, RouteSnapshot};
-use twinroute_router::source::DefinitionFolder;
+use twinroute_router::history::{ComparedTable, PlanReport, RoutePlan, RouteSnapshot};
+use twinroute_router::source::Definitions;
 use twinroute_router::status::RouterStatus;
+use twinroute_sinks::published;
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanOptions {
-    /// The changed folder of definitions, all of it.
-    changed: PathBuf,
-    /// The instance of what stands at the folder's top; the only one of the running twinroute unless set.
+    /// The changed definitions: a folder with all of them, or JSON files (`-`: standard input) with those that would be
+    /// put: bodies of Azure's APIs, their lists, ARM templates, exports. What a file does not name stays as it is.
+    #[arg(required = true, value_name = "CHANGED")]
+    changed: Vec<PathBuf>,
+    /// The instance of what names none: the one of the configuration, or the only one, unless set.
     #[arg(long = "for-instance", value_name = "INSTANCE")]
     for_instance: Option<String>,
     #[command(flatten)]
@@ -28,43 +35,36 @@ pub(crate) struct PlanOptions {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whom: AdminTarget,
+    place: HistoryPlace,
 }
 
 /// Exit code 2 when the change would send any event elsewhere.
 pub(super) async fn run(options: &PlanOptions) -> anyhow::Result<ExitCode> {
-    let status = options.whom.status().await?;
-    let folder = DefinitionFolder::new(&options.changed, options.instance(&status)?);
-    let instances = match folder.read() {
-        Ok(instances) => instances,
-        Err(faults) => return Ok(exit::not_started(&faults.into())),
-    };
-    let mut after = Vec::new();
-    for instance in &instances {
-        after.extend(instance.routes.iter().map(|route| RouteSnapshot {
-            instance: instance.name.to_string(),
-            route: route.id.to_string(),
-            endpoint: route.endpoint_name.to_string(),
-            filter: route.filter.clone(),
-        }));
-    }
-    let mut plan = RoutePlan::new(&routes_of(&status), &after).map_err(anyhow::Error::msg)?;
-    let query = options.wanted.text()?;
-    let source = HistorySource::Running(&options.whom);
-    let mut place = String::new();
-    loop {
-        let page = source.export(&query, &place).await?;
-        page.events.iter().for_each(|event| plan.add(event));
-        place = page.next;
-        if page.at_end {
-            break;
+    let source = options.place.source()?;
+    let (before, configured) = match &source {
+        HistorySource::Running(whom) => (table_of_status(&whom.status().await?), None),
+        HistorySource::Folder(history) => {
+            let config = options.place.config();
+            let loaded = config.map(LoadedConfig::read).transpose()?;
+            let routes = history.last_routes().await?;
+            let before = table_of_journal(routes, loaded.as_ref());
+            (before, loaded.map(|loaded| loaded.config.instance))
         }
-    }
-    let report = plan.report();
+    };
+    let changed = ChangedDefinitions {
+        paths: &options.changed,
+        instance: options.instance(configured.as_deref(), &before)?,
+        before: &before,
+    };
+    let after = match changed.table() {
+        Ok(after) => after,
+        Err(error) => return Ok(exit::not_started(&error)),
+    };
+    let report = options.compare(&source, &before, &after).await?;
     output::print(if options.json {
         serde_json::to_string_pretty(&report)? + "\n"
     } else {
-        render(&report)
+        render::report(&report)
     })?;
     Ok(match report.is_change() {
         true => ExitCode::from(CHANGES),
@@ -76,75 +76,97 @@ pub(super) async fn run(options: &PlanOptions) -> anyhow::Result<ExitCode> {
 const CHANGES: u8 = 2;
 
 impl PlanOptions {
-    fn instance(&self, status: &RouterStatus) -> anyhow::Result<InstanceName> {
-        let name = match (&self.for_instance, &status.instances[..]) {
-            (Some(name), _) => name,
-            (None, [only]) => &only.name,
-            (None, _) => {
-                bail!("there are several instances, or none: name one with --for-instance")
-            }
+    /// That of definitions which name none, if there is one.
+    fn instance(
+        &self,
+        configured: Option<&str>,
+        before: &ComparedTable,
+    ) -> anyhow::Result<Option<InstanceName>> {
+        let of_routes = before.routes.iter().map(|route| route.instance.as_str());
+        let of_endpoints = before.destinations.keys().map(|(instance, _)| &**instance);
+        let mut known: Vec<&str> = of_routes.chain(of_endpoints).collect();
+        known.sort_unstable();
+        known.dedup();
+        let name = match (self.for_instance.as_deref(), configured, &known[..]) {
+            (Some(name), ..) | (None, Some(name), _) | (None, None, &[name]) => name,
+            (None, None, _) => return Ok(None),
         };
-        InstanceName::new(name).context("--for-instance")
+        let name = InstanceName::new(name).context("--for-instance")?;
+        Ok(Some(name))
+    }
+
+    async fn compare(
+        &self,
+        source: &HistorySource<'_>,
+        before: &ComparedTable,
+        after: &ComparedTable,
+    ) -> anyhow::Result<PlanReport> {
+        let mut plan = match RoutePlan::new(before, after) {
+            Ok(plan) => plan,
+            Err(reason) => bail!("{reason}"),
+        };
+        let query = self.wanted.text()?;
+        let mut place = String::new();
+        loop {
+            let page = source.export(&query, &place).await?;
+            page.events.iter().for_each(|event| plan.add(event));
+            place = page.next;
+            if page.at_end {
+                return Ok(plan.report());
+            }
+        }
     }
 }
 
-/// The routes in use.
-fn routes_of(status: &RouterStatus) -> Vec<RouteSnapshot> {
-    let instances = status.instances.iter();
-    let routes = instances.flat_map(|instance| {
-        instance.routes.iter().map(|route| RouteSnapshot {
+/// The table that a running twinroute has.
+fn table_of_status(status: &RouterStatus) -> ComparedTable {
+    let mut table = ComparedTable::default();
+    for instance in &status.instances {
+        let routes = instance.routes.iter().map(|route| RouteSnapshot {
             instance: instance.name.clone(),
             route: route.id.clone(),
             endpoint: route.endpoint.clone(),
             filter: route.filter.clone(),
-        })
-    });
-    routes.collect()
-}
-
-fn render(report: &PlanReport) -> String {
-    let mut text = String::new();
-    let mut line = |line: std::fmt::Arguments<'_>| {
-        text.push_str(&one_line(&line.to_string()));
-        text.push('\n');
-    };
-    line(format_args!(
-        "{:<40}{:>10}{:>10}",
-        "route", "now", "changed"
-    ));
-    for (name, count) in &report.routes {
-        line(format_args!(
-            "{name:<40}{:>10}{:>10}",
-            count.before, count.after
-        ));
-    }
-    line(format_args!(""));
-    line(format_args!(
-        "{:<40}{:>10}{:>10}{:>8}{:>8}",
-        "endpoint", "now", "changed", "come", "go"
-    ));
-    for (name, plan) in &report.endpoints {
-        let (before, after) = (plan.count.before, plan.count.after);
-        line(format_args!(
-            "{name:<40}{before:>10}{after:>10}{:>8}{:>8}",
-            plan.come, plan.go
-        ));
-        for (word, ids) in [("come", &plan.come_ids), ("go", &plan.go_ids)] {
-            if !ids.is_empty() {
-                line(format_args!("    {word}: {}", ids.join(", ")));
+        });
+        table.routes.extend(routes);
+        for endpoint in &instance.endpoints {
+            if let Some(kind) = EndpointType::parse(&endpoint.endpoint_type) {
+                let name = (instance.name.clone(), endpoint.name.clone());
+                table
+                    .destinations
+                    .insert(name, published::destination(kind));
             }
         }
     }
-    line(format_args!(""));
-    let unmatched = report.unmatched;
-    line(format_args!(
-        "{:<40}{:>10}{:>10}",
-        "unmatched", unmatched.before, unmatched.after
-    ));
-    let verdict = match report.is_change() {
-        true => "some would go elsewhere",
-        false => "nothing would change",
-    };
-    writeln!(text, "\n{} events, {verdict}", report.events).expect("a String takes everything");
-    text
+    table
+}
+
+/// The table that was used last; what its endpoints are is known where its configuration has them in files.
+fn table_of_journal(routes: Vec<RouteSnapshot>, loaded: Option<&LoadedConfig>) -> ComparedTable {
+    let definitions = loaded.and_then(|loaded| loaded.definitions().ok());
+    let mut table = definitions.map_or_else(ComparedTable::default, |known| table_of(&known));
+    table.routes = routes;
+    table
+}
+
+fn table_of(definitions: &Definitions) -> ComparedTable {
+    let mut table = ComparedTable::default();
+    for instance in &definitions.instances {
+        let routes = instance.routes.iter().map(|route| RouteSnapshot {
+            instance: instance.name.to_string(),
+            route: route.id.to_string(),
+            endpoint: route.endpoint_name.to_string(),
+            filter: route.filter.clone(),
+        });
+        table.routes.extend(routes);
+        for endpoint in &instance.endpoints {
+            if let Some(kind) = EndpointType::parse(endpoint.endpoint_type()) {
+                let name = (instance.name.to_string(), endpoint.name.to_string());
+                table
+                    .destinations
+                    .insert(name, published::destination(kind));
+            }
+        }
+    }
+    table
 }

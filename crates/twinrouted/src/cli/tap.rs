@@ -194,7 +194,7 @@ fn missed(dropped: u64, skipped: u64) -> String {
 }
 
 /// `time outcome twin type id -> endpoints`, and below it the event, if it was asked for.
-fn row(line: &Value, event: Option<&RawValue>, width: Option<usize>) -> PaintedText {
+pub(super) fn row(line: &Value, event: Option<&RawValue>, width: Option<usize>) -> PaintedText {
     let text = |name: &str| one_line(line[name].as_str().unwrap_or_default()).into_owned();
     let list = |name: &str| {
         let names = line[name].as_array().into_iter().flatten();

@@ -1,6 +1,7 @@
 //! A mistake in a configuration: where it is, and what to do.
 
 use std::fmt;
+use twinroute_model::json_place::TextPlace;
 
 /// Where a value is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,16 +15,8 @@ pub(crate) enum ConfigPlace {
 impl ConfigPlace {
     /// Of a byte in a text.
     pub(super) fn of(text: &str, at: usize) -> Self {
-        let mut end = at.min(text.len());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let before = &text[..end];
-        let line_begin = before.rfind('\n').map_or(0, |end| end + 1);
-        Self::Text {
-            line: before.matches('\n').count() + 1,
-            column: before[line_begin..].chars().count() + 1,
-        }
+        let TextPlace { line, column } = TextPlace::of(text, at);
+        Self::Text { line, column }
     }
 }
 

@@ -22,12 +22,14 @@ mod harness;
 mod history;
 mod identity;
 mod live;
+mod log_formats;
 mod log_level;
 mod management;
 mod metric_rules;
 mod metrics;
 mod network;
 mod output;
+mod plan;
 mod removed;
 mod rotation;
 mod rotation_of_keys;
@@ -106,9 +108,9 @@ fn validate_names_every_error_at_once_and_exits_78() {
     assert_eq!(output.status.code(), Some(78), "{errors}");
     assert_eq!(
         errors,
-        "error: /table/endpoints/hub-1.json:1: endpoint hub-1: `properties.endpointType`: must be \
+        "error: /table/endpoints/hub-1.json:1:16: endpoint hub-1: `properties.endpointType`: must be \
          EventGrid, EventHub or ServiceBus, not \"Hub\"\n\
-         error: /table/routes/bad.json:2: route bad: `filter`: must be a string, not a number\n\
+         error: /table/routes/bad.json:2:2: route bad: `filter`: must be a string, not a number\n\
          twinroute: /twinroute.toml: 2 errors in all\n"
     );
     fs::remove_file(folder.path().join("table/endpoints/hub-1.json")).unwrap();
@@ -121,9 +123,9 @@ fn validate_names_every_error_at_once_and_exits_78() {
     let errors = text(&output.stderr).replace(&folder.path().display().to_string(), "");
     assert!(
         errors.starts_with(
-            "error: /table/routes/bad.json:1: route demo/bad: endpoint hub-1 is not defined; \
+            "error: /table/routes/bad.json:1:2: route demo/bad: endpoint hub-1 is not defined; \
          defined are: grid-1\n\
-         error: /table/routes/bad.json:2: route demo/bad: Parsing error, Line=1, Position="
+         error: /table/routes/bad.json:2:1: route demo/bad: Parsing error, Line=1, Position="
         ),
         "{errors}"
     );

@@ -52,7 +52,7 @@ fn a_table_edit_takes_over_and_a_broken_one_changes_nothing() {
     assert_eq!(table["generation"], 1);
     let error = table["errors"][0].as_str().unwrap();
     assert!(
-        error.contains("all.json:2: route demo/all: Parsing error, Line=1, Position=3"),
+        error.contains("all.json:2:1: route demo/all: Parsing error, Line=1, Position=3"),
         "{error}"
     );
     assert!(

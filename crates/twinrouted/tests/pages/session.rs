@@ -35,11 +35,13 @@ const PLACES: [(&str, &str); 2] = [("/run/twinroute", "run"), ("/var/lib/twinrou
 const READY: [&str; 3] = ["answers /status", "Ctrl-C stops it", "\"amqp\""];
 
 /// What only asks can be asked again.
-const QUESTIONS: [&str; 7] = [
+const QUESTIONS: [&str; 9] = [
     "status",
     "ledger",
     "deadletter list",
     "replay list",
+    "history",
+    "plan",
     "emulator read",
     "journal verify",
     "curl",

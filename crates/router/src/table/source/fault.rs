@@ -11,6 +11,8 @@ pub struct DefinitionFault {
     pub file: Option<PathBuf>,
     /// The line in it, from 1, where it is known.
     pub line: Option<usize>,
+    /// The column in that line, in characters from 1, where it is known.
+    pub column: Option<usize>,
     /// Which object it is about: `endpoint hub-1`, `route alarms`.
     pub object: String,
     /// What is wrong and the way out; may have several lines.
@@ -23,6 +25,7 @@ impl DefinitionFault {
         Self {
             file: None,
             line: None,
+            column: None,
             object: object.into(),
             reason: reason.into(),
         }
@@ -33,8 +36,8 @@ impl fmt::Display for DefinitionFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(formatter, "{}:", file.display())?;
-            if let Some(line) = self.line {
-                write!(formatter, "{line}:")?;
+            for place in [self.line, self.column].into_iter().flatten() {
+                write!(formatter, "{place}:")?;
             }
             write!(formatter, " ")?;
         }

@@ -13,6 +13,7 @@ use twinroute_filter::{FilterOptions, RouteFilter};
 use twinroute_model::endpoint::{self, Endpoint, FieldError};
 use twinroute_model::instance::Instance;
 use twinroute_model::json::JsonDocument;
+use twinroute_model::json_place::{TextPlace, member_place};
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::network::NetworkAccess;
 use twinroute_model::route::{self, Route};
@@ -132,7 +133,7 @@ impl DefinitionFolder {
         base.join("routes").join(format!("{id}.json"))
     }
 
-    /// Adds file and line to faults that the table found in routes.
+    /// Adds file and place to faults that the table found in routes.
     pub(crate) fn locate(&self, faults: DefinitionFaults) -> DefinitionFaults {
         let locate = |mut fault: DefinitionFault| {
             let object = fault.object.clone();
@@ -148,9 +149,9 @@ impl DefinitionFolder {
                 } else {
                     "filter"
                 };
-                fault.line = fs::read_to_string(&file)
-                    .ok()
-                    .map(|text| line_of(&text, member));
+                let text = fs::read_to_string(&file).ok();
+                let place = text.map(|text| member_place(&text, member));
+                fault = placed(fault, place);
                 fault.file = Some(file);
             }
             fault
@@ -210,13 +211,8 @@ fn read_network(path: &Path, faults: &mut Vec<DefinitionFault>) -> NetworkAccess
     };
     NetworkAccess::parse(&text).unwrap_or_else(|errors| {
         faults.extend(errors.into_iter().map(|error| {
-            let last = error.field.rsplit('.').next().unwrap_or_default();
-            let member = last.split('[').next().unwrap_or_default();
-            let line = Some(line_of(&text, member));
-            DefinitionFault {
-                line,
-                ..at(path, "instance", &error.to_string())
-            }
+            let fault = at(path, "instance", &error.to_string());
+            placed(fault, Some(member_place(&text, &error.field)))
         }));
         NetworkAccess::default()
     })
@@ -251,10 +247,8 @@ fn read_all<Name, Item>(
             }
         };
         if let Err(error) = JsonDocument::read(text.as_bytes()) {
-            faults.push(DefinitionFault {
-                line: error.line,
-                ..at(&path, &object, &format!("is not JSON: {error}"))
-            });
+            let fault = at(&path, &object, &format!("is not JSON: {error}"));
+            faults.push(placed(fault, error.place));
             continue;
         }
         match parse(&name, &text) {
@@ -266,12 +260,8 @@ fn read_all<Name, Item>(
                 items.push(item);
             }
             Err(errors) => faults.extend(errors.into_iter().map(|error| {
-                let member = error.field.rsplit('.').next().unwrap_or_default();
-                let line = Some(line_of(&text, member));
-                DefinitionFault {
-                    line,
-                    ..at(&path, &object, &error.to_string())
-                }
+                let fault = at(&path, &object, &error.to_string());
+                placed(fault, Some(member_place(&text, &error.field)))
             })),
         }
     }
@@ -300,11 +290,12 @@ fn at(path: &Path, object: &str, reason: &str) -> DefinitionFault {
     }
 }
 
-/// The line on which a member stands; 1 when it does not.
-fn line_of(text: &str, member: &str) -> usize {
-    let quoted = format!("\"{member}\"");
-    let line = text.lines().position(|line| line.contains(&quoted));
-    line.map_or(1, |line| line + 1)
+fn placed(fault: DefinitionFault, place: Option<TextPlace>) -> DefinitionFault {
+    DefinitionFault {
+        line: place.map(|place| place.line),
+        column: place.map(|place| place.column),
+        ..fault
+    }
 }
 
 fn read_file(path: &Path) -> io::Result<String> {

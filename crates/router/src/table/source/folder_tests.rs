@@ -69,11 +69,11 @@ fn all_faults_come_at_once_with_file_and_line() {
     let faults = faults.replace(&format!("{}/", root.path().display()), "");
     let expect = "\
         endpoints/a_b.json: endpoint name \"a_b\": consists of letters, digits and hyphens\n\
-        endpoints/bad-json.json:2: endpoint bad-json: is not JSON: expected value at line 2 column 15\n\
-        endpoints/grid-1.json:3: endpoint grid-1: `properties.accessKey1`: is a mask; put the real access key here\n\
+        endpoints/bad-json.json:2:15: endpoint bad-json: is not JSON: expected value at line 2 column 15\n\
+        endpoints/grid-1.json:3:1: endpoint grid-1: `properties.accessKey1`: is a mask; put the real access key here\n\
         endpoints/hub-1.json: endpoint hub-1: has the name of endpoints/Hub-1.json; names ignore case\n\
-        routes/r1.json:1: route r1: `filter`: required, but missing; `true` routes every event\n\
-        routes/r2.json:2: route main/r2: Parsing error, Line=1, Position=3, Message=Unexpected input 'b'\n    \
+        routes/r1.json:1:1: route r1: `filter`: required, but missing; `true` routes every event\n\
+        routes/r2.json:2:1: route main/r2: Parsing error, Line=1, Position=3, Message=Unexpected input 'b'\n    \
         a b\n      ^";
     assert_eq!(
         faults.replace("has the name of /", "has the name of "),
@@ -108,7 +108,7 @@ fn a_file_says_from_where_an_instance_is_reached() {
     let faults = folder(root.path()).read().unwrap_err().to_string();
     assert!(
         faults.ends_with(
-            "instance.json:2: instance: `properties.publicNetworkAccess`: must be Enabled or Disabled; read \
+            "instance.json:2:2: instance: `properties.publicNetworkAccess`: must be Enabled or Disabled; read \
              as Disabled"
         ),
         "{faults}"

@@ -1,6 +1,7 @@
 //! What goes wrong in a demo, on purpose, and what becomes of it.
 
 use crate::cli::output;
+use crate::cli::paint::{PaintedText, TextColor};
 use crate::scene;
 use anyhow::bail;
 use std::fmt::Write as _;
@@ -15,7 +16,7 @@ use twinroute_router::replay::{ReplayRequest, ReplayState, ReplayStatus};
 /// Dead letters that are printed.
 const LISTED: usize = 5;
 
-/// An endpoint of the demo that misbehaves for the middle third of the events.
+/// An endpoint of the demo that misbehaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DemoFault {
     endpoint: String,
@@ -93,6 +94,67 @@ impl DemoFault {
     }
 }
 
+/// What misbehaves in a demo that is watched; keys change it.
+pub(super) struct LiveFaults(Vec<DemoFault>);
+
+impl LiveFaults {
+    /// Begins with these.
+    pub(super) fn begin(faults: Vec<DemoFault>, emulator: &RunningEmulator) -> Self {
+        let faults = Self(faults);
+        faults.apply(emulator);
+        faults
+    }
+
+    /// The key of an endpoint, `1` for the first: switched off, refusing, in order again, in turns.
+    pub(super) fn press(&mut self, key: u8, emulator: &RunningEmulator) {
+        let number = usize::from(key.wrapping_sub(b'1'));
+        let Some(endpoint) = scene::endpoints().nth(number) else {
+            return;
+        };
+        let next = match self.kind(endpoint) {
+            None => Some(TroubleKind::Unavailable),
+            Some(TroubleKind::Unavailable) => Some(TroubleKind::Rejects),
+            Some(TroubleKind::Rejects) => None,
+        };
+        self.0.retain(|fault| fault.endpoint != endpoint);
+        self.0.extend(next.map(|kind| DemoFault {
+            endpoint: endpoint.to_owned(),
+            kind,
+        }));
+        self.apply(emulator);
+    }
+
+    /// The keys and what they have done, in 80 columns.
+    pub(super) fn text(&self) -> PaintedText {
+        let mut text = PaintedText::default();
+        for (number, endpoint) in scene::endpoints().enumerate() {
+            let (color, word) = match self.kind(endpoint) {
+                None => (TextColor::Good, "works"),
+                Some(TroubleKind::Unavailable) => (TextColor::Bad, "off"),
+                Some(TroubleKind::Rejects) => (TextColor::Caution, "rejects"),
+            };
+            let gap = if number > 0 { "  " } else { "" };
+            text.plain(format!("{gap}{} {endpoint} ", number + 1));
+            text.add(color, word);
+        }
+        text.plain("  q end\n");
+        text
+    }
+
+    fn kind(&self, endpoint: &str) -> Option<TroubleKind> {
+        let mut faults = self.0.iter();
+        let found = faults.find(|fault| fault.endpoint == endpoint);
+        found.map(|fault| fault.kind)
+    }
+
+    fn apply(&self, emulator: &RunningEmulator) {
+        emulator.faults().clear();
+        for fault in &self.0 {
+            fault.begin(emulator);
+        }
+    }
+}
+
 /// Lists, shows and replays what stands in the dead-letter container. Gives false when a replay did not
 /// come to its end.
 pub(super) async fn bring_back(
@@ -163,6 +225,28 @@ async fn replay(router: &Router, endpoint: &str, prefix: String) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn keys_switch_an_endpoint_off_have_it_refuse_and_bring_it_back() {
+        let clock = std::sync::Arc::new(twinroute_model::clock::SystemClock);
+        let emulator = RunningEmulator::start(scene::emulator_settings(), clock);
+        let emulator = emulator.await.unwrap();
+        let hub = scene::endpoints().position(|name| name == "telemetry-hub");
+        let key = b'1' + u8::try_from(hub.unwrap()).unwrap();
+        let first = vec!["alerts-topic=rejects".parse().unwrap()];
+        let mut faults = LiveFaults::begin(first, &emulator);
+        for expect in ["off", "rejects", "works"] {
+            faults.press(key, &emulator);
+            let text = faults.text().to_string();
+            assert!(text.contains(&format!("telemetry-hub {expect}")), "{text}");
+            assert!(text.contains("alerts-topic rejects"), "{text}");
+            assert!(text.trim_end().chars().count() <= 80, "{text}");
+        }
+        faults.press(b'9', &emulator);
+        faults.press(b'\n', &emulator);
+        assert!(faults.text().to_string().contains("lifecycle-grid works"));
+        emulator.shutdown().await;
+    }
 
     #[test]
     fn a_trouble_names_an_endpoint_and_a_kind() {
