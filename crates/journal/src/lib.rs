@@ -4,6 +4,7 @@ mod affected_deliveries;
 mod append_error;
 mod appended;
 mod checkpoint;
+mod cluster_log;
 mod commit_failure;
 mod compact;
 mod contents;
@@ -52,6 +53,12 @@ mod writer;
 
 pub use append_error::{AppendError, JournalHealth, NotDurable};
 pub use appended::{AppendedBatch, DurableTicket, LaneHolding, NewEvent};
+pub use cluster_log::{
+    AppendedRecord, ClusterEntry, ClusterKey, ClusterKeyKind, ClusterLog, ClusterLogError,
+    ClusterLogFacts, ClusterRecord, ExpectedRevision, InvalidRouterName, LogFuture, PARTITIONS,
+    PARTITIONS_MAX, PartitionBounds, PartitionNumber, RecordAppend, RecordSubject, RecordTail,
+    RouterName,
+};
 pub use disk::DiskJournal;
 pub use disk_usage::DiskUsage;
 pub use entry::{HeldEvent, JournalEntry};
