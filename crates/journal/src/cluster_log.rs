@@ -57,6 +57,16 @@ pub trait ClusterLog: Send + Sync + fmt::Debug + 'static {
     /// When the log cannot be reached or has no such partition.
     fn tail(&self, partition: PartitionNumber, from: u64) -> LogFuture<'_, Box<dyn RecordTail>>;
 
+    /// One record; none when it was trimmed or is not there yet. For events that a lane does not keep in memory.
+    ///
+    /// # Errors
+    /// When the log cannot be reached.
+    fn record(
+        &self,
+        partition: PartitionNumber,
+        sequence: u64,
+    ) -> LogFuture<'_, Option<ClusterRecord>>;
+
     /// Where a partition begins and ends, as a majority of its nodes knows it: not older than any append that was answered
     /// before the call.
     ///

@@ -28,6 +28,7 @@ mod manifest;
 mod memory;
 mod open_error;
 mod pages;
+pub mod partition;
 mod prepare;
 mod read;
 mod record;

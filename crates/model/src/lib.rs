@@ -27,6 +27,7 @@ pub mod sas;
 pub mod seal;
 pub mod secret;
 pub mod settings;
+pub mod stable_hash;
 pub mod twin;
 pub mod uri;
 pub mod visible;
