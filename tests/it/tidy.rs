@@ -9,11 +9,12 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),
     ("journal", &["files", "model"]),
+    ("jetstream", &["journal", "model"]),
     ("retry", &["outgoing", "model"]),
     ("router", &["files", "filter", "journal", "retry", "model"]),
     ("credential", &["files", "outgoing", "model"]),
