@@ -5,6 +5,8 @@ mod append_error;
 mod appended;
 mod checkpoint;
 mod cluster_log;
+#[cfg(feature = "contract")]
+pub mod cluster_log_contract;
 mod commit_failure;
 mod compact;
 mod contents;
