@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod cluster;
 mod conformance;
 mod cores;
 mod crash;
@@ -16,6 +17,7 @@ mod quick;
 mod rotate;
 mod router;
 mod structure;
+mod tally;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -74,6 +76,8 @@ enum ProjectChore {
     Rotate(rotate::RotateOptions),
     /// Sends more than a router on one core has time for, and judges what arrived
     Flood(flood::FloodOptions),
+    /// Runs the log that several routers share on three nodes of NATS, kills them and judges what is left
+    Cluster(cluster::ClusterOptions),
     /// Measures the router beside programs that do only what is necessary, on one core each
     Bench(bench::BenchOptions),
     /// Counts the processor instructions of each step of the hot path, and compares them with those on record
@@ -112,6 +116,7 @@ impl ProjectChore {
             Self::Crash(options) => crash::run(&options),
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
+            Self::Cluster(options) => cluster::run(&options),
             Self::Bench(options) => bench::run(&options),
             Self::Instructions(options) => instructions::run(&options),
             Self::Structure { ties } => structure::run(ties),
@@ -148,6 +153,7 @@ mod tests {
             "crash --seed 7 --kills 3 --seconds-max 9",
             "rotate --every 2 --seconds 9",
             "flood --seconds 5",
+            "cluster --rounds 1 --seconds 5",
             "bench --quick --rounds 3 --only one-,three-",
             "conformance --faults",
             "conformance --specs x --only y",
@@ -165,6 +171,7 @@ mod tests {
             "rotate --every 0",
             "flood --seconds 0",
             "flood --rate 5",
+            "cluster --rounds x",
             "bench --rounds 0",
             "bench --router x",
             "conformance",

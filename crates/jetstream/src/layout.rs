@@ -16,9 +16,9 @@ pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 /// The layout of streams, subjects and entries.
 const FORMAT: u32 = 1;
 
-/// Leases and members are a few hundred bytes each; checkpoints hold what is retrying and dead letters.
+/// Servers set this much aside. Leases and members are a few hundred bytes each; a checkpoint is one entry of at most 1 MiB.
 const LEASE_BYTES_MAX: i64 = 16 << 20;
-const CHECKPOINT_BYTES_MAX: i64 = 1 << 30;
+const CHECKPOINT_BYTES_MAX: i64 = 64 << 20;
 
 /// Labels of a stream, which the tools of NATS show.
 const CLUSTER_LABEL: &str = "twinroute-cluster";

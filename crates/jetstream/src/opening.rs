@@ -4,7 +4,7 @@
 //! part is completed; the entry that says what the cluster was made with is written last, and once it is there nothing
 //! that is lost is made again in silence.
 
-use crate::answer::{AnswerMeaning, RequestFault, answered};
+use crate::answer::{AnswerMeaning, RequestFault, answered, foreign_text};
 use crate::layout::{ClusterCharter, FoundStreams, missing_streams, stream_difference};
 use crate::log::JetStreamLog;
 use crate::node_report::{is_new_enough, too_old};
@@ -121,7 +121,9 @@ impl JetStreamLog {
                 unavailable(&format!("{object}: another router makes it just now"))
             }
             AnswerMeaning::TooFewNodes => unavailable(&format!(
-                "{object}: the servers do not have {replicas} nodes with JetStream; start them, or set `replicas` to what there are"
+                "{object}: the servers do not have {replicas} nodes with JetStream and room for {} bytes; start them, give them room (`max_file_store`), or set `replicas` to what there are: {}",
+                config.max_bytes,
+                foreign_text(&fault.to_string())
             )),
             _ => self.opening_error(RequestFault::Answered(fault), &object, began),
         })

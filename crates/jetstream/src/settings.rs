@@ -99,8 +99,8 @@ pub enum InvalidLogSettings {
     EntryTtl,
 }
 
-/// The smallest partition: a few hundred of the longest records.
-pub(crate) const PARTITION_BYTES_MIN: u64 = 64 << 20;
+/// The smallest partition: room for some of the longest records.
+pub(crate) const PARTITION_BYTES_MIN: u64 = 16 << 20;
 
 impl Default for PartitionLimits {
     /// 16 partitions of 1 GiB on three nodes.
