@@ -96,9 +96,11 @@ impl PartitionTask {
 
     async fn own(&mut self, owner: GroupOwner, permit: SendPermit) -> OwnerEnd {
         let context = self.context.clone();
+        let epoch = owner.epoch;
+        let mut recorder = SettlementRecorder::new(context.clone(), self.partition, owner);
         let opened = tokio::select! {
             biased;
-            opened = open(&context, self.partition, &owner, self.acknowledged) => opened,
+            opened = open(&context, self.partition, &mut recorder, self.acknowledged) => opened,
             // Nothing was sent yet.
             () = raised(&mut self.hand_over) => return OwnerEnd::HandedOver,
         };
@@ -109,7 +111,7 @@ impl PartitionTask {
         let (outcomes, reports) = mpsc::unbounded_channel();
         let opened = PartitionNews::Opened(OpenedPartition {
             partition: self.partition,
-            epoch: owner.epoch,
+            epoch,
             pending: folded.fold.pending().collect(),
             permit,
             outcomes,
@@ -117,7 +119,7 @@ impl PartitionTask {
         drop(self.news.send(opened));
         let upkeep = PartitionUpkeep::new(context.clone(), self.partition, folded.checkpoint);
         let mut owner = PartitionOwner {
-            recorder: SettlementRecorder::new(context.clone(), self.partition, owner),
+            recorder,
             context,
             partition: self.partition,
             folded,

@@ -6,8 +6,7 @@ use crate::calls::expected_of;
 use crate::planted::PlantedFault;
 use crate::settings::ClusterContext;
 use twinroute_journal::partition::{
-    DamagedHistory, FoldedRecord, GroupOwner, HistoryDamage, PartitionCheckpoint, PartitionFold,
-    checkpoint_of,
+    DamagedHistory, FoldedRecord, HistoryDamage, PartitionCheckpoint, PartitionFold, checkpoint_of,
 };
 use twinroute_journal::{
     ClusterKey, ClusterLogError, ExpectedRevision, PartitionBounds, PartitionNumber, RecordTail,
@@ -28,7 +27,7 @@ pub(super) struct FoldedPartition {
 pub(super) async fn open(
     context: &ClusterContext,
     partition: PartitionNumber,
-    owner: &GroupOwner,
+    recorder: &mut SettlementRecorder,
     acknowledged: u64,
 ) -> Result<FoldedPartition, OwnerEnd> {
     let (revision, checkpoint) = fence_checkpoint(context, partition).await?;
@@ -54,7 +53,7 @@ pub(super) async fn open(
         folded.next().await?;
     }
     if !planted.has(PlantedFault::NoEpochRecord) {
-        end_lower_epochs(context, partition, owner, &mut folded).await?;
+        end_lower_epochs(partition, recorder, &mut folded).await?;
     }
     Ok(folded)
 }
@@ -158,12 +157,10 @@ async fn last_within(
 /// Writes the epoch record behind the last settlements, and folds up to it. From then on the log refuses every append of an
 /// earlier owner.
 async fn end_lower_epochs(
-    context: &ClusterContext,
     partition: PartitionNumber,
-    owner: &GroupOwner,
+    recorder: &mut SettlementRecorder,
     folded: &mut FoldedPartition,
 ) -> Result<(), OwnerEnd> {
-    let mut recorder = SettlementRecorder::new(context.clone(), partition, owner.clone());
     loop {
         recorder.claim(&folded.fold);
         let behind = loop {
