@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("jetstream", &["journal", "model"]),
     ("retry", &["outgoing", "model"]),
     ("router", &["files", "filter", "journal", "retry", "model"]),
+    ("cluster", &["journal", "files", "model"]),
     ("credential", &["files", "outgoing", "model"]),
     ("outgoing", &["model"]),
     ("sinks", &["router", "credential", "outgoing", "model"]),
@@ -73,13 +74,14 @@ const LIBRARY_ALWAYS_USES: [&str; 4] = ["router", "journal", "filter", "model"];
 const TESTS_MAY_USE: [(&str, &[&str]); 2] = [(DAEMON, &["tests"]), (LIBRARY, &["emulator"])];
 
 /// Crates from outside that a room never has, by the beginning of their names.
-const NEVER: [(&str, &[&str]); 8] = [
+const NEVER: [(&str, &[&str]); 9] = [
     ("files", &["hyper", "reqwest", "rustls"]),
     ("model", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("filter", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("journal", &["hyper", "reqwest", "rustls", "fe2o3"]),
     ("retry", &["hyper", "reqwest", "fe2o3"]),
     ("router", &["hyper", "reqwest", "rustls", "fe2o3", "azure"]),
+    ("cluster", &["hyper", "reqwest", "fe2o3", "azure"]),
     ("emulator", &["azure"]),
     (
         LIBRARY,
