@@ -157,7 +157,8 @@ pub struct RecordAppend {
     pub subject: RecordSubject,
     /// Says that two appends are of the same record: at most 128 visible ASCII characters.
     pub message_id: Arc<str>,
-    /// The last sequence of the subject (0: it has no record), if the record may stand behind that one only.
+    /// The last sequence of the subject (0: it has no record, or none any more), if the record may stand behind that one
+    /// only. So whoever expects a record keeps it from being trimmed.
     pub expected: Option<u64>,
     /// What it holds.
     pub bytes: Bytes,
