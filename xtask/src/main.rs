@@ -15,6 +15,7 @@ mod programs;
 mod quick;
 mod rotate;
 mod router;
+mod simulate_cluster;
 mod structure;
 
 use clap::{Parser, Subcommand};
@@ -74,6 +75,8 @@ enum ProjectChore {
     Rotate(rotate::RotateOptions),
     /// Sends more than a router on one core has time for, and judges what arrived
     Flood(flood::FloodOptions),
+    /// Runs a simulated cluster of routers under faults that follow from seeds, and judges each run
+    SimulateCluster(simulate_cluster::SimulateOptions),
     /// Measures the router beside programs that do only what is necessary, on one core each
     Bench(bench::BenchOptions),
     /// Counts the processor instructions of each step of the hot path, and compares them with those on record
@@ -112,6 +115,7 @@ impl ProjectChore {
             Self::Crash(options) => crash::run(&options),
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
+            Self::SimulateCluster(options) => simulate_cluster::run_seeds(&options),
             Self::Bench(options) => bench::run(&options),
             Self::Instructions(options) => instructions::run(&options),
             Self::Structure { ties } => structure::run(ties),
@@ -148,6 +152,9 @@ mod tests {
             "crash --seed 7 --kills 3 --seconds-max 9",
             "rotate --every 2 --seconds 9",
             "flood --seconds 5",
+            "simulate-cluster --seeds 9 --from 3 --trace",
+            "simulate-cluster --planted",
+            "simulate-cluster --planted TrimPastOpen --seeds 9",
             "bench --quick --rounds 3 --only one-,three-",
             "conformance --faults",
             "conformance --specs x --only y",
@@ -165,6 +172,7 @@ mod tests {
             "rotate --every 0",
             "flood --seconds 0",
             "flood --rate 5",
+            "simulate-cluster --seeds 0",
             "bench --rounds 0",
             "bench --router x",
             "conformance",
