@@ -16,6 +16,7 @@ mod programs;
 mod quick;
 mod rotate;
 mod router;
+mod simulate_cluster;
 mod structure;
 mod tally;
 
@@ -78,6 +79,8 @@ enum ProjectChore {
     Flood(flood::FloodOptions),
     /// Runs the log that several routers share on three nodes of NATS, kills them and judges what is left
     Cluster(cluster::ClusterOptions),
+    /// Runs a simulated cluster of routers under faults that follow from seeds, and judges each run
+    SimulateCluster(simulate_cluster::SimulateOptions),
     /// Measures the router beside programs that do only what is necessary, on one core each
     Bench(bench::BenchOptions),
     /// Counts the processor instructions of each step of the hot path, and compares them with those on record
@@ -117,6 +120,7 @@ impl ProjectChore {
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
             Self::Cluster(options) => cluster::run(&options),
+            Self::SimulateCluster(options) => simulate_cluster::run_seeds(&options),
             Self::Bench(options) => bench::run(&options),
             Self::Instructions(options) => instructions::run(&options),
             Self::Structure { ties } => structure::run(ties),
@@ -154,6 +158,9 @@ mod tests {
             "rotate --every 2 --seconds 9",
             "flood --seconds 5",
             "cluster --rounds 1 --seconds 5",
+            "simulate-cluster --seeds 9 --from 3 --trace",
+            "simulate-cluster --planted",
+            "simulate-cluster --planted TrimPastOpen --seeds 9",
             "bench --quick --rounds 3 --only one-,three-",
             "conformance --faults",
             "conformance --specs x --only y",
@@ -172,6 +179,7 @@ mod tests {
             "flood --seconds 0",
             "flood --rate 5",
             "cluster --rounds x",
+            "simulate-cluster --seeds 0",
             "bench --rounds 0",
             "bench --router x",
             "conformance",

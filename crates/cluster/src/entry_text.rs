@@ -70,7 +70,7 @@ mod tests {
             .field("owner", "west")
             .field("epoch", 7)
             .finish();
-        let expect = "twinroute lease 1 a18de2c6\nowner west\nepoch 7\n";
+        let expect = "twinroute lease 1 15bd1a9e\nowner west\nepoch 7\n";
         assert_eq!(std::str::from_utf8(&bytes).unwrap(), expect);
         let mut reader = EntryReader::new(&bytes, "lease").unwrap();
         assert_eq!(reader.field::<String>("owner").as_deref(), Some("west"));

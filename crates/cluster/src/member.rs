@@ -129,7 +129,7 @@ mod tests {
             .iter()
             .map(|name| &name[..1])
             .collect();
-        assert_eq!(letters, "");
+        assert_eq!(letters, "eenewnwnneenwnee");
         assert_eq!(
             rendezvous_owner(PartitionNumber::new(0).unwrap(), &members(&[])),
             None

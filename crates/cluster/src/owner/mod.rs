@@ -303,15 +303,11 @@ impl PartitionOwner {
                 }
                 Ok(())
             }
-            UpkeepDone::Bounds(bounds) if bounds.last < self.folded.fold.folded_to() => {
-                let seen = self.folded.fold.folded_to();
-                Err(OwnerEnd::Damaged(opening::shrunk(
-                    self.partition,
-                    bounds,
-                    seen,
-                )))
+            UpkeepDone::Bounds { bounds, seen } if bounds.last < seen => {
+                let damage = opening::shrunk(self.partition, bounds, seen);
+                Err(OwnerEnd::Damaged(damage))
             }
-            UpkeepDone::Bounds(_) => Ok(()),
+            UpkeepDone::Bounds { .. } => Ok(()),
             UpkeepDone::Taken => Err(OwnerEnd::Lost),
         }
     }
@@ -360,7 +356,7 @@ impl PartitionOwner {
             self.upkeep.begin(checkpoint);
             self.recorder.checkpoint(&self.folded.fold, bytes);
         } else {
-            self.upkeep.check_bounds();
+            self.upkeep.check_bounds(&self.folded.fold);
         }
     }
 

@@ -19,8 +19,8 @@ pub(super) enum UpkeepDone {
     Nothing,
     /// A checkpoint stands beside the log, and what it makes needless is trimmed.
     Checkpointed,
-    /// Where the log ends.
-    Bounds(PartitionBounds),
+    /// Where the log ends, and up to where it had been folded when that was asked.
+    Bounds { bounds: PartitionBounds, seen: u64 },
     /// Another owner has written a checkpoint, or has fenced this one.
     Taken,
 }
@@ -114,10 +114,8 @@ impl PartitionUpkeep {
 
     /// What was on its way into the log stands there.
     pub(super) fn recorded(&mut self) {
-        if let UpkeepState::Recording(checkpoint) =
-            std::mem::replace(&mut self.state, UpkeepState::Idle)
-        {
-            self.state = self.write_beside(checkpoint);
+        if let UpkeepState::Recording(checkpoint) = &self.state {
+            self.state = self.write_beside(checkpoint.clone());
         }
     }
 
@@ -147,7 +145,7 @@ impl PartitionUpkeep {
     }
 
     /// Looks at where the log ends, if that is due.
-    pub(super) fn check_bounds(&mut self) {
+    pub(super) fn check_bounds(&mut self, fold: &PartitionFold) {
         let now = Instant::now();
         if now < self.bounds_at {
             return;
@@ -155,9 +153,11 @@ impl PartitionUpkeep {
         self.bounds_at = now + self.context.times.lease.lease / 2;
         if matches!(self.state, UpkeepState::Idle) {
             let (context, partition) = (self.context.clone(), self.partition);
+            // What is folded while the answer is on its way may stand behind the end that it tells.
+            let seen = fold.folded_to();
             self.state = UpkeepState::Running(Box::pin(async move {
                 match context.call(context.log.bounds(partition)).await {
-                    Ok(bounds) => (None, UpkeepDone::Bounds(bounds)),
+                    Ok(bounds) => (None, UpkeepDone::Bounds { bounds, seen }),
                     Err(_) => (None, UpkeepDone::Nothing),
                 }
             }));

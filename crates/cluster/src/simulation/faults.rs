@@ -43,8 +43,6 @@ pub(super) struct FaultPlan {
     pub(super) routers: usize,
     /// In order, each so long after the start.
     pub(super) faults: Vec<(Duration, SimulatedFault)>,
-    /// The partition whose log is damaged, if one is.
-    pub(super) damaged: Option<u8>,
 }
 
 /// Producers post for so long.
@@ -62,8 +60,8 @@ impl FaultPlan {
                 (at, fault(&mut rng, routers, partitions))
             })
             .collect();
-        let damaged = (rng.u8(0..8) == 0).then(|| rng.u8(0..partitions));
-        if let Some(partition) = damaged {
+        if rng.u8(0..8) == 0 {
+            let partition = rng.u8(0..partitions);
             let at = Duration::from_millis(rng.u64(15_000..30_000));
             let damage = match rng.bool() {
                 true => SimulatedFault::Forget {
@@ -82,7 +80,6 @@ impl FaultPlan {
             partitions,
             routers,
             faults,
-            damaged,
         }
     }
 }

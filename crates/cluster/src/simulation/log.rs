@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
+use twinroute_journal::partition::PartitionCheckpoint;
 use twinroute_journal::{
     AppendedRecord, ClusterEntry, ClusterKey, ClusterKeyKind, ClusterLog, ClusterLogError,
     ClusterLogFacts, ClusterRecord, ExpectedRevision, LogFuture, PartitionBounds, PartitionNumber,
@@ -135,8 +136,8 @@ impl SimulatedLog {
             .remove(&ClusterKey::Checkpoint(partition));
     }
 
-    /// Loses the last records of a partition, as if they had never been acknowledged. Gives how many.
-    pub fn forget(&self, partition: PartitionNumber, records: u64) -> u64 {
+    /// Loses the last records of a partition, as if they had never been acknowledged. Gives them.
+    pub fn forget(&self, partition: PartitionNumber, records: u64) -> Vec<ClusterRecord> {
         self.change(partition, |state| {
             let last = state.last.saturating_sub(records).max(state.first - 1);
             let gone = state.records.split_off(&(last + 1));
@@ -147,24 +148,30 @@ impl SimulatedLog {
                 state.last_of.insert(subject, sequence);
             }
             state.ids.retain(|_, (sequence, _)| *sequence <= last);
-            gone.len() as u64
+            gone.into_values().collect()
         })
     }
 
-    /// Puts other bytes in the place of a record that is there, chosen by `pick`; whole ones of another record of its
-    /// subject, or its own with a flipped bit. Gives its sequence.
+    /// Puts other bytes in the place of a record of events that whoever claims the partition next will read, and that an
+    /// owner had read: whole ones of another record, or its own with a flipped bit. Gives its sequence, if there is one.
     pub fn rewrite(&self, partition: PartitionNumber, pick: u64) -> Option<u64> {
+        let checkpoint = self.checkpoint(partition)?;
+        let cursor =
+            PartitionCheckpoint::decode(&checkpoint, partition).map_or(1, |one| one.cursor());
         self.change(partition, |state| {
-            let events: Vec<_> = state
-                .records
-                .values()
+            let settlements = state.records.values();
+            let settlements = settlements.filter(|one| one.subject == RecordSubject::Settlements);
+            // Whoever wrote the last one had folded the one before.
+            let read_to = settlements.rev().nth(1)?.sequence;
+            let events = state.records.range(cursor..read_to.max(cursor));
+            let events: Vec<_> = events
+                .map(|(_, record)| record.clone())
                 .filter(|one| one.subject == RecordSubject::Events)
-                .cloned()
                 .collect();
-            let at = usize::try_from(pick).ok()?.checked_rem(events.len())?;
+            let at = usize::try_from(pick >> 1).ok()?.checked_rem(events.len())?;
             let other = &events[(at + 1) % events.len()];
             let record = state.records.get_mut(&events[at].sequence)?;
-            if pick % 2 == 0 && other.sequence != record.sequence {
+            if pick.is_multiple_of(2) && other.sequence != record.sequence {
                 record.bytes = other.bytes.clone();
             } else {
                 let mut bytes = record.bytes.to_vec();

@@ -73,7 +73,7 @@ impl<'a> Judge<'a> {
 
     /// All that is wrong; `is_calm` says whether everything was settled in the end.
     pub(super) fn judge(mut self, is_calm: bool) -> Vec<SimulationViolation> {
-        let damaged = self.plan.damaged.and_then(PartitionNumber::new);
+        let damaged = self.world.damaged;
         if !is_calm {
             self.violation("pending", "not all was settled in time");
         }
@@ -86,7 +86,8 @@ impl<'a> Judge<'a> {
         for partition in PartitionNumber::all(self.plan.partitions) {
             if Some(partition) == damaged {
                 let mut named = self.world.quarantined.iter();
-                if !named.any(|damage| damage.partition == partition) {
+                let is_named = named.any(|damage| damage.partition == partition);
+                if self.world.is_damage_to_notice && !is_named {
                     self.violation("unnoticed damage", partition);
                 }
                 continue;

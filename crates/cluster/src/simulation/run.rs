@@ -11,8 +11,8 @@ use crate::planted::PlantedFaults;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
-use twinroute_journal::PartitionNumber;
 use twinroute_journal::partition::{LaneRegister, PartitionFold};
+use twinroute_journal::{PartitionNumber, RecordSubject};
 
 /// Names of routers.
 const NAMES: [&str; 3] = ["east", "north", "west"];
@@ -179,11 +179,24 @@ impl SimulationRun {
             }
             SimulatedFault::Forget { partition, records } => {
                 let gone = log.forget(partition_of(partition), records);
-                world.trace(format_args!("forgotten: {gone}"));
+                world.trace(format_args!("forgotten: {}", gone.len()));
+                let mut record = world.record();
+                record.damaged = (!gone.is_empty()).then(|| partition_of(partition));
+                // A settlement that is lost costs a duplicate, and nobody was promised that it stays.
+                let mut events = gone.iter().map(|one| one.subject);
+                record.is_damage_to_notice = events.any(|subject| subject == RecordSubject::Events);
             }
             SimulatedFault::Rewrite { partition, pick } => {
                 let record = log.rewrite(partition_of(partition), pick);
                 world.trace(format_args!("rewritten: {record:?}"));
+                world.record().damaged = record.map(|_| partition_of(partition));
+                world.record().is_damage_to_notice = true;
+                // Whoever owns the partition next reads it again.
+                for (router, name) in NAMES.iter().enumerate().take(self.plan.routers) {
+                    world.fault(Some(name), Duration::ZERO);
+                    self.routers.lock().unwrap_or_else(PoisonError::into_inner)[router] = None;
+                    self.start_again(router, Duration::from_secs(1));
+                }
             }
         }
     }
@@ -214,10 +227,6 @@ impl SimulationRun {
     /// Waits until all that stands in the log is settled, except in a partition whose log is damaged.
     async fn calm(&self) -> bool {
         let until = Instant::now() + CALM_MAX;
-        if self.plan.damaged.is_some() {
-            // Whoever owns the partition next reads it again.
-            self.end_owners().await;
-        }
         while Instant::now() < until {
             sleep(Duration::from_secs(2)).await;
             if self.is_settled() {
@@ -229,23 +238,8 @@ impl SimulationRun {
         false
     }
 
-    async fn end_owners(&self) {
-        self.maker.world.fault(None, Duration::from_secs(60));
-        for router in 0..self.plan.routers {
-            self.routers.lock().unwrap_or_else(PoisonError::into_inner)[router] = None;
-        }
-        sleep(Duration::from_secs(1)).await;
-        for (router, name) in NAMES.iter().enumerate().take(self.plan.routers) {
-            let incarnation =
-                u64::try_from(self.maker.world.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let started = self.maker.start(name, incarnation);
-            self.routers.lock().unwrap_or_else(PoisonError::into_inner)[router] = Some(started);
-        }
-        sleep(Duration::from_secs(30)).await;
-    }
-
     fn is_settled(&self) -> bool {
-        let damaged = self.plan.damaged.and_then(PartitionNumber::new);
+        let damaged = self.maker.world.record().damaged;
         let mut partitions = PartitionNumber::all(self.plan.partitions);
         partitions.all(|partition| {
             if Some(partition) == damaged {

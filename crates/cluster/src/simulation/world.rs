@@ -66,6 +66,10 @@ pub(super) struct WorldRecord {
     pub(super) openings: Vec<RecordedOpening>,
     pub(super) faults: Vec<RecordedFault>,
     pub(super) quarantined: Vec<HistoryDamage>,
+    /// The partition whose log was damaged.
+    pub(super) damaged: Option<PartitionNumber>,
+    /// Whether that took what was acknowledged, so that it must be noticed.
+    pub(super) is_damage_to_notice: bool,
     endpoints_down: BTreeMap<usize, Instant>,
 }
 
@@ -149,5 +153,5 @@ impl Clock for SimulatedWorld {
 
 /// Whether a destination never takes an event: one of thirteen.
 pub(super) fn is_rejected(event_id: &str, endpoint: usize) -> bool {
-    stable_hash(event_id, ENDPOINTS[endpoint]) % 13 == 0
+    stable_hash(event_id, ENDPOINTS[endpoint]).is_multiple_of(13)
 }
