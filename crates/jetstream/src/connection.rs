@@ -4,11 +4,14 @@ use crate::answer::{RequestFault, foreign_text, read};
 use crate::settings::{JetStreamSettings, LogCredentials};
 use async_nats::connection::State;
 use async_nats::jetstream::publish::PublishAck;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request};
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request,
+};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::error::Error as _;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -48,30 +51,8 @@ impl LogConnection {
         let complaint = Arc::new(Mutex::new(None));
         let options = credentials(options(settings, &complaint), &settings.credentials)?;
         let urls: Vec<_> = settings.urls.iter().map(|url| url.0.clone()).collect();
-        let client = options.connect(urls).await.map_err(|error| {
-            let servers: Vec<String> = settings.urls.iter().map(ToString::to_string).collect();
-            let servers = servers.join(", ");
-            let text = chain(&error);
-            match error.kind() {
-                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    ClusterLogError::Refused(
-                        format!(
-                            "the servers at {servers} do not accept the credentials; look at the router's credentials and the accounts of the servers: {text}"
-                        )
-                        .into(),
-                    )
-                }
-                ConnectErrorKind::Tls => ClusterLogError::Refused(
-                    format!(
-                        "no TLS with {servers}; look at whom the router trusts and at the servers' certificates: {text}"
-                    )
-                    .into(),
-                ),
-                _ => ClusterLogError::Unavailable(
-                    format!("no server answers at {servers}: {text}").into(),
-                ),
-            }
-        })?;
+        let client = options.connect(urls).await;
+        let client = client.map_err(|error| connect_error(&error, settings))?;
         Ok(Self {
             client,
             request_max: settings.request_max,
@@ -192,6 +173,47 @@ fn options(
         Some(tls) => options.require_tls(true).tls_client_config(tls.clone()),
         None => options.require_tls(is_required),
     }
+}
+
+/// Why there is no connection: refused where it will be so again until somebody changes something.
+fn connect_error(error: &ConnectError, settings: &JetStreamSettings) -> ClusterLogError {
+    let servers: Vec<String> = settings.urls.iter().map(ToString::to_string).collect();
+    let servers = servers.join(", ");
+    let text = chain(error);
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            ClusterLogError::Refused(
+                format!(
+                    "the servers at {servers} do not accept the credentials; look at the router's credentials and the accounts of the servers: {text}"
+                )
+                .into(),
+            )
+        }
+        kind if kind == ConnectErrorKind::Tls || is_of_tls(error) => ClusterLogError::Refused(
+            format!(
+                "no TLS with {servers}; look at whom the router trusts and at the servers' certificates: {text}"
+            )
+            .into(),
+        ),
+        _ => ClusterLogError::Unavailable(
+            format!("no server answers at {servers}: {text}").into(),
+        ),
+    }
+}
+
+/// A handshake that failed comes as an error of input and output, with what failed within.
+fn is_of_tls(error: &ConnectError) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let within = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if within.is_some_and(|within| within.is::<rustls::Error>()) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 fn credentials(

@@ -211,3 +211,7 @@ fn refused(reason: &str) -> ClusterLogError {
 fn unavailable(reason: &str) -> ClusterLogError {
     ClusterLogError::Unavailable(reason.into())
 }
+
+#[cfg(test)]
+#[path = "opening_tests.rs"]
+mod tests;

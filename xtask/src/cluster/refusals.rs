@@ -244,8 +244,13 @@ fn entries_vanish(scene: &mut ClusterScene) -> anyhow::Result<()> {
     let partition = PartitionNumber::all(1)
         .next()
         .context("a first partition")?;
-    let key = ClusterKey::Lease(partition);
+    let (key, checkpoint) = (
+        ClusterKey::Lease(partition),
+        ClusterKey::Checkpoint(partition),
+    );
     scene.runtime.block_on(async {
+        log.write_entry(&checkpoint, "fold".into(), ExpectedRevision::Absent)
+            .await?;
         let owned = log
             .write_entry(&key, "owner".into(), ExpectedRevision::Absent)
             .await?;
@@ -270,18 +275,19 @@ fn entries_vanish(scene: &mut ClusterScene) -> anyhow::Result<()> {
             .await?;
         ensure!(claimed > owned, "{claimed} follows {owned}");
         // A checkpoint stays.
-        let key = ClusterKey::Checkpoint(partition);
-        log.write_entry(&key, "fold".into(), ExpectedRevision::Absent)
-            .await?;
-        sleep(Duration::from_secs(2)).await;
-        ensure!(log.entry(&key).await?.is_some(), "a checkpoint vanished");
+        ensure!(
+            log.entry(&checkpoint).await?.is_some(),
+            "a checkpoint vanished"
+        );
         Ok(())
     })
 }
 
 /// Several routers start together where nothing is yet.
 fn made_twice_at_once(scene: &ClusterScene) -> anyhow::Result<()> {
-    let settings = scene.settings("twice");
+    let mut settings = scene.settings("twice");
+    // One that is lost among those of the others is sent again.
+    settings.request_max = Duration::from_secs(1);
     let make = || async {
         loop {
             match JetStreamLog::open(&settings).await {

@@ -18,6 +18,9 @@ use twinroute_journal::{
 /// How long message ids are remembered.
 const ID_WINDOW: Duration = Duration::from_secs(600);
 
+/// Of a record and of an entry's value.
+const BYTES_MAX: usize = 1 << 20;
+
 /// The log. Clones share it.
 #[derive(Clone)]
 pub struct SimulatedLog(Arc<LogShared>);
@@ -230,6 +233,13 @@ impl SimulatedLog {
 impl LogState {
     fn append(&mut self, append: &RecordAppend) -> Result<AppendedRecord, ClusterLogError> {
         let now = Instant::now();
+        let bytes = append.bytes.len();
+        if bytes > BYTES_MAX {
+            return Err(ClusterLogError::TooLarge {
+                bytes,
+                bytes_max: BYTES_MAX,
+            });
+        }
         let partition = self
             .partitions
             .get_mut(&append.partition)
@@ -333,6 +343,10 @@ impl LogLink {
         about: Option<PartitionNumber>,
         ask: impl Fn(&mut LogState) -> Result<T, ClusterLogError> + Send + 'static,
     ) -> LogFuture<'static, T> {
+        if let Some(missing) = about.filter(|one| one.get() >= self.log.0.partitions) {
+            let reason = format!("the cluster has no partition {missing}");
+            return Box::pin(async move { Err(ClusterLogError::Refused(reason.into())) });
+        }
         let link = self.clone();
         let (answer, answered) = oneshot::channel();
         let asked = async move {
@@ -379,8 +393,8 @@ impl ClusterLog for LogLink {
         self.ask(None, move |_| {
             Ok(ClusterLogFacts {
                 partitions,
-                record_bytes_max: 1 << 20,
-                entry_bytes_max: 1 << 20,
+                record_bytes_max: BYTES_MAX,
+                entry_bytes_max: BYTES_MAX,
                 durable: Ok(()),
             })
         })
@@ -430,6 +444,8 @@ impl ClusterLog for LogLink {
             let before = before.min(of.last + 1);
             of.records = of.records.split_off(&before);
             of.first = of.first.max(before);
+            // A subject whose last record is gone has none any more.
+            of.last_of.retain(|_, last| *last >= before);
             Ok(())
         })
     }

@@ -3,6 +3,8 @@
 //! Everything that a run does follows from its seed: two runs of one give the same trace. What is tried is the code that
 //! runs in a router, from [`crate::ClusterProducer`] and [`crate::ClusterMember`] on; lanes and destinations are simulated.
 
+#[cfg(test)]
+mod contract_tests;
 mod faults;
 mod lanes;
 mod log;
