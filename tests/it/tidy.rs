@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),

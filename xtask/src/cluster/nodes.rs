@@ -21,7 +21,7 @@ pub(super) const PASSWORD: &str = "check";
 pub(super) const NKEY_SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
 const NKEY_PUBLIC: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 
-/// `router` and the nkey may all, `watched` lacks a permission, `other` is in an account of its own that does not see how
+/// `router` and the nkey may all, `least` what `docs/guide/cluster.md` lists, `watched` lacks a permission, `other` is in an account of its own that does not see how
 /// servers sync, `bare` in one without JetStream.
 const ACCOUNTS: &str = r#"
 accounts {
@@ -34,6 +34,16 @@ accounts {
     users: [
       { user: router, password: check }
       { nkey: NKEY }
+      { user: least, password: check, permissions: {
+        publish: [
+          "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.PURGE.*"
+          "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.MSG.DELETE.*"
+          "$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.MSG.NEXT.>"
+          "tr.least.>", "$KV.TR_least_LEASE.>", "$KV.TR_least_CKPT.>"
+          "$SYS.REQ.SERVER.PING.JSZ"
+        ]
+        subscribe: "_INBOX.>"
+      } }
       { user: watched, password: check, permissions: { publish: { deny: "$JS.API.STREAM.INFO.*" } } }
     ]
     imports: [{ service: { account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ" } }]

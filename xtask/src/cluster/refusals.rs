@@ -1,6 +1,6 @@
 //! What does not fit is refused by name, before anything is written.
 
-use super::nodes::{self, NKEY_SEED, PASSWORD};
+use super::nodes::{self, NKEY_SEED};
 use super::scene::{ClusterScene, PARTITIONS, password};
 use crate::tally::CheckTally;
 use anyhow::{Context as _, bail, ensure};
@@ -81,14 +81,14 @@ fn nkey(scene: &mut ClusterScene) -> anyhow::Result<()> {
 }
 
 fn account_without_jetstream(scene: &mut ClusterScene) -> anyhow::Result<()> {
-    let settings = as_user(scene, "bare", "refused");
+    let settings = scene.as_user("bare", "refused");
     let reason = scene.refused(&settings)?;
     ensure!(reason.contains("JetStream is not enabled"), "{reason}");
     Ok(())
 }
 
 fn user_without_permission(scene: &mut ClusterScene) -> anyhow::Result<()> {
-    let mut settings = as_user(scene, "watched", "refused");
+    let mut settings = scene.as_user("watched", "refused");
     settings.request_max = Duration::from_millis(500);
     let reason = scene.refused(&settings)?;
     ensure!(reason.contains("lacks a permission"), "{reason}");
@@ -105,7 +105,7 @@ fn durable(scene: &mut ClusterScene) -> anyhow::Result<()> {
 }
 
 fn durable_not_reported(scene: &mut ClusterScene) -> anyhow::Result<()> {
-    let log = scene.open(&as_user(scene, "other", "other"))?;
+    let log = scene.open(&scene.as_user("other", "other"))?;
     let facts = scene.runtime.block_on(log.facts())?;
     let reason = facts.durable.err().context("durable is believed unseen")?;
     ensure!(
@@ -333,13 +333,6 @@ fn trusting(authority: &str) -> anyhow::Result<rustls::ClientConfig> {
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn as_user(scene: &ClusterScene, user: &str, cluster: &str) -> JetStreamSettings {
-    JetStreamSettings {
-        credentials: password(user, PASSWORD),
-        ..scene.settings(cluster)
-    }
 }
 
 fn nothing_is_written(scene: &ClusterScene, user: &str, cluster: &str) -> anyhow::Result<()> {

@@ -66,6 +66,14 @@ impl ClusterScene {
         settings
     }
 
+    /// The same as another user.
+    pub(super) fn as_user(&self, user: &str, cluster: &str) -> JetStreamSettings {
+        JetStreamSettings {
+            credentials: password(user, PASSWORD),
+            ..self.settings(cluster)
+        }
+    }
+
     /// Opens a log, as a router does: again while the servers are not ready.
     pub(super) fn open(&self, settings: &JetStreamSettings) -> anyhow::Result<JetStreamLog> {
         Ok(self.runtime.block_on(opened(settings))?)
