@@ -17,7 +17,7 @@ use clap::Args;
 use scene::ClusterScene;
 use twinroute_jetstream::JetStreamLog;
 use twinroute_journal::PartitionNumber;
-use twinroute_journal::cluster_log_contract::{CHECKS, ContractScene};
+use twinroute_journal::cluster_log_contract::{CHECKS, ContractCheck, ContractScene};
 
 /// What a run is to be.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,20 +75,26 @@ fn contract(scene: &mut ClusterScene, tally: &mut CheckTally) {
         Ok(())
     });
     if let Some(log) = log {
-        for number in 0..CHECKS.len() {
-            tally.step(&format!("contract: {}", CHECKS[number].name), || {
-                check(scene, &log, number)
+        for (number, check) in CHECKS.iter().enumerate() {
+            tally.step(&format!("contract: {}", check.name), || {
+                run_check(scene, &log, check, number)
             });
         }
     }
     tally.step("contract, least permissions", || {
         let log = scene.open(&scene.as_user("least", "least"))?;
-        (0..CHECKS.len()).try_for_each(|number| check(scene, &log, number))
+        let mut checks = CHECKS.iter().enumerate();
+        checks.try_for_each(|(number, check)| run_check(scene, &log, check, number))
     });
 }
 
-fn check(scene: &ClusterScene, log: &JetStreamLog, number: usize) -> anyhow::Result<()> {
-    let check = &CHECKS[number];
+/// Runs one in a partition of its own, as far as there are so many.
+fn run_check(
+    scene: &ClusterScene,
+    log: &JetStreamLog,
+    check: &ContractCheck,
+    number: usize,
+) -> anyhow::Result<()> {
     let run = format!("r{number}");
     let mut partitions = PartitionNumber::all(scene::PARTITIONS).cycle();
     let contract = ContractScene {
