@@ -10,6 +10,7 @@ mod deny;
 mod flood;
 mod http;
 mod instructions;
+mod packages;
 mod peers;
 mod process;
 mod programs;
@@ -91,6 +92,8 @@ enum ProjectChore {
         #[arg(long)]
         ties: bool,
     },
+    /// Packs every library, and builds each from its package, outside the workspace
+    Packages,
     /// Holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
     Deny,
 }
@@ -124,6 +127,7 @@ impl ProjectChore {
             Self::Bench(options) => bench::run(&options),
             Self::Instructions(options) => instructions::run(&options),
             Self::Structure { ties } => structure::run(ties),
+            Self::Packages => packages::run(),
             Self::Deny => deny::run(),
         }
     }
