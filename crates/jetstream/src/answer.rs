@@ -25,7 +25,7 @@ pub(crate) type ServerFault = async_nats::jetstream::Error;
 
 /// What an error of a server means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AnswerMeaning {
+pub(crate) enum FaultMeaning {
     /// The last sequence is another one, where the answer says which.
     WrongSequence(Option<u64>),
     NoRoom,
@@ -51,7 +51,7 @@ pub(crate) enum RequestFault {
 /// The most of a peer's text that an error repeats, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
 
-impl AnswerMeaning {
+impl FaultMeaning {
     pub(crate) fn of(fault: &ServerFault) -> Self {
         let text = fault.to_string();
         match fault.error_code() {
@@ -101,18 +101,18 @@ impl RequestFault {
 /// An error of a server in the words of the log, where nothing was appended or written.
 pub(crate) fn answered(object: &str, fault: &ServerFault) -> ClusterLogError {
     let text = foreign_text(&fault.to_string());
-    match AnswerMeaning::of(fault) {
-        AnswerMeaning::NoStream => ClusterLogError::Refused(
+    match FaultMeaning::of(fault) {
+        FaultMeaning::NoStream => ClusterLogError::Refused(
             format!(
                 "{object}: is not there any more; restore it from a backup, or restart the routers to hear what is missing"
             )
             .into(),
         ),
-        AnswerMeaning::NoRoom => ClusterLogError::Refused(
+        FaultMeaning::NoRoom => ClusterLogError::Refused(
             format!("{object}: the servers have no room; raise the limits of JetStream or of the account: {text}")
                 .into(),
         ),
-        AnswerMeaning::NotNow | AnswerMeaning::NotEnabled => {
+        FaultMeaning::NotNow | FaultMeaning::NotEnabled => {
             ClusterLogError::Unavailable(format!("{object}: {text}").into())
         }
         _ => ClusterLogError::Refused(format!("{object}: {text}").into()),
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn each_answer_means_what_a_router_can_act_upon() {
-        use AnswerMeaning::{
+        use FaultMeaning::{
             NoMessage, NoRoom, NoStream, NotEnabled, NotNow, Occupied, Refused, TooFewNodes,
             TooLong, WrongSequence,
         };
@@ -185,7 +185,7 @@ mod tests {
             (503, 0, "", NotNow),
             (400, 10003, "bad request", Refused),
         ] {
-            let meaning = AnswerMeaning::of(&fault(code, err_code, text));
+            let meaning = FaultMeaning::of(&fault(code, err_code, text));
             assert_eq!(meaning, expect, "{err_code} {text}");
         }
     }

@@ -22,12 +22,12 @@ use twinroute_journal::ClusterLogError;
 pub(crate) struct LogConnection {
     pub(crate) client: Client,
     request_max: Duration,
-    complaint: Arc<Mutex<Option<Complaint>>>,
+    complaint: Arc<Mutex<Option<ServerComplaint>>>,
 }
 
 /// What a server or the connection last said, beside answers.
 #[derive(Clone, Debug)]
-struct Complaint {
+struct ServerComplaint {
     text: String,
     at: Instant,
 }
@@ -105,10 +105,10 @@ impl LogConnection {
     fn explained(&self, reason: &str, began: Instant) -> String {
         let is_connected = self.client.connection_state() == State::Connected;
         match &*self.complaint() {
-            Some(Complaint { text, at }) if is_connected && *at >= began => {
+            Some(ServerComplaint { text, at }) if is_connected && *at >= began => {
                 format!("{reason}; a server says: {text}")
             }
-            Some(Complaint { text, .. }) if !is_connected => {
+            Some(ServerComplaint { text, .. }) if !is_connected => {
                 format!("{reason}; not connected: {text}")
             }
             None if !is_connected => format!("{reason}; not connected"),
@@ -130,7 +130,7 @@ impl LogConnection {
         Some(complaint.text.clone())
     }
 
-    fn complaint(&self) -> MutexGuard<'_, Option<Complaint>> {
+    fn complaint(&self) -> MutexGuard<'_, Option<ServerComplaint>> {
         self.complaint
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -139,7 +139,7 @@ impl LogConnection {
 
 fn options(
     settings: &JetStreamSettings,
-    complaint: &Arc<Mutex<Option<Complaint>>>,
+    complaint: &Arc<Mutex<Option<ServerComplaint>>>,
 ) -> ConnectOptions {
     let complaint = Arc::clone(complaint);
     let options = ConnectOptions::new()
@@ -161,7 +161,7 @@ fn options(
             };
             if let Some(text) = text {
                 let mut last = complaint.lock().unwrap_or_else(PoisonError::into_inner);
-                *last = Some(Complaint {
+                *last = Some(ServerComplaint {
                     text: foreign_text(&text),
                     at: Instant::now(),
                 });

@@ -1,6 +1,6 @@
 //! Entries of the cluster's buckets: the last message of a subject each.
 
-use crate::answer::{AnswerMeaning, RequestFault, answered};
+use crate::answer::{FaultMeaning, RequestFault, answered};
 use crate::log::JetStreamLog;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
@@ -108,13 +108,13 @@ impl JetStreamLog {
         };
         let object = format!("entry {key}");
         match fault {
-            RequestFault::Answered(fault) => match AnswerMeaning::of(&fault) {
-                AnswerMeaning::WrongSequence(found) => {
+            RequestFault::Answered(fault) => match FaultMeaning::of(&fault) {
+                FaultMeaning::WrongSequence(found) => {
                     let stream = self.cluster.bucket_stream(key.kind());
                     let found = self.found_sequence(&stream, &subject, found).await?;
                     Err(ClusterLogError::Conflict { expected, found })
                 }
-                AnswerMeaning::TooLong => Err(ClusterLogError::TooLarge { bytes, bytes_max }),
+                FaultMeaning::TooLong => Err(ClusterLogError::TooLarge { bytes, bytes_max }),
                 _ => Err(answered(&object, &fault)),
             },
             fault => Err(fault.into_error(&object)),
@@ -146,7 +146,7 @@ impl JetStreamLog {
         match deleted {
             Ok(_) => Ok(()),
             Err(RequestFault::Answered(fault))
-                if AnswerMeaning::of(&fault) == AnswerMeaning::NoMessage =>
+                if FaultMeaning::of(&fault) == FaultMeaning::NoMessage =>
             {
                 // Written over or removed meanwhile.
                 match self.read_entry(key).await? {

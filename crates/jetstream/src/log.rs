@@ -1,6 +1,6 @@
 //! The log that routers share, as [`ClusterLog`] describes it, on streams of JetStream.
 
-use crate::answer::{AnswerMeaning, RequestFault, answered};
+use crate::answer::{FaultMeaning, RequestFault, answered};
 use crate::connection::LogConnection;
 use crate::layout::ClusterLayout;
 use crate::names::ClusterName;
@@ -131,7 +131,7 @@ impl JetStreamLog {
                 Ok(Some(message))
             }
             Err(RequestFault::Answered(fault))
-                if AnswerMeaning::of(&fault) == AnswerMeaning::NoMessage =>
+                if FaultMeaning::of(&fault) == FaultMeaning::NoMessage =>
             {
                 Ok(None)
             }
@@ -195,13 +195,13 @@ impl JetStreamLog {
             Err(RequestFault::Answered(fault)) => fault,
             Err(fault) => return Err(fault.into_error(&format!("stream {stream}"))),
         };
-        Err(match AnswerMeaning::of(&fault) {
-            AnswerMeaning::WrongSequence(found) => ClusterLogError::Conflict {
+        Err(match FaultMeaning::of(&fault) {
+            FaultMeaning::WrongSequence(found) => ClusterLogError::Conflict {
                 expected: append.expected.unwrap_or_default(),
                 found: self.found_sequence(stream, &subject, found).await?,
             },
-            AnswerMeaning::NoRoom => ClusterLogError::Full(append.partition),
-            AnswerMeaning::TooLong => ClusterLogError::TooLarge { bytes, bytes_max },
+            FaultMeaning::NoRoom => ClusterLogError::Full(append.partition),
+            FaultMeaning::TooLong => ClusterLogError::TooLarge { bytes, bytes_max },
             _ => answered(&format!("stream {stream}"), &fault),
         })
     }

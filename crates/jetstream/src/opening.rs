@@ -4,7 +4,7 @@
 //! part is completed; the entry that says what the cluster was made with is written last, and once it is there nothing
 //! that is lost is made again in silence.
 
-use crate::answer::{AnswerMeaning, RequestFault, answered, foreign_text};
+use crate::answer::{FaultMeaning, RequestFault, answered, foreign_text};
 use crate::layout::{ClusterCharter, FoundStreams, missing_streams, stream_difference};
 use crate::log::JetStreamLog;
 use crate::node_report::{is_new_enough, too_old};
@@ -79,8 +79,8 @@ impl JetStreamLog {
             .await;
         match info {
             Ok(info) => Ok(Some(info)),
-            Err(RequestFault::Answered(fault)) => match AnswerMeaning::of(&fault) {
-                AnswerMeaning::NoStream => Ok(None),
+            Err(RequestFault::Answered(fault)) => match FaultMeaning::of(&fault) {
+                FaultMeaning::NoStream => Ok(None),
                 _ => Err(self.opening_error(
                     RequestFault::Answered(fault),
                     &format!("stream {name}"),
@@ -107,8 +107,8 @@ impl JetStreamLog {
             Err(fault) => return Err(self.opening_error(fault, &object, began)),
         };
         let replicas = config.num_replicas;
-        Err(match AnswerMeaning::of(&fault) {
-            AnswerMeaning::Occupied
+        Err(match FaultMeaning::of(&fault) {
+            FaultMeaning::Occupied
                 if fault.error_code()
                     == async_nats::jetstream::ErrorCode::STREAM_SUBJECT_OVERLAP =>
             {
@@ -117,10 +117,10 @@ impl JetStreamLog {
                     config.subjects.join(", ")
                 ))
             }
-            AnswerMeaning::Occupied => {
+            FaultMeaning::Occupied => {
                 unavailable(&format!("{object}: another router makes it just now"))
             }
-            AnswerMeaning::TooFewNodes => unavailable(&format!(
+            FaultMeaning::TooFewNodes => unavailable(&format!(
                 "{object}: the servers do not have {replicas} nodes with JetStream and room for {} bytes; start them, give them room (`max_file_store`), or set `replicas` to what there are: {}",
                 config.max_bytes,
                 foreign_text(&fault.to_string())
@@ -187,8 +187,8 @@ impl JetStreamLog {
             )
         };
         match fault {
-            RequestFault::Answered(fault) => match AnswerMeaning::of(&fault) {
-                AnswerMeaning::NotEnabled => not_enabled(),
+            RequestFault::Answered(fault) => match FaultMeaning::of(&fault) {
+                FaultMeaning::NotEnabled => not_enabled(),
                 _ => answered(object, &fault),
             },
             RequestFault::NoAnswer(reason) => match self.connection.complaint_since(began) {

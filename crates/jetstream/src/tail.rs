@@ -4,7 +4,7 @@
 //! nothing; that none is missing is seen by its own numbers, and after a gap, a silence or a lost server another one goes
 //! on behind the last record.
 
-use crate::answer::{AnswerMeaning, answered};
+use crate::answer::{FaultMeaning, answered};
 use crate::connection::LogConnection;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::ConsumerErrorKind;
@@ -85,7 +85,7 @@ impl PartitionTail {
                 Ok(())
             }
             Ok(Err(ConsumerErrorKind::JetStream(fault)))
-                if AnswerMeaning::of(&fault) == AnswerMeaning::NoStream =>
+                if FaultMeaning::of(&fault) == FaultMeaning::NoStream =>
             {
                 Err(answered(&object, &fault))
             }

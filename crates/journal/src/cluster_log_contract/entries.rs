@@ -1,6 +1,6 @@
 //! Entries: compare-and-set, removal, listing.
 
-use super::{ContractBreach, ContractScene, same};
+use super::scene::{ContractBreach, ContractScene, same};
 use crate::cluster_log::{
     ClusterEntry, ClusterKey, ClusterKeyKind, ClusterLogError, ExpectedRevision,
 };

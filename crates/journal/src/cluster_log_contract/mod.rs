@@ -6,20 +6,12 @@
 mod entries;
 mod races;
 mod records;
+mod scene;
 
-use crate::cluster_log::{
-    ClusterLog, ClusterLogError, LogFuture, PartitionBounds, PartitionNumber, RecordAppend,
-    RecordSubject, RouterName,
-};
-use bytes::Bytes;
-use std::fmt::Debug;
+pub use scene::{ContractBreach, ContractScene};
+
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// What a check found to be otherwise; a sentence.
-pub type ContractBreach = String;
 
 /// One check.
 #[derive(Clone, Copy, Debug)]
@@ -30,23 +22,6 @@ pub struct ContractCheck {
 }
 
 type CheckFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ContractBreach>> + Send + 'a>>;
-
-/// What a check works on.
-#[derive(Debug)]
-pub struct ContractScene<'a> {
-    /// The log.
-    pub log: &'a dyn ClusterLog,
-    /// A partition that nobody else writes to.
-    pub partition: PartitionNumber,
-    /// Made a part of message ids and members' names: another one for each run over one log, at most 8 letters and digits.
-    pub run: &'a str,
-}
-
-/// The longest that one call may take: a node's loss included.
-const CALL_MAX: Duration = Duration::from_secs(30);
-
-/// A call that would wait for ever is left after this.
-const GLANCE: Duration = Duration::from_millis(50);
 
 macro_rules! checks {
     ($($module:ident::$name:ident),+ $(,)?) => {
@@ -87,64 +62,5 @@ impl ContractCheck {
     /// What was otherwise.
     pub async fn run(&self, scene: &ContractScene<'_>) -> Result<(), ContractBreach> {
         (self.run)(scene).await
-    }
-}
-
-impl ContractScene<'_> {
-    /// The answer to a call, in time.
-    async fn answer<T>(
-        &self,
-        call: LogFuture<'_, T>,
-    ) -> Result<Result<T, ClusterLogError>, ContractBreach> {
-        let answer = timeout(CALL_MAX, call).await;
-        answer.map_err(|_| format!("no answer in {} s", CALL_MAX.as_secs()))
-    }
-
-    /// What a call that must succeed gives.
-    async fn done<T>(&self, what: &str, call: LogFuture<'_, T>) -> Result<T, ContractBreach> {
-        self.answer(call)
-            .await?
-            .map_err(|error| format!("{what}: {error}"))
-    }
-
-    async fn bounds(&self) -> Result<PartitionBounds, ContractBreach> {
-        self.done("bounds", self.log.bounds(self.partition)).await
-    }
-
-    async fn trim(&self, before: u64) -> Result<(), ContractBreach> {
-        self.done("trim", self.log.trim(self.partition, before))
-            .await
-    }
-
-    fn record(&self, subject: RecordSubject, id: &str) -> RecordAppend {
-        RecordAppend {
-            partition: self.partition,
-            subject,
-            message_id: format!("{}-{}-{id}", self.run, self.partition).into(),
-            expected: None,
-            bytes: Bytes::from(format!("record {id}")),
-        }
-    }
-
-    /// The sequence of a record that no other append may have had.
-    async fn append(&self, subject: RecordSubject, id: &str) -> Result<u64, ContractBreach> {
-        self.append_as(self.record(subject, id)).await
-    }
-
-    async fn append_as(&self, append: RecordAppend) -> Result<u64, ContractBreach> {
-        let what = format!("append {}", append.message_id);
-        // Where it stands is what counts: what was sent twice on the way is answered as repeated.
-        Ok(self.done(&what, self.log.append(append)).await?.sequence)
-    }
-
-    fn router(&self, name: &str) -> Result<RouterName, ContractBreach> {
-        RouterName::new(&format!("{name}-{}", self.run)).map_err(|error| error.to_string())
-    }
-}
-
-fn same<T: PartialEq + Debug>(what: &str, found: &T, expect: &T) -> Result<(), ContractBreach> {
-    match found == expect {
-        true => Ok(()),
-        false => Err(format!("{what}: {found:?}, not {expect:?}")),
     }
 }

@@ -1,6 +1,6 @@
 //! Calls that are under way together.
 
-use super::{ContractBreach, ContractScene, same};
+use super::scene::{ContractBreach, ContractScene, same};
 use crate::cluster_log::{
     ClusterKey, ClusterLogError, ExpectedRevision, RecordAppend, RecordSubject,
 };

@@ -1,6 +1,6 @@
 //! Records: numbers, message ids, expectations, reading and trimming.
 
-use super::{ContractBreach, ContractScene, GLANCE, same};
+use super::scene::{ContractBreach, ContractScene, GLANCE, same};
 use crate::cluster_log::{
     AppendedRecord, ClusterLogError, ClusterRecord, PartitionNumber, RecordAppend, RecordSubject,
     RecordTail,
