@@ -1,4 +1,4 @@
-//! What every body of [`ClusterLog`] must do, as checks that run over any of them: the one in memory and the one on servers.
+//! What every body of [`crate::ClusterLog`] must do, as checks that run over any of them: the one in memory and the one on servers.
 //!
 //! A check takes what it finds in its partition as the beginning, so that checks can run again on the same log. None waits
 //! for time to pass, but each call has a limit, after which its check has failed.
