@@ -5,6 +5,7 @@
 
 mod faults;
 mod lanes;
+mod link;
 mod log;
 mod oracle;
 mod producers;
@@ -12,6 +13,7 @@ mod routers;
 mod run;
 mod world;
 
-pub use log::{LogLink, SimulatedLog};
+pub use link::LogLink;
+pub use log::SimulatedLog;
 pub use oracle::SimulationViolation;
 pub use run::{SimulationOutcome, run};
