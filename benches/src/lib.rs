@@ -106,10 +106,7 @@ impl Sink for MemorySink {
 
 /// A router with so many routes, of which each event of that many areas matches one.
 pub fn router(routes: usize, clause: impl Fn(usize) -> String) -> Router {
-    let settings = EndpointSettings {
-        linger: Duration::ZERO,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.linger = Duration::ZERO);
     let mut builder = Router::builder().sink_with("memory", MemorySink, settings);
     for number in 0..routes {
         let filter = format!(

@@ -10,7 +10,6 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::endpoint;
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{EndpointSettings, PartitionKey, SessionKey};
-use twinroute_model::twin::TwinKey;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::sink::{Connect, Delivery, Sink};
 use twinroute_sinks::connect::AzureConnector;
@@ -83,14 +82,13 @@ impl MeasuredSink {
     pub fn connect(self, endpoint: &str) -> Arc<dyn Sink> {
         let name = EndpointName::new(ENTITY).expect("a legal name");
         let endpoint = endpoint::parse(&name, endpoint).expect("a legal endpoint");
-        let settings = EndpointSettings {
-            partition_key: match self {
+        let settings = EndpointSettings::default().with(|own| {
+            own.partition_key = match self {
                 Self::HubByTwin => PartitionKey::Twin,
                 _ => PartitionKey::Bucket,
-            },
-            session: SessionKey::None,
-            ..EndpointSettings::default()
-        };
+            };
+            own.session = SessionKey::None;
+        });
         let outgoing = OutgoingConnections::of_environment().expect("the trust store");
         AzureConnector::new(Arc::new(SystemClock), outgoing)
             .connect(&endpoint, &settings)
@@ -126,15 +124,10 @@ pub async fn start_emulator() -> RunningEmulator {
 #[must_use]
 pub fn lane_batches() -> Vec<Vec<Delivery>> {
     let events = events(|number| format!("twin-{:05}", number % TWINS));
-    let deliveries = events.into_iter().enumerate().map(|(number, event)| {
-        let twin = TwinKey::of(&event).stable_hash();
-        Delivery {
-            sequence: number as u64,
-            event: event.into(),
-            twin,
-            attempts: 0,
-        }
-    });
+    let deliveries = events
+        .into_iter()
+        .enumerate()
+        .map(|(number, event)| Delivery::new(number as u64, event));
     let deliveries: Vec<Delivery> = deliveries.collect();
     deliveries
         .chunks_exact(LANE_BATCH)

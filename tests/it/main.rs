@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod azure_definitions;
 mod delivery;
 mod logins;
 mod management_client;

@@ -20,7 +20,7 @@ use twinroute_arm::source::{AzureSettings, AzureSource};
 use twinroute_credential::overlay::SecretOverlay;
 use twinroute_credential::settings::CredentialSettings;
 use twinroute_credential::token::TokenSource;
-use twinroute_listen::access::{AccessGate, AccessSettings, CallerRole, TokenSettings};
+use twinroute_listen::access::{AccessGate, AccessSettings};
 use twinroute_listen::{ListenAddress, ListeningSocket, ServerTls, SocketSettings, TlsSettings};
 use twinroute_management::{ManagementServer, ProvisioningChecks, Settings, StoreBacking};
 use twinroute_model::clock::SystemClock;
@@ -29,15 +29,15 @@ use twinroute_model::name::InstanceName;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::{BatchLimits, Connect, ConnectError, Delivery, DeliveryOutcome, Sink};
 
-const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
-const TOKEN: &str = "a-token-for-tests-0123456789abcdef";
-const ARM: &str = "2023-01-31";
-const ROUTES: &str = "2023-10-31";
-const HUB: &str =
+pub(super) const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";
+pub(super) const TOKEN: &str = "a-token-for-tests-0123456789abcdef";
+pub(super) const ARM: &str = "2023-01-31";
+pub(super) const ROUTES: &str = "2023-10-31";
+pub(super) const HUB: &str =
     "Endpoint=sb://h.example/;SharedAccessKeyName=r;SharedAccessKey=s3cret;EntityPath=e";
 
 /// Ends a test that would wait for ever; nothing waits for its end.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Takes every endpoint and delivers nothing.
 struct Nowhere;
@@ -66,14 +66,14 @@ impl Sink for Nowhere {
     }
 }
 
-struct Server {
-    url: String,
+pub(super) struct Server {
+    pub(super) url: String,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::listening(None)
     }
 
@@ -107,7 +107,7 @@ impl Server {
         Self { url, stop, task }
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         drop(self.stop);
         timeout(LIMIT, self.task).await.unwrap().unwrap();
     }
@@ -115,17 +115,10 @@ impl Server {
 
 /// Lets in who has [`TOKEN`].
 fn gate() -> AccessGate {
-    let token = TokenSettings {
-        name: "tests".to_owned(),
-        role: CallerRole::Write,
-        token: Some(TOKEN.into()),
-        token_env: None,
-        token_file: None,
-    };
-    let access = AccessSettings {
-        tokens: vec![token],
-        jwt: None,
-    };
+    let access = serde_json::json!({
+        "tokens": [{ "name": "tests", "role": "write", "token": TOKEN }],
+    });
+    let access: AccessSettings = serde_json::from_value(access).unwrap();
     let trust = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -134,23 +127,27 @@ fn gate() -> AccessGate {
     AccessGate::new(&access, Arc::new(SystemClock), &trust).unwrap()
 }
 
-fn tokens() -> TokenSource {
+pub(super) fn tokens() -> TokenSource {
     TokenSource::fixed(TOKEN.into(), Arc::new(SystemClock))
 }
 
-fn settings(url: &str) -> AzureSettings {
-    AzureSettings {
-        management_url: url.to_owned(),
-        routes_url: Some(format!("{url}/instances/main")),
-        subscription: SUBSCRIPTION.to_owned(),
-        resource_group: "rg".to_owned(),
-        instance: "main".to_owned(),
-        credential: Some(CredentialSettings::Token),
-        ..AzureSettings::default()
-    }
+pub(super) fn settings(url: &str) -> AzureSettings {
+    let mut settings = AzureSettings::default();
+    settings.management_url = url.to_owned();
+    settings.routes_url = Some(format!("{url}/instances/main"));
+    settings.subscription = SUBSCRIPTION.to_owned();
+    settings.resource_group = "rg".to_owned();
+    settings.instance = "main".to_owned();
+    settings.credential = Some(CredentialSettings::Token);
+    settings
 }
 
-async fn put(api: &ArmApi, path: &str, version: &str, body: &str) -> Result<String, Error> {
+pub(super) async fn put(
+    api: &ArmApi,
+    path: &str,
+    version: &str,
+    body: &str,
+) -> Result<String, Error> {
     let body = Some(body.to_owned().into());
     let put = api.call_and_wait(Method::PUT, path, version, body, LIMIT);
     let answer = put.await?;
@@ -354,6 +351,6 @@ async fn hostile_requests_are_answered_and_change_nothing() {
     server.end().await;
 }
 
-fn outgoing() -> twinroute_outgoing::OutgoingConnections {
+pub(super) fn outgoing() -> twinroute_outgoing::OutgoingConnections {
     twinroute_outgoing::OutgoingConnections::of_environment().unwrap()
 }

@@ -12,7 +12,6 @@ use twinroute_model::endpoint;
 use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::name::EndpointName;
 use twinroute_model::settings::{AmqpTransport, EndpointSettings};
-use twinroute_model::twin::TwinKey;
 use twinroute_outgoing::{OutgoingConnections, Settings};
 use twinroute_router::sink::{Connect, Delivery, DeliveryOutcome, Sink};
 use twinroute_sinks::connect::AzureConnector;
@@ -23,10 +22,8 @@ fn sink(outgoing: &OutgoingConnections, properties: &str) -> Arc<dyn Sink> {
     let connector = AzureConnector::new(Arc::new(SystemClock), outgoing.clone());
     let body = format!(r#"{{"properties":{{{properties}}}}}"#);
     let endpoint = endpoint::parse(&EndpointName::new("over-443").unwrap(), &body).unwrap();
-    let settings = EndpointSettings {
-        amqp_transport: AmqpTransport::Websocket,
-        ..EndpointSettings::default()
-    };
+    let settings =
+        EndpointSettings::default().with(|own| own.amqp_transport = AmqpTransport::Websocket);
     connector.connect(&endpoint, &settings).unwrap()
 }
 
@@ -38,12 +35,7 @@ fn delivery(number: usize) -> Delivery {
         ))
         .build(&EventLimits::default())
         .unwrap();
-    Delivery {
-        sequence: number as u64,
-        twin: TwinKey::of(&event).stable_hash(),
-        event: event.into(),
-        attempts: 0,
-    }
+    Delivery::new(number as u64, event)
 }
 
 #[tokio::test]
@@ -107,11 +99,9 @@ async fn a_private_authority_is_trusted_once_it_is_named() {
     let properties = format!(r#""endpointType":"EventHub","connectionStringPrimaryKey":"{hub}""#);
     let ca_file = emulator.ca_file().unwrap();
     let outgoing = |ca_files: &[&Path], ca_only| {
-        let settings = Settings {
-            ca_files: ca_files.iter().map(|path| path.to_path_buf()).collect(),
-            ca_only,
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.ca_files = ca_files.iter().map(|path| path.to_path_buf()).collect();
+        settings.ca_only = ca_only;
         OutgoingConnections::new(&settings).unwrap()
     };
     for ca_only in [false, true] {

@@ -33,9 +33,10 @@ const UNWANTED: [(&str, &str); 21] = [
 ];
 
 /// What no identifier is, and what it is instead. Between other words, and in a name of a test, they may stand.
-const UNWANTED_NAMES: [(&str, &str); 16] = [
+const UNWANTED_NAMES: [(&str, &str); 17] = [
     ("told", "what it holds: a report, a message, causes"),
     ("noted", "recorded"),
+    ("shown", "what it holds: a view, a text, what was printed"),
     ("desk", "context, or scene"),
     ("intake", "acceptor, or arrivals"),
     ("bury", "dead_letter"),

@@ -66,10 +66,8 @@ pub(crate) async fn attack() {
 async fn send(name: &str, properties: &str) {
     let body = format!("{{\"properties\":{{{properties}}}}}");
     let endpoint = endpoint::parse(&EndpointName::new("endpoint").unwrap(), &body).unwrap();
-    let settings = EndpointSettings {
-        attempt_timeout: Duration::from_millis(800),
-        ..EndpointSettings::default()
-    };
+    let settings =
+        EndpointSettings::default().with(|own| own.attempt_timeout = Duration::from_millis(800));
     let connector = AzureConnector::new(Arc::new(SystemClock), outgoing());
     let sink = connector.connect(&endpoint, &settings).unwrap();
     cost(
@@ -83,12 +81,8 @@ async fn send(name: &str, properties: &str) {
 async fn send_one(sink: Arc<dyn Sink>, number: usize) {
     let text = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1}"#;
     let event = json::parse(text.into(), &EventLimits::default()).unwrap();
-    let delivery = Delivery {
-        sequence: number as u64,
-        event: event.into(),
-        twin: number as u64,
-        attempts: 0,
-    };
+    let mut delivery = Delivery::new(number as u64, event);
+    delivery.twin = number as u64;
     // What it is told does not matter here.
     drop(sink.send(&[delivery]).await);
 }

@@ -9,6 +9,7 @@ mod deny;
 mod flood;
 mod http;
 mod instructions;
+mod packages;
 mod peers;
 mod process;
 mod programs;
@@ -87,6 +88,8 @@ enum ProjectChore {
         #[arg(long)]
         ties: bool,
     },
+    /// Packs every library, and builds each from its package, outside the workspace
+    Packages,
     /// Holds the dependencies to deny.toml: licences, bans, versions, sources, advisories
     Deny,
 }
@@ -119,6 +122,7 @@ impl ProjectChore {
             Self::Bench(options) => bench::run(&options),
             Self::Instructions(options) => instructions::run(&options),
             Self::Structure { ties } => structure::run(ties),
+            Self::Packages => packages::run(),
             Self::Deny => deny::run(),
         }
     }

@@ -44,13 +44,13 @@ async fn disturbed(place: &DaemonFolder, endpoints: usize, mode: &str) -> Result
         .filter(|socket| mode == "ok" || socket + 1 < endpoints)
         .collect();
     let got = receiver.all(&well, posted.acknowledged, PATIENCE).await?;
-    let shown = daemon.status("latency_p99_ms").await?;
+    let latency = daemon.status("latency_p99_ms").await?;
     let counts: Vec<String> = got.iter().map(|got| got.unique.to_string()).collect();
     let times = got
         .iter()
         .map(|got| format!("{:.1} ({:.1})", got.p50_ms, got.p99_ms));
     println!(
-        "{mode:7} {:7} {:7.1}   {:7.2} {:6.2}   {:25}   {}, {shown:.1?}",
+        "{mode:7} {:7} {:7.1}   {:7.2} {:6.2}   {:25}   {}, {latency:.1?}",
         posted.acknowledged,
         cpu * 100.0 / posted.seconds,
         posted.p50_ms,

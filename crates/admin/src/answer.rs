@@ -106,8 +106,8 @@ mod tests {
     async fn peer_texts_in_an_answer_are_visible_and_the_same_document() {
         for pretty in [false, true] {
             let text = text_of(json(&[PEER_TEXT], pretty)).await;
-            let shown = text.replace('\n', "");
-            assert!(!shown.contains(visible::is_hidden), "{shown:?}");
+            let one_line = text.replace('\n', "");
+            assert!(!one_line.contains(visible::is_hidden), "{one_line:?}");
             let read: [String; 1] = serde_json::from_str(&text).expect("JSON");
             assert_eq!(read, [PEER_TEXT]);
         }

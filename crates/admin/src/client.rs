@@ -102,8 +102,8 @@ pub enum InvalidClient {
 
 impl fmt::Debug for AdminClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("AdminClient");
-        shown
+        let mut debug = formatter.debug_struct("AdminClient");
+        debug
             .field("address", &self.address)
             .finish_non_exhaustive()
     }
@@ -113,7 +113,7 @@ impl AdminClient {
     /// Asks in plain HTTP.
     #[must_use]
     pub fn plain(address: ListenAddress) -> Self {
-        let shown = address.to_string();
+        let text = address.to_string();
         let builder = builder(no_trust());
         let (host, builder) = match address {
             // Without a scope, which URLs do not have.
@@ -124,7 +124,7 @@ impl AdminClient {
             ListenAddress::Unix(path) => ("localhost".to_owned(), builder.unix_socket(path)),
         };
         let base = Url::parse(&format!("http://{host}")).expect("an address is a host");
-        Self::new(shown, base, builder)
+        Self::new(text, base, builder)
     }
 
     /// Asks in plain HTTP: `http://localhost:8081`. A name is looked up at each request.

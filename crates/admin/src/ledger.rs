@@ -126,7 +126,12 @@ impl DeliveryCounts {
                 local: dead.local,
                 replayed: dead.replayed,
             },
-            discarded: status.discarded_by.clone(),
+            discarded: {
+                let counts = status.discarded_by.iter();
+                counts
+                    .map(|(reason, count)| (reason.to_string(), *count))
+                    .collect()
+            },
             unaccounted: status.unaccounted(),
         }
     }

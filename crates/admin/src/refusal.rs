@@ -46,7 +46,9 @@ pub(crate) enum AdminRefusal {
     UnknownEndpoint { name: String, known: String },
     #[error("dead letter {name}: is not kept here, or no longer; GET /dead-letters lists them")]
     UnknownDeadLetter { name: String },
-    #[error("the journal is in memory and keeps no history; set [journal] path")]
+    #[error(
+        "the journal is in memory and keeps no events, only their latest outcomes (GET /history); set [journal] path"
+    )]
     NoHistory,
     #[error("the history cannot be read")]
     UnreadableHistory(#[source] JournalOpenError),
@@ -104,7 +106,7 @@ impl AdminRefusal {
             ReplayError::Request(reason) => Self::InvalidReplay(reason),
             ReplayError::UnknownEndpoint(name) => Self::unknown_endpoint(router, name),
             ReplayError::TooMany => Self::TooManyReplays(error),
-            ReplayError::Note(_) => Self::ReplayNotRecorded(error),
+            _ => Self::ReplayNotRecorded(error),
         }
     }
 

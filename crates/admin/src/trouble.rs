@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use twinroute_router::sink::FaultKind;
-use twinroute_router::status::{EndpointStatus, RouterStatus};
+use twinroute_router::status::{EndpointState, EndpointStatus, RouterStatus};
 
 /// How often it is summed up.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
@@ -85,7 +84,7 @@ struct KnownTrouble {
 #[derive(Debug, PartialEq, Eq)]
 struct EndpointTrouble {
     endpoint: String,
-    state: String,
+    state: EndpointState,
     lasts: Duration,
     /// What came since the last check.
     new: FailureCounts,
@@ -126,12 +125,13 @@ impl KnownTrouble {
                 let new = last
                     .as_ref()
                     .map_or_else(FailureCounts::default, |last| counts.since(last.counts));
-                let has_trouble = is_fault(&endpoint.state) || new != FailureCounts::default();
+                let has_trouble =
+                    endpoint.state.fault().is_some() || new != FailureCounts::default();
                 let since = last.and_then(|last| last.since);
                 if let Some(since) = since.filter(|_| has_trouble) {
                     goes_on.push(EndpointTrouble {
                         endpoint: name.clone(),
-                        state: endpoint.state.clone(),
+                        state: endpoint.state,
                         lasts: now.duration_since(since),
                         new,
                         backlog: endpoint.queued + endpoint.in_flight + endpoint.retrying,
@@ -180,7 +180,7 @@ impl EndpointTrouble {
         } = self.new;
         tracing::warn!(
             endpoint = self.endpoint,
-            state = self.state,
+            state = self.state.as_str(),
             lasts = ?whole_seconds(self.lasts),
             failed_attempts,
             dead_letters,
@@ -196,10 +196,6 @@ impl EndpointTrouble {
 /// As people say it.
 fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
-}
-
-fn is_fault(state: &str) -> bool {
-    FaultKind::ALL.iter().any(|kind| kind.as_str() == state)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use twinroute_router::Router;
+use twinroute_router::sink::FaultKind;
 use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
 
 /// Its router gives the status that tests change.
@@ -45,7 +46,7 @@ async fn trouble_is_summed_up_from_its_second_minute_on_and_no_longer_than_it_la
         |status: &RouterStatus, minute| known.check(status, start + minutes(minute)).lines;
     assert_eq!(check(&status, 0), []);
     let endpoint = &mut status.instances[0].endpoints[0];
-    "unreachable".clone_into(&mut endpoint.state);
+    endpoint.state = EndpointState::Fault(FaultKind::Unreachable);
     "connect: refused".clone_into(&mut endpoint.last_error);
     (endpoint.queued, endpoint.queue_bytes) = (7, 700);
     endpoint.metrics.failed_attempts = 5;
@@ -53,7 +54,7 @@ async fn trouble_is_summed_up_from_its_second_minute_on_and_no_longer_than_it_la
     status.instances[0].endpoints[0].metrics.failed_attempts = 8;
     let expect = EndpointTrouble {
         endpoint: "demo/grid-000".to_owned(),
-        state: "unreachable".to_owned(),
+        state: EndpointState::Fault(FaultKind::Unreachable),
         lasts: minutes(1),
         new: FailureCounts {
             failed_attempts: 3,
@@ -66,7 +67,7 @@ async fn trouble_is_summed_up_from_its_second_minute_on_and_no_longer_than_it_la
     assert_eq!(check(&status, 2), [expect]);
     let lasts = check(&status, 9).remove(0).lasts;
     assert_eq!(lasts, minutes(8), "also while nothing is tried");
-    "healthy".clone_into(&mut status.instances[0].endpoints[0].state);
+    status.instances[0].endpoints[0].state = EndpointState::Healthy;
     assert_eq!(check(&status, 10), []);
     assert_eq!(check(&status, 11), []);
 }
@@ -98,7 +99,7 @@ async fn events_that_fail_again_and_again_are_trouble_too() {
 async fn a_hundred_endpoints_in_trouble_are_eleven_lines_and_the_worst_come_first() {
     let (mut status, start) = (status(100), Instant::now());
     for (number, endpoint) in status.instances[0].endpoints.iter_mut().enumerate() {
-        "throttled".clone_into(&mut endpoint.state);
+        endpoint.state = EndpointState::Fault(FaultKind::Throttled);
         endpoint.queued = number as u64;
     }
     let mut known = KnownTrouble::default();

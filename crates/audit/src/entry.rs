@@ -103,10 +103,7 @@ impl ChangeAuthor {
                 issuer,
                 certificate,
             },
-            from: match peer {
-                ClientPeer::Tcp(address) => address.to_string(),
-                ClientPeer::Unix => "unix".to_owned(),
-            },
+            from: peer.to_string(),
             server,
             request: String::new(),
         }

@@ -43,8 +43,8 @@ struct OpenLog {
 
 impl std::fmt::Debug for AuditLog {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("Audit");
-        shown.field("on", &self.0.is_some()).finish_non_exhaustive()
+        let mut debug = formatter.debug_struct("Audit");
+        debug.field("on", &self.0.is_some()).finish_non_exhaustive()
     }
 }
 

@@ -98,15 +98,11 @@ impl IdentitySet {
     /// # Errors
     /// [`NoIdentity`].
     pub fn tokens(&self, identity: &EndpointIdentity) -> Result<TokenSource, NoIdentity> {
-        match (&self.0, identity) {
+        match (&self.0, identity.user_assigned()) {
             (IdentityKind::None, _) => Err(NoIdentity::NotConfigured),
             (IdentityKind::One(source), _) => Ok(source.clone()),
-            (IdentityKind::Managed(managed), EndpointIdentity::SystemAssigned) => {
-                Ok(managed.own.clone())
-            }
-            (IdentityKind::Managed(managed), EndpointIdentity::UserAssigned(id)) => {
-                managed.assigned(id)
-            }
+            (IdentityKind::Managed(managed), None) => Ok(managed.own.clone()),
+            (IdentityKind::Managed(managed), Some(id)) => managed.assigned(id),
         }
     }
 }

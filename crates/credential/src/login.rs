@@ -24,6 +24,7 @@ const AUTHORITY_VARIABLE: &str = "AZURE_AUTHORITY_HOST";
 
 /// How to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LoginMethod {
     /// With this token, which is never renewed.
     Token(Secret),

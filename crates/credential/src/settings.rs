@@ -37,6 +37,7 @@ pub struct LoginSettings {
 /// How to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CredentialSettings {
     /// As the machine's, container's or function's identity.
     ManagedIdentity,

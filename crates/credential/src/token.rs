@@ -63,6 +63,7 @@ pub struct CachedToken {
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// The login failed.
     #[error("no token for {scope}: {reason}")]

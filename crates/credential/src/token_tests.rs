@@ -220,11 +220,11 @@ async fn a_fixed_token_is_what_it_is() {
     let token = tokens.token("any").await.unwrap();
     assert_eq!(token.secret.expose(), "t0p");
     assert!(!tokens.forget("any", &token));
-    let shown = format!(
+    let debug_text = format!(
         "{tokens:?} {token:?} {:?}",
         LoginMethod::Token("t0p".into())
     );
-    assert!(!shown.contains("t0p"), "{shown}");
+    assert!(!debug_text.contains("t0p"), "{debug_text}");
     let azure = tokens.get_token(&["any"], None).await.unwrap();
     assert_eq!(azure.token.secret(), "t0p");
 }

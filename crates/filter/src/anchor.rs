@@ -14,6 +14,7 @@ use crate::value::{call, compare};
 ///
 /// None at all: the filter matches nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FilterAnchor {
     /// The alternatives, in the order of the text, each once.
     pub alternatives: Vec<FieldCondition>,
@@ -21,6 +22,7 @@ pub struct FilterAnchor {
 
 /// A condition on one field that an index can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct FieldCondition {
     /// What it is about.
     pub field: IndexedField,
@@ -30,6 +32,7 @@ pub struct FieldCondition {
 
 /// A field worth an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum IndexedField {
     /// `type`
     Type,

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 /// A stretch of the filter's text, in bytes; both ends lie between characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FilterSpan {
     /// The first byte.
     pub start: usize,
@@ -26,6 +27,7 @@ impl FilterSpan {
 
 /// A condition: what is true or not true of an event.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum FilterExpr {
     /// All of two or more conditions.
     And(ExprGroup),
@@ -48,6 +50,7 @@ pub enum FilterExpr {
 
 /// The members of an `AND` or `OR`; never fewer than two.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ExprGroup {
     /// The conditions in the order of the text.
     pub children: Vec<FilterExpr>,
@@ -57,6 +60,7 @@ pub struct ExprGroup {
 
 /// `left op right`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct CompareExpr {
     /// The operand before the operator.
     pub left: CompareOperand,
@@ -70,6 +74,7 @@ pub struct CompareExpr {
 
 /// `FUNCTION(subject, part)`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct FunctionCall {
     /// Which function.
     pub function: FilterFunction,
@@ -83,6 +88,7 @@ pub struct FunctionCall {
 
 /// Something with a value.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum CompareOperand {
     /// The value at a path of the event.
     Path(FieldPath),
@@ -92,6 +98,7 @@ pub enum CompareOperand {
 
 /// Names joined by dots: a field of the event, or the way to one inside `$body`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct FieldPath {
     text: Box<str>,
     /// Where it stands.
@@ -134,6 +141,7 @@ impl FieldPath {
 
 /// What a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PathTarget<'a> {
     /// A context attribute of the event, extensions included.
     Attribute(&'a str),
@@ -145,6 +153,7 @@ pub enum PathTarget<'a> {
 
 /// A value written in the filter.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum LiteralValue {
     /// `null`.
     Null,
@@ -177,6 +186,7 @@ pub enum CompareOp {
 
 /// One of the three functions of the language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FilterFunction {
     /// `STARTS_WITH(x, y)`: the string `x` begins with `y`.
     StartsWith,

@@ -28,6 +28,7 @@ use crate::eval::CoreAttribute;
 
 /// Something that a filter's author ought to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FilterWarning {
     /// Which of the checks.
     pub code: CheckCode,

@@ -13,12 +13,12 @@ fn filter(text: &str) -> RouteFilter {
 
 fn check(text: &str, expect: Expect) {
     let filter = filter(text);
-    let shown: String = filter
+    let printed: String = filter
         .warnings()
         .iter()
         .map(|warning| warning.render(filter.as_str()))
         .collect();
-    expect.assert_eq(&shown);
+    expect.assert_eq(&printed);
 }
 
 fn check_none(text: &str) {

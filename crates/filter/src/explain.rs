@@ -22,6 +22,7 @@ pub const TEXT_CHARS_MAX: usize = 120;
 
 /// What a filter made of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct FilterExplanation {
     /// The filter's text.
     pub filter: String,
@@ -33,6 +34,7 @@ pub struct FilterExplanation {
 
 /// A condition and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ClauseResult {
     /// Its text in the filter; just `AND` or `OR` where conditions are joined.
     pub text: String,
@@ -53,6 +55,7 @@ pub struct ClauseResult {
 
 /// What an event has at a path.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct SeenValue {
     /// The path as the filter writes it.
     pub path: String,

@@ -423,7 +423,7 @@ fn every_form_of_an_event_means_the_same() {
 
 /// CloudEvents 1.0.2, `datacontenttype`: a JSON value without one is application/json, everywhere.
 #[test]
-fn a_json_value_without_a_media_type_is_application_json() {
+fn default_media_type_of_a_json_value_is_application_json() {
     for data in [r#"{"t":21}"#, "null", "[1.10]", r#""x""#] {
         let implied = meant(None, "").structured(&format!(r#","data":{data}"#));
         let said = meant("application/json", "").structured(&format!(r#","data":{data}"#));

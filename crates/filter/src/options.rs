@@ -2,6 +2,7 @@
 
 /// Limits on a filter's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FilterOptions {
     /// The longest text, in bytes.
     pub bytes_max: usize,

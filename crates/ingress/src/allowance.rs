@@ -285,8 +285,8 @@ impl CallerRate {
 }
 
 fn named(prefixes: &[String]) -> String {
-    let shown = prefixes.iter().take(NAMED_MAX);
-    let mut text = shown
+    let view = prefixes.iter().take(NAMED_MAX);
+    let mut text = view
         .map(|prefix| format!("{prefix:?}"))
         .collect::<Vec<_>>()
         .join(" or ");

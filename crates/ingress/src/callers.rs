@@ -86,9 +86,9 @@ impl CallerSettings {
                 return Err(at(format!("name {:?} is taken by another", caller.name)));
             }
             caller.check_credentials(beside).map_err(at)?;
-            for (kind, shown) in caller.credentials() {
+            for (kind, credential) in caller.credentials() {
                 let owner = format!("callers[{position}]");
-                if let Some(other) = taken.insert((kind, shown), owner) {
+                if let Some(other) = taken.insert((kind, credential), owner) {
                     return Err(at(format!(
                         "{kind}: one is in {other} too; one caller has it"
                     )));

@@ -80,10 +80,10 @@ impl DigestedKey {
 }
 
 /// The key that is shown. All are looked at, whichever it is.
-fn find<'a>(keys: &'a [DigestedKey], shown: &str) -> Option<&'a DigestedKey> {
-    let shown: [u8; 32] = Sha256::digest(shown).into();
+fn find<'a>(keys: &'a [DigestedKey], presented: &str) -> Option<&'a DigestedKey> {
+    let presented: [u8; 32] = Sha256::digest(presented).into();
     keys.iter().fold(None, |found, key| {
-        if key.digest == shown {
+        if key.digest == presented {
             Some(key)
         } else {
             found
@@ -224,8 +224,8 @@ impl CallerCredentials {
         clock: &'a dyn Clock,
     ) -> impl Iterator<Item = Result<MatchedCaller<'s>, CredentialError>> + 'a {
         let header = |name: &str| head.headers.get(name).map(text);
-        let key = |shown: &str| self.key(shown);
-        let token = |shown: &str| self.token(shown, head.uri.path(), clock.now());
+        let key = |presented: &str| self.key(presented);
+        let token = |presented: &str| self.token(presented, head.uri.path(), clock.now());
         let authorization = || {
             let value = head.headers.get(header::AUTHORIZATION).map(text)?;
             let (scheme, rest) = value.split_once(' ')?;
@@ -241,7 +241,7 @@ impl CallerCredentials {
             header("aeg-sas-key").map(key),
             header("aeg-sas-token").map(token),
             authorization(),
-            query(&head.uri, "aeg-sas-key").map(|shown| key(&shown)),
+            query(&head.uri, "aeg-sas-key").map(|presented| key(&presented)),
             self.code(head),
         ]
         .into_iter()
@@ -252,15 +252,15 @@ impl CallerCredentials {
         self.callers.get(key.caller?)
     }
 
-    fn key(&self, shown: &str) -> Result<MatchedCaller<'_>, CredentialError> {
-        let found = find(&self.keys, shown).ok_or(CredentialError::Key)?;
+    fn key(&self, presented: &str) -> Result<MatchedCaller<'_>, CredentialError> {
+        let found = find(&self.keys, presented).ok_or(CredentialError::Key)?;
         Ok(self.owner(found))
     }
 
     fn code(&self, head: &Parts) -> Option<Result<MatchedCaller<'_>, CredentialError>> {
         let code = std::slice::from_ref(self.code.as_ref()?);
-        let shown = query(&head.uri, "code")?;
-        let found = find(code, &shown).ok_or(CredentialError::Code);
+        let view = query(&head.uri, "code")?;
+        let found = find(code, &view).ok_or(CredentialError::Code);
         Some(found.map(|_| None))
     }
 

@@ -23,6 +23,7 @@ const ADMISSION_WAIT_CEILING: Duration = Duration::from_secs(60);
 /// How events come in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
     /// Where to listen for plain HTTP.
     pub listen: Vec<ListenAddress>,
@@ -221,10 +222,10 @@ impl Settings {
     /// How the router keeps deliveries that are no event, and reads them again.
     #[must_use]
     pub fn unreadable(&self) -> UnreadableSettings {
-        UnreadableSettings {
-            bytes_max: self.unreadable_bytes_max,
-            limits: self.event_limits(),
-        }
+        let mut unreadable = UnreadableSettings::default();
+        unreadable.bytes_max = self.unreadable_bytes_max;
+        unreadable.limits = self.event_limits();
+        unreadable
     }
 
     pub(crate) fn event_limits(&self) -> event::EventLimits {

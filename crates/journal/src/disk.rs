@@ -98,9 +98,10 @@ impl DiskJournal {
         // In this order: nothing is written before it is certain that nobody else has the journal, that
         // all was read, and that sealed events can be opened. Left-overs go before the first new file;
         // the end of what was found is synced before it counts as durable.
-        let found = read_to_write(&*storage)?;
+        let mut found = read_to_write(&*storage)?;
         let mut keys = DataKeys::of(&*storage, sealing, &found.keys)?;
         start::remove_left_overs(&*storage)?;
+        start::trim_history(&mut found, settings.segment_bytes, &*storage);
         let used = match found.has_history() {
             true => keys.with_history(&found.keys),
             false => found.keys.clone(),
@@ -135,6 +136,7 @@ impl DiskJournal {
             window: CommitWindow::new(settings.commit_window),
             settle_delay: settings.settle_delay,
             retry_delay: settings.retry_delay,
+            trimmed_at: Instant::now(),
             _lock: lock,
         };
         // A thread of its own, since writes and syncs block.

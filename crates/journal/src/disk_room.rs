@@ -27,8 +27,8 @@ impl RoomRecord {
         self.active = log.active.id;
         self.left = log.room();
         self.reserve = log.reserve();
-        // What is kept as history goes first.
-        let is_short = log.next.found_no_room() && log.history_bytes() == 0;
+        // What was kept as history has gone for it.
+        let is_short = log.next.found_no_room();
         if is_short && self.held.is_none() {
             self.shortages += 1;
             self.held = Some(log.totals.held().bytes);

@@ -150,6 +150,20 @@ impl PendingUpdates {
         self.table = later.table.or(self.table.take());
     }
 
+    fn encode_failed(&self, out: &mut Vec<u8>) {
+        for failed in &self.failed {
+            let (lane, fault, text) = (failed.lane, failed.fault, &*failed.text);
+            let sequences = failed.sequences.clone();
+            JournalRecord::Failed {
+                lane,
+                fault,
+                text,
+                sequences,
+            }
+            .encode(out);
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         for (lane, state) in &self.states {
             let (lane, state) = (*lane, *state);
@@ -161,17 +175,6 @@ impl PendingUpdates {
                 lane: attempt.lane,
                 attempts: attempt.attempts,
                 due: attempt.due,
-            }
-            .encode(out);
-        }
-        for failed in &self.failed {
-            let (lane, fault, text) = (failed.lane, failed.fault, &*failed.text);
-            let sequences = failed.sequences.clone();
-            JournalRecord::Failed {
-                lane,
-                fault,
-                text,
-                sequences,
             }
             .encode(out);
         }
@@ -225,6 +228,19 @@ impl GroupLayout<'_> {
         }
     }
 
+    /// Batches of one origin after the other have it once.
+    fn put_batches<W>(&self, batches: &[EncodedBatch<W>], out: &mut Vec<u8>) {
+        let none = BatchOrigin::default();
+        let mut last = &none;
+        for batch in batches {
+            if batch.origin != *last && self.history.is_some() {
+                last = &batch.origin;
+                last.encode(out);
+            }
+            put_batch(out, batch);
+        }
+    }
+
     /// Lays the group out in `out`, without checksums.
     ///
     /// Counts stand before events and outcomes, so that they depend on nothing but what is synced already.
@@ -268,8 +284,11 @@ impl GroupLayout<'_> {
             let time = self.time.now;
             JournalRecord::AcceptedIn { time }.encode(out);
         }
-        put_batches(out, &work.batches);
-        out.extend_from_slice(&work.unmatched);
+        self.put_batches(&work.batches, out);
+        if self.history.is_some() {
+            out.extend_from_slice(&work.unmatched);
+            work.updates.encode_failed(out);
+        }
         work.updates.encode(out);
         if work.close {
             let next_sequence = work.next_sequence;
@@ -279,19 +298,6 @@ impl GroupLayout<'_> {
         let mut head = Vec::with_capacity(behind - start);
         JournalRecord::Group(group).encode(&mut head);
         out[start..behind].copy_from_slice(&head);
-    }
-}
-
-/// Batches of one origin after the other have it once.
-fn put_batches<W>(out: &mut Vec<u8>, batches: &[EncodedBatch<W>]) {
-    let none = BatchOrigin::default();
-    let mut last = &none;
-    for batch in batches {
-        if batch.origin != *last {
-            last = &batch.origin;
-            last.encode(out);
-        }
-        put_batch(out, batch);
     }
 }
 

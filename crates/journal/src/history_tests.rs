@@ -1,5 +1,6 @@
 use super::*;
-use crate::disk::tests::{SETTINGS, clock, lane};
+use crate::disk::tests::{SETTINGS, clock, lane, open_sealed};
+use crate::keys::tests::seal;
 use crate::ledger::{DeliverySettlement, DiscardReason};
 use crate::sim::SimulatedDisk;
 use crate::{BatchOrigin, FailedSendFault, JournalSettings, LaneId, NewEvent};
@@ -263,6 +264,53 @@ fn a_folder_that_nobody_has_open_is_searched() {
     drop(disk);
     let reader = HistoryReader::open(folder.path(), &EventSealing::Off).unwrap();
     assert_eq!(states(&all(&reader)), [("a", vec![HistoryState::Queued])]);
+}
+
+/// Each start seals with a key of its own: those of settled events are kept as long as the history may have some.
+#[test]
+fn a_sealed_history_is_searched_with_its_key_over_restarts_and_not_without() {
+    let sim = SimulatedDisk::default();
+    for start in 0..3 {
+        let (disk, _) = open_sealed(&sim, KEEPING, &seal(1));
+        let hub = lane(&disk, "hub");
+        let sequences = append(&disk, vec![event(&format!("sealed-{start}"), &[hub], 10)]);
+        disk.settle(hub, &[(sequences[0], DeliverySettlement::Delivered)]);
+        disk.record_unmatched(
+            &BatchOrigin::default(),
+            &[(event(&format!("unmatched-{start}"), &[], 10).event, 7)],
+        );
+        disk.flush().wait().unwrap();
+        let selection = HistorySelection {
+            texts: vec!["sealed-0".to_owned()],
+            ..HistorySelection::default()
+        };
+        let mut wants = |event: &HistoryEvent| event.event.id() == "sealed-0";
+        let found = disk
+            .history()
+            .page(&selection, &mut wants, HistoryCursor::default(), 10);
+        assert_eq!(
+            found.unwrap().events.len(),
+            1,
+            "a text that is sealed is looked for all the same"
+        );
+        assert_eq!(all(&disk.history()).len(), 2 * (start + 1));
+    }
+    let names = sim.list().unwrap();
+    let holds = |name: &String| {
+        let bytes = sim.contents(name).unwrap();
+        memchr::memmem::find(&bytes, b"unmatched").is_some()
+    };
+    assert!(!names.iter().any(holds), "nothing stands in the clear");
+    let folder = tempfile::tempdir().unwrap();
+    for name in &names {
+        std::fs::write(folder.path().join(name), sim.contents(name).unwrap()).unwrap();
+    }
+    let reader = HistoryReader::open(folder.path(), &seal(1)).unwrap();
+    assert_eq!(all(&reader).len(), 6);
+    drop(reader);
+    for sealing in [EventSealing::Off, seal(2)] {
+        assert!(HistoryReader::open(folder.path(), &sealing).is_err());
+    }
 }
 
 #[test]

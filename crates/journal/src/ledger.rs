@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// Why a delivery was discarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DiscardReason {
     /// The lane was at its cap and this was the oldest waiting.
     Overflow,
@@ -53,6 +54,12 @@ impl DiscardReason {
             Self::Purged => "purged",
             Self::DeadLetterOverflow => "dead-letter-overflow",
         }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 

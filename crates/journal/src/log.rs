@@ -79,6 +79,7 @@ pub(crate) struct SegmentLog {
 impl SegmentLog {
     /// Brings `work` to disk as one group. When it fails nothing of it counts.
     pub(crate) fn commit<W>(&mut self, work: &GroupWork<W>) -> Result<(), CommitFailure> {
+        self.retention.record_while(!self.next.is_tight());
         let settled = match self.next.is_tight() {
             true => work.updates.outcomes(),
             false => WaitingOutcomes::default(),
@@ -92,10 +93,11 @@ impl SegmentLog {
         if (work.roll || !self.fits(work, &copies))
             && let Err(failure) = self.roll(work, &copies)
         {
-            let had_copies = !copies.is_empty();
+            let had_history = self.retention.record_while(!self.next.is_tight());
+            let had_more = had_history || !copies.is_empty();
             copies = self.without(copies, work, oldest);
             let fits = !work.roll && self.fits(work, &copies);
-            if !(had_copies && failure.is_no_room() && fits) {
+            if !(had_more && failure.is_no_room() && fits) {
                 return Err(failure);
             }
         }
@@ -105,12 +107,18 @@ impl SegmentLog {
         let is_half_full = self.active.end > self.active.length / 2;
         // On a full disk it is found out while there is room to make some.
         if (is_half_full || self.next.is_tight()) && !work.close {
-            self.next.begin(self.segment_bytes);
-            while self.next.has_failed_for_room() && self.remove_oldest_history() {
-                self.next.begin(self.segment_bytes);
-            }
+            self.prepare_next();
         }
         Ok(())
+    }
+
+    /// Has the next segment's file made; what is kept as history goes for it.
+    fn prepare_next(&mut self) {
+        self.next.begin(self.segment_bytes);
+        while self.next.has_failed_for_room() && self.remove_oldest_history() {
+            self.next.begin(self.segment_bytes);
+        }
+        self.next.log_no_room();
     }
 
     /// Lays the group out again without copies: on a full disk they can wait for room, and what came in should not.
@@ -385,7 +393,7 @@ impl SegmentLog {
         let index: Option<std::sync::MutexGuard<'_, LogIndex>> =
             (header.is_some() || oldest.is_some()).then(|| index.lock());
         let oldest = oldest.or_else(|| self.oldest_needed());
-        let history = self.retention.is_on().then(|| GroupHistory {
+        let history = self.retention.is_recording().then(|| GroupHistory {
             at: self.clock.now(),
             table: self.table.as_deref().filter(|_| header.is_some()),
         });

@@ -23,8 +23,10 @@ struct RoomSearch {
     failed: bool,
     /// How many tries found none.
     failures: u64,
-    /// There was no room for the latest file at the first try, or there is none yet.
+    /// There was no room for the latest file at the first try, or there is none yet, and no history to remove for it.
     is_tight: bool,
+    /// That stands in the log of the program.
+    is_logged: bool,
 }
 
 /// Whether the disk is full, or the process may take no more of it.
@@ -38,7 +40,10 @@ pub(crate) fn is_no_room(error: &io::Error) -> bool {
 impl RoomSearch {
     fn note(&mut self, made: &io::Result<()>) {
         match made {
-            Ok(()) => self.is_tight = std::mem::take(&mut self.failed),
+            Ok(()) => {
+                self.is_tight = std::mem::take(&mut self.failed);
+                self.is_logged &= self.is_tight;
+            }
             Err(error) if is_no_room(error) => {
                 self.failed = true;
                 self.failures += 1;
@@ -90,10 +95,20 @@ impl NextSegment {
         self.no_room.failed && matches!(self.state, NextSegmentState::Failed(_))
     }
 
-    /// Whether a segment of the history went: then it is not known whether there is room now.
-    pub(crate) fn room_may_be(&mut self, removed: bool) -> bool {
-        self.no_room.failed &= !removed;
-        removed
+    /// A segment of the history went: whether there is room is not known, and as long as there is a history the disk
+    /// is not tight.
+    pub(crate) fn history_went(&mut self) {
+        self.no_room.failed = false;
+        self.no_room.is_tight = false;
+    }
+
+    /// Logs once that there is no room for it, with no history left that could go.
+    pub(crate) fn log_no_room(&mut self) {
+        if self.has_failed_for_room() && !std::mem::replace(&mut self.no_room.is_logged, true) {
+            tracing::warn!(
+                "there is no room on the disk for the next segment of the journal; it is tried again when it is needed"
+            );
+        }
     }
 
     /// A file went: there may be room for one that could not be made.
@@ -198,14 +213,13 @@ impl NextSegment {
         };
     }
 
-    /// Takes note of a try to prepare it. That there is no room is said once.
+    /// Takes note of a try to prepare it.
     fn made(&mut self, made: io::Result<()>, bytes: u64) -> NextSegmentState {
-        let was_tight = self.is_tight();
         self.no_room.note(&made);
         let Err(error) = made else {
             return NextSegmentState::Ready(bytes);
         };
-        if !was_tight || !is_no_room(&error) {
+        if !is_no_room(&error) {
             tracing::warn!(
                 %error,
                 "the next segment of the journal cannot be prepared; it is tried again when it \

@@ -50,6 +50,8 @@ pub fn repair(
         return Ok(report);
     }
     start::sync_end(&*storage, &found)?;
+    let segment_bytes = found.segments.values().max().copied().unwrap_or_default();
+    start::trim_history(&mut found, segment_bytes, &*storage);
     for damage in &damage {
         if let Some((name, bytes)) = save(&*storage, damage)? {
             let bytes = counted(bytes, "byte", "bytes");

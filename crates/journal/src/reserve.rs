@@ -69,6 +69,7 @@ impl SegmentLog {
     /// Writes the notes of `work`, which has no batches, without a new segment, as far as the active one has
     /// room for them; what is left stays in `work`.
     pub(super) fn commit_rest<W>(&mut self, work: &mut GroupWork<W>) -> Result<(), CommitFailure> {
+        self.retention.record_while(!self.next.is_tight());
         if let Some(table) = work.updates.table.take() {
             // The next segment begins with it.
             self.table = Some(table);

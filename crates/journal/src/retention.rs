@@ -1,7 +1,8 @@
 //! Retention: which segments stay although everything in them is settled, as history.
 //!
 //! Constraints: such a segment is needed for nothing; it goes oldest first, and before anything else when the
-//! disk has no room. The group that says that it is needed no more is on disk before it counts as history.
+//! disk has no room. The group that says that it is needed no more is on disk before it counts as history. While the
+//! disk is tight there is no history: what is done is removed, and groups have nothing in them that only it reads.
 
 use super::settings::JournalSettings;
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ const SEGMENTS_MAX: usize = 1_024;
 pub(crate) struct SegmentRetention {
     keep_bytes: u64,
     keep_for: Duration,
+    /// Groups have what only the history reads.
+    is_recording: bool,
     /// Segments before this one are history.
     pub(crate) needed: u64,
     /// When segments were begun, as far as that is known: what is before one of them is older.
@@ -33,6 +36,7 @@ impl SegmentRetention {
         Self {
             keep_bytes: settings.keep_bytes,
             keep_for: settings.keep_for,
+            is_recording: settings.keep_bytes > 0,
             needed,
             created,
             ends: BTreeMap::new(),
@@ -42,6 +46,19 @@ impl SegmentRetention {
     /// Whether anything is kept.
     pub(crate) fn is_on(&self) -> bool {
         self.keep_bytes > 0
+    }
+
+    /// Whether groups have what only the history reads.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.is_recording
+    }
+
+    /// Has groups from here on with what only the history reads as long as there is `room` for it; true when they had it
+    /// before and have not now.
+    pub(crate) fn record_while(&mut self, room: bool) -> bool {
+        let had = self.is_recording;
+        self.is_recording = self.is_on() && room;
+        had && !self.is_recording
     }
 
     /// The oldest segment, if it is history and has to go: there are too many bytes, or it is too old.

@@ -74,8 +74,9 @@ struct SimulatedState {
     calls: u64,
     fault: Option<(u64, DiskFault)>,
     off: bool,
-    /// Bytes that there is room for.
+    /// Bytes that there is room for, and whether it says how many are left of them.
     room: Option<u64>,
+    reports_room: bool,
     /// Stretches of files that the disk does not give back.
     unreadable: Vec<(String, Range<usize>)>,
 }
@@ -179,6 +180,11 @@ impl SimulatedDisk {
     /// Limits what new files may take together; `None`: no limit.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.state().room = bytes;
+    }
+
+    /// Has it say from now on how much room is left, as a folder does and a quota may not.
+    pub fn report_room(&self) {
+        self.state().reports_room = true;
     }
 
     /// Turns the power off: every call fails from now on.
@@ -295,6 +301,12 @@ impl SimulatedDisk {
         Some((*offset, bytes.len()))
     }
 
+    /// Bytes of all files.
+    fn taken(state: &SimulatedState) -> u64 {
+        let files = state.files.values();
+        files.map(|file| file.durable.len() as u64).sum()
+    }
+
     /// Counts a changing call; says whether and how it fails.
     fn call(state: &mut SimulatedState) -> io::Result<Option<DiskFault>> {
         if state.off {
@@ -364,8 +376,8 @@ impl Storage for SimulatedDisk {
         if let Some(fault) = Self::call(&mut state)? {
             return Err(error_of(fault));
         }
-        let taken: usize = state.files.values().map(|file| file.durable.len()).sum();
-        if state.room.is_some_and(|room| taken as u64 + bytes > room) {
+        let taken = Self::taken(&state);
+        if state.room.is_some_and(|room| taken + bytes > room) {
             return Err(error_of(DiskFault::NoRoom));
         }
         if state.files.contains_key(name) {
@@ -471,6 +483,24 @@ impl Storage for SimulatedDisk {
             state.removed.insert(name.to_owned(), file);
         }
         Ok(())
+    }
+
+    fn shorten(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(fault) = Self::call(&mut state)? {
+            return Err(error_of(fault));
+        }
+        let file = state.files.get_mut(name).ok_or_else(missing)?;
+        let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+        file.durable.truncate(bytes);
+        file.unsynced.retain(|(offset, _)| *offset < bytes);
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let state = self.state();
+        let room = state.room.filter(|_| state.reports_room)?;
+        Some(room.saturating_sub(Self::taken(&state)))
     }
 
     fn is_concurrent(&self) -> bool {

@@ -4,7 +4,7 @@ use super::JournalOpenError;
 use super::commit_failure::CommitFailure;
 use super::compact::CompactionState;
 use super::contents::LogContents;
-use super::file_names::is_left_over;
+use super::file_names::{is_left_over, segment_name};
 use super::group::GroupWork;
 use super::inbox::WriterInbox;
 use super::index::SharedIndex;
@@ -17,6 +17,7 @@ use super::settings::JournalSettings;
 use super::storage::Storage;
 use super::time::JournalTime;
 use super::totals::UsageTotals;
+use super::unlink::is_lacking;
 use std::sync::Arc;
 use std::time::Instant;
 use twinroute_model::clock::Clock;
@@ -128,9 +129,24 @@ pub(super) fn start(
     Ok((log, recovered))
 }
 
+/// Removes history that leaves no room for what a start writes: keys, a manifest, a segment.
+pub(super) fn trim_history(found: &mut LogContents, segment_bytes: u64, storage: &dyn Storage) {
+    while is_lacking(storage, 2 * segment_bytes)
+        && let Some((&segment, _)) = found.segments.range(..found.needed).next()
+        && !found.kept.contains(&segment)
+    {
+        let removed = storage.remove(&segment_name(segment));
+        if let Err(error) = removed.and_then(|()| storage.sync_dir()) {
+            tracing::warn!(segment, %error, "a segment that is done cannot be removed");
+            return;
+        }
+        found.segments.remove(&segment);
+    }
+}
+
 /// Clears what is left of a group that never counted, up to `end`; whether that went well.
 fn is_cleared(storage: &dyn Storage, segment: u64, end: u64) -> bool {
-    let name = super::file_names::segment_name(segment);
+    let name = segment_name(segment);
     let zeros = vec![0; CLEAR_STRIDE];
     let clear = || {
         let mut at = 0;
@@ -200,7 +216,7 @@ pub(super) fn sync_end(storage: &dyn Storage, found: &LogContents) -> Result<(),
     if found.end.0 == 0 {
         return Ok(());
     }
-    let synced = storage.sync_data(&super::file_names::segment_name(found.end.0));
+    let synced = storage.sync_data(&segment_name(found.end.0));
     synced.map_err(|error| JournalOpenError::io(storage, "sync of the last segment", error))
 }
 

@@ -57,6 +57,11 @@ pub trait Storage: Send + Sync + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Bytes that new files may take, if that is known. A hint: others take them too.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -287,6 +292,11 @@ impl Storage for FolderStorage {
 
     fn shorten(&self, name: &str, bytes: u64) -> io::Result<()> {
         self.file(name)?.set_len(bytes)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let found = rustix::fs::statvfs(&self.path);
+        found.ok().map(|found| found.f_bavail * found.f_frsize)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -3,7 +3,15 @@
 use super::file_names::{QUARANTINED, free_name, segment_name};
 use super::log::{PAGE_BYTES, SegmentLog};
 use super::manifest::ManifestContent;
+use super::storage::Storage;
 use std::io;
+
+/// Whether the disk says that it has less room than this. A history leaves room for the next segment, and as much again
+/// for what else is written to that disk.
+pub(super) fn is_lacking(storage: &dyn Storage, bytes: u64) -> bool {
+    let free = storage.free_bytes();
+    free.is_some_and(|free| free < bytes)
+}
 
 impl SegmentLog {
     /// Segments before `oldest` are history from here on: the group that has their counts is on disk. What is too
@@ -19,10 +27,26 @@ impl SegmentLog {
             self.retention.needed = oldest;
             self.shorten(released);
         }
-        while let Some(segment) = self.retention.surplus(&self.segments, self.clock.now()) {
+        self.trim_history();
+    }
+
+    /// Removes what is too much of the history, or stands in the way.
+    pub(super) fn trim_history(&mut self) {
+        while let Some(segment) = self.surplus_history() {
             if !self.unlink(segment) {
                 return;
             }
+        }
+    }
+
+    /// The oldest segment, if it is history and has to go: there is too much, or something waits for its room, or
+    /// would soon.
+    pub(super) fn surplus_history(&self) -> Option<u64> {
+        let oldest = self.retention.oldest(&self.segments)?;
+        let files = (2 * self.segment_bytes).saturating_sub(self.next.bytes());
+        match self.next.is_tight() || is_lacking(&*self.storage, files) {
+            true => Some(oldest),
+            false => self.retention.surplus(&self.segments, self.clock.now()),
         }
     }
 
@@ -44,11 +68,14 @@ impl SegmentLog {
         }
     }
 
-    /// Removes the oldest segment of the history: the room is needed.
+    /// Removes the oldest segment of the history, for which another file needs the room; false when there is none.
     pub(super) fn remove_oldest_history(&mut self) -> bool {
         let oldest = self.retention.oldest(&self.segments);
         let removed = oldest.is_some_and(|segment| self.unlink(segment));
-        self.next.room_may_be(removed)
+        if removed {
+            self.next.history_went();
+        }
+        removed
     }
 
     /// The oldest segment that is not history.

@@ -252,6 +252,10 @@ impl Storage for WatchedStorage {
         self.inner.shorten(name, bytes)
     }
 
+    fn free_bytes(&self) -> Option<u64> {
+        self.inner.free_bytes()
+    }
+
     fn is_concurrent(&self) -> bool {
         self.inner.is_concurrent()
     }

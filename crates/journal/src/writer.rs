@@ -10,6 +10,9 @@ use super::window::{CommitWindow, MANY};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
+/// How often the history is looked at while nothing is written.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Whoever waits may have gone.
 fn answer(waiter: DurableSender, result: Result<(), NotDurable>) {
     drop(waiter.send(result));
@@ -31,6 +34,8 @@ pub(super) struct GroupWriter {
     pub(super) window: CommitWindow,
     pub(super) settle_delay: Duration,
     pub(super) retry_delay: Duration,
+    /// When the history was last looked at with nothing to write.
+    pub(super) trimmed_at: Instant,
     /// Held as long as files may be written.
     pub(super) _lock: Box<dyn std::any::Any + Send + Sync>,
 }
@@ -59,11 +64,17 @@ impl GroupWriter {
             if waiting || new_lanes || inbox.closing {
                 break;
             }
-            let until = [inbox.lazy_at, inbox.retry_at].into_iter().flatten().min();
-            if until.is_some_and(|until| until <= Instant::now()) {
+            let due = [inbox.lazy_at, inbox.retry_at].into_iter().flatten().min();
+            if due.is_some_and(|due| due <= Instant::now()) {
                 break;
             }
-            inbox = shared.sleep(inbox, until);
+            let trim_at = (inbox.history_bytes > 0).then(|| self.trimmed_at + TRIM_INTERVAL);
+            if trim_at.is_some_and(|at| at <= Instant::now()) {
+                drop(inbox);
+                inbox = self.trim_history(&shared);
+                continue;
+            }
+            inbox = shared.sleep(inbox, [due, trim_at].into_iter().flatten().min());
         }
         let mut inbox = self.wait_for_batch(&shared, inbox);
         let retry = inbox.retry_at.is_some_and(|at| at <= Instant::now());
@@ -82,6 +93,15 @@ impl GroupWriter {
             flushes,
             empty_to: inbox.room.empty_to,
         }
+    }
+
+    /// The history grows old while nothing is written, and others may need its room.
+    fn trim_history<'a>(&mut self, shared: &'a WriterQueue) -> MutexGuard<'a, WriterInbox> {
+        self.log.trim_history();
+        self.trimmed_at = Instant::now();
+        let mut inbox = shared.lock();
+        self.show_usage(&mut inbox);
+        inbox
     }
 
     fn wait_for_batch<'a>(
@@ -141,6 +161,7 @@ impl GroupWriter {
         round.work.roll = false;
         // Nothing but the history misses them.
         round.work.unmatched.clear();
+        round.work.updates.failed.clear();
         // What is left may fit into the room kept for it, and make room.
         let rest = self.log.commit_rest(&mut round.work);
         if let Err(failure @ CommitFailure::Sync { .. }) = &rest {

@@ -4,10 +4,17 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use twinroute_journal::history::{
+    HistoryCursor, HistoryEvent, HistoryReader, HistorySelection, HistoryState,
+};
+use twinroute_journal::ledger::{DeliverySettlement, DiscardReason};
 use twinroute_journal::storage::{FolderStorage, Storage};
-use twinroute_journal::{DiskJournal, EventSealing, JournalSettings, dump, verify};
+use twinroute_journal::{
+    DiskJournal, EventSealing, FailedSendFault, JournalSettings, dump, verify,
+};
 use twinroute_model::clock::{ManualClock, Timestamp};
 use twinroute_model::dead_letter::DeadLetterReason;
+use twinroute_model::seal::SealKey;
 use twinroute_model::twin::TwinKey;
 
 const SEGMENT: &str = "0000000000000001.seg";
@@ -16,6 +23,17 @@ fn golden() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version-1.seg");
     std::fs::copy(data, folder.path().join(SEGMENT)).expect("a copy");
+    folder
+}
+
+/// The files of a folder of data.
+fn copy_of(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for entry in std::fs::read_dir(data.join(name)).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, folder.path().join(from.file_name().unwrap())).unwrap();
+    }
     folder
 }
 
@@ -72,12 +90,7 @@ fn version_1_is_shown() {
 /// copies, replays, dead letters, lane states, counts of replays.
 #[test]
 fn later_kinds_of_version_1_open() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version-1-later");
-    for entry in std::fs::read_dir(data).unwrap() {
-        let from = entry.unwrap().path();
-        std::fs::copy(&from, folder.path().join(from.file_name().unwrap())).unwrap();
-    }
+    let folder = copy_of("version-1-later");
     let mut text = Vec::new();
     dump(folder.path(), &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
@@ -104,4 +117,71 @@ fn later_kinds_of_version_1_open() {
     assert_eq!((hub.pending[1].attempts, hub.pending[1].twin), (3, 2));
     assert_eq!(disk.read(&[30]).remove(0).unwrap().id(), "event-3");
     assert_eq!(topic.ledger.delivered, 27);
+}
+
+/// What only the history reads: times, origins, tables, failures, events without a route. The first segment is history, the
+/// second one is sealed.
+#[test]
+fn history_kinds_of_version_1_are_shown_and_searched() {
+    let folder = copy_of("version-1-history");
+    let mut text = Vec::new();
+    dump(folder.path(), &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    expect_test::expect_file!["data/version-1-history.txt"].assert_eq(&text);
+    for kind in ["clock ", "origin ", "table ", "failed ", "unmatched "] {
+        assert!(text.contains(kind), "{kind}");
+    }
+
+    let sealing = EventSealing::Open(Box::new(SealKey::new(&[7; 32])));
+    let reader = HistoryReader::open(folder.path(), &sealing).unwrap();
+    let (selection, start) = (HistorySelection::default(), HistoryCursor::default());
+    let page = reader.page(&selection, &mut |_| true, start, 100).unwrap();
+    let found = |event: &HistoryEvent| {
+        let states = event.deliveries.iter().map(|one| one.state.clone());
+        (
+            event.event.id().to_owned(),
+            event.sequence,
+            states.collect(),
+        )
+    };
+    let found: Vec<(String, Option<u64>, Vec<HistoryState>)> =
+        page.events.iter().map(found).collect();
+    let delivered = HistoryState::Settled(DeliverySettlement::Delivered, None);
+    let purged = DeliverySettlement::Discarded(DiscardReason::Purged);
+    let expect = [
+        ("a", Some(1), vec![delivered.clone()]),
+        ("b", Some(2), vec![HistoryState::Settled(purged, None)]),
+        ("lost", None, vec![]),
+        ("c", Some(3), vec![delivered]),
+        ("d", Some(4), vec![HistoryState::Queued]),
+        ("nowhere", None, vec![]),
+    ];
+    assert_eq!(
+        found,
+        expect.map(|(id, sequence, states)| (id.to_owned(), sequence, states))
+    );
+    for (event, address) in page
+        .events
+        .iter()
+        .zip([["192.0.2.1"; 3], ["2001:db8::7"; 3]].concat())
+    {
+        assert_eq!(
+            (event.generation, event.caller.as_deref()),
+            (3, Some("press-7"))
+        );
+        assert_eq!(event.address.unwrap().to_string(), address);
+        assert_eq!(event.table.as_deref(), Some(&b"{\"generation\":3}"[..]));
+    }
+    let attempts = &page.events[1].deliveries[0].attempts;
+    let attempts: Vec<_> = attempts
+        .iter()
+        .map(|one| (one.fault, one.outcome.as_str()))
+        .collect();
+    assert_eq!(
+        attempts,
+        [
+            (FailedSendFault::Endpoint, "503: busy"),
+            (FailedSendFault::Event, "400: too large")
+        ]
+    );
 }

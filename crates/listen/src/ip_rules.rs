@@ -41,6 +41,7 @@ pub struct IpRule {
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum IpRuleAction {
     /// It is taken.
     #[serde(alias = "Accept")]
@@ -52,6 +53,7 @@ pub enum IpRuleAction {
 
 /// Why a text is no mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MaskError {
     /// Neither an address nor a block.
     #[error(

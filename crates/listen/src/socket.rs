@@ -142,8 +142,8 @@ impl ConnectionStream {
         match self {
             Self::Tcp(_) | Self::Unix(_) => None,
             Self::Tls(stream) => {
-                let shown = stream.get_ref().1.peer_certificates()?;
-                shown.first().map(ClientCertificate::read)
+                let view = stream.get_ref().1.peer_certificates()?;
+                view.first().map(ClientCertificate::read)
             }
         }
     }

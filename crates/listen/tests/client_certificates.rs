@@ -50,7 +50,7 @@ fn files(folder: &Path, authority: &TestAuthority) -> MutualTlsSettings {
 /// A client that trusts `server`, with a certificate that `issuer` signed for `name`.
 fn client(
     server: &TestAuthority,
-    shown: Option<(&TestAuthority, &str)>,
+    presented: Option<(&TestAuthority, &str)>,
     offered: &'static SupportedProtocolVersion,
 ) -> TlsConnector {
     let mut roots = RootCertStore::empty();
@@ -59,7 +59,7 @@ fn client(
         .with_protocol_versions(&[offered])
         .unwrap()
         .with_root_certificates(roots);
-    let config = match shown {
+    let config = match presented {
         None => builder.with_no_client_auth(),
         Some((issuer, name)) => {
             let key = KeyPair::generate().unwrap();
@@ -91,8 +91,8 @@ fn start(tls: &ServerTls) -> TestServer {
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let service = |request: Request<Incoming>, _: ClientPeer| async move {
-        let shown = ClientCertificate::of(&request);
-        let text = format!("<{:?}>", shown.map(ClientCertificate::name));
+        let view = ClientCertificate::of(&request);
+        let text = format!("<{:?}>", view.map(ClientCertificate::name));
         Response::new(ServerBody::new(Bytes::from(text)))
     };
     let task = tokio::spawn(async move {

@@ -111,8 +111,8 @@ async fn each_change_is_recorded_as_it_was_and_as_it_is_without_secrets() {
     );
     let changed = "/properties/connectionStringPrimaryKey";
     assert_eq!(found[3].secrets_changed, [changed]);
-    let shown = found[3].after.as_ref().unwrap().pointer(changed).unwrap();
-    assert!(!shown.as_str().unwrap().contains("b3RoZXItbWFya2Vk"));
+    let view = found[3].after.as_ref().unwrap().pointer(changed).unwrap();
+    assert!(!view.as_str().unwrap().contains("b3RoZXItbWFya2Vk"));
     assert_eq!(found[2].request, made.header("x-ms-request-id"));
     let gone = found[6].after.as_ref().unwrap();
     assert_eq!(gone["properties"]["provisioningState"], "Deleting");

@@ -55,9 +55,9 @@ pub(crate) fn route(record: &ResourceRecord) -> Option<Route> {
 /// Records that show definitions of another source.
 pub(crate) fn records(settings: &Settings, instances: &[Instance]) -> Vec<ResourceRecord> {
     let (subscription, group) = (&settings.subscription, &settings.resource_group);
-    let mut shown = ResourceRecord::group(ResourceId::group(subscription, group));
-    shown.set("location", settings.location.as_str());
-    let mut records = vec![shown];
+    let mut view = ResourceRecord::group(ResourceId::group(subscription, group));
+    view.set("location", settings.location.as_str());
+    let mut records = vec![view];
     for instance in instances {
         let name = instance.name.as_str();
         let id = ResourceId::top(ResourceKind::Instance, subscription, group, name);
@@ -130,6 +130,8 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
             properties["provisioningError"] = failure("WaitingForSecret", &waiting.missing);
             None
         }
+        // Not of the management API: its type is all that can be shown.
+        _ => None,
     };
     match keys {
         Some((NamespaceAccess::Keys { secondary, .. }, [first, second])) => {
@@ -158,7 +160,7 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
         Some(DeadLetterDestination::Identity(uri)) => {
             properties["deadLetterUri"] = uri.as_str().into()
         }
-        None => {}
+        _ => {}
     }
     let mut record = ResourceRecord::public(id, json!({ "properties": properties }));
     record.secrets = secrets;
@@ -166,10 +168,8 @@ fn show(id: ResourceId, endpoint: &Endpoint) -> ResourceRecord {
 }
 
 fn show_identity(identity: &EndpointIdentity) -> Value {
-    match identity {
-        EndpointIdentity::SystemAssigned => json!({ "type": "SystemAssigned" }),
-        EndpointIdentity::UserAssigned(id) => {
-            json!({ "type": "UserAssigned", "userAssignedIdentity": id })
-        }
+    match identity.user_assigned() {
+        None => json!({ "type": "SystemAssigned" }),
+        Some(id) => json!({ "type": "UserAssigned", "userAssignedIdentity": id }),
     }
 }

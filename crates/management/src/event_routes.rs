@@ -117,13 +117,13 @@ fn find(call: ServerCall<'_>, path: Option<&str>) -> Result<ResourceId, Error> {
 }
 
 fn render(record: &ResourceRecord) -> Value {
-    let mut shown = record.render_hidden();
-    if let Some(members) = shown.as_object_mut() {
+    let mut text = record.render_hidden();
+    if let Some(members) = text.as_object_mut() {
         // What ARM's resources have besides.
         members.retain(|name, _| !["name", "type", "systemData"].contains(&name.as_str()));
         members.insert("id".to_owned(), record.id.name.clone().into());
     }
-    shown
+    text
 }
 
 /// What the list's continuation token holds: the page's size goes along, since not every client repeats it.

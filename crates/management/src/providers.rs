@@ -90,7 +90,8 @@ fn regions(context: &ServerContext) -> Vec<(String, String)> {
     let known = REGIONS.iter().any(|(name, _)| *name == own);
     let own = (!known).then(|| (own.to_owned(), own.to_owned()));
     let regions = REGIONS.iter();
-    let regions = regions.map(|(name, shown)| ((*name).to_owned(), (*shown).to_owned()));
+    let regions =
+        regions.map(|(name, display_name)| ((*name).to_owned(), (*display_name).to_owned()));
     regions.chain(own).collect()
 }
 
@@ -139,7 +140,7 @@ fn describe(
     let stable = supported.iter().find(|version| version.len() == 10);
     let regions: Vec<String> = regions(context)
         .into_iter()
-        .map(|(_, shown)| shown)
+        .map(|(_, display_name)| display_name)
         .collect();
     let types = provider.types.iter().map(|(name, located)| {
         let locations: &[String] = if *located { &regions } else { &[] };
@@ -161,10 +162,10 @@ fn describe(
 
 /// `GET /subscriptions/{subscription}/locations`.
 pub(crate) fn locations(context: &ServerContext, subscription: &str) -> ArmAnswer {
-    let all = regions(context).into_iter().map(|(name, shown)| {
+    let all = regions(context).into_iter().map(|(name, display_name)| {
         json!({
             "id": format!("/subscriptions/{subscription}/locations/{name}"),
-            "name": name, "type": "Region", "displayName": shown, "regionalDisplayName": shown,
+            "name": name, "type": "Region", "displayName": display_name, "regionalDisplayName": display_name,
             "metadata": { "regionType": "Physical", "regionCategory": "Recommended" },
         })
     });
@@ -213,12 +214,12 @@ pub(crate) fn resources(
 /// `GenericResource`: what resources of every type have.
 fn generic(record: &ResourceRecord) -> Value {
     let whole = record.render();
-    let mut shown = json!({});
+    let mut view = json!({});
     for member in ["id", "name", "type", "location", "tags", "identity", "sku"] {
         if let Some(value) = whole.get(member).filter(|value| !value.is_null()) {
-            shown[member] = value.clone();
+            view[member] = value.clone();
         }
     }
-    shown["provisioningState"] = record.state().into();
-    shown
+    view["provisioningState"] = record.state().into();
+    view
 }

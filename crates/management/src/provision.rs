@@ -219,15 +219,15 @@ async fn ask(
             format!("the destination is not there: {reason}"),
         ),
         FaultKind::Unsupported => bad("EndpointUnsupported", reason),
-        FaultKind::Unreachable => warning(
+        FaultKind::Throttled => warning(
+            "DestinationBusy",
+            format!("the destination is busy: {reason}"),
+        ),
+        _ => warning(
             "DestinationUnreachable",
             format!(
                 "the destination does not answer: {reason}; events wait and are sent once it does"
             ),
-        ),
-        FaultKind::Throttled => warning(
-            "DestinationBusy",
-            format!("the destination is busy: {reason}"),
         ),
     }
 }

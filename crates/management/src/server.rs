@@ -94,8 +94,8 @@ fn shows_keys(request: &ArmRequest) -> bool {
 /// Keys are not shown before it is recorded that they were.
 async fn note_keys(call: ServerCall<'_>) -> Result<(), Error> {
     let audit = call.context.audit.load_full();
-    let shown = AuditCause::of(call.request).asked(&call.request.path());
-    let recorded = audit.accept_one(&call.request.author, shown).await;
+    let view = AuditCause::of(call.request).asked(&call.request.path());
+    let recorded = audit.accept_one(&call.request.author, view).await;
     recorded.map_err(|error| audit_cause::unrecorded(&error))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::visible;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use std::sync::Arc;
 pub const OUTCOME_BYTES_MAX: usize = 256;
 
 /// Why a delivery became a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum DeadLetterReason {
     /// Its lane was at its cap and this was the oldest waiting.
     Overflow,
@@ -42,6 +45,18 @@ impl DeadLetterReason {
             Self::Exhausted => "exhausted",
             Self::Expired => "expired",
             Self::Removed => "removed",
+        }
+    }
+
+    /// Its number in stores, which never changes.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Overflow => 0,
+            Self::Rejected => 1,
+            Self::Exhausted => 2,
+            Self::Expired => 3,
+            Self::Removed => 4,
         }
     }
 

@@ -159,7 +159,7 @@ fn other_publishers_wrap_nothing() {
 }
 
 #[test]
-fn a_null_beside_the_payload_is_an_absent_attribute() {
+fn null_data_beside_the_payload_is_an_absent_attribute() {
     let item = r#"{"id":"7","subject":"room1","eventType":"Microsoft.DigitalTwins.Twin.Create",
         "eventTime":"2026-01-01T00:00:00Z",
         "data":{"data":{},"contenttype":"application/json","dataschema":null,"traceparent":null}}"#;

@@ -49,6 +49,7 @@ pub struct NetworkAccess {
 
 /// `publicNetworkAccess`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublicAccess {
     /// Everybody reaches the instance.
     #[default]
@@ -68,6 +69,7 @@ pub struct PrivateConnection {
 
 /// `privateLinkServiceConnectionState.status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectionStatus {
     /// Nothing was decided yet.
     Pending,
@@ -287,7 +289,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(properties: &str, expect: &Expect) {
-        let shown = match NetworkAccess::parse(&format!("{{\"properties\":{properties}}}")) {
+        let text = match NetworkAccess::parse(&format!("{{\"properties\":{properties}}}")) {
             Ok(access) => {
                 let connections = access.connections.iter();
                 let each = connections.map(|one| format!(" {}={}", one.name, one.status));
@@ -298,7 +300,7 @@ mod tests {
                 lines.collect::<Vec<_>>().join("\n")
             }
         };
-        expect.assert_eq(&shown);
+        expect.assert_eq(&text);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 /// A character that nobody sees, and that no key, URL or name has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("has {what} (U+{code:04X}) at character {at}; copy it again without it")]
+#[non_exhaustive]
 pub struct InvisibleCharacter {
     /// What it is, in words.
     pub what: &'static str,

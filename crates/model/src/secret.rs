@@ -59,8 +59,8 @@ impl Secret {
                 .map(str::trim)
                 .filter(|part| !part.is_empty())
         };
-        let mut shown = pairs(self.expose());
-        shown.all(|part| {
+        let mut view = pairs(self.expose());
+        view.all(|part| {
             let (name, value) = part.split_once('=').unwrap_or(("", part));
             let is_mask = Self::new(value).is_masked();
             if is_mask && name.is_empty() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// Settings of one endpoint: TOML under `[endpoints."name"]`, the same for every source of definitions.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct EndpointSettings {
     /// The schema that an Event Grid topic was created with.
     pub topic_schema: TopicSchema,
@@ -104,6 +105,14 @@ impl Default for EndpointSettings {
 }
 
 impl EndpointSettings {
+    /// The same with what `change` sets, since settings may grow: `EndpointSettings::default().with(|own| own.attempts_max
+    /// = 3)`.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// How long an event may wait at most, if there is a limit.
     #[must_use]
     pub fn queue_age_limit(&self) -> Option<Duration> {
@@ -174,6 +183,7 @@ fn bytes<S: Serializer>(bytes: &ByteSize, serializer: S) -> Result<S::Ok, S::Err
 /// What happens when more waits for an endpoint than may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum WhenFull {
     /// The oldest becomes a dead letter.
     DeadLetterOldest,
@@ -198,6 +208,7 @@ impl WhenFull {
 /// What happens to an endpoint's dead letters, kept in the journal, when that is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum KeptDeadLetters {
     /// Those within the endpoint's share of the journal stay; beyond it the oldest make room for others.
     Share,
@@ -219,6 +230,7 @@ impl KeptDeadLetters {
 /// What a destination's answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AnswerMeaning {
     /// The event failed alone and is tried again.
     Retry,
@@ -243,6 +255,7 @@ impl AnswerMeaning {
 /// The schema of an Event Grid topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum TopicSchema {
     /// CloudEvents 1.0, sent as a batch.
     #[serde(rename = "cloudevents")]
@@ -255,6 +268,7 @@ pub enum TopicSchema {
 /// Whether a twin's events keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum TwinOrdering {
     /// First attempts of one twin's events follow acceptance order.
     Twin,
@@ -265,6 +279,7 @@ pub enum TwinOrdering {
 /// The partition key of Event Hubs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum PartitionKey {
     /// One of 32 keys, by a stable hash of the twin: batches stay full, a twin stays in its partition.
     Bucket,
@@ -277,6 +292,7 @@ pub enum PartitionKey {
 /// The session of Service Bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SessionKey {
     /// None.
     None,
@@ -287,6 +303,7 @@ pub enum SessionKey {
 /// What AMQP connections run over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AmqpTransport {
     /// TCP, on AMQP's own port.
     Tcp,
@@ -297,6 +314,7 @@ pub enum AmqpTransport {
 /// How an AMQP connection authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AmqpAuth {
     /// SASL ANONYMOUS, then claims-based security: Event Hubs and Service Bus.
     Cbs,

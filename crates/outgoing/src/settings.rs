@@ -13,6 +13,7 @@ const EXEMPT_MAX: usize = 256;
 /// How connections to others are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
     /// PEM files of authorities that are trusted beside the machine's.
     pub ca_files: Vec<PathBuf>,

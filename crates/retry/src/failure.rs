@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// Why something failed. Goes into logs, metrics and dead letters: never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FailureReason {
     /// A short stable word: `server-busy`, `http-503`, `timeout`.
     pub code: Cow<'static, str>,
@@ -59,6 +60,7 @@ pub struct EndpointFault {
 
 /// Kinds of endpoint faults: what `/status` shows as the endpoint's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FaultKind {
     /// No connection, or no answer in time.
     Unreachable,

@@ -73,11 +73,10 @@ mod tests {
 
     #[test]
     fn an_endpoint_may_have_steps_of_its_own() {
-        let settings = EndpointSettings {
-            retry_schedule: [1, 2].map(Duration::from_secs).to_vec(),
-            retry_jitter_percent: 0,
-            ..EndpointSettings::default()
-        };
+        let settings = EndpointSettings::default().with(|own| {
+            own.retry_schedule = [1, 2].map(Duration::from_secs).to_vec();
+            own.retry_jitter_percent = 0;
+        });
         let seconds = |attempts| event_delay(&settings, attempts, None, 1.0).as_secs();
         assert_eq!([1, 2, 3].map(seconds), [1, 2, 2]);
     }
@@ -87,11 +86,7 @@ mod tests {
         fn an_endpoint_is_probed_as_often_as_asked(
             faults: u32, random in 0.0..=1.0, most in 1_u64..=60, jitter in 0_u8..=50,
         ) {
-            let settings = EndpointSettings {
-                probe_interval_max: Duration::from_secs(most),
-                retry_jitter_percent: jitter,
-                ..EndpointSettings::default()
-            };
+            let settings = EndpointSettings::default().with(|own| { own.probe_interval_max = Duration::from_secs(most); own.retry_jitter_percent = jitter; });
             let delay = endpoint_delay(&settings, faults, None, random);
             prop_assert!(delay <= Duration::from_secs(most));
             prop_assert!(delay >= PROBE_FIRST.mul_f64(0.49));

@@ -176,15 +176,15 @@ fn answers() -> Vec<(FakeAnswer, StoreFaultKind, Option<Duration>)> {
 #[tokio::test]
 async fn every_answer_has_its_kind_and_is_not_asked_for_twice() {
     for (answer, kind, wait) in answers() {
-        let shown = format!("{answer:?}");
+        let debug_text = format!("{answer:?}");
         let fake = FakeContainer::start([answer]).await;
         let fault = putting(&fake.container("w"), NOW).await.unwrap_err();
         assert_eq!(
             (fault.kind, fault.retry_after),
             (kind, wait),
-            "{shown}: {fault}"
+            "{debug_text}: {fault}"
         );
-        assert_eq!(fake.seen().len(), 1, "{shown}");
+        assert_eq!(fake.seen().len(), 1, "{debug_text}");
         assert!(!fault.message.contains(SIGNATURE), "{fault}");
         assert!(fault.message.contains("/account/dead: "), "{fault}");
     }

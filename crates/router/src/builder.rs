@@ -2,13 +2,14 @@
 
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
 use crate::damage::JournalDamage;
+use crate::delivery::MetricLabels;
 #[cfg(doc)]
 use crate::delivery::REMAINDER;
 use crate::descriptions;
 use crate::expiry::WARNING_BEFORE;
 use crate::replay::ReplayNotes;
 use crate::router::Router;
-use crate::sink::{Connect, ConnectError, DeadLetterStore, Sink};
+use crate::sink::{Connect, DeadLetterStore, NoConnect, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
 use crate::table::source::{DefinitionFaults, Definitions};
 use crate::table::{
@@ -22,7 +23,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
-use twinroute_model::endpoint::Endpoint;
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 use twinroute_model::route::Route;
@@ -46,6 +46,7 @@ pub struct RouterBuilder {
     removed_grace: Duration,
     expiry_warning: Duration,
     metrics_endpoints_max: usize,
+    has_duration_metrics: bool,
     unreadable: UnreadableSettings,
     sinks: Vec<NamedSink>,
     stores: Vec<NamedStore>,
@@ -192,25 +193,6 @@ pub(crate) fn unknown(endpoint: String, names: &[EndpointName]) -> BuildError {
     BuildError::UnknownEndpoint { endpoint, hint }
 }
 
-/// Refuses every endpoint: for routers that bring all their sinks along.
-struct NoConnect;
-
-impl Connect for NoConnect {
-    fn connect(
-        &self,
-        endpoint: &Endpoint,
-        _settings: &EndpointSettings,
-    ) -> Result<Arc<dyn Sink>, ConnectError> {
-        Err(ConnectError {
-            endpoint: endpoint.name.to_string(),
-            reason: format!(
-                "this router has no protocol client for {}; give the builder one with `connect`",
-                endpoint.endpoint_type()
-            ),
-        })
-    }
-}
-
 impl Router {
     /// Starts to build a router.
     #[must_use]
@@ -234,6 +216,7 @@ impl RouterBuilder {
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
             metrics_endpoints_max: METRICS_ENDPOINTS_MAX,
+            has_duration_metrics: false,
             unreadable: UnreadableSettings::default(),
             sinks: Vec::new(),
             stores: Vec::new(),
@@ -361,6 +344,14 @@ impl RouterBuilder {
         self
     }
 
+    /// Gives durations of deliveries and attempts to the recorder as histograms too. Whoever shows those of the status has
+    /// them without.
+    #[must_use]
+    pub fn duration_metrics(mut self) -> Self {
+        self.has_duration_metrics = true;
+        self
+    }
+
     /// How deliveries are kept that cannot be read; see [`Router::keep_unreadable`].
     #[must_use]
     pub fn unreadable(mut self, settings: UnreadableSettings) -> Self {
@@ -465,7 +456,7 @@ impl RouterBuilder {
         let lanes = RunningLanes::new(
             Arc::clone(&self.clock),
             recovered,
-            self.metrics_endpoints_max,
+            MetricLabels::new(self.metrics_endpoints_max, self.has_duration_metrics),
             move |instance| of_unreadable.setup(instance),
         );
         let parts = LiveParts {

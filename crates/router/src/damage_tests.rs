@@ -3,6 +3,7 @@
 use super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
 use twinroute_journal::JournalSettings;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::SystemClock;
 
@@ -51,7 +52,11 @@ async fn books(sim: &SimulatedDisk, events: u64) -> (u64, u64) {
     router.settled().await;
     let status = router.status();
     let endpoint = endpoint_status(&router, "only");
-    let placed = endpoint.discarded_by.get("lost").copied().unwrap_or(0);
+    let placed = endpoint
+        .discarded_by
+        .get(&DiscardReason::Lost)
+        .copied()
+        .unwrap_or(0);
     let journal = &status.journal;
     assert_eq!(journal.lost_deliveries, logged, "{status:?}");
     assert_eq!(placed + journal.lost_unknown, logged, "{status:?}");

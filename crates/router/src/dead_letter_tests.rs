@@ -13,7 +13,9 @@ use bytesize::ByteSize;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::{AnswerMeaning, EndpointSettings, WhenFull};
 
 /// A store in memory that fails as told.
@@ -100,11 +102,10 @@ pub(crate) fn reject() -> DeliveryOutcome {
 }
 
 fn quick() -> EndpointSettings {
-    EndpointSettings {
-        retry_schedule: vec![Duration::from_secs(1)],
-        attempts_max: 2,
-        ..EndpointSettings::default()
-    }
+    EndpointSettings::default().with(|own| {
+        own.retry_schedule = vec![Duration::from_secs(1)];
+        own.attempts_max = 2;
+    })
 }
 
 fn router(sink: &ScriptedSink, settings: EndpointSettings, store: Option<&MemoryStore>) -> Router {
@@ -140,7 +141,7 @@ async fn what_dies_goes_to_its_store_however_often_that_fails() {
     shelf.fail([FaultKind::Unauthorized; 12]);
     let router = router(&sink, quick(), Some(&shelf));
     accept(&router, (0..20).map(|id| event(id, "a")).collect()).await;
-    while status(&router).dead_letters.store != "unauthorized" {
+    while status(&router).dead_letters.store.as_str() != "unauthorized" {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let dead = status(&router).dead_letters;
@@ -157,7 +158,7 @@ async fn what_dies_goes_to_its_store_however_often_that_fails() {
     ids.sort_by_key(|id| id.parse::<u32>().unwrap());
     let expect: Vec<String> = (0..20).map(|id| id.to_string()).collect();
     assert_eq!(ids, expect);
-    assert_eq!(status(&router).dead_letters.store, "ok");
+    assert_eq!(status(&router).dead_letters.store.as_str(), "ok");
     assert_eq!(router.status().journal.events, 0);
 }
 
@@ -389,7 +390,7 @@ async fn a_paused_endpoint_sends_nothing_and_a_purge_empties_it() {
         ("paused", 2)
     );
     assert_eq!(endpoint.purge(false).queued, 2);
-    assert_eq!(status(&router).discarded_by["purged"], 2);
+    assert_eq!(status(&router).discarded_by[&DiscardReason::Purged], 2);
     accept(&router, vec![event(3, "a")]).await;
     endpoint.resume();
     router.settled().await;
@@ -417,12 +418,13 @@ async fn what_waits_for_a_moment_is_tried_when_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_do_what_was_set() {
-    let full = |when_full, dead_letter_bytes_max| EndpointSettings {
-        queue_events_max: 2,
-        queue_age_max: Duration::from_secs(60),
-        when_full,
-        dead_letter_bytes_max,
-        ..EndpointSettings::default()
+    let full = |when_full, dead_letter_bytes_max| {
+        EndpointSettings::default().with(|own| {
+            own.queue_events_max = 2;
+            own.queue_age_max = Duration::from_secs(60);
+            own.when_full = when_full;
+            own.dead_letter_bytes_max = dead_letter_bytes_max;
+        })
     };
     let down = ScriptedSink::default();
     down.set_down(true);
@@ -430,7 +432,10 @@ async fn limits_do_what_was_set() {
 
     let dead = router(&down, full(WhenFull::DeadLetterOldest, ByteSize(0)), None);
     accept(&dead, four()).await;
-    assert_eq!(status(&dead).dead_letters.by_reason["overflow"], 2);
+    assert_eq!(
+        status(&dead).dead_letters.by_reason[&DeadLetterReason::Overflow],
+        2
+    );
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(
         (status(&dead).queued, status(&dead).dead_letters.local),
@@ -447,7 +452,7 @@ async fn limits_do_what_was_set() {
 
     let discard = router(&down, full(WhenFull::DiscardOldest, ByteSize(0)), None);
     accept(&discard, four()).await;
-    assert_eq!(status(&discard).discarded_by["overflow"], 2);
+    assert_eq!(status(&discard).discarded_by[&DiscardReason::Overflow], 2);
     assert_eq!(status(&discard).dead_letters.all(), 0);
 
     let refuse = router(&down, full(WhenFull::Refuse, ByteSize(0)), None);
@@ -477,14 +482,12 @@ async fn limits_do_what_was_set() {
 async fn an_answer_means_what_the_settings_say() {
     let sink = ScriptedSink::default();
     sink.answer([reject(), DeliveryOutcome::Delivered]);
-    let settings = EndpointSettings {
-        answers: [("bad".to_owned(), AnswerMeaning::Retry)].into(),
-        ..quick()
-    };
+    let settings =
+        quick().with(|own| own.answers = [("bad".to_owned(), AnswerMeaning::Retry)].into());
     let router = router(&sink, settings, None);
     accept(&router, vec![event(1, "a")]).await;
     router.settled().await;
     assert_eq!(sink.ids(), ["1", "1"]);
     assert_eq!(status(&router).delivered, 1);
-    assert_eq!(status(&router).retry.answers["bad"], "retry");
+    assert_eq!(status(&router).retry.answers["bad"], AnswerMeaning::Retry);
 }

@@ -3,6 +3,7 @@
 pub use crate::delivery::PurgeResult;
 use crate::delivery::{KeptDeadLetter, Lane};
 use crate::sink::HeldEvent;
+use crate::status::moment;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +19,7 @@ const EXAMINED_MAX: usize = 10_000;
 
 /// Which dead letters are meant: those that all that is set holds for.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct DeadLetterQuery {
     /// Of this instance.
     pub instance: Option<InstanceName>,
@@ -106,6 +108,7 @@ impl DeadLetterQueryText {
 
 /// A dead letter that is kept here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeadLetterView {
     /// Instance of its endpoint.
     pub instance: String,
@@ -113,18 +116,19 @@ pub struct DeadLetterView {
     pub endpoint: String,
     /// Its event's place in the order of acceptance; with the endpoint, its name here.
     pub sequence: u64,
-    /// Why it is one: `overflow`, `rejected`, `exhausted`, `expired`, `removed`.
-    pub reason: String,
+    /// Why it is one.
+    pub reason: DeadLetterReason,
     /// The last outcome; empty if it was never tried.
     pub outcome: String,
     /// Attempts in which its event failed alone.
     pub attempts: u32,
-    /// When its event was accepted, RFC 3339.
-    pub accepted_at: String,
-    /// When it was last tried, RFC 3339; empty if that is not known.
-    pub last_attempt_at: String,
-    /// When it became a dead letter, RFC 3339.
-    pub died_at: String,
+    /// When its event was accepted.
+    pub accepted_at: Timestamp,
+    /// When it was last tried, where that is known.
+    #[serde(with = "moment")]
+    pub last_attempt_at: Option<Timestamp>,
+    /// When it became a dead letter.
+    pub died_at: Timestamp,
     /// On its way to its container, or back into the queue.
     pub busy: bool,
     /// Its container will never take it.
@@ -366,15 +370,12 @@ fn view(lane: &Lane, sequence: u64, dead: &KeptDeadLetter, event: &Event) -> Dea
         instance: lane.instance.to_string(),
         endpoint: lane.name.to_string(),
         sequence,
-        reason: about.reason.to_string(),
+        reason: about.reason,
         outcome: about.outcome.to_string(),
         attempts: about.attempts,
-        accepted_at: dead.accepted_at.rfc3339(),
-        last_attempt_at: about
-            .last_attempt_at
-            .map(Timestamp::rfc3339)
-            .unwrap_or_default(),
-        died_at: about.died_at.rfc3339(),
+        accepted_at: dead.accepted_at,
+        last_attempt_at: about.last_attempt_at,
+        died_at: about.died_at,
         busy: dead.busy,
         unstorable: dead.unstorable,
         id: event.id().to_owned(),

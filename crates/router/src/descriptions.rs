@@ -1,15 +1,22 @@
 //! What the metrics of a router are, as `# HELP` says it. Metrics that are rare begin at 0, so that a scraper sees the
 //! first of them as an increase.
 
-use metrics::{counter, describe_counter, describe_gauge};
+use crate::delivery::{ATTEMPT_DURATION, DELIVERY_DURATION};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
 /// Describes them to the recorder that is installed, if any.
 pub(crate) fn describe() {
     for (name, help) in COUNTERS {
-        describe_counter!(name, help);
+        describe_counter!(name, Unit::Count, help);
     }
     for (name, help) in GAUGES {
-        describe_gauge!(name, help);
+        match name.contains("_bytes") {
+            true => describe_gauge!(name, Unit::Bytes, help),
+            false => describe_gauge!(name, Unit::Count, help),
+        }
+    }
+    for (name, help) in HISTOGRAMS {
+        describe_histogram!(name, Unit::Seconds, help);
     }
     counter!("twinroute_events_lost_total").increment(0);
     counter!("twinroute_table_refusals_total").increment(0);
@@ -119,4 +126,12 @@ const GAUGES: [(&str, &str); 9] = [
         "twinroute_table_generation",
         "Counts the tables of this process",
     ),
+];
+
+const HISTOGRAMS: [(&str, &str); 2] = [
+    (
+        DELIVERY_DURATION,
+        "From the acceptance of an event to its delivery",
+    ),
+    (ATTEMPT_DURATION, "From sending a batch to its last answer"),
 ];

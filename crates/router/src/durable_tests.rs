@@ -9,6 +9,7 @@ use crate::sink::{DeliveryOutcome, FailureReason, FaultKind};
 use twinroute_journal::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
+use twinroute_model::dead_letter::DeadLetterReason;
 
 fn open(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
     let settings = JournalSettings {
@@ -147,7 +148,10 @@ async fn events_of_an_endpoint_that_is_gone_wait_in_sight_and_then_die() {
             .unwrap();
         without.settled().await;
         let dead = endpoint_status(&without, "only").dead_letters;
-        assert_eq!((dead.local, dead.by_reason["removed"]), (1, 1));
+        assert_eq!(
+            (dead.local, dead.by_reason[&DeadLetterReason::Removed]),
+            (1, 1)
+        );
         without.stop(Duration::ZERO).await;
     }
     let with = self::router(&later, &back);
@@ -233,7 +237,7 @@ async fn uploads_that_a_loss_of_power_cut_off_are_made_again() {
     for id in 0..3 {
         accept(&before, id, AckLevel::Durable).await.unwrap();
     }
-    while endpoint_status(&before, "only").dead_letters.store == "ok" {
+    while endpoint_status(&before, "only").dead_letters.store.as_str() == "ok" {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // What is recorded rides along with the next group.

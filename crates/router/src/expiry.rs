@@ -1,8 +1,9 @@
 //! Credentials that end soon: action is required before they do.
 
+use crate::sink::CredentialSlot;
 use crate::status::{EndpointStatus, InstanceStatus};
 use std::time::Duration;
-use twinroute_model::clock::end_word;
+use twinroute_model::clock::{Timestamp, end_word};
 
 /// How long before its end something is warned about, unless set.
 pub(crate) const WARNING_BEFORE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -27,9 +28,9 @@ fn of_endpoint(
 ) {
     let word = |left_s: Option<i64>| end_word(left_s?, before);
     let known = endpoint.credentials.iter();
-    for credential in known.filter(|credential| credential.slot != "identity") {
+    for credential in known.filter(|credential| credential.slot != CredentialSlot::Identity) {
         if let Some(word) = word(credential.expires_in_s) {
-            let (slot, end) = (&credential.slot, &credential.expires_at);
+            let (slot, end) = (credential.slot.as_str(), text(credential.expires_at));
             warnings.push(format!(
                 "{object}: the SharedAccessSignature of its {slot} connection string {word} at {end}; put a \
                  new one there, or SharedAccessKeyName and SharedAccessKey"
@@ -41,7 +42,11 @@ fn of_endpoint(
         warnings.push(format!(
             "{object}: the credential of its dead-letter container {word} at {}; put a new SAS into the \
              definition",
-            dead.expires_at
+            text(dead.expires_at)
         ));
     }
+}
+
+fn text(end: Option<Timestamp>) -> String {
+    end.map(Timestamp::rfc3339).unwrap_or_default()
 }

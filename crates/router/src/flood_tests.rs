@@ -79,11 +79,10 @@ async fn hops(count: usize) {
 }
 
 fn settings() -> EndpointSettings {
-    EndpointSettings {
-        queue_events_max: 2_000,
-        linger: Duration::from_millis(1),
-        ..EndpointSettings::default()
-    }
+    EndpointSettings::default().with(|own| {
+        own.queue_events_max = 2_000;
+        own.linger = Duration::from_millis(1);
+    })
 }
 
 /// A router whose every endpoint gets every event.

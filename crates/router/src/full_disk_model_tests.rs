@@ -3,6 +3,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use twinroute_journal::ledger::DiscardReason;
 
 #[derive(Clone, Debug)]
 enum DiskAct {
@@ -48,6 +49,7 @@ struct DiskModel {
     sim: SimulatedDisk,
     kinds: Vec<EndpointKind>,
     segments: u64,
+    keep_bytes: u64,
     id: usize,
     /// The ids that were accepted, by endpoint.
     accepted: Vec<BTreeSet<String>>,
@@ -56,13 +58,14 @@ struct DiskModel {
 }
 
 impl DiskModel {
-    fn new(segments: u64, mut kinds: Vec<EndpointKind>) -> Self {
+    fn new(segments: u64, keep_bytes: u64, mut kinds: Vec<EndpointKind>) -> Self {
         kinds.push(EndpointKind::Healthy);
         let sim = disk_of(segments);
         Self {
-            scene: DiskScene::on(&sim, &kinds),
+            scene: DiskScene::keeping(keep_bytes, &sim, &kinds),
             sim,
             segments,
+            keep_bytes,
             id: 0,
             accepted: vec![BTreeSet::new(); kinds.len()],
             arrived: vec![BTreeSet::new(); kinds.len()],
@@ -80,7 +83,7 @@ impl DiskModel {
             DiskAct::Kill(leaves) => {
                 self.note_arrived();
                 self.sim = after_crash(&self.sim, leaves);
-                self.scene = DiskScene::on(&self.sim, &self.kinds);
+                self.scene = DiskScene::keeping(self.keep_bytes, &self.sim, &self.kinds);
             }
             DiskAct::Others(segments) => {
                 let room = self.segments.saturating_sub(segments) * SEGMENT_BYTES + BESIDE_BYTES;
@@ -128,7 +131,10 @@ impl DiskModel {
                     assert_eq!(status.discarded, 0, "{status:?}")
                 }
             }
-            let overflow = status.discarded_by.get("dead-letter-overflow").copied();
+            let overflow = status
+                .discarded_by
+                .get(&DiscardReason::DeadLetterOverflow)
+                .copied();
             assert_eq!(overflow.unwrap_or_default(), status.discarded, "{status:?}");
         }
     }
@@ -168,6 +174,7 @@ proptest! {
     #[test]
     fn a_full_disk_discards_nothing_but_dead_letters_that_are_kept(
         segments in 3..7_u64,
+        keep_bytes in prop_oneof![Just(0), Just(KEEP_BYTES)],
         kinds in proptest::collection::vec(kind(), ENDPOINTS - 1),
         acts in proptest::collection::vec(act(), 1..40),
     ) {
@@ -176,7 +183,7 @@ proptest! {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut model = DiskModel::new(segments, kinds);
+            let mut model = DiskModel::new(segments, keep_bytes, kinds);
             for act in acts {
                 model.run(act).await;
             }

@@ -10,6 +10,7 @@ use crate::status::EndpointStatus;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use tokio::time::timeout_at;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
@@ -42,12 +43,16 @@ fn disk_of(segments: u64) -> SimulatedDisk {
     sim
 }
 
-fn open(sim: &SimulatedDisk) -> (DiskJournal, RecoveredJournal) {
+/// The history that journals here may keep: more than any of these disks has room for.
+const KEEP_BYTES: u64 = 1 << 20;
+
+fn open(sim: &SimulatedDisk, keep_bytes: u64) -> (DiskJournal, RecoveredJournal) {
     let settings = JournalSettings {
         segment_bytes: SEGMENT_BYTES,
         commit_window: Duration::ZERO,
         settle_delay: Duration::from_millis(1),
         retry_delay: Duration::from_millis(20),
+        keep_bytes,
         ..JournalSettings::default()
     };
     DiskJournal::open(settings, Arc::new(sim.clone()), Arc::new(SystemClock)).unwrap()
@@ -84,7 +89,12 @@ struct DiskScene {
 
 impl DiskScene {
     fn on(sim: &SimulatedDisk, kinds: &[EndpointKind]) -> Self {
-        let (disk, recovered) = open(sim);
+        Self::keeping(KEEP_BYTES, sim, kinds)
+    }
+
+    /// With so many bytes of history.
+    fn keeping(keep_bytes: u64, sim: &SimulatedDisk, kinds: &[EndpointKind]) -> Self {
+        let (disk, recovered) = open(sim, keep_bytes);
         let mut builder = Router::builder().journal_on_disk(disk, recovered);
         let store = MemoryStore::default();
         let sinks: Vec<ScriptedSink> = kinds.iter().map(|_| ScriptedSink::default()).collect();
@@ -139,7 +149,10 @@ impl DiskScene {
             let ended = status.delivered + status.dead_letters.all() + status.discarded;
             assert_eq!(status.matched, accepted as u64, "{status:?}");
             assert_eq!(status.matched, open + ended, "{status:?}");
-            let overflow = status.discarded_by.get("dead-letter-overflow").copied();
+            let overflow = status
+                .discarded_by
+                .get(&DiscardReason::DeadLetterOverflow)
+                .copied();
             assert_eq!(overflow.unwrap_or_default(), status.discarded, "{status:?}");
         }
     }

@@ -6,6 +6,7 @@ use crate::sink::{Connect, ConnectError, Sink};
 use crate::table::source::{Settings, StraySettings};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::endpoint::{self, Endpoint};
 use twinroute_model::instance::Instance;
 use twinroute_model::route::Route;
@@ -142,7 +143,10 @@ async fn a_removed_endpoint_finishes_and_one_that_returns_keeps_its_queue() {
     router.settled().await;
     let status = endpoint_status(&router, "hub-1");
     assert_eq!(
-        (status.delivered, status.dead_letters.by_reason["removed"]),
+        (
+            status.delivered,
+            status.dead_letters.by_reason[&DeadLetterReason::Removed]
+        ),
         (1, 1),
         "the grace time passed"
     );
@@ -157,10 +161,7 @@ async fn a_removed_endpoint_finishes_and_one_that_returns_keeps_its_queue() {
 async fn settings_without_an_endpoint_are_refused_or_warned_about() {
     let set = |key: &str, settings| Settings::new([(key.to_owned(), settings)]);
     let mut stray = definitions(&["hub-1"], &[]);
-    let early = EndpointSettings {
-        attempts_max: 3,
-        ..EndpointSettings::default()
-    };
+    let early = EndpointSettings::default().with(|own| own.attempts_max = 3);
     stray.settings = set("Hub-2", early.clone());
     let router = Router::builder()
         .connect(ScriptedConnect::default())
@@ -185,10 +186,7 @@ async fn settings_without_an_endpoint_are_refused_or_warned_about() {
         assert_eq!(endpoint_status(&router, "HUB-2").retry.attempts_max, 3);
     }
     // A value out of range is a mistake, whether or not there is an endpoint.
-    let broken = EndpointSettings {
-        attempts_max: 0,
-        ..early
-    };
+    let broken = early.with(|own| own.attempts_max = 0);
     stray.settings = set("hub-3", broken);
     let refused = router.apply(&stray).unwrap_err().to_string();
     assert!(refused.contains("attempts_max must be"), "{refused}");
@@ -196,7 +194,7 @@ async fn settings_without_an_endpoint_are_refused_or_warned_about() {
 
 /// It differs from none by its name alone, which was no part of the hash.
 #[tokio::test(start_paused = true)]
-async fn an_instance_without_endpoints_takes_events_as_soon_as_it_is_there() {
+async fn no_endpoints_takes_events_as_soon_as_the_instance_is_there() {
     let none = definitions(&[], &[]);
     let router = Router::builder()
         .connect(ScriptedConnect::default())
@@ -292,10 +290,7 @@ async fn what_did_not_change_is_not_made_again() {
     let mut changed = all.clone();
     changed.settings = Settings::new([(
         "hub-2".to_owned(),
-        EndpointSettings {
-            attempts_max: 2,
-            ..EndpointSettings::default()
-        },
+        EndpointSettings::default().with(|own| own.attempts_max = 2),
     )]);
     router.apply(&changed).unwrap();
     assert!(

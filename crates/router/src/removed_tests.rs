@@ -123,10 +123,7 @@ fn defined() -> Definitions {
         panic!("a topic");
     };
     topic.access_key1 = Secret::new(MARK);
-    let settings = EndpointSettings {
-        attempts_max: 7,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.attempts_max = 7);
     let settings = [("hub-1".to_owned(), settings)];
     definitions.settings = Settings::new(settings);
     definitions

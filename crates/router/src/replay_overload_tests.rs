@@ -62,11 +62,10 @@ async fn batch(router: &Router, count: usize) -> Result<AcceptedBatch, AcceptErr
 /// A router whose one endpoint rejected `dead` events and takes what comes from here on.
 async fn with_dead_letters(dead: usize) -> (Router, ChangingSink) {
     let sink = ChangingSink::default();
-    let settings = EndpointSettings {
-        queue_events_max: 2_000,
-        linger: Duration::from_millis(1),
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| {
+        own.queue_events_max = 2_000;
+        own.linger = Duration::from_millis(1);
+    });
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")
@@ -108,9 +107,9 @@ async fn a_replay_waits_for_its_turn_as_producers_do() {
     assert_eq!(waits.state, ReplayState::Waiting, "{waits:?}");
     assert_eq!((waits.replayed, waits.skipped), (0, 0));
     assert_eq!(waits.reason, "the router has more to do than it can");
-    let shown = admission.status();
+    let view = admission.status();
     assert_eq!(
-        (shown.state.as_str(), shown.waiting),
+        (view.state.as_str(), view.waiting),
         ("open", 0),
         "no producer waits"
     );

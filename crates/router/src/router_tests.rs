@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use tokio::sync::Semaphore;
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::EndpointSettings;
 
@@ -292,7 +293,10 @@ async fn an_event_that_fails_alone_waits_while_others_go_on() {
     assert!(retrying_at.elapsed() >= Duration::from_secs(9));
     let status = endpoint_status(&router, "only");
     assert_eq!((status.delivered, status.dead_letters.local), (4, 1));
-    assert_eq!(status.dead_letters.by_reason["rejected"], 1);
+    assert_eq!(
+        status.dead_letters.by_reason[&DeadLetterReason::Rejected],
+        1
+    );
     assert_eq!(status.last_error, "bad: no such field");
 }
 
@@ -304,10 +308,7 @@ async fn attempts_end() {
         reason: FailureReason::new("busy", ""),
     };
     sink.answer(vec![retry; 2]);
-    let settings = EndpointSettings {
-        attempts_max: 2,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.attempts_max = 2);
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")
@@ -317,7 +318,10 @@ async fn attempts_end() {
     router.settled().await;
     assert_eq!(sink.ids(), ["1", "1"]);
     let dead = endpoint_status(&router, "only").dead_letters;
-    assert_eq!((dead.local, dead.by_reason["exhausted"]), (1, 1));
+    assert_eq!(
+        (dead.local, dead.by_reason[&DeadLetterReason::Exhausted]),
+        (1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,10 +400,7 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
 async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
     let sink = ScriptedSink::default();
     sink.set_down(true);
-    let settings = EndpointSettings {
-        queue_events_max: 3,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 3);
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")
@@ -419,10 +420,7 @@ async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
     let sink = ScriptedSink::default();
-    let settings = EndpointSettings {
-        queue_events_max: 2,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 2);
     let router = Router::builder()
         .sink_with("sink", sink.clone(), settings)
         .route("all", "sink", "true")

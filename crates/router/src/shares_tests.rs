@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::time::sleep;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
@@ -35,10 +36,7 @@ pub(super) fn event_of(id: usize, event_type: &str, bytes: usize) -> Event {
 
 /// A short queue, so that dead letters come soon.
 fn short_queue() -> EndpointSettings {
-    EndpointSettings {
-        queue_events_max: 10,
-        ..EndpointSettings::default()
-    }
+    EndpointSettings::default().with(|own| own.queue_events_max = 10)
 }
 
 /// `count` endpoints that each get every event; the first `down` of them take nothing.
@@ -62,7 +60,7 @@ fn everything_to_all(
 fn overflowed(status: &EndpointStatus) -> u64 {
     let discarded = &status.discarded_by;
     discarded
-        .get("dead-letter-overflow")
+        .get(&DiscardReason::DeadLetterOverflow)
         .copied()
         .unwrap_or_default()
 }
@@ -96,13 +94,13 @@ async fn isolated(count: usize, down: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_unavailable_endpoint_stops_nobody_for_ever() {
+async fn one_away_of_two_stops_nobody_for_ever() {
     isolated(2, 1).await;
     isolated(5, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_endpoints_but_one_unavailable_do_not_stop_that_one() {
+async fn one_away_stops_all_no_more_with_all_but_one_away() {
     isolated(2, 1).await;
     isolated(3, 2).await;
     isolated(8, 7).await;
@@ -221,10 +219,7 @@ async fn only_when_nobody_is_above_its_share_a_request_is_refused() {
 async fn keep_all_breaks_isolation_and_says_so() {
     let (healthy, down) = (ScriptedSink::default(), ScriptedSink::default());
     down.set_down(true);
-    let settings = EndpointSettings {
-        dead_letters_kept: KeptDeadLetters::KeepAll,
-        ..short_queue()
-    };
+    let settings = short_queue().with(|own| own.dead_letters_kept = KeptDeadLetters::KeepAll);
     let router = Router::builder()
         .journal_bytes_max(16 << 10)
         .sink("healthy", healthy.clone())

@@ -3,12 +3,14 @@
 //! A sink never decides when something is tried again; it tells what happened and the lane acts.
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 pub use twinroute_journal::HeldEvent;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_model::twin::TwinKey;
 pub use twinroute_retry::dead_letter::document::DeadLetterDocument;
 pub use twinroute_retry::dead_letter::store::{DeadLetterStore, StoredLetter, StoredPage};
 pub use twinroute_retry::failure::{EndpointFault, FailureReason, FaultKind};
@@ -75,9 +77,14 @@ pub struct CredentialState {
 }
 
 /// The place of a credential in an endpoint's definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CredentialSlot {
     /// The first key or connection string.
+    #[default]
     Primary,
     /// The second one.
     Secondary,
@@ -154,8 +161,28 @@ pub struct ConnectError {
     pub reason: String,
 }
 
+/// Refuses every endpoint: for routers that bring all their sinks along.
+pub(crate) struct NoConnect;
+
+impl Connect for NoConnect {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+        _settings: &EndpointSettings,
+    ) -> Result<Arc<dyn Sink>, ConnectError> {
+        Err(ConnectError {
+            endpoint: endpoint.name.to_string(),
+            reason: format!(
+                "this router has no protocol client for {}; give the builder one with `connect`",
+                endpoint.endpoint_type()
+            ),
+        })
+    }
+}
+
 /// One event for one endpoint.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Delivery {
     /// The event's place in the order of acceptance.
     pub sequence: u64,
@@ -165,6 +192,20 @@ pub struct Delivery {
     pub twin: u64,
     /// Attempts made before this one that counted.
     pub attempts: u32,
+}
+
+impl Delivery {
+    /// A first attempt, for whoever calls a sink without a router.
+    #[must_use]
+    pub fn new(sequence: u64, event: impl Into<HeldEvent>) -> Self {
+        let event = event.into();
+        Self {
+            sequence,
+            twin: TwinKey::of(&event).stable_hash(),
+            event,
+            attempts: 0,
+        }
+    }
 }
 
 /// How large a batch may be.

@@ -1,12 +1,23 @@
 //! What a router shows of itself: one snapshot, the same for `/status`, the terminal and tests.
 
+mod states;
+mod text_form;
+
+pub use states::{AdmissionState, EndpointState, JournalKind, LetterStoreState};
+pub(crate) use text_form::moment;
+
 use crate::delivery::DurationHistogram;
+use crate::sink::CredentialSlot;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use twinroute_journal::ledger::{DiscardReason, Ledger};
+use twinroute_model::clock::Timestamp;
+use twinroute_model::dead_letter::DeadLetterReason;
+use twinroute_model::settings::{AnswerMeaning, WhenFull};
 
 /// A snapshot of a running router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RouterStatus {
     /// Version of the library.
     pub version: String,
@@ -28,10 +39,10 @@ pub struct RouterStatus {
 
 /// Whether producers wait because the router has more to do than it can.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AdmissionStatus {
-    /// `open`: whoever comes is let in at once, or soon; `slowed`: producers wait; `refusing`: some waited as
-    /// long as they may and were answered 503. The latter two last until nobody was slowed for 10 s.
-    pub state: String,
+    /// Whether producers wait, or are refused; both last until nobody was slowed for 10 s.
+    pub state: AdmissionState,
     /// Milliseconds that the state has lasted; 0 while it is `open`.
     pub lasts_ms: u64,
     /// Producers that wait now.
@@ -46,6 +57,7 @@ pub struct AdmissionStatus {
 
 /// Whether a router accepts events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RouterReadiness {
     /// True when it does.
     pub ready: bool,
@@ -55,13 +67,15 @@ pub struct RouterReadiness {
 
 /// The table in use and how the last change to it went.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TableStatus {
     /// Counts the tables of this process; 0 before the first.
     pub generation: u64,
     /// SHA-256 over the definitions, hexadecimal; equal definitions have equal hashes.
     pub hash: String,
-    /// When it was put in use, RFC 3339.
-    pub since: String,
+    /// When it was put in use; nothing before the first.
+    #[serde(with = "moment")]
+    pub since: Option<Timestamp>,
     /// Why the newest definitions were refused; empty when the table is the newest.
     pub errors: Vec<String>,
     /// Warnings about the definitions: filters that probably do not do what was meant, keys that are sent in the clear.
@@ -73,11 +87,13 @@ pub struct TableStatus {
 
 /// How a source of definitions goes that is read again and again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceStatus {
     /// Which: `azure`.
     pub kind: String,
-    /// When the definitions were last seen to be current, RFC 3339; empty before the first time.
-    pub last_success: String,
+    /// When the definitions were last seen to be current.
+    #[serde(with = "moment")]
+    pub last_success: Option<Timestamp>,
     /// Milliseconds since then.
     pub age_ms: Option<u64>,
     /// Why the last read failed; empty when it did not.
@@ -94,9 +110,10 @@ pub struct SourceStatus {
 
 /// What the journal holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JournalStatus {
-    /// `memory`: nothing outlives the process; `disk`: what is acknowledged as durable does.
-    pub kind: String,
+    /// Where it is.
+    pub kind: JournalKind,
     /// Events held.
     pub events: u64,
     /// Bytes held.
@@ -141,6 +158,7 @@ pub struct JournalStatus {
 
 /// How long syncs of the journal took since the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SyncStatus {
     /// How many there were.
     pub count: u64,
@@ -154,6 +172,7 @@ pub struct SyncStatus {
 
 /// Syncs that took no longer than a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SyncBucket {
     /// The bound in seconds.
     pub le_s: f64,
@@ -163,6 +182,7 @@ pub struct SyncBucket {
 
 /// One instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct InstanceStatus {
     /// Its name.
     pub name: String,
@@ -177,6 +197,7 @@ pub struct InstanceStatus {
 /// `matched + replayed = queued + in_flight + retrying + delivered + dead-lettered + discarded`, always, where
 /// dead-lettered is the sum of [`DeadLetterStatus::all`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EndpointStatus {
     /// Its name.
     pub name: String,
@@ -185,14 +206,11 @@ pub struct EndpointStatus {
     /// Host and port that it is reached at; empty where its definition names none.
     #[serde(default)]
     pub address: String,
-    /// `healthy`, `paused`, why it is sent nothing (`undefined`, `waiting-for-secret`, its provisioning state
-    /// in lower case: `provisioning`, `failed`, …), the kind of fault that holds it back (`unreachable`,
-    /// `throttled`, `unauthorized`, `gone`, `unsupported`), or why it ends: `removed`, `stopped`. All of them
-    /// are [`STATES`] and [`FaultKind::ALL`](crate::sink::FaultKind::ALL).
-    pub state: String,
-    /// Since when this kind of fault holds it back, RFC 3339; empty where none does.
-    #[serde(default)]
-    pub since: String,
+    /// How it is: why it is sent nothing, or what kind of fault holds it back.
+    pub state: EndpointState,
+    /// Since when this kind of fault holds it back.
+    #[serde(default, with = "moment")]
+    pub since: Option<Timestamp>,
     /// Attempts in a row that failed since it was last in order, whatever the kind of fault.
     #[serde(default)]
     pub failed_attempts: u32,
@@ -225,7 +243,11 @@ pub struct EndpointStatus {
     /// Deliveries discarded, for all reasons together.
     pub discarded: u64,
     /// The same by reason; reasons that never came up are left out.
-    pub discarded_by: BTreeMap<String, u64>,
+    #[serde(
+        serialize_with = "text_form::by_word",
+        deserialize_with = "text_form::discards"
+    )]
+    pub discarded_by: BTreeMap<DiscardReason, u64>,
     /// Bytes of what waits or is in flight.
     pub queue_bytes: u64,
     /// Bytes that may wait; at this cap `retry.when_full` says what happens.
@@ -253,6 +275,7 @@ pub struct EndpointStatus {
 
 /// What scrapers are shown of an endpoint beside its status.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct EndpointMetrics {
     /// Whether it has no series of its own; see [`metrics_endpoints_max`](crate::RouterBuilder::metrics_endpoints_max).
     pub is_in_remainder: bool,
@@ -266,38 +289,22 @@ pub struct EndpointMetrics {
 
 /// A credential of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CredentialStatus {
-    /// `primary`, `secondary` or `identity`.
-    pub slot: String,
+    /// Which one.
+    pub slot: CredentialSlot,
     /// Whether it is the one in use; while all are refused, the one that is tried first.
     pub active: bool,
-    /// When it ends, RFC 3339; empty where it does not, or nobody knows. That of an identity is its token's,
-    /// which is renewed before.
-    pub expires_at: String,
+    /// When it ends, where that is known. That of an identity is its token's, which is renewed before.
+    #[serde(with = "moment")]
+    pub expires_at: Option<Timestamp>,
     /// Seconds until then; negative when that is over.
     pub expires_in_s: Option<i64>,
 }
 
-/// All states of endpoints that are no faults.
-pub const STATES: [&str; 14] = [
-    "healthy",
-    "paused",
-    "undefined",
-    "waiting-for-secret",
-    "provisioning",
-    "updating",
-    "failed",
-    "canceled",
-    "suspending",
-    "restoring",
-    "moving",
-    "disabled",
-    "removed",
-    "stopped",
-];
-
 /// What became of the deliveries that could not be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeadLetterStatus {
     /// They stand in the endpoint's container.
     pub uploaded: u64,
@@ -308,17 +315,19 @@ pub struct DeadLetterStatus {
     /// They were kept here, until a replay took their place.
     pub replayed: u64,
     /// Those that are kept here, by reason.
-    pub by_reason: BTreeMap<String, u64>,
+    #[serde(serialize_with = "text_form::by_word")]
+    pub by_reason: BTreeMap<DeadLetterReason, u64>,
     /// Bytes of those that are kept here.
     pub bytes: u64,
-    /// `local` without a container, `ok`, or the kind of fault that keeps it from taking any.
-    pub store: String,
+    /// Whether there is a container, and whether it takes any.
+    pub store: LetterStoreState,
     /// The container's last failure, also when it is over; empty when there was none.
     pub last_error: String,
     /// Milliseconds until it is tried again while it takes nothing.
     pub backing_off_ms: u64,
-    /// When its credential ends, RFC 3339; empty if that is not known.
-    pub expires_at: String,
+    /// When its credential ends, where that is known.
+    #[serde(with = "moment")]
+    pub expires_at: Option<Timestamp>,
     /// Seconds until then; negative when that is over.
     pub expires_in_s: Option<i64>,
 }
@@ -332,7 +341,8 @@ impl DeadLetterStatus {
 }
 
 /// How an endpoint's events are tried again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RetryStatus {
     /// Seconds after the first, second, … attempt of an event that failed alone.
     pub schedule_s: Vec<f64>,
@@ -349,9 +359,9 @@ pub struct RetryStatus {
     /// The most seconds between two probes of an endpoint that takes nothing.
     pub probe_interval_max_s: f64,
     /// What happens at the endpoint's limits.
-    pub when_full: String,
+    pub when_full: WhenFull,
     /// Answers that mean something else here than the sink's table says.
-    pub answers: BTreeMap<String, String>,
+    pub answers: BTreeMap<String, AnswerMeaning>,
 }
 
 impl EndpointStatus {
@@ -366,16 +376,17 @@ impl EndpointStatus {
 }
 
 /// Deliveries discarded, by reason; reasons that never came up are left out.
-pub(crate) fn discarded_by(ledger: &Ledger) -> BTreeMap<String, u64> {
+pub(crate) fn discarded_by(ledger: &Ledger) -> BTreeMap<DiscardReason, u64> {
     DiscardReason::ALL
         .into_iter()
-        .map(|reason| (reason.to_string(), ledger.discarded(reason)))
+        .map(|reason| (reason, ledger.discarded(reason)))
         .filter(|(_, count)| *count > 0)
         .collect()
 }
 
 /// One route.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RouteStatus {
     /// Its id.
     pub id: String,

@@ -3,7 +3,9 @@
 use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
 use crate::damage::{self, JournalDamage};
 use crate::expiry;
-use crate::status::{InstanceStatus, JournalStatus, RouterReadiness, RouterStatus, SourceStatus};
+use crate::status::{
+    InstanceStatus, JournalKind, JournalStatus, RouterReadiness, RouterStatus, SourceStatus,
+};
 use crate::user_code;
 use metrics::gauge;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +18,6 @@ pub(crate) type ShowSource = Box<dyn Fn() -> SourceStatus + Send + Sync>;
 /// Shows how a router is.
 pub(crate) struct StatusReporter {
     pub(crate) acceptor: Arc<Acceptor>,
-    pub(crate) journal_kind: &'static str,
     /// What had become of the journal when it was opened.
     pub(crate) damage: JournalDamage,
     /// How the source of definitions goes.
@@ -84,7 +85,10 @@ impl StatusReporter {
             admission: self.acceptor.admission.status(),
             table,
             journal: JournalStatus {
-                kind: self.journal_kind.to_owned(),
+                kind: match self.room().disk {
+                    Some(_) => JournalKind::Disk,
+                    None => JournalKind::Memory,
+                },
                 events: usage.events,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,

@@ -6,6 +6,7 @@ use crate::sink::{DeliveryOutcome, FailureReason};
 use twinroute_journal::JournalSettings;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_model::clock::{ManualClock, Timestamp};
+use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::settings::EndpointSettings;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -175,7 +176,10 @@ async fn ttl_clock_what_was_tried_expires_after_true_time_alone() {
         let router = machine.router(&sink);
         router.settled().await;
         let status = endpoint_status(&router, "only");
-        let expired = status.dead_letters.by_reason.contains_key("expired");
+        let expired = status
+            .dead_letters
+            .by_reason
+            .contains_key(&DeadLetterReason::Expired);
         assert_eq!(expired, expires, "{status:?}");
     }
 }

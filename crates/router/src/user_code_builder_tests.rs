@@ -8,10 +8,7 @@ fn refused(builder: crate::RouterBuilder) -> String {
 
 #[tokio::test]
 async fn settings_of_a_sink_are_checked() {
-    let settings = EndpointSettings {
-        batches_in_flight_max: 0,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.batches_in_flight_max = 0);
     let builder = Router::builder().sink_with("hub", ScriptedSink::default(), settings);
     assert_eq!(
         refused(builder),
@@ -45,7 +42,7 @@ async fn a_store_finds_its_endpoint_in_whatever_order() {
             .dead_letters(RudeSink::default()),
     ] {
         let router = builder.build().unwrap();
-        assert_eq!(rude_status(&router).dead_letters.store, "ok");
+        assert_eq!(rude_status(&router).dead_letters.store.as_str(), "ok");
     }
 }
 

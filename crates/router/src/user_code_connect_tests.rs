@@ -74,10 +74,7 @@ async fn a_sink_whose_drop_panics_goes_without_harm() {
         .build()
         .unwrap();
     let mut second = first.clone();
-    let settings = EndpointSettings {
-        linger: Duration::ZERO,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.linger = Duration::ZERO);
     second.settings = crate::table::source::Settings::new([("hub".to_owned(), settings)]);
     assert_eq!(router.apply(&second).unwrap(), 2, "it has another sink now");
     accept(&router, vec![event(1, "a")]).await;

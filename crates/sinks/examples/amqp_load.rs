@@ -118,10 +118,7 @@ fn sink(address: &str, partition_key: PartitionKey) -> Arc<dyn Sink> {
         "Endpoint=sb://{address};SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=hub;UseDevelopmentEmulator=true"}}}}"#
     );
     let endpoint = endpoint::parse(&name, &body).expect("a legal endpoint");
-    let settings = EndpointSettings {
-        partition_key,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.partition_key = partition_key);
     let outgoing = OutgoingConnections::of_environment().expect("the trust store");
     AzureConnector::new(Arc::new(SystemClock), outgoing)
         .connect(&endpoint, &settings)

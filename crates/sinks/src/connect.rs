@@ -206,6 +206,11 @@ impl Connect for AzureConnector {
             EndpointDestination::Waiting(waiting) => {
                 Err(refused(endpoint, waiting.missing.clone()))
             }
+            _ => {
+                let endpoint_type = endpoint.endpoint_type();
+                let reason = format!("endpoints of type {endpoint_type} have no sink here");
+                Err(refused(endpoint, reason))
+            }
         }
     }
 

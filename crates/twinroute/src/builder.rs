@@ -1,10 +1,10 @@
 //! What a router is made of, before it runs.
 
 use crate::clock::Clock;
-use crate::definitions::{DefinitionKeeper, Definitions, Route, TableHandle};
+use crate::definitions::{CustomDestination, DefinitionKeeper, Definitions, Route, TableHandle};
 use crate::event::Event;
 use crate::name::{EndpointName, InstanceName, RouteId};
-use crate::sink::{Connect, EndpointSink, SinkSetup};
+use crate::sink::{Connect, EndpointSink, OwnKinds, Sink, SinkSetup};
 use crate::{BuildError, DuplicateWindow, Error, IntoMappedEvent, Router};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub struct RouterBuilder {
     definitions: Definitions,
     routes: Vec<(String, String, String)>,
     default_instance: String,
+    kinds: OwnKinds,
     #[cfg(feature = "journal")]
     journal: Option<crate::JournalOptions>,
 }
@@ -30,10 +31,11 @@ impl Router {
 impl RouterBuilder {
     fn new() -> Self {
         Self {
-            inner: twinroute_router::Router::builder(),
+            inner: twinroute_router::Router::builder().duration_metrics(),
             definitions: Definitions::default(),
             routes: Vec::new(),
             default_instance: "default".to_owned(),
+            kinds: OwnKinds::default(),
             #[cfg(feature = "journal")]
             journal: None,
         }
@@ -107,8 +109,49 @@ impl RouterBuilder {
     }
 
     /// Makes sinks for the endpoints of definitions.
-    pub fn connect(self, connect: impl Connect) -> Self {
-        self.with(|inner| inner.connect(connect))
+    pub fn connect(mut self, connect: impl Connect) -> Self {
+        self.kinds.others(connect);
+        self
+    }
+
+    /// Makes the sinks of endpoints whose definition names a kind of the program's own,
+    /// [`EndpointDestination::Custom`](crate::definitions::EndpointDestination::Custom). An error refuses the definitions.
+    ///
+    /// ```
+    /// use twinroute::definitions::{CustomDestination, Definitions, Endpoint, EndpointDestination};
+    /// use twinroute::name::{EndpointName, InstanceName};
+    /// use twinroute::prelude::*;
+    ///
+    /// struct Lines(PathBuf);
+    /// # impl Sink for Lines {
+    /// #     async fn send(&self, _: &[Delivery]) -> SendResult { Ok(SendOutcome::all_delivered()) }
+    /// # }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let router = Router::builder()
+    ///     .sinks_of_kind("lines", |wanted| match wanted.property("file") {
+    ///         Some(file) => Ok(Lines(file.into())),
+    ///         None => Err("`file` is missing"),
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// let archive = CustomDestination::new("lines").with("file", "out.jsonl");
+    /// let archive = Endpoint::new(EndpointName::new("archive")?, EndpointDestination::Custom(archive));
+    /// let mut definitions = Definitions::default();
+    /// definitions.instance_mut(&InstanceName::new("default")?).endpoints.push(archive);
+    /// router.apply(definitions).await?;
+    /// router.upsert_route("all", "archive", "true").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sinks_of_kind<S: Sink, E: ToString>(
+        mut self,
+        kind: &str,
+        make: impl Fn(&CustomDestination) -> Result<S, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.kinds.add(kind, make);
+        self
     }
 
     /// Names the instance of events that name none; `default` unless set.
@@ -180,6 +223,7 @@ impl RouterBuilder {
             });
         }
         let inner = self.inner.default_instance(&self.default_instance);
+        let inner = inner.connect(self.kinds);
         Ok((inner, definitions))
     }
 

@@ -10,9 +10,9 @@ pub use follow::FolderSource;
 pub(crate) use follow::follow;
 pub use follow::{FollowedSource, Source};
 pub use twinroute_model::endpoint::{
-    ConnectionCredential, ConnectionString, DeadLetterDestination, Endpoint, EndpointDestination,
-    EndpointIdentity, EndpointType, EventGridTopic, FieldError, InvalidConnectionString,
-    NamespaceAccess, ProvisioningState, WaitingDestination,
+    ConnectionCredential, ConnectionString, CustomDestination, DeadLetterDestination, Endpoint,
+    EndpointDestination, EndpointIdentity, EndpointType, EventGridTopic, FieldError,
+    InvalidConnectionString, NamespaceAccess, ProvisioningState, WaitingDestination,
 };
 pub use twinroute_model::instance::Instance;
 pub use twinroute_model::network::{

@@ -68,10 +68,8 @@ impl std::fmt::Debug for IngressService {
 impl Router {
     /// Begins to make a service that takes events over HTTP.
     pub fn ingress(&self) -> IngressBuilder<'_> {
-        let settings = IngressSettings {
-            listen: Vec::new(),
-            ..IngressSettings::default()
-        };
+        let mut settings = IngressSettings::default();
+        settings.listen = Vec::new();
         IngressBuilder {
             router: self,
             settings,

@@ -107,7 +107,13 @@ pub mod name {
 
 /// What a router shows of itself.
 pub mod status {
-    pub use twinroute_router::status::*;
+    pub use twinroute_journal::ledger::DiscardReason;
+    pub use twinroute_router::status::{
+        AdmissionState, AdmissionStatus, CredentialStatus, DeadLetterStatus, EndpointMetrics,
+        EndpointState, EndpointStatus, InstanceStatus, JournalKind, JournalStatus,
+        LetterStoreState, RetryStatus, RouteStatus, RouterReadiness, RouterStatus, SourceStatus,
+        SyncBucket, SyncStatus, TableStatus,
+    };
     pub use twinroute_router::{DurationHistogram, REMAINDER};
 }
 

@@ -25,9 +25,9 @@ pub struct Router {
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("Router");
-        shown.field("default_instance", &self.inner().default_instance());
-        shown.finish_non_exhaustive()
+        let mut debug = formatter.debug_struct("Router");
+        debug.field("default_instance", &self.inner().default_instance());
+        debug.finish_non_exhaustive()
     }
 }
 

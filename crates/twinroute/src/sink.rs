@@ -1,8 +1,10 @@
 //! Sinks of a program's own: what takes the deliveries of one endpoint.
 
+mod own_kinds;
 mod send;
 mod setup;
 
+pub(crate) use own_kinds::OwnKinds;
 pub use send::{SendError, SendOutcome, SendResult, Sink, sink_fn};
 pub(crate) use setup::EndpointSink;
 pub use setup::SinkSetup;

@@ -135,14 +135,12 @@ impl Config {
         if let Err(error) = self.outgoing.check() {
             errors.push(format!("[outgoing]: {error}"));
         }
-        match self.ingress.ack {
-            None | Some(AckLevel::Memory | AckLevel::Delivered) => {}
-            Some(AckLevel::Durable) if self.journal.on_disk() => {}
-            Some(AckLevel::Durable) => errors.push(
+        if self.ingress.ack == Some(AckLevel::Durable) && !self.journal.on_disk() {
+            errors.push(
                 "[ingress]: ack = \"durable\" is not available: the journal is in memory; set \
                  [journal] path, or use \"memory\" or \"delivered\""
                     .to_owned(),
-            ),
+            );
         }
         self.journal.check(&mut errors);
         warnings.extend(self.key_beside_events());

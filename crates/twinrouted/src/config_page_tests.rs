@@ -43,13 +43,13 @@ fn section(path: &str) -> &'static str {
         .unwrap_or_else(|| panic!("no heading with {heading}"))
 }
 
-fn check(path: &str, shown: &toml::Table) {
+fn check(path: &str, documented: &toml::Table) {
     for key in keys(path) {
         let inner = match path {
             "" => key.clone(),
             _ => format!("{path}.{key}"),
         };
-        let value = shown
+        let value = documented
             .get(&key)
             .unwrap_or_else(|| panic!("the page's block lacks {inner}"));
         match value {
@@ -68,8 +68,8 @@ fn check(path: &str, shown: &toml::Table) {
     }
 }
 
-fn same(shown: &impl Debug, default: &impl Debug) {
-    assert_eq!(format!("{shown:#?}"), format!("{default:#?}"));
+fn same(documented: &impl Debug, default: &impl Debug) {
+    assert_eq!(format!("{documented:#?}"), format!("{default:#?}"));
 }
 
 #[test]
@@ -79,26 +79,26 @@ fn the_page_shows_every_key() {
 
 #[test]
 fn the_page_shows_the_defaults() {
-    let mut shown = config(block()).unwrap();
-    let endpoints = std::mem::take(&mut shown.endpoints);
+    let mut view = config(block()).unwrap();
+    let endpoints = std::mem::take(&mut view.endpoints);
     for settings in endpoints.values() {
         assert_eq!(*settings, EndpointSettings::default());
     }
-    assert!(shown.ingress.webhook_code.take().is_some());
-    assert!(shown.ingress.tls.take().is_some());
-    assert!(shown.admin.tls.take().is_some());
-    assert!(shown.management.tls.take().is_some());
+    assert!(view.ingress.webhook_code.take().is_some());
+    assert!(view.ingress.tls.take().is_some());
+    assert!(view.admin.tls.take().is_some());
+    assert!(view.management.tls.take().is_some());
     for access in [
-        &mut shown.ingress.access,
-        &mut shown.admin.access,
-        &mut shown.management.access,
+        &mut view.ingress.access,
+        &mut view.admin.access,
+        &mut view.management.access,
     ] {
         assert!(access.jwt.take().is_some());
     }
-    assert!(shown.azure.credential.take().is_some());
-    assert_eq!(shown.ingress.check(), Ok(vec![]));
-    assert_eq!(shown.admin.check(), Ok(vec![]));
-    let identity = &mut shown.identity;
+    assert!(view.azure.credential.take().is_some());
+    assert_eq!(view.ingress.check(), Ok(vec![]));
+    assert_eq!(view.admin.check(), Ok(vec![]));
+    let identity = &mut view.identity;
     assert!(identity.credential.take().is_some());
     for given in [
         identity.tenant_id.take().is_some(),
@@ -110,8 +110,8 @@ fn the_page_shows_the_defaults() {
     ] {
         assert!(given);
     }
-    assert!(shown.secrets.key_vault.take().is_some());
-    let azure = &mut shown.azure;
+    assert!(view.secrets.key_vault.take().is_some());
+    let azure = &mut view.azure;
     for file in [
         &mut azure.ca_file,
         &mut azure.client_secret_file,
@@ -129,6 +129,6 @@ fn the_page_shows_the_defaults() {
     ] {
         assert!(text.take().is_some());
     }
-    assert!(shown.outgoing.proxy.take().is_some());
-    same(&shown, &Config::default());
+    assert!(view.outgoing.proxy.take().is_some());
+    same(&view, &Config::default());
 }

@@ -256,14 +256,14 @@ fn status(azure: &AzureSource) -> SourceStatus {
         .map(|seconds| seconds.saturating_mul(1000));
     let mut warnings = status.warnings;
     warnings.extend(status.saved_problem);
-    SourceStatus {
-        kind: "azure".to_owned(),
-        last_success: status.last_success.unwrap_or_default(),
-        age_ms,
-        last_error: status.last_error.unwrap_or_default(),
-        failures: status.failures,
-        saved: status.from_saved_file,
-        waiting: status.waiting,
-        warnings,
-    }
+    let mut shown = SourceStatus::default();
+    shown.kind = "azure".to_owned();
+    shown.last_success = status.last_success;
+    shown.age_ms = age_ms;
+    shown.last_error = status.last_error.unwrap_or_default();
+    shown.failures = status.failures;
+    shown.saved = status.from_saved_file;
+    shown.waiting = status.waiting;
+    shown.warnings = warnings;
+    shown
 }

@@ -88,9 +88,9 @@ impl CrateItems {
             }
             let feature = feature(&own.attrs);
             if let Some((_, of, _)) = &own.trait_ {
-                let shown = words(&own.self_ty);
-                let shown = shown.replacen(name, path, 1);
-                lines.push(format!("{feature}impl {} for {shown}", words(of)));
+                let view = words(&own.self_ty);
+                let view = view.replacen(name, path, 1);
+                lines.push(format!("{feature}impl {} for {view}", words(of)));
                 continue;
             }
             for item in &own.items {
@@ -176,13 +176,13 @@ pub(super) fn lines(item: &Item, path: &str) -> Vec<String> {
 
 fn fields(fields: &Fields, path: &str) -> Vec<String> {
     let public = |field: &&syn::Field| matches!(field.vis, Visibility::Public(_));
-    let shown = fields.iter().enumerate().filter(|(_, field)| public(field));
-    let shown = shown.map(|(place, field)| {
+    let view = fields.iter().enumerate().filter(|(_, field)| public(field));
+    let view = view.map(|(place, field)| {
         let name = field.ident.as_ref().map(ToString::to_string);
         let name = name.unwrap_or_else(|| place.to_string());
         format!("pub field {path}::{name}: {}", words(&field.ty))
     });
-    shown.collect()
+    view.collect()
 }
 
 /// What is derived, and whether it may grow.

@@ -164,8 +164,8 @@ impl ApiWalk<'_> {
                 self.used(&before, (&name, &name), module, gate)
             }
             UseTree::Rename(renamed) => {
-                let (name, shown) = (renamed.ident.to_string(), renamed.rename.to_string());
-                self.used(&before, (&name, &shown), module, gate)
+                let (name, alias) = (renamed.ident.to_string(), renamed.rename.to_string());
+                self.used(&before, (&name, &alias), module, gate)
             }
             UseTree::Glob(_) => {
                 let from = before.first().context("a glob of nothing")?.clone();
@@ -188,7 +188,7 @@ impl ApiWalk<'_> {
     fn used(
         &mut self,
         before: &[String],
-        (name, shown): (&str, &str),
+        (name, alias): (&str, &str),
         module: &[String],
         gate: &str,
     ) -> anyhow::Result<()> {
@@ -199,7 +199,7 @@ impl ApiWalk<'_> {
         if is_whole_crate || ["std", "tokio"].contains(&first) {
             let from = [before, &[name.to_owned()]].concat().join("::");
             self.lines
-                .insert(format!("{gate}pub use {path}::{shown} = {from}"));
+                .insert(format!("{gate}pub use {path}::{alias} = {from}"));
             return Ok(());
         }
         let from = if first.starts_with("twinroute_") {
@@ -211,10 +211,10 @@ impl ApiWalk<'_> {
             let key = (from.to_owned(), name.to_owned());
             let key = self.origin(key)?;
             self.later
-                .push((format!("{path}::{shown}"), gate.to_owned(), key));
+                .push((format!("{path}::{alias}"), gate.to_owned(), key));
             return Ok(());
         }
-        self.item(from, name, &format!("{path}::{shown}"), gate)
+        self.item(from, name, &format!("{path}::{alias}"), gate)
     }
 
     /// Where an item is defined that a crate may have from another.
@@ -236,9 +236,9 @@ impl ApiWalk<'_> {
     }
 
     /// Lists an item and what it has, where that was not done by another path.
-    fn item(&mut self, from: &str, name: &str, shown: &str, gate: &str) -> anyhow::Result<()> {
+    fn item(&mut self, from: &str, name: &str, exported: &str, gate: &str) -> anyhow::Result<()> {
         let key = self.origin((from.to_owned(), name.to_owned()))?;
-        let path = shown.to_owned();
+        let path = exported.to_owned();
         if self.homes.contains_key(&key) {
             self.later.push((path, gate.to_owned(), key));
             return Ok(());

@@ -17,10 +17,10 @@ pub(super) fn prepare(play: &mut ExamplePlay<'_>, group: &str, step: &str) -> an
         ("IotDpsResource", "CreateOrUpdate" | "CheckProvisioningServiceNameAvailability") => Ok(()),
         ("IotDpsResource", "ListBySubscription" | "ListByResourceGroup") => services(play),
         ("IotDpsResource", "ListKeys" | "ListKeysForKeyName") => {
-            let shown = expected_body(play);
-            let rules = match shown["value"].as_array() {
+            let view = expected_body(play);
+            let rules = match view["value"].as_array() {
                 Some(rules) => rules.clone(),
-                None => vec![shown],
+                None => vec![view],
             };
             let rules: Vec<Value> = rules
                 .iter()
@@ -42,18 +42,18 @@ pub(super) fn prepare(play: &mut ExamplePlay<'_>, group: &str, step: &str) -> an
             Ok(())
         }
         ("IotDpsResource", step) => {
-            let shown = expected_body(play);
+            let view = expected_body(play);
             let own = if step.contains("Private") {
                 &Value::Null
             } else {
-                &shown
+                &view
             };
             let mut body = described(own);
             if step == "Update" {
                 body["tags"] = json!({ "before": "the patch" });
             }
             put(play, &service(play)?, body)?;
-            connections(play, &shown)
+            connections(play, &view)
         }
         ("DpsCertificate", step) => certificates(play, step),
         _ => bail!("nothing is known of the operation {group}_{step}"),
@@ -81,9 +81,9 @@ fn at(play: &ExamplePlay<'_>, group: &str, name: &str) -> anyhow::Result<String>
 }
 
 /// The writable part of a service.
-fn described(shown: &Value) -> Value {
+fn described(view: &Value) -> Value {
     let mut body = Map::new();
-    let tags = shown.get("tags").cloned().unwrap_or_else(|| json!({}));
+    let tags = view.get("tags").cloned().unwrap_or_else(|| json!({}));
     body.insert("tags".to_owned(), tags);
     body.insert("location".to_owned(), "eastus".into());
     body.insert("sku".to_owned(), json!({ "name": "S1", "capacity": 1 }));
@@ -107,7 +107,7 @@ fn services(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
 }
 
 /// The private endpoint connection that the request is about, or those of a list.
-fn connections(play: &ExamplePlay<'_>, shown: &Value) -> anyhow::Result<()> {
+fn connections(play: &ExamplePlay<'_>, view: &Value) -> anyhow::Result<()> {
     let pending = json!({ "status": "Pending", "description": "Please approve my request!" });
     let make = |name: &str| {
         let body = json!({ "properties": { "privateLinkServiceConnectionState": pending } });
@@ -120,7 +120,7 @@ fn connections(play: &ExamplePlay<'_>, shown: &Value) -> anyhow::Result<()> {
     if let Ok(name) = play.text("privateEndpointConnectionName") {
         return make(name);
     }
-    for item in shown.as_array().into_iter().flatten() {
+    for item in view.as_array().into_iter().flatten() {
         make(item["name"].as_str().context("a connection has a name")?)?;
     }
     Ok(())
@@ -139,8 +139,8 @@ fn certificates(play: &mut ExamplePlay<'_>, step: &str) -> anyhow::Result<()> {
     }
     let name = match step {
         "List" => {
-            let shown = expected_body(play);
-            let name = shown["value"][0]["name"].as_str();
+            let view = expected_body(play);
+            let name = view["value"][0]["name"].as_str();
             name.context("a certificate has a name")?.to_owned()
         }
         _ => play.text("certificateName")?.to_owned(),

@@ -35,8 +35,8 @@ pub(super) fn prepare(play: &mut ExamplePlay<'_>) -> anyhow::Result<()> {
             let mut body = located(expected_body(play));
             unlike(&mut body, play.body());
             put(play, &target, body)?;
-            let shown = expected_body(play);
-            let connections = shown["properties"]["privateEndpointConnections"].as_array();
+            let view = expected_body(play);
+            let connections = view["properties"]["privateEndpointConnections"].as_array();
             for item in connections.into_iter().flatten() {
                 let target = child(play, "privateEndpointConnections", last(item)?)?;
                 put(play, &target, connection(item))?;
@@ -136,15 +136,15 @@ fn instances(play: &ExamplePlay<'_>) -> anyhow::Result<()> {
 }
 
 /// The writable part of an instance.
-fn located(shown: Value) -> Value {
+fn located(view: Value) -> Value {
     let mut body = Map::new();
     body.insert("location".to_owned(), "westus2".into());
     for member in ["tags", "identity"] {
-        if let Some(value) = shown.get(member) {
+        if let Some(value) = view.get(member) {
             body.insert(member.to_owned(), value.clone());
         }
     }
-    if let Some(access) = shown["properties"].get("publicNetworkAccess") {
+    if let Some(access) = view["properties"].get("publicNetworkAccess") {
         body.insert(
             "properties".to_owned(),
             json!({ "publicNetworkAccess": access }),
@@ -177,12 +177,12 @@ fn children(
     name: &str,
     body: fn(&Value) -> Value,
 ) -> anyhow::Result<()> {
-    let shown = expected_body(play);
+    let view = expected_body(play);
     match step {
         "CreateOrUpdate" => Ok(()),
         "List" => {
             let mut names = Vec::new();
-            for item in shown["value"].as_array().into_iter().flatten() {
+            for item in view["value"].as_array().into_iter().flatten() {
                 let name = match item["name"].as_str() {
                     Some(name) => name,
                     None => last(item)?,
@@ -199,7 +199,7 @@ fn children(
         }
         _ => {
             let name = play.text(name)?.to_owned();
-            put(play, &child(play, kind, &name)?, body(&shown))
+            put(play, &child(play, kind, &name)?, body(&view))
         }
     }
 }
@@ -210,9 +210,9 @@ fn last(item: &Value) -> anyhow::Result<&str> {
 }
 
 /// The writable part of an endpoint, with connection strings in place of masks.
-fn endpoint(shown: &Value) -> Value {
+fn endpoint(view: &Value) -> Value {
     let mut properties = Map::new();
-    for (name, value) in shown["properties"].as_object().into_iter().flatten() {
+    for (name, value) in view["properties"].as_object().into_iter().flatten() {
         let value = match name.as_str() {
             "createdTime" | "provisioningState" => continue,
             name if name.to_ascii_lowercase().contains("connectionstring") => json!(format!(
@@ -225,8 +225,8 @@ fn endpoint(shown: &Value) -> Value {
     json!({ "properties": properties })
 }
 
-fn connection(shown: &Value) -> Value {
-    let state = &shown["properties"]["privateLinkServiceConnectionState"];
+fn connection(view: &Value) -> Value {
+    let state = &view["properties"]["privateLinkServiceConnectionState"];
     let state = if state.is_object() {
         state.clone()
     } else {
@@ -235,8 +235,8 @@ fn connection(shown: &Value) -> Value {
     json!({ "properties": { "privateLinkServiceConnectionState": state } })
 }
 
-fn time_series(shown: &Value) -> Value {
-    let mut properties = shown["properties"].clone();
+fn time_series(view: &Value) -> Value {
+    let mut properties = view["properties"].clone();
     if let Some(properties) = properties.as_object_mut() {
         properties.remove("provisioningState");
     }
@@ -251,24 +251,24 @@ fn event_routes(play: &mut ExamplePlay<'_>, step: &str) -> anyhow::Result<()> {
     );
     put(play, &instance, located(json!({})))?;
     for name in ["endpoint-001", "endpoint-002"] {
-        let shown = json!({ "properties": {
+        let view = json!({ "properties": {
             "endpointType": "EventHub", "authenticationType": "KeyBased", "connectionStringPrimaryKey": "",
         } });
         put(
             play,
             &format!("{instance}/endpoints/{name}"),
-            endpoint(&shown),
+            endpoint(&view),
         )?;
     }
     let route = |id: &str, endpoint: &Value, filter: &Value| {
         let body = json!({ "endpointName": endpoint, "filter": filter });
         put(play, &format!("/eventroutes/{id}"), body)
     };
-    let shown = expected_body(play);
+    let view = expected_body(play);
     match step {
         "Add" => {}
         "List" => {
-            let items = shown["value"].as_array().map_or(&[][..], Vec::as_slice);
+            let items = view["value"].as_array().map_or(&[][..], Vec::as_slice);
             for item in items {
                 let id = item["id"].as_str().context("a route has an id")?;
                 route(id, &item["endpointName"], &item["filter"])?;
@@ -280,7 +280,7 @@ fn event_routes(play: &mut ExamplePlay<'_>, step: &str) -> anyhow::Result<()> {
         }
         "GetById" => {
             let id = play.text("id")?;
-            route(id, &shown["endpointName"], &shown["filter"])?;
+            route(id, &view["endpointName"], &view["filter"])?;
         }
         "Delete" => route(play.text("id")?, &"endpoint-001".into(), &"true".into())?,
         _ => bail!("nothing is known of EventRoutes_{step}"),

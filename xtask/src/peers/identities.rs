@@ -105,12 +105,12 @@ pub(super) fn mutual_tls(stage: &PeerStage<'_>) -> anyhow::Result<()> {
     let port = address.port();
     let scene = json!({ "step": "ask", "folder": folder, "port": port });
     stage.play("mutual_tls.py", &scene)?;
-    for (shown, welcome) in [
+    for (presented, welcome) in [
         (Some("client.pem"), true),
         (Some("other.pem"), false),
         (None, false),
     ] {
-        let name = shown.unwrap_or("none");
+        let name = presented.unwrap_or("none");
         let mut openssl = Command::new("openssl");
         openssl
             .args([
@@ -129,7 +129,7 @@ pub(super) fn mutual_tls(stage: &PeerStage<'_>) -> anyhow::Result<()> {
             .args(["--header", "content-type: application/cloudevents+json"])
             .args(["--data", EVENT, "--write-out", "\nstatus %{http_code}\n"])
             .arg(format!("https://localhost:{port}/events"));
-        if let Some(file) = shown {
+        if let Some(file) = presented {
             openssl.arg("-cert").arg(folder.join(file));
             curl.arg("--cert").arg(folder.join(file));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use twinroute_model::clock::Timestamp;
+use twinroute_router::status::LetterStoreState;
 use twinroute_router::status::{EndpointStatus, InstanceStatus};
 use twinroute_router::{DurationHistogram, REMAINDER};
 
@@ -64,17 +65,20 @@ pub(super) const fn labels<'a>(instance: &'a str, endpoint: &'a str) -> Endpoint
 
 impl<'a> EndpointRow<'a> {
     fn add(&mut self, endpoint: &'a EndpointStatus) {
-        *self.states.entry(&endpoint.state).or_default() += 1;
+        *self.states.entry(endpoint.state.as_str()).or_default() += 1;
         self.queue_bytes += endpoint.queue_bytes;
         self.queue_events += endpoint.queued + endpoint.in_flight + endpoint.retrying;
         self.oldest_age_ms = self.oldest_age_ms.max(endpoint.oldest_age_ms);
         self.add_dead_letters(endpoint);
         for credential in &endpoint.credentials {
             if credential.active {
-                *self.active.entry(&credential.slot).or_default() += 1;
+                *self.active.entry(credential.slot.as_str()).or_default() += 1;
             }
-            if let Some(end) = seconds_of(&credential.expires_at) {
-                let first = self.credential_ends.entry(&credential.slot).or_insert(end);
+            if let Some(end) = credential.expires_at.map(Timestamp::unix_seconds) {
+                let first = self
+                    .credential_ends
+                    .entry(credential.slot.as_str())
+                    .or_insert(end);
                 *first = end.min(*first);
             }
         }
@@ -86,7 +90,7 @@ impl<'a> EndpointRow<'a> {
     /// Where dead letters can be: in a container there are none without one, and few are kept here with one.
     fn add_dead_letters(&mut self, endpoint: &'a EndpointStatus) {
         let dead = &endpoint.dead_letters;
-        let has_container = dead.store != "local";
+        let has_container = dead.store != LetterStoreState::Local;
         for (place, count, is_usual) in [
             ("uploaded", dead.uploaded, has_container),
             ("awaiting_upload", dead.awaiting_upload, has_container),
@@ -96,7 +100,7 @@ impl<'a> EndpointRow<'a> {
                 *self.dead_letters.entry(place).or_default() += count;
             }
         }
-        let end = seconds_of(&dead.expires_at);
+        let end = dead.expires_at.map(Timestamp::unix_seconds);
         let ends = self.container_end.into_iter().chain(end);
         self.container_end = ends.min();
     }

@@ -184,7 +184,7 @@ async fn over_https() {
     for url in ["https://", "http://h:1", "https://u@h", "https://h/admin"] {
         assert!(AdminClient::https(url, trust_it()).is_err(), "{url}");
     }
-    let shown = format!("{:?}", with(stranger, WRITER));
-    assert!(!shown.contains(WRITER), "{shown}");
+    let debug_text = format!("{:?}", with(stranger, WRITER));
+    assert!(!debug_text.contains(WRITER), "{debug_text}");
     server.stop().await;
 }

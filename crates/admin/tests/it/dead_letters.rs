@@ -90,8 +90,8 @@ async fn one_is_shown_with_its_event_as_it_was_accepted() {
                     \"data\":{\"text\":\"a\\nb\",\"big\":12345678901234567890123}}";
     let parsed = cloudevents::parse(Bytes::from(accepted), &EventLimits::default()).unwrap();
     server.accept(vec![parsed]).await;
-    let shown = server.get("/dead-letters/demo/grid-1/1").await;
-    let (view, event) = shown.body.split_once(",\"event\":").unwrap();
+    let response = server.get("/dead-letters/demo/grid-1/1").await;
+    let (view, event) = response.body.split_once(",\"event\":").unwrap();
     assert_eq!(event, format!("{accepted}}}\n"));
     let view: Value = serde_json::from_str(&format!("{view}}}")).unwrap();
     let view = &view["dead_letter"];

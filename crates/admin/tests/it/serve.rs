@@ -389,12 +389,12 @@ async fn credentials_are_shown_with_their_ends() {
         "expires_at": "2026-11-01T00:01:30Z", "expires_in_s": 90,
     }]);
     assert_eq!(status["certificates"], certificate);
-    let shown = &status["instances"][0]["endpoints"][0]["credentials"];
+    let view = &status["instances"][0]["endpoints"][0]["credentials"];
     let expect = serde_json::json!([
         { "slot": "primary", "active": false, "expires_at": "2026-11-01T00:01:30Z", "expires_in_s": 90 },
         { "slot": "secondary", "active": true, "expires_at": "", "expires_in_s": null },
     ]);
-    assert_eq!(*shown, expect);
+    assert_eq!(*view, expect);
     let warning = status["warnings"][0].as_str().unwrap();
     assert!(
         warning.contains("its primary connection string ends at"),

@@ -22,8 +22,8 @@ pub(super) fn name(resource: &Map<String, Value>) -> Result<EndpointName, String
     let name = name.or_else(|| text(resource, "id")?.rsplit('/').next());
     let name = name.ok_or("one has no name and is left out")?;
     EndpointName::new(name).map_err(|_| {
-        let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
-        format!("{shown:?} is no endpoint name; it is left out with its routes")
+        let excerpt: String = name.chars().take(NAME_CHARS_MAX).collect();
+        format!("{excerpt:?} is no endpoint name; it is left out with its routes")
     })
 }
 
@@ -77,27 +77,8 @@ fn state(body: &EndpointBody<'_>, notes: &mut Vec<String>) -> Option<Provisionin
 
 /// Whether the state that it says is one that passes by itself.
 pub(super) fn is_changing(object: &Map<String, Value>) -> bool {
-    use ProvisioningState as State;
     let body = EndpointBody::read(object, MemberSpelling::AnyCase);
-    match state(&body, &mut Vec::new()) {
-        Some(
-            State::Provisioning
-            | State::Deleting
-            | State::Updating
-            | State::Suspending
-            | State::Restoring
-            | State::Moving,
-        ) => true,
-        Some(
-            State::Succeeded
-            | State::Failed
-            | State::Canceled
-            | State::Deleted
-            | State::Warning
-            | State::Disabled,
-        )
-        | None => false,
-    }
+    state(&body, &mut Vec::new()).is_some_and(ProvisioningState::is_changing)
 }
 
 /// The secret fields of a type, the required one first.
@@ -168,8 +149,8 @@ impl EndpointPlace<'_> {
     /// The overlay's secret, else the definition's own where it shows one.
     fn secret(&self, body: &EndpointBody<'_>, field: SecretField) -> Option<Secret> {
         let overlay = self.secrets.get(self.instance, self.name, field).cloned();
-        let shown = || body.secret(field.name()).filter(|shown| !shown.is_masked());
-        overlay.or_else(shown)
+        let view = || body.secret(field.name()).filter(|view| !view.is_masked());
+        overlay.or_else(view)
     }
 
     fn dead_letter(&self, body: &mut EndpointBody<'_>, notes: &mut Vec<String>) {

@@ -18,8 +18,8 @@ pub(super) fn read(
     instance: &InstanceName,
     targets: &HashSet<&EndpointName>,
 ) -> Result<Route, DefinitionFault> {
-    let shown = text(route, "id").map_or_else(|| "(no id)".to_owned(), bounded);
-    let object = object_name("route", instance, &shown);
+    let printed = text(route, "id").map_or_else(|| "(no id)".to_owned(), bounded);
+    let object = object_name("route", instance, &printed);
     let left_out = |reason: String| {
         let text =
             format!("{reason}; the route is left out, and what only it matches goes nowhere");

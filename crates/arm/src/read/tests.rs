@@ -308,8 +308,8 @@ fn nothing_that_is_shown_holds_a_secret() {
     let resource = format!(r#"{{"name":"hub-1","properties":{properties}}}"#);
     let listing = listing(&[&resource], &[]);
     let reading = reading(&listing, &[("HUB_1__ACCESS_KEY1", "s3cret")]);
-    let shown = format!("{listing:?} {reading:?} {:?}", lines(&reading.warnings));
-    assert!(!shown.contains("s3cret"), "{shown}");
+    let debug_text = format!("{listing:?} {reading:?} {:?}", lines(&reading.warnings));
+    assert!(!debug_text.contains("s3cret"), "{debug_text}");
 }
 
 #[test]
@@ -412,8 +412,8 @@ proptest! {
         for route in &reading.instance.routes {
             prop_assert!(reading.instance.endpoints.iter().any(|e| e.name == route.endpoint_name));
         }
-        let shown = format!("{listing:?} {reading:?}");
-        prop_assert!(!shown.contains("s3cret") && !shown.contains("c2VjcmV0"), "{}", shown);
+        let debug_text = format!("{listing:?} {reading:?}");
+        prop_assert!(!debug_text.contains("s3cret") && !debug_text.contains("c2VjcmV0"), "{}", debug_text);
     }
 
     /// Most JSON from above is refused early; here endpoints are whole but for some members.
@@ -429,7 +429,7 @@ proptest! {
             properties[&names[at]] = value;
         }
         let (endpoint, warnings) = one(&properties.to_string(), &[]);
-        let shown = format!("{endpoint:?} {warnings:?}");
-        prop_assert!(!shown.contains("s3cret") && !shown.contains("c2VjcmV0"), "{}", shown);
+        let debug_text = format!("{endpoint:?} {warnings:?}");
+        prop_assert!(!debug_text.contains("s3cret") && !debug_text.contains("c2VjcmV0"), "{}", debug_text);
     }
 }

@@ -40,6 +40,7 @@ const CHANGING_POLL: Duration = Duration::from_secs(5);
 
 /// Why there is no source.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// A setting cannot be used.
     #[error("[azure]: {0}")]

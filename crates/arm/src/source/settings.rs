@@ -34,6 +34,7 @@ const VARIABLES: SecretVariables = SecretVariables {
 /// Which instance is read, where and as whom.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct AzureSettings {
     /// Azure's management API, or a twinroute's.
     pub management_url: String,

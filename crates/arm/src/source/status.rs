@@ -10,11 +10,12 @@ const SHOWN_MAX: usize = 100;
 
 /// How a source goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AzureStatus {
     /// Seconds since the definitions were last seen to be current.
     pub age_seconds: Option<u64>,
     /// When that was (RFC 3339); from an earlier process where they come from the saved file.
-    pub last_success: Option<String>,
+    pub last_success: Option<Timestamp>,
     /// Why the last read failed; `None` when it did not.
     pub last_error: Option<String>,
     /// Reads that failed since the last good one.
@@ -97,7 +98,7 @@ impl PollProgress {
         current: Option<&DefinitionsSnapshot>,
         now: Timestamp,
     ) -> AzureStatus {
-        let shown = |faults: &[twinroute_router::source::DefinitionFault]| {
+        let view = |faults: &[twinroute_router::source::DefinitionFault]| {
             let faults = faults.iter().take(SHOWN_MAX);
             faults.map(ToString::to_string).collect::<Vec<_>>()
         };
@@ -106,7 +107,7 @@ impl PollProgress {
         let warnings = current.map_or(empty, |current| &current.warnings);
         AzureStatus {
             age_seconds: self.last_success.map(|at| now.since(at).as_secs()),
-            last_success: self.last_success.map(Timestamp::rfc3339),
+            last_success: self.last_success,
             last_error: self.last_error.clone(),
             failures: self.failures,
             generation: current.map_or(0, |current| current.generation),
@@ -114,9 +115,9 @@ impl PollProgress {
             from_saved_file: self.from_saved_file,
             saved_problem: self.saved_problem.clone(),
             waiting_count: waiting.len(),
-            waiting: shown(waiting),
+            waiting: view(waiting),
             warning_count: warnings.len(),
-            warnings: shown(warnings),
+            warnings: view(warnings),
         }
     }
 }

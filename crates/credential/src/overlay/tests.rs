@@ -106,8 +106,8 @@ fn what_cannot_be_used_is_named_without_its_value() {
     ];
     let expect: Vec<_> = expect.iter().map(|text| format!("{head}{text}")).collect();
     assert_eq!(problems, expect);
-    let shown = format!("{overlay:?} {:?}", overlay.secrets([]));
-    assert!(!shown.contains("s3cret"), "{shown}");
+    let debug_text = format!("{overlay:?} {:?}", overlay.secrets([]));
+    assert!(!debug_text.contains("s3cret"), "{debug_text}");
 }
 
 #[test]

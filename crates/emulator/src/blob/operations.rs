@@ -273,7 +273,7 @@ fn get_blob(account: &BlobAccount, call: &BlobCall) -> Result<BlobReply, BlobRef
         reply.body = blob.content.clone();
         return Ok(reply);
     };
-    let shown = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+    let text = format!("bytes {}-{}/{length}", range.start, range.end - 1);
     let part = blob.content.slice(range);
     if call
         .header("x-ms-range-get-content-md5")
@@ -286,7 +286,7 @@ fn get_blob(account: &BlobAccount, call: &BlobCall) -> Result<BlobReply, BlobRef
     }
     reply.status = StatusCode::PARTIAL_CONTENT;
     reply.body = part;
-    Ok(reply.with("content-range", &shown))
+    Ok(reply.with("content-range", &text))
 }
 
 /// "Specifying conditional headers for Blob service operations", for what exists and is not replaced.

@@ -141,10 +141,10 @@ fn signed_by_certificate(
     };
     // Some clients pad it, against RFC 7515 §2.
     let plain = |text: &Option<String>| Some(text.as_deref()?.trim_end_matches('=').to_owned());
-    let shown = (plain(&header.x5t_s256), plain(&header.x5t));
+    let view = (plain(&header.x5t_s256), plain(&header.x5t));
     let matches = |der: &Vec<u8>| {
         let print = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, der));
-        match &shown {
+        match &view {
             (Some(thumbprint), _) => *thumbprint == print(&SHA256),
             (None, Some(thumbprint)) => *thumbprint == print(&SHA1_FOR_LEGACY_USE_ONLY),
             (None, None) => false,

@@ -124,19 +124,19 @@ struct EventPage {
 }
 
 fn page(items: impl Iterator<Item = (usize, String)>, max: usize) -> EventPage {
-    let (mut shown, mut bytes) = (Vec::new(), 0);
+    let (mut taken, mut bytes) = (Vec::new(), 0);
     for (size, item) in items {
         bytes += size;
-        if shown.len() == max || (bytes > BODIES_BYTES_MAX && !shown.is_empty()) {
+        if taken.len() == max || (bytes > BODIES_BYTES_MAX && !taken.is_empty()) {
             return EventPage {
-                items: shown,
+                items: taken,
                 more: true,
             };
         }
-        shown.push(item);
+        taken.push(item);
     }
     EventPage {
-        items: shown,
+        items: taken,
         more: false,
     }
 }
@@ -162,24 +162,24 @@ fn grid_events(all: Vec<GridEvent>, question: &EntityQuery) -> EventPage {
         // The event's JSON is shown byte for byte.
         let (number, post, text) = (event.number, event.post, event.text());
         let time = event.received_at.rfc3339();
-        let shown =
+        let view =
             format!(r#"{{"number":{number},"post":{post},"receivedAt":"{time}","event":{text}}}"#);
-        (text.len(), shown)
+        (text.len(), view)
     });
     page(items, question.max)
 }
 
 fn blobs(all: Vec<StoredBlob>, question: &EntityQuery) -> EventPage {
     let items = all.iter().map(|blob| {
-        let mut shown = json!({
+        let mut view = json!({
             "name": blob.name,
             "contentType": blob.content_type,
             "metadata": blob.metadata,
             "changedAt": blob.changed_at.rfc3339(),
             "size": blob.content.len(),
         });
-        body(&mut shown, &blob.content);
-        (blob.content.len(), shown.to_string())
+        body(&mut view, &blob.content);
+        (blob.content.len(), view.to_string())
     });
     page(items, question.max)
 }
@@ -194,7 +194,7 @@ fn message(message: &ReceivedMessage) -> Value {
         Some(_) => i64::try_from(message.arrival + 1).unwrap_or(i64::MAX),
         None => message.sequence,
     };
-    let mut shown = json!({
+    let mut view = json!({
         "number": number,
         "sequence": message.sequence,
         "enqueuedAt": message.enqueued_at.rfc3339(),
@@ -202,7 +202,7 @@ fn message(message: &ReceivedMessage) -> Value {
     });
     let mut add = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
-            shown[name] = value;
+            view[name] = value;
         }
     };
     let queued = message.partition.is_none();
@@ -218,8 +218,8 @@ fn message(message: &ReceivedMessage) -> Value {
         "deliveryCount",
         queued.then(|| json!(message.delivery_count)),
     );
-    body(&mut shown, &message.body);
-    shown
+    body(&mut view, &message.body);
+    view
 }
 
 fn text(text: &Option<String>) -> Option<Value> {
@@ -227,10 +227,10 @@ fn text(text: &Option<String>) -> Option<Value> {
 }
 
 /// Text as it is, other bytes in base64.
-fn body(shown: &mut Value, bytes: &[u8]) {
+fn body(view: &mut Value, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
-        Ok(text) => shown["body"] = json!(text),
-        Err(_) => shown["bodyBase64"] = json!(BASE64.encode(bytes)),
+        Ok(text) => view["body"] = json!(text),
+        Err(_) => view["bodyBase64"] = json!(BASE64.encode(bytes)),
     }
 }
 

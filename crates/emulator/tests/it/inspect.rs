@@ -42,7 +42,7 @@ async fn events(emulator: &RunningEmulator, query: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_entity_is_listed_with_what_it_holds() {
+async fn look_inside_lists_every_entity_with_what_it_holds() {
     let emulator = emulator().await;
     let mut client = AmqpClient::connect(&emulator).await;
     for entity in ["hub/Partitions/1", "topic", "by-session"] {
@@ -70,7 +70,7 @@ async fn every_entity_is_listed_with_what_it_holds() {
 }
 
 #[tokio::test]
-async fn each_entity_shows_its_own_messages_and_keeps_them() {
+async fn look_inside_shows_the_messages_of_that_entity_and_keeps_them() {
     let emulator = emulator().await;
     let mut client = AmqpClient::connect(&emulator).await;
     let mut hub = client.sender("hub/Partitions/1").await;
@@ -123,7 +123,7 @@ async fn each_entity_shows_its_own_messages_and_keeps_them() {
 
 /// `/events?hub=telemetry` answered with the events of an Event Grid topic.
 #[tokio::test]
-async fn what_is_not_known_is_refused_with_what_is() {
+async fn look_inside_refuses_what_is_not_known_with_what_is() {
     let emulator = emulator().await;
     for (path, status, text) in [
         (
@@ -184,7 +184,7 @@ async fn what_is_not_known_is_refused_with_what_is() {
 }
 
 #[tokio::test]
-async fn without_a_name_no_one_of_several_topics_is_shown() {
+async fn look_inside_shows_no_one_of_several_topics_without_a_name() {
     let mut settings = client::settings();
     let second = twinroute_emulator::EventGridTopicSettings::new("second");
     settings.event_grid.topics.push(second);

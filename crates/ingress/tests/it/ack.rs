@@ -244,11 +244,10 @@ async fn waiting_for_deliveries_holds_no_room_for_bodies() {
 
 #[tokio::test]
 async fn an_endpoint_that_refuses_when_full_is_named() {
-    let settings = EndpointSettings {
-        queue_events_max: 1,
-        when_full: WhenFull::Refuse,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| {
+        own.queue_events_max = 1;
+        own.when_full = WhenFull::Refuse;
+    });
     let stuck = SeenSink {
         closed: true,
         ..SeenSink::default()
@@ -276,10 +275,7 @@ async fn an_endpoint_that_refuses_when_full_is_named() {
 
 #[tokio::test]
 async fn repeats_are_reported() {
-    let window = DuplicateWindow {
-        length: Duration::from_secs(600),
-        events_max: 100,
-    };
+    let window = DuplicateWindow::new(Duration::from_secs(600), 100);
     let router = Router::builder().duplicate_window(window);
     let server = start_with("", router, SeenSink::default());
     ask(

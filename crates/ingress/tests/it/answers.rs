@@ -9,7 +9,7 @@ const PUBLISH: &str = "/api/events?api-version=2018-01-01";
 
 /// A Knative broker takes a 2xx with a body that is no event for a failure, and sends again.
 #[tokio::test]
-async fn an_answer_has_a_body_only_for_who_asked() {
+async fn knative_reply_has_a_body_only_for_who_asked() {
     let asks = [
         ("", false),
         ("accept: */*", false),
@@ -54,7 +54,7 @@ async fn an_answer_has_a_body_only_for_who_asked() {
 
 /// What a setting asks for is no wish of the producer's.
 #[tokio::test]
-async fn a_level_that_is_set_gives_no_body() {
+async fn knative_reply_has_no_body_where_an_acknowledgement_level_is_set() {
     let server = start("ack = \"delivered\"");
     let answer = server
         .raw(post("/events", STRUCTURED, EVENT).as_bytes())
@@ -93,7 +93,7 @@ async fn the_event_grid_surface_answers_as_a_topic_does() {
 }
 
 #[tokio::test]
-async fn the_event_grid_surface_takes_binary_mode() {
+async fn knative_reply_to_binary_mode_at_api_events() {
     let server = start("");
     for (path, headers, body) in [
         (
@@ -129,7 +129,7 @@ async fn the_event_grid_surface_takes_binary_mode() {
 
 /// Binary mode has no media type that would be assumed.
 #[tokio::test]
-async fn a_body_without_a_content_type_is_taken_as_it_is() {
+async fn no_content_type_is_taken_as_it_is() {
     let server = start("");
     for body in ["hello world", "<a/>", "{oops", "\u{feff}x"] {
         let answer = server.raw(post("/events", BINARY, body).as_bytes()).await;
@@ -150,7 +150,7 @@ async fn a_body_without_a_content_type_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_null_is_an_unset_member() {
+async fn null_data_is_unset() {
     let server = start("");
     for members in [
         r#""data":{"a":1},"data_base64":null"#,
@@ -168,7 +168,7 @@ async fn a_null_is_an_unset_member() {
 }
 
 #[tokio::test]
-async fn an_event_with_the_wrong_content_type_is_refused_with_the_right_one() {
+async fn json_content_type_is_refused_with_the_right_one() {
     let json = "content-type: application/json";
     check(&post("/events", json, EVENT), expect![[r#"
         HTTP/1.1 400 Bad Request

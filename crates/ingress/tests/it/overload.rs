@@ -20,6 +20,7 @@ use twinroute_model::clock::ManualClock;
 use twinroute_model::settings::EndpointSettings;
 use twinroute_router::Router;
 use twinroute_router::sink::{BatchLimits, Delivery, DeliveryOutcome, Sink};
+use twinroute_router::status::AdmissionState;
 
 /// Answers at once, until it stalls.
 #[derive(Clone, Default)]
@@ -69,19 +70,14 @@ impl http_body::Body for CountedBody {
 }
 
 fn start(sink: &StallingSink, admission_wait_max: Duration) -> (Router, IngressServer) {
-    let settings = EndpointSettings {
-        queue_events_max: 2_000,
-        ..EndpointSettings::default()
-    };
+    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 2_000);
     let router = Router::builder()
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "true")
         .build()
         .unwrap();
-    let settings = Settings {
-        admission_wait_max,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.admission_wait_max = admission_wait_max;
     let clock = Arc::new(ManualClock::new(NOW));
     let ingress = IngressServer::new(&settings, router.clone(), clock);
     (router, ingress)
@@ -157,7 +153,7 @@ async fn a_request_that_waited_too_long_is_answered_503_and_nothing_of_it_is_kep
     assert_eq!(status.journal.accepted, 1_001);
     assert_eq!(status.instances[0].endpoints[0].matched, 1_001);
     assert_eq!(status.admission.refused, 1);
-    assert_eq!(status.admission.state, "refusing");
+    assert_eq!(status.admission.state, AdmissionState::Refusing);
     expect![[r#"["the router has more to do than it can, for 0 s: producers waited up to 20 ms, 1 were answered 503; give it more CPU or a quicker disk, or send less"]"#]]
         .assert_eq(&format!("{:?}", status.warnings));
 }

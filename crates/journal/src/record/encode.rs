@@ -318,7 +318,7 @@ fn put_state(out: &mut Vec<u8>, lane: u32, state: &LaneState) {
 }
 
 fn put_letter(out: &mut Vec<u8>, letter: &DeadLetter) {
-    out.push(letter_code(letter.reason));
+    out.push(letter.reason.number());
     put_u32(out, letter.attempts);
     put_time(out, letter.died_at);
     put_time(out, letter.last_attempt_at.unwrap_or(NO_TIME));
@@ -418,19 +418,8 @@ pub(super) fn reason_of(code: u8) -> Option<DiscardReason> {
         .find(|reason| reason_code(*reason) == code)
 }
 
-/// Numbers on disk, the same as those of discards for the same reason.
-fn letter_code(reason: DeadLetterReason) -> u8 {
-    match reason {
-        DeadLetterReason::Overflow => 0,
-        DeadLetterReason::Rejected => 1,
-        DeadLetterReason::Exhausted => 2,
-        DeadLetterReason::Expired => 3,
-        DeadLetterReason::Removed => 4,
-    }
-}
-
 pub(super) fn letter_of(code: u8) -> Option<DeadLetterReason> {
     DeadLetterReason::ALL
         .into_iter()
-        .find(|reason| letter_code(*reason) == code)
+        .find(|reason| reason.number() == code)
 }

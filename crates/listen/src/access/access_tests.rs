@@ -53,10 +53,10 @@ impl KeyServer {
         };
         let answers = Arc::new(Mutex::new(HashMap::<String, (u16, String)>::new()));
         let asked = Arc::new(AtomicUsize::new(0));
-        let (shown, counted) = (Arc::clone(&answers), Arc::clone(&asked));
+        let (served, counted) = (Arc::clone(&answers), Arc::clone(&asked));
         let service = move |request: Request<Incoming>, _: ClientPeer| {
             counted.fetch_add(1, SeqCst);
-            let answer = shown.lock().unwrap().get(request.uri().path()).cloned();
+            let answer = served.lock().unwrap().get(request.uri().path()).cloned();
             async move {
                 let (status, body) = answer.unwrap_or((404, String::new()));
                 let mut response = Response::new(ServerBody::new(Bytes::from(body)));

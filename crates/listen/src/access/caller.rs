@@ -6,6 +6,7 @@ use serde::Deserialize;
 /// What a caller may do. The later includes the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum CallerRole {
     /// Look.
     Read,

@@ -37,8 +37,8 @@ pub struct AccessGate {
 
 impl fmt::Debug for AccessGate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("Gate");
-        shown.field("open", &self.open).finish_non_exhaustive()
+        let mut debug = formatter.debug_struct("Gate");
+        debug.field("open", &self.open).finish_non_exhaustive()
     }
 }
 

@@ -28,6 +28,7 @@ const TEXT_BYTES_MAX: usize = 512;
 /// Who may ask a server. Empty: nothing is asked of anybody.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct AccessSettings {
     /// Bearer tokens that stand for themselves.
     pub tokens: Vec<TokenSettings>,

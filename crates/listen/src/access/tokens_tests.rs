@@ -140,8 +140,8 @@ fn tokens_that_cannot_be_had_are_named_and_never_shown() {
         "access: \"b\" and \"a\" have the same token; give each one of its own"
     );
     let settings = tokens(&one("a"));
-    let shown = format!("{settings:?} {:?}", gate(&settings));
-    assert!(!shown.contains("marked"), "{shown}");
+    let debug_text = format!("{settings:?} {:?}", gate(&settings));
+    assert!(!debug_text.contains("marked"), "{debug_text}");
 }
 
 #[tokio::test]
@@ -160,11 +160,11 @@ async fn a_denied_token_is_not_shown() {
         signer.token(&with(json!({"jti": "marked", "roles": ["marked"]}))),
     ] {
         let denied = admit(&gate, &token).await.unwrap_err();
-        let shown = format!("{denied} {denied:?}");
-        assert!(!shown.contains("marked"), "{shown}");
+        let debug_text = format!("{denied} {denied:?}");
+        assert!(!debug_text.contains("marked"), "{debug_text}");
         assert!(
-            !token.split('.').any(|part| shown.contains(part)),
-            "{shown}"
+            !token.split('.').any(|part| debug_text.contains(part)),
+            "{debug_text}"
         );
         seen.push(denied.code());
     }

@@ -21,8 +21,8 @@ async fn arm_surface_skips_the_empty_path_of_a_parent() {
     let client = with_both().await;
     let doubled = instance("twins").replace(".DigitalTwins/", ".DigitalTwins//");
     assert_eq!(client.get(&doubled).await.json["name"], "twins");
-    let shown = client.get(&doubled).await.json;
-    assert_eq!(shown["id"], instance("twins"));
+    let response = client.get(&doubled).await.json;
+    assert_eq!(response["id"], instance("twins"));
     let put = client
         .put(&doubled.replace("twins", "other"), &here())
         .await;
@@ -308,7 +308,7 @@ async fn dps_single_address_is_a_mask() {
         json!({ "location": "eastus", "sku": { "name": "S1" }, "properties": { "ipFilterRules": [
             { "filterName": "one", "action": "Accept", "ipMask": mask }] } })
     };
-    for (mask, shown) in [
+    for (mask, expected) in [
         ("10.0.0.1", "10.0.0.1"),
         ("2001:db8::1", "2001:db8::1"),
         ("10.0.0.0/8", "10.0.0.0/8"),
@@ -319,7 +319,7 @@ async fn dps_single_address_is_a_mask() {
         assert_eq!(put.status, 201, "{mask}: {put:?}");
         client.end(&put).await;
         let found = client.get(&path).await.json;
-        assert_eq!(found["properties"]["ipFilterRules"][0]["ipMask"], shown);
+        assert_eq!(found["properties"]["ipFilterRules"][0]["ipMask"], expected);
     }
     for mask in ["10.0.0", "10.0.0.1/33", "ten", "10.0.0.1-10.0.0.9", ""] {
         let put = client.put(&path, &body(mask)).await;

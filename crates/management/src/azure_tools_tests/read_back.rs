@@ -291,8 +291,8 @@ async fn read_back_holds_for_every_other_resource() {
         }
         let mut again = client.get(&path).await.json;
         let mut read = read;
-        for shown in [&mut again, &mut read] {
-            shown["systemData"] = Value::Null;
+        for view in [&mut again, &mut read] {
+            view["systemData"] = Value::Null;
         }
         assert_eq!(again, read, "{path}");
     }

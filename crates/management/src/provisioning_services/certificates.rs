@@ -254,9 +254,9 @@ async fn new_code(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Err
         Ok(())
     };
     let record = change(call, id, keep).await?;
-    let mut shown = render(&record);
-    shown["properties"]["verificationCode"] = code.into();
-    Ok(ArmAnswer::ok(shown))
+    let mut text = render(&record);
+    text["properties"]["verificationCode"] = code.into();
+    Ok(ArmAnswer::ok(text))
 }
 
 /// POST `verify`.

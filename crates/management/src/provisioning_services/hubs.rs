@@ -34,7 +34,7 @@ struct ConnectionParts<'a> {
 #[derive(Debug, Default)]
 pub(super) struct LinkedHubs {
     /// What is shown of them.
-    pub(super) shown: Vec<Value>,
+    pub(super) views: Vec<Value>,
     /// Their connection strings, by the JSON pointer of their place.
     pub(super) secrets: BTreeMap<String, Secret>,
     /// Those of them that the body named by a mask.
@@ -65,13 +65,13 @@ pub(super) fn read(
     }
     let mut hubs = LinkedHubs::default();
     for (index, hub) in given.iter().enumerate() {
-        let (shown, secret) = one(hub, present, &mut hubs.kept)?;
-        let name = shown["name"].as_str().unwrap_or_default();
+        let (view, secret) = one(hub, present, &mut hubs.kept)?;
+        let name = view["name"].as_str().unwrap_or_default();
         let twice = |other: &Value| {
             let other = other["name"].as_str();
             other.is_some_and(|other| other.eq_ignore_ascii_case(name))
         };
-        if hubs.shown.iter().any(twice) {
+        if hubs.views.iter().any(twice) {
             let member = if secret.is_some() {
                 "connectionString"
             } else {
@@ -80,7 +80,7 @@ pub(super) fn read(
             let rule = "names a hub that stands in the list already";
             return Err(Error::invalid(hub.path(member), rule));
         }
-        hubs.shown.push(shown);
+        hubs.views.push(view);
         if let Some(secret) = secret {
             hubs.secrets.insert(pointer(index), secret);
         }
@@ -94,8 +94,8 @@ fn one(
     present: Option<&ResourceRecord>,
     kept: &mut KeptSecrets,
 ) -> Result<(Value, Option<Secret>), Error> {
-    let mut shown = Map::new();
-    let mut set = |member: &str, value: Value| drop(shown.insert(member.to_owned(), value));
+    let mut view = Map::new();
+    let mut set = |member: &str, value: Value| drop(view.insert(member.to_owned(), value));
     let authentication = hub.word("authenticationType", AUTHENTICATION)?;
     let host = hub.text("hostName")?;
     let secret = match hub.text("connectionString")? {
@@ -155,7 +155,7 @@ fn one(
         })?;
         set("allocationWeight", weight.into());
     }
-    Ok((shown.into(), secret))
+    Ok((view.into(), secret))
 }
 
 const IDENTITY: &str = "selectedUserAssignedIdentityResourceId";

@@ -41,9 +41,9 @@ fn one(namespace: &ArmObject<'_>) -> Result<Value, Error> {
     if authentication == "UserAssigned" && identity.is_none() {
         return Err(namespace.missing(IDENTITY));
     }
-    let mut shown = json!({ "resourceId": id, "authenticationType": authentication });
+    let mut view = json!({ "resourceId": id, "authenticationType": authentication });
     if let Some(identity) = identity {
-        shown[IDENTITY] = identity.into();
+        view[IDENTITY] = identity.into();
     }
-    Ok(shown)
+    Ok(view)
 }

@@ -144,16 +144,16 @@ fn key(
 
 /// What the answer to a PUT shows: what was sent, keys included.
 pub(super) fn echo(policies: &[KeyPolicy]) -> Value {
-    let shown = policies.iter().map(|policy| {
-        let mut shown = show(&policy.name, &policy.rights);
+    let view = policies.iter().map(|policy| {
+        let mut view = show(&policy.name, &policy.rights);
         for (member, key) in KEYS.iter().zip(&policy.keys) {
             if let Some(key) = key {
-                shown.insert((*member).to_owned(), key.expose().into());
+                view.insert((*member).to_owned(), key.expose().into());
             }
         }
-        Value::Object(shown)
+        Value::Object(view)
     });
-    shown.collect()
+    view.collect()
 }
 
 fn show(name: &str, rights: &str) -> Map<String, Value> {
@@ -188,7 +188,7 @@ pub(super) fn store(
         };
         policies.insert(0, owner);
     }
-    let mut shown = Vec::new();
+    let mut view = Vec::new();
     for (index, policy) in policies.into_iter().enumerate() {
         let same = |other: &&KeyPolicy| other.name.eq_ignore_ascii_case(&policy.name);
         let kept = present.iter().find(same).map(|other| other.keys.clone());
@@ -200,11 +200,11 @@ pub(super) fn store(
             };
             record.secrets.insert(pointer(index, member), key);
         }
-        shown.push(Value::Object(show(&policy.name, &policy.rights)));
+        view.push(Value::Object(show(&policy.name, &policy.rights)));
     }
     record
         .properties_mut()
-        .insert(MEMBER.to_owned(), shown.into());
+        .insert(MEMBER.to_owned(), view.into());
     Ok(())
 }
 
@@ -223,9 +223,9 @@ fn new_key() -> Result<Secret, Error> {
 
 /// The policies of a record, with their keys.
 fn stored(record: &ResourceRecord) -> Vec<KeyPolicy> {
-    let shown = record.properties().get(MEMBER).and_then(Value::as_array);
-    let shown = shown.into_iter().flatten().enumerate();
-    let policies = shown.map(|(index, policy)| {
+    let response = record.properties().get(MEMBER).and_then(Value::as_array);
+    let response = response.into_iter().flatten().enumerate();
+    let policies = response.map(|(index, policy)| {
         let text = |member: &str| policy[member].as_str().unwrap_or_default().to_owned();
         KeyPolicy {
             name: text("keyName"),
@@ -254,6 +254,6 @@ let message = format!(
         );
 Error::service(ServiceRefusal::NotFound, message)
 })?;
-    let mut shown = echo(std::slice::from_ref(found));
-    Ok(shown[0].take())
+    let mut view = echo(std::slice::from_ref(found));
+    Ok(view[0].take())
 }

@@ -47,9 +47,9 @@ pub(super) async fn connections(
 
 /// Microsoft.Devices 2022-12-12, example DPSDeletePrivateEndpointConnection.
 fn show_deleted(record: &ResourceRecord) -> Option<Value> {
-    let mut shown = record.render_hidden();
-    shown["properties"]["privateLinkServiceConnectionState"] = json!({
+    let mut text = record.render_hidden();
+    text["properties"]["privateLinkServiceConnectionState"] = json!({
         "status": "Disconnected", "description": "Deleted", "actionsRequired": "None",
     });
-    Some(shown)
+    Some(text)
 }

@@ -79,15 +79,15 @@ async fn put(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error> {
         Ok(ChangeDecision::Begun(record, "Accepted"))
     })
     .await?;
-    let mut shown = render(&call.state(), &outcome.record);
-    shown["etag"] = sent_etag.into();
-    if shown["etag"].is_null() {
-        drop(shown.as_object_mut().and_then(|shown| shown.remove("etag")));
+    let mut text = render(&call.state(), &outcome.record);
+    text["etag"] = sent_etag.into();
+    if text["etag"].is_null() {
+        drop(text.as_object_mut().and_then(|text| text.remove("etag")));
     }
     if let Some(sent) = sent_policies {
-        shown["properties"]["authorizationPolicies"] = sent;
+        text["properties"]["authorizationPolicies"] = sent;
     }
-    Ok(outcome.answer(call, StatusCode::CREATED, Some(shown)))
+    Ok(outcome.answer(call, StatusCode::CREATED, Some(text)))
 }
 
 /// The record of a service that may be made or changed as it is wanted.
@@ -137,13 +137,13 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
         let before = present.existing()?;
         demand.check(Some(before), &id.name)?;
         let mut record = before.clone();
-        let shown = render(present.state, before);
-        if location.is_some_and(|location| shown["location"] != *location) {
+        let printed = render(present.state, before);
+        if location.is_some_and(|location| printed["location"] != *location) {
             return Err(not_by_patch("location"));
         }
         let mut others = others.iter();
         if let Some((member, _)) =
-            others.find(|(member, sent)| !is_part_of(sent.value(), &shown[*member]))
+            others.find(|(member, sent)| !is_part_of(sent.value(), &printed[*member]))
         {
             return Err(not_by_patch(member));
         }
@@ -158,8 +158,8 @@ async fn patch(call: ServerCall<'_>, id: ResourceId) -> Result<ArmAnswer, Error>
         Ok(ChangeDecision::Done(record))
     })
     .await?;
-    let shown = render(&call.state(), &outcome.record);
-    Ok(ArmAnswer::ok(shown))
+    let printed = render(&call.state(), &outcome.record);
+    Ok(ArmAnswer::ok(printed))
 }
 
 fn not_by_patch(member: &str) -> Error {
@@ -170,13 +170,13 @@ fn not_by_patch(member: &str) -> Error {
 }
 
 /// Whether everything that is sent is as it is shown: clients send back what they have read.
-fn is_part_of(sent: &Value, shown: &Value) -> bool {
-    match (sent, shown) {
-        (Value::Object(sent), Value::Object(shown)) => sent.iter().all(|(name, value)| {
-            let shown = shown.get(name).unwrap_or(&Value::Null);
-            is_part_of(value, shown)
+fn is_part_of(sent: &Value, stored: &Value) -> bool {
+    match (sent, stored) {
+        (Value::Object(sent), Value::Object(stored)) => sent.iter().all(|(name, value)| {
+            let stored = stored.get(name).unwrap_or(&Value::Null);
+            is_part_of(value, stored)
         }),
-        (sent, shown) => is_empty(sent) || sent == shown,
+        (sent, stored) => is_empty(sent) || sent == stored,
     }
 }
 

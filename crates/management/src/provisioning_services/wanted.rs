@@ -118,7 +118,7 @@ pub(super) fn read(
         set("portalOperationsHostName", portal(&given, host)?);
     }
     let hubs = hubs::read(&given, present)?;
-    set("iotHubs", hubs.shown.into());
+    set("iotHubs", hubs.views.into());
     if let Some(disabled) = given.boolean("disableLocalAuth")? {
         set("disableLocalAuth", disabled.into());
     }
@@ -213,11 +213,11 @@ fn filter(properties: &ArmObject<'_>) -> Result<Option<Value>, Error> {
         if let Err(error @ MaskError::NotBlock) = IpMask::parse(mask) {
             return Err(Error::invalid(rule.path("ipMask"), error.to_string()));
         }
-        let mut shown = json!({ "filterName": name, "action": action, "ipMask": mask });
+        let mut view = json!({ "filterName": name, "action": action, "ipMask": mask });
         if let Some(target) = rule.word("target", TARGETS)? {
-            shown["target"] = target.into();
+            view["target"] = target.into();
         }
-        rules.push(shown);
+        rules.push(view);
     }
     Ok(Some(rules.into()))
 }

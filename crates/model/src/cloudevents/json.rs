@@ -127,6 +127,8 @@ fn not_json(error: &serde_json::Error) -> EventProblem {
 /// Turns raw values into spans of one event's text.
 struct EventSpans<'a> {
     json: &'a str,
+    /// Whether a member is a string with an escape.
+    has_escape: bool,
     unescaped: String,
 }
 
@@ -148,7 +150,7 @@ impl<'a> EventSpans<'a> {
     /// The span of a JSON string's content, or `None` when `raw` is not a string.
     fn string(&mut self, raw: &str) -> Option<TextSpan> {
         let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-        if memchr(b'\\', inner.as_bytes()).is_none() {
+        if !self.has_escape || memchr(b'\\', inner.as_bytes()).is_none() {
             return Some(self.locate(inner));
         }
         let text: String = serde_json::from_str(raw).ok()?;
@@ -268,6 +270,7 @@ impl<'a> EventMembers<'a> {
         let core = self.core;
         let mut spans = EventSpans {
             json,
+            has_escape: self.has_escape,
             unescaped: String::new(),
         };
         // Only places in the text are taken, nothing is copied; texts with escapes are undone into one

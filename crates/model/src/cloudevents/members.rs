@@ -17,6 +17,8 @@ pub(super) struct EventMembers<'a> {
     pub(super) duplicate: Option<String>,
     /// Whether a member is null.
     pub(super) has_null: bool,
+    /// Whether a member is a string with an escape.
+    pub(super) has_escape: bool,
 }
 
 pub(super) const MEMBERS: [&str; 10] = [
@@ -83,6 +85,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
         let mut envelope = EventMembers::default();
         while let Some(MemberKey(key)) = map.next_key()? {
             let value = map.next_value::<&RawValue>()?.get();
+            envelope.has_escape |= value.starts_with('"') && value.contains('\\');
             envelope.add(key, value);
         }
         Ok(envelope)

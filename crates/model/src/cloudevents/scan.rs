@@ -31,7 +31,10 @@ pub(super) fn members(text: &str) -> Option<(EventMembers<'_>, usize)> {
         let name = &text[name_at..scanner.at - 1];
         scanner.skip_colon()?;
         let value_at = scanner.at;
-        scanner.skip_value()?;
+        match scanner.peek()? {
+            b'"' => found.has_escape |= scanner.skip_string()?,
+            _ => scanner.skip_value()?,
+        }
         found.add(Cow::Borrowed(name), &text[value_at..scanner.at]);
         scanner.skip_blanks();
         match scanner.next()? {
@@ -51,30 +54,41 @@ const fn is_blank_byte(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Bytes of a long string that are looked at together. The compiler makes a few vector instructions of it.
-const STRIDE: usize = 32;
+/// Bytes of a string that are looked at together: the compiler makes a few vector instructions of it.
+const CHUNK: usize = 16;
 
-/// Words of 8 bytes that are looked at before a string is taken for a long one.
-const SHORT_WORDS: usize = 4;
+/// Chunks that are looked at, each for the place where it ends, before a string is taken for a long one.
+const SHORT_CHUNKS: usize = 4;
+
+/// Bytes of a long string that are looked at together.
+const STRIDE: usize = 4 * CHUNK;
 
 /// Whether a byte ends a string, begins an escape, or may not stand in one.
+#[inline]
 const fn is_special(byte: u8) -> bool {
     // No `||`: a jump for each byte would keep the compiler from looking at many at a time.
     (byte == b'"') | (byte == b'\\') | (byte < b' ')
 }
 
-/// Where the first special byte stands in a word, if there is one: the borrow of a subtraction marks, in the highest bit
-/// of a byte, those that are zero or below a bound, and no byte before the first of them.
-fn first_special(word: [u8; 8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let word = u64::from_le_bytes(word);
-    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quotes = is_zero(word ^ (ONES * b'"' as u64));
-    let escapes = is_zero(word ^ (ONES * b'\\' as u64));
-    let controls = word.wrapping_sub(ONES * b' ' as u64) & !word;
-    let found = (quotes | escapes | controls) & HIGH;
-    (found != 0).then(|| found.trailing_zeros() as usize / 8)
+/// Where the first special byte stands in a chunk; behind it, if there is none.
+#[inline]
+fn first_special(chunk: [u8; CHUNK]) -> usize {
+    let mut marks = [0; CHUNK];
+    for (mark, byte) in marks.iter_mut().zip(chunk) {
+        *mark = 0_u8.wrapping_sub(u8::from(is_special(byte)));
+    }
+    u128::from_le_bytes(marks).trailing_zeros() as usize / 8
+}
+
+/// What follows the strides at the start of `rest` that have no special byte.
+fn without_plain_strides(mut rest: &[u8]) -> &[u8] {
+    let is_end = |found, byte: &u8| found | is_special(*byte);
+    while let Some((stride, behind)) = rest.split_first_chunk::<STRIDE>()
+        && !stride.iter().fold(false, is_end)
+    {
+        rest = behind;
+    }
+    rest
 }
 
 struct JsonScanner<'a> {
@@ -133,25 +147,21 @@ impl JsonScanner<'_> {
         }
     }
 
-    /// Skips what stands for itself in a string. Most strings are short, and a word at a time tells where they end.
+    /// Skips what stands for itself in a string. Most strings are short, and a chunk at a time says where they end.
     fn skip_plain(&mut self) {
         let mut rest = &self.bytes[self.at..];
-        for _ in 0..SHORT_WORDS {
-            let Some((word, behind)) = rest.split_first_chunk::<8>() else {
-                break;
-            };
-            if let Some(place) = first_special(*word) {
-                self.at = self.bytes.len() - rest.len() + place;
+        let mut chunks = 0;
+        while let Some((chunk, behind)) = rest.split_first_chunk() {
+            let plain = first_special(*chunk);
+            if plain < CHUNK {
+                self.at = self.bytes.len() - rest.len() + plain;
                 return;
             }
             rest = behind;
-        }
-        while let Some((stride, behind)) = rest.split_first_chunk::<STRIDE>() {
-            let is_end = |found, byte: &u8| found | is_special(*byte);
-            if stride.iter().fold(false, is_end) {
-                break;
+            chunks += 1;
+            if chunks == SHORT_CHUNKS {
+                rest = without_plain_strides(rest);
             }
-            rest = behind;
         }
         let plain = rest.iter().position(|byte| is_special(*byte));
         self.at = self.bytes.len() - rest.len() + plain.unwrap_or(rest.len());

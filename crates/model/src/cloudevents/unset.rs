@@ -103,7 +103,7 @@ mod tests {
     use serde_json::{Map, Value};
 
     #[test]
-    fn null_members_are_cut_and_all_else_stays() {
+    fn null_data_and_attributes_are_cut_and_all_else_stays() {
         for (json, expect) in [
             (r#"{"a":1,"b":null}"#, r#"{"a":1}"#),
             (r#"{"b":null,"a":1}"#, r#"{"a":1}"#),

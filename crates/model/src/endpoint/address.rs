@@ -34,6 +34,7 @@ impl Endpoint {
                 access.address(transport)
             }
             EndpointDestination::Waiting(_) => String::new(),
+            EndpointDestination::Custom(custom) => custom.address.clone(),
         }
     }
 }

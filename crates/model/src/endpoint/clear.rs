@@ -34,7 +34,7 @@ impl Endpoint {
                     plain.host()
                 ))
             }
-            EndpointDestination::Waiting(_) => None,
+            EndpointDestination::Waiting(_) | EndpointDestination::Custom(_) => None,
         }
     }
 }

@@ -38,6 +38,7 @@ pub enum ConnectionCredential {
 
 /// Why a connection string was refused; names the key, never the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidConnectionString {
     /// It is what a read API shows in place of the secret.
     #[error("is a mask, as read APIs show it; put the real connection string here")]

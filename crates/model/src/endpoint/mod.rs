@@ -7,6 +7,7 @@ mod authentication;
 mod body;
 mod clear;
 mod connection_string;
+mod custom;
 pub mod location;
 mod members;
 pub mod problem;
@@ -17,6 +18,7 @@ pub use body::{BodySource, parse, restore};
 pub use connection_string::{
     ConnectionCredential, ConnectionString, InvalidConnectionString, authority,
 };
+pub use custom::CustomDestination;
 pub use members::{EndpointBody, StateWord};
 pub use stored::RevealedEndpoint;
 
@@ -39,14 +41,27 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The ARM name of its type.
+    /// An endpoint without dead letters' destination, which is in use.
     #[must_use]
-    pub fn endpoint_type(&self) -> &'static str {
+    pub fn new(name: EndpointName, destination: EndpointDestination) -> Self {
+        Self {
+            name,
+            destination,
+            dead_letter: None,
+            provisioning_state: None,
+            provisioning_error: None,
+        }
+    }
+
+    /// The ARM name of its type, or the program's own name of its kind.
+    #[must_use]
+    pub fn endpoint_type(&self) -> &str {
         let endpoint_type = match &self.destination {
             EndpointDestination::EventGrid(_) => EndpointType::EventGrid,
             EndpointDestination::EventHub(_) => EndpointType::EventHub,
             EndpointDestination::ServiceBus(_) => EndpointType::ServiceBus,
             EndpointDestination::Waiting(waiting) => waiting.endpoint_type,
+            EndpointDestination::Custom(custom) => return &custom.kind,
         };
         endpoint_type.as_str()
     }
@@ -54,6 +69,7 @@ impl Endpoint {
 
 /// Where an endpoint's events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EndpointDestination {
     /// An Event Grid topic.
     EventGrid(EventGridTopic),
@@ -63,6 +79,8 @@ pub enum EndpointDestination {
     ServiceBus(NamespaceAccess),
     /// One that cannot be reached before a secret is here, which its definition comes without.
     Waiting(WaitingDestination),
+    /// One of the embedding program's own kind.
+    Custom(CustomDestination),
 }
 
 /// A destination whose secret is not here yet.
@@ -142,6 +160,7 @@ impl NamespaceAccess {
 
 /// A managed identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EndpointIdentity {
     /// The instance's own.
     SystemAssigned,
@@ -149,8 +168,20 @@ pub enum EndpointIdentity {
     UserAssigned(String),
 }
 
+impl EndpointIdentity {
+    /// The ARM resource id of a user-assigned one.
+    #[must_use]
+    pub fn user_assigned(&self) -> Option<&str> {
+        match self {
+            Self::SystemAssigned => None,
+            Self::UserAssigned(id) => Some(id),
+        }
+    }
+}
+
 /// Where dead letters go.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeadLetterDestination {
     /// `deadLetterSecret`: a container's URL with a SAS token.
     Sas(Secret),
@@ -159,8 +190,9 @@ pub enum DeadLetterDestination {
 }
 
 /// `provisioningState`, all published values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[allow(missing_docs, reason = "the published names say all that is published")]
+#[non_exhaustive]
 pub enum ProvisioningState {
     Provisioning,
     Deleting,
@@ -212,6 +244,41 @@ impl ProvisioningState {
         }
     }
 
+    /// Whether it passes by itself.
+    #[must_use]
+    pub const fn is_changing(self) -> bool {
+        match self {
+            Self::Provisioning
+            | Self::Deleting
+            | Self::Updating
+            | Self::Suspending
+            | Self::Restoring
+            | Self::Moving => true,
+            Self::Succeeded
+            | Self::Failed
+            | Self::Canceled
+            | Self::Deleted
+            | Self::Warning
+            | Self::Disabled => false,
+        }
+    }
+
+    /// The word of a state in which an endpoint is sent nothing. One that is `Deleting` or `Deleted` is not there.
+    #[must_use]
+    pub const fn waiting_word(self) -> Option<&'static str> {
+        match self {
+            Self::Provisioning => Some("provisioning"),
+            Self::Updating => Some("updating"),
+            Self::Failed => Some("failed"),
+            Self::Canceled => Some("canceled"),
+            Self::Suspending => Some("suspending"),
+            Self::Restoring => Some("restoring"),
+            Self::Moving => Some("moving"),
+            Self::Disabled => Some("disabled"),
+            Self::Succeeded | Self::Warning | Self::Deleting | Self::Deleted => None,
+        }
+    }
+
     /// The state of that name, in any case.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
@@ -223,6 +290,7 @@ impl ProvisioningState {
 /// A field of a definition that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: {rule}")]
+#[non_exhaustive]
 pub struct FieldError {
     /// Dotted path of the JSON member.
     pub field: String,

@@ -7,7 +7,7 @@ use super::{
     ConnectionCredential, DeadLetterDestination, Endpoint, EndpointDestination, EndpointIdentity,
     NamespaceAccess,
 };
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
 use zeroize::Zeroizing;
 
 /// Serialises as the ARM body of an endpoint, with its secrets in the clear. Every use is a place to review: what
@@ -79,6 +79,10 @@ impl Serialize for EndpointProperties<'_> {
             }
             EndpointDestination::Waiting(waiting) => {
                 members.serialize_entry("waitingFor", &waiting.missing)?;
+            }
+            EndpointDestination::Custom(_) => {
+                let why = "a destination of the program's own kind is not stored";
+                return Err(S::Error::custom(why));
             }
         }
         members.end()

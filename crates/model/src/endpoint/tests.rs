@@ -268,18 +268,15 @@ fn text_hygiene_reads_a_topic_url_as_urls_are_read() {
             r#"{{"properties":{{"endpointType":"EventGrid","TopicEndpoint":"{url}","accessKey1":"k"}}}}"#
         ))
     };
-    let shown = with("HTTPS://t/api/events");
-    assert!(shown.contains(r#""https://t/api/events""#), "{shown}");
+    let text = with("HTTPS://t/api/events");
+    assert!(text.contains(r#""https://t/api/events""#), "{text}");
     for wrong in [
         "https://t/api/events#top",
         "ftp://t/api/events",
         "//t/api/events",
     ] {
-        let shown = with(wrong);
-        assert!(
-            shown.contains("must be the topic's URL"),
-            "{wrong}: {shown}"
-        );
+        let text = with(wrong);
+        assert!(text.contains("must be the topic's URL"), "{wrong}: {text}");
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) const IMPLIED_MEDIA_TYPE: &str = "application/json";
 
 /// A payload as it stands alone on a wire, and what it says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TypedPayload<'a> {
     /// Empty when the event carries none.
     pub bytes: Cow<'a, [u8]>,

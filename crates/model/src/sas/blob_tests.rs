@@ -132,8 +132,11 @@ fn a_container_signature_verifies_from_its_start_to_its_end() {
     assert_eq!(at(before), Err(BlobSasRefusal::NotYetValid));
     assert_eq!(at(NOW), Ok(()));
     assert_eq!(at(END), Err(BlobSasRefusal::Expired));
-    let shown = format!("{sas:?}");
-    assert!(shown.contains("rwl") && !shown.contains("sig"), "{shown}");
+    let debug_text = format!("{sas:?}");
+    assert!(
+        debug_text.contains("rwl") && !debug_text.contains("sig"),
+        "{debug_text}"
+    );
     let make = |permissions, key| container_sas(ACCOUNT, &key, CONTAINER, permissions, None, END);
     assert_eq!(
         make("rq", key.clone()),

@@ -108,10 +108,7 @@ impl DeadLetterDocument<'_> {
 fn event_grid_reason(reason: DeadLetterReason) -> &'static str {
     match reason {
         DeadLetterReason::Exhausted => "MaxDeliveryAttemptsExceeded",
-        DeadLetterReason::Overflow
-        | DeadLetterReason::Rejected
-        | DeadLetterReason::Expired
-        | DeadLetterReason::Removed => reason.as_str(),
+        _ => reason.as_str(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::answer::AcceptError;
 use super::matched_batch::MatchedBatch;
 use super::slowdown::ProducerSlowdown;
 use crate::delivery::{LANE_WAIT_MAX, Lane};
-use crate::status::AdmissionStatus;
+use crate::status::{AdmissionState, AdmissionStatus};
 use futures_util::future::{FutureExt as _, select_all};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -337,13 +337,13 @@ impl AdmissionGate {
         let waiting = self.waiting();
         let known = self.slowdown.counts(Instant::now(), waiting);
         let state = match (known.lasts, known.refused_now) {
-            (None, _) => "open",
-            (Some(_), 0) => "slowed",
-            (Some(_), _) => "refusing",
+            (None, _) => AdmissionState::Open,
+            (Some(_), 0) => AdmissionState::Slowed,
+            (Some(_), _) => AdmissionState::Refusing,
         };
         let lasts = known.lasts.unwrap_or_default();
         AdmissionStatus {
-            state: state.to_owned(),
+            state,
             lasts_ms: u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX),
             waiting: waiting as u64,
             slowed: known.slowed,

@@ -7,6 +7,7 @@ use twinroute_model::name::EndpointName;
 
 /// When an accepted batch is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AckLevel {
     /// Once it is queued in memory. A crash may lose it.
     #[default]

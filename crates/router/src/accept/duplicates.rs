@@ -19,12 +19,21 @@ use twinroute_model::name::InstanceName;
 
 /// How long and how many accepted events are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DuplicateWindow {
     /// How long after an event was accepted its repeats are known.
     pub length: Duration,
     /// Accepted events that are remembered at most; the oldest is forgotten first. One takes up to
     /// 96 bytes. Those on their way come on top; the journal bounds them.
     pub events_max: usize,
+}
+
+impl DuplicateWindow {
+    /// That long, with so many events at most.
+    #[must_use]
+    pub const fn new(length: Duration, events_max: usize) -> Self {
+        Self { length, events_max }
+    }
 }
 
 /// What an event is known by.

@@ -67,6 +67,7 @@ pub struct UnreadableDelivery {
 
 /// How what cannot be read is kept.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct UnreadableSettings {
     /// Bytes of it that each instance keeps; beyond, the oldest is discarded.
     pub bytes_max: ByteSize,
@@ -95,10 +96,8 @@ pub(crate) struct UnreadableLanes {
 
 impl UnreadableLanes {
     pub(crate) fn new(settings: &UnreadableSettings) -> Self {
-        let endpoint = EndpointSettings {
-            dead_letter_bytes_max: settings.bytes_max,
-            ..EndpointSettings::default()
-        };
+        let endpoint =
+            EndpointSettings::default().with(|own| own.dead_letter_bytes_max = settings.bytes_max);
         Self {
             settings: Arc::new(endpoint),
             limits: settings.limits,
@@ -114,7 +113,7 @@ impl UnreadableLanes {
     /// What one is made of.
     pub(crate) fn setup(&self, instance: &InstanceName) -> delivery::LaneSetup {
         delivery::LaneSetup {
-            endpoint_type: ENDPOINT_TYPE,
+            endpoint_type: ENDPOINT_TYPE.into(),
             address: String::new(),
             sink: UserSink::of(SecondReader {
                 instance: instance.clone(),

@@ -4,6 +4,7 @@ use crate::dead_letters::{DeadLetterPage, DeadLetterQuery};
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::router::dead_letter_tests::ended;
 use crate::router::tests::ScriptedSink;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_journal::sim::{PowerLossRemains, SimulatedDisk};
 use twinroute_journal::{DiskJournal, JournalSettings};
 use twinroute_model::clock::SystemClock;
@@ -91,20 +92,20 @@ async fn what_cannot_be_read_is_listed_with_its_bytes_and_the_reason() {
         "{warnings:?}"
     );
     let page = listed(&router).await;
-    let shown = page
+    let listed = page
         .dead_letters
         .iter()
-        .map(|dead| (&*dead.reason, &*dead.outcome));
-    let shown: Vec<_> = shown.collect();
+        .map(|dead| (dead.reason.as_str(), &*dead.outcome));
+    let listed: Vec<_> = listed.collect();
     assert_eq!(
-        shown[0],
+        listed[0],
         (
             "rejected",
             "unreadable: attribute `subject`: must not be empty"
         )
     );
     assert_eq!(
-        shown[1],
+        listed[1],
         (
             "rejected",
             "unreadable: the event is not a JSON object: expected ident at line 1 column 2"
@@ -249,7 +250,10 @@ async fn at_its_limit_the_oldest_is_discarded_and_counted() {
     assert!(status.dead_letters.bytes <= 4 << 10, "{status:?}");
     assert!((1..10).contains(&status.dead_letters.local), "{status:?}");
     assert_eq!(status.discarded, 20 - status.dead_letters.local);
-    assert_eq!(status.discarded_by["overflow"], status.discarded);
+    assert_eq!(
+        status.discarded_by[&DiscardReason::Overflow],
+        status.discarded
+    );
     let page = listed(&router).await;
     let last = page.dead_letters.last().unwrap().sequence;
     assert_eq!(last, 20, "the newest stay");

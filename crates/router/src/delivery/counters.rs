@@ -1,13 +1,19 @@
 //! What a lane counts for metrics.
 
-use super::metric_labels::{REMAINDER, SeriesOwner};
+use super::metric_labels::{LaneSeries, REMAINDER, SeriesOwner};
 use crate::sink::FaultKind;
-use metrics::{Counter, Label, SharedString, counter};
+use metrics::{Counter, Histogram, Label, SharedString, counter, histogram};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use twinroute_journal::ledger::{DiscardReason, Ledger};
 use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::name::{EndpointName, InstanceName};
+
+/// From acceptance to delivery.
+pub(crate) const DELIVERY_DURATION: &str = "twinroute_delivery_duration_seconds";
+
+/// From sending a batch to its last answer.
+pub(crate) const ATTEMPT_DURATION: &str = "twinroute_attempt_duration_seconds";
 
 /// The counters of a lane. Those that count every delivery begin at 0 with it, so that a scraper sees the first delivery
 /// as an increase. The rest are registered with its first delivery: each costs memory, and of thousands of endpoints most
@@ -16,7 +22,7 @@ use twinroute_model::name::{EndpointName, InstanceName};
 pub(super) struct LaneCounters {
     instance: InstanceName,
     name: EndpointName,
-    series: SeriesOwner,
+    series: LaneSeries,
     pub(super) matched: Counter,
     pub(super) replayed: Counter,
     pub(super) delivered: Counter,
@@ -31,11 +37,15 @@ pub(super) struct RegisteredCounters {
     pub(super) deaths: [Counter; DeadLetterReason::ALL.len()],
     pub(super) faults: [Counter; FaultKind::ALL.len()],
     pub(super) store_faults: Counter,
+    /// From acceptance to delivery, of each delivery that arrived, in seconds.
+    pub(super) deliveries: Histogram,
+    /// From sending to the last answer, of each batch, in seconds.
+    pub(super) attempts: Histogram,
 }
 
 impl LaneCounters {
-    pub(super) fn new(instance: &InstanceName, name: &EndpointName, series: SeriesOwner) -> Self {
-        let (shown_instance, shown_name) = labels(instance, name, series);
+    pub(super) fn new(instance: &InstanceName, name: &EndpointName, series: LaneSeries) -> Self {
+        let (shown_instance, shown_name) = labels(instance, name, series.owner);
         let shared = |text: &str| SharedString::from(Arc::<str>::from(text));
         let labelled = [
             Label::new("adt_instance", shared(shown_instance)),
@@ -69,13 +79,19 @@ impl LaneCounters {
     }
 
     pub(super) fn get(&self) -> &RegisteredCounters {
-        let (instance, name) = labels(&self.instance, &self.name, self.series);
-        let register = || Box::new(RegisteredCounters::new(instance, name));
+        let (instance, name) = labels(&self.instance, &self.name, self.series.owner);
+        let register = || {
+            Box::new(RegisteredCounters::new(
+                instance,
+                name,
+                self.series.has_durations,
+            ))
+        };
         self.registered.get_or_init(register)
     }
 
     pub(super) fn is_in_remainder(&self) -> bool {
-        self.series == SeriesOwner::Remainder
+        self.series.owner == SeriesOwner::Remainder
     }
 
     /// Counters go on from what was counted before a restart, so that they add up.
@@ -107,12 +123,18 @@ fn labels<'a>(
 }
 
 impl RegisteredCounters {
-    fn new(instance: &str, name: &str) -> Self {
+    fn new(instance: &str, name: &str, has_durations: bool) -> Self {
         let shared = |text: &str| SharedString::from(Arc::<str>::from(text));
         let (instance, name) = (shared(instance), shared(name));
         let by = |metric: &'static str, label: &'static str, word: &'static str| {
             counter!(metric, "adt_instance" => instance.clone(),
                 "endpoint" => name.clone(), label => word)
+        };
+        let durations = |metric: &'static str| match has_durations {
+            true => {
+                histogram!(metric, "adt_instance" => instance.clone(), "endpoint" => name.clone())
+            }
+            false => Histogram::noop(),
         };
         Self {
             discarded: DiscardReason::ALL
@@ -123,6 +145,8 @@ impl RegisteredCounters {
                 .map(|kind| by("twinroute_endpoint_faults_total", "kind", kind.as_str())),
             store_faults: counter!("twinroute_dead_letter_store_faults_total",
                 "adt_instance" => instance.clone(), "endpoint" => name.clone()),
+            deliveries: durations(DELIVERY_DURATION),
+            attempts: durations(ATTEMPT_DURATION),
         }
     }
 }

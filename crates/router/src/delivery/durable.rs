@@ -4,7 +4,7 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
-use super::metric_labels::SeriesOwner;
+use super::metric_labels::LaneSeries;
 use super::ttl_clock::TtlClock;
 use crate::sink::FailureReason;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) struct LaneOrigin {
     /// What it had not settled before the restart.
     pub(crate) pending: Vec<PendingDelivery>,
     /// Under which labels it counts.
-    pub(crate) series: SeriesOwner,
+    pub(crate) series: LaneSeries,
 }
 
 impl LaneOrigin {
@@ -69,7 +69,7 @@ impl LaneOrigin {
             ledger,
             state: LaneState::default(),
             pending: Vec::new(),
-            series: SeriesOwner::Endpoint,
+            series: LaneSeries::default(),
         }
     }
 

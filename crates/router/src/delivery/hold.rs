@@ -6,6 +6,7 @@
 use crate::sink::{
     BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
 };
+use crate::status::EndpointState;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use twinroute_model::endpoint::{Endpoint, EndpointDestination, ProvisioningState};
 
@@ -16,8 +17,6 @@ pub(crate) enum HoldReason {
     Undefined,
     /// The management API says that the endpoint is not in use.
     State {
-        /// Its state in lower case.
-        word: &'static str,
         state: ProvisioningState,
         error: Option<String>,
     },
@@ -32,43 +31,24 @@ impl HoldReason {
     /// What keeps an endpoint from being sent to, if anything does.
     pub(crate) fn of(endpoint: &Endpoint) -> Option<Self> {
         let state = endpoint.provisioning_state;
-        if let Some((word, state)) = state.and_then(|state| Some((Self::by(state)?, state))) {
+        if let Some(state) = state.filter(|state| state.waiting_word().is_some()) {
             let error = endpoint.provisioning_error.clone();
-            return Some(Self::State { word, state, error });
+            return Some(Self::State { state, error });
         }
         match &endpoint.destination {
             EndpointDestination::Waiting(waiting) => Some(Self::Secret {
                 missing: waiting.missing.clone(),
             }),
-            EndpointDestination::EventGrid(_)
-            | EndpointDestination::EventHub(_)
-            | EndpointDestination::ServiceBus(_) => None,
+            _ => None,
         }
     }
 
-    /// The word of a provisioning state in which nothing is sent.
-    pub(crate) const fn by(state: ProvisioningState) -> Option<&'static str> {
-        match state {
-            ProvisioningState::Provisioning => Some("provisioning"),
-            ProvisioningState::Updating => Some("updating"),
-            ProvisioningState::Failed => Some("failed"),
-            ProvisioningState::Canceled => Some("canceled"),
-            ProvisioningState::Suspending => Some("suspending"),
-            ProvisioningState::Restoring => Some("restoring"),
-            ProvisioningState::Moving => Some("moving"),
-            ProvisioningState::Disabled => Some("disabled"),
-            ProvisioningState::Succeeded | ProvisioningState::Warning => None,
-            // Those are not there.
-            ProvisioningState::Deleting | ProvisioningState::Deleted => None,
-        }
-    }
-
-    /// The word in `/status`.
-    pub(crate) const fn word(&self) -> &'static str {
+    /// What `/status` shows.
+    pub(crate) const fn state(&self) -> EndpointState {
         match self {
-            Self::Undefined => "undefined",
-            Self::State { word, .. } => word,
-            Self::Secret { .. } => "waiting-for-secret",
+            Self::Undefined => EndpointState::Undefined,
+            Self::State { state, .. } => EndpointState::Provisioning(*state),
+            Self::Secret { .. } => EndpointState::WaitingForSecret,
         }
     }
 
@@ -80,7 +60,7 @@ impl HoldReason {
                  are dead letters then; define the endpoint again to have them delivered"
                     .to_owned()
             }
-            Self::State { state, error, .. } => {
+            Self::State { state, error } => {
                 let error = error.as_deref().map(|error| format!(": {error}"));
                 format!(
                     "its provisioning state is {state:?}{}; its events wait until that is Succeeded",

@@ -17,24 +17,41 @@ pub(crate) enum SeriesOwner {
     Remainder,
 }
 
+/// What a lane counts for the metrics recorder, and where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaneSeries {
+    pub(crate) owner: SeriesOwner,
+    /// Whether the recorder gets its durations too; the status has them in any case.
+    pub(crate) has_durations: bool,
+}
+
 /// Gives labels to the first endpoints that ask. Whoever has some keeps them until the process ends, also when the
 /// endpoint is removed and comes back: a counter must neither jump nor be given to somebody else.
 #[derive(Debug)]
 pub(crate) struct MetricLabels {
     endpoints_max: usize,
+    has_durations: bool,
     given: HashSet<LaneKey>,
 }
 
 impl MetricLabels {
-    /// For so many endpoints.
-    pub(crate) fn new(endpoints_max: usize) -> Self {
+    /// For so many endpoints, with histograms of durations or without.
+    pub(crate) fn new(endpoints_max: usize, has_durations: bool) -> Self {
         Self {
             endpoints_max,
+            has_durations,
             given: HashSet::new(),
         }
     }
 
-    pub(crate) fn of(&mut self, key: &LaneKey) -> SeriesOwner {
+    pub(crate) fn of(&mut self, key: &LaneKey) -> LaneSeries {
+        LaneSeries {
+            owner: self.owner(key),
+            has_durations: self.has_durations,
+        }
+    }
+
+    fn owner(&mut self, key: &LaneKey) -> SeriesOwner {
         if self.given.contains(key) {
             return SeriesOwner::Endpoint;
         }

@@ -33,10 +33,7 @@ impl CredentialQuestion {
     const fn after(kind: FaultKind) -> Self {
         match kind {
             FaultKind::Unauthorized => Self::Open,
-            FaultKind::Unreachable
-            | FaultKind::Throttled
-            | FaultKind::Gone
-            | FaultKind::Unsupported => Self::Passed,
+            _ => Self::Passed,
         }
     }
 }

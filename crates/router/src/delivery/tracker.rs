@@ -7,6 +7,7 @@ use twinroute_model::name::EndpointName;
 
 /// What became of a request's deliveries to one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EndpointResult {
     /// They arrived.
     pub delivered: u64,

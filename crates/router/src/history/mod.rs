@@ -2,12 +2,14 @@
 
 mod plan;
 mod query;
+mod recent;
 mod routes;
 mod view;
 
 pub use crate::table::snapshot::RouteSnapshot;
 pub use plan::{EndpointPlan, PlanReport, RouteCount, RoutePlan};
 pub use query::{HistoryQuery, HistoryQueryText, OUTCOMES};
+pub use recent::RecentHistory;
 pub(crate) use view::decision;
 pub use view::{
     AttemptView, DeliveryRow, DeliveryView, EventView, HistoryRows, PastEvent, PastEvents,
@@ -96,8 +98,10 @@ impl EventHistory {
         let found = self.latest(query, HistoryCursor::default()).await?;
         let mut routes = PastRoutes::default();
         let first = found.len().saturating_sub(SHOWN_MAX);
-        let shown = found[first..].iter();
-        Ok(shown.map(|event| view::event(event, &mut routes)).collect())
+        let visible = found[first..].iter();
+        Ok(visible
+            .map(|event| view::event(event, &mut routes))
+            .collect())
     }
 
     /// Events that are asked for, each alone, from behind `after` on.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use twinroute_filter::RouteFilter;
 use twinroute_journal::history::HistoryEvent;
+use twinroute_model::clock::Timestamp;
 
 /// A route as it was.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl PastTable {
             })
         });
         Some(Self {
-            since: snapshot.since,
+            since: snapshot.since.map(Timestamp::rfc3339).unwrap_or_default(),
             routes: routes.collect(),
         })
     }

@@ -109,6 +109,7 @@ impl ReplayRequest {
 /// Where a replay is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ReplayState {
     /// It puts dead letters back.
     #[default]
@@ -124,6 +125,18 @@ pub enum ReplayState {
 }
 
 impl ReplayState {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     const fn is_running(self) -> bool {
         matches!(self, Self::Running | Self::Waiting)
     }
@@ -131,6 +144,7 @@ impl ReplayState {
 
 /// How a replay goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReplayStatus {
     /// Its number.
     pub number: u64,

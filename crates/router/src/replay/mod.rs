@@ -28,6 +28,7 @@ const RUNNING_MAX: usize = 8;
 
 /// Why a replay was not begun.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplayError {
     /// The request cannot be understood.
     #[error("{0}")]

@@ -1,7 +1,7 @@
 //! What a router says of the past.
 
 use super::Router;
-use crate::history::{EventHistory, EventView, HistoryQuery, decision};
+use crate::history::{EventHistory, EventView, HistoryQuery, RecentHistory, decision};
 use twinroute_journal::JournalOpenError;
 use twinroute_model::name::{EndpointName, RouteId};
 
@@ -18,7 +18,13 @@ impl Router {
             return Ok(Vec::new());
         };
         let mut events = history.events(query).await?;
-        for view in &mut events {
+        self.decide_now(&mut events);
+        Ok(events)
+    }
+
+    /// Adds to past events what the routes in use decide about them, whoever accepted them.
+    pub fn decide_now(&self, events: &mut [EventView]) {
+        for view in events {
             let instance = Some(view.instance.as_str()).filter(|name| !name.is_empty());
             if let Some(event) = view.parse()
                 && let Ok(explained) = self.explain(instance, &event)
@@ -29,7 +35,12 @@ impl Router {
                 view.now = explained.into_iter().map(decide).collect();
             }
         }
-        Ok(events)
+    }
+
+    /// The latest outcomes, where its journal is in memory; nothing where that is on disk.
+    #[must_use]
+    pub fn recent_history(&self) -> Option<&RecentHistory> {
+        self.parts.recent.as_ref()
     }
 
     /// The history of its journal; nothing where that is in memory.
@@ -42,3 +53,7 @@ impl Router {
 #[cfg(test)]
 #[path = "history_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "recent_history_tests.rs"]
+mod recent_tests;

@@ -14,7 +14,7 @@ use super::running_lanes::RunningLanes;
 use super::snapshot::TableSnapshot;
 use super::source::{DefinitionFault, DefinitionFaults, Definitions};
 use crate::credential_refresh::CredentialRefresh;
-use crate::delivery::{Lane, LaneKey};
+use crate::delivery::{Lane, LaneKey, RecentOutcomes};
 use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::tap::EventTaps;
@@ -103,17 +103,17 @@ impl LiveTable {
 
     /// Notes why definitions could not even be read.
     pub(crate) fn refuse(&self, faults: &DefinitionFaults) {
-        let mut shown = self.faults_locked();
+        let mut view = self.faults_locked();
         let faults: Vec<String> = faults.0.iter().map(DefinitionFault::to_string).collect();
         counter!("twinroute_table_refusals_total").increment(1);
         // Before the first table the caller gets them, and nothing runs that could go on.
-        if *shown != faults && self.table.load().generation > 0 {
+        if *view != faults && self.table.load().generation > 0 {
             for fault in &faults {
                 tracing::error!(fault, "the definitions were refused; the old table stays");
             }
         }
         gauge!("twinroute_table_faults").set(faults.len() as f64);
-        *shown = faults;
+        *view = faults;
     }
 
     /// Makes `definitions` the table. Gives the generation in use afterwards, which stays the same when
@@ -189,7 +189,7 @@ impl LiveTable {
         let table = RoutingTable {
             generation: old.generation + 1,
             hash,
-            since: self.parts.clock.now().rfc3339(),
+            since: Some(self.parts.clock.now()),
             warnings,
             instances: compile(lanes, &old),
         };
@@ -217,7 +217,7 @@ impl LiveTable {
         let table = RoutingTable {
             generation: old.generation,
             hash: old.hash.clone(),
-            since: old.since.clone(),
+            since: old.since,
             warnings,
             instances: old.instances.clone(),
         };
@@ -306,6 +306,11 @@ impl LiveTable {
         self.lanes_locked().reports.taps.clone()
     }
 
+    /// Where lanes keep what they settled, if the journal is in memory.
+    pub(crate) fn recent_outcomes(&self) -> Option<RecentOutcomes> {
+        self.lanes_locked().reports.recent.clone()
+    }
+
     /// Retires every lane; definitions change nothing from here on.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut lanes = self.lanes_locked();
@@ -357,10 +362,10 @@ impl LiveTable {
             routes: Vec::new(),
         };
         for (name, compiled) in &table.instances {
-            let mut shown = empty(name);
-            shown.routes = compiled.routes.iter().map(route_status).collect();
-            shown.routes.sort_by(|a, b| a.id.cmp(&b.id));
-            instances.insert(name, shown);
+            let mut view = empty(name);
+            view.routes = compiled.routes.iter().map(route_status).collect();
+            view.routes.sort_by(|a, b| a.id.cmp(&b.id));
+            instances.insert(name, view);
         }
         let lanes = self.lanes();
         for lane in &lanes {
@@ -375,7 +380,7 @@ impl LiveTable {
         let status = TableStatus {
             generation: table.generation,
             hash: table.hash.clone(),
-            since: table.since.clone(),
+            since: table.since,
             errors,
             warnings: table
                 .warnings

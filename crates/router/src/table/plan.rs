@@ -196,7 +196,7 @@ impl InstancePlanning<'_> {
         let is_same = |before: &SinkDefinition| before.is_custom(settings);
         let Ok(planned) = self.planned::<Infallible>(name.clone(), settings, is_same, || {
             let setup = LaneSetup {
-                endpoint_type: "Custom",
+                endpoint_type: "Custom".into(),
                 address: String::new(),
                 sink: custom.sink.clone(),
                 store: custom.store.clone(),
@@ -308,7 +308,7 @@ pub(crate) fn set_up(
         Some(_) => UserSink::of(HeldSink),
     };
     Ok(LaneSetup {
-        endpoint_type: endpoint.endpoint_type(),
+        endpoint_type: endpoint.endpoint_type().to_owned().into(),
         address: endpoint.address(settings.amqp_transport),
         sink,
         store: user_code::dead_letters(connect, endpoint)?,
@@ -325,11 +325,11 @@ fn names(endpoints: &[PlannedEndpoint]) -> String {
 
 /// Some of these names, and how many more there are.
 pub(super) fn some(names: &[String]) -> String {
-    let shown = names[..names.len().min(NAMES_SHOWN_MAX)].join(", ");
+    let view = names[..names.len().min(NAMES_SHOWN_MAX)].join(", ");
     match names.len() {
         0 => "none".to_owned(),
-        1..=NAMES_SHOWN_MAX => shown,
-        all => format!("{shown} and {} more", all - NAMES_SHOWN_MAX),
+        1..=NAMES_SHOWN_MAX => view,
+        all => format!("{view} and {} more", all - NAMES_SHOWN_MAX),
     }
 }
 

@@ -95,7 +95,7 @@ fn without_store(planned: &[PlannedInstance]) -> Option<String> {
     if labels.is_empty() {
         return None;
     }
-    let (noun, shown) = (
+    let (noun, names) = (
         if labels.len() == 1 {
             "endpoint"
         } else {
@@ -104,7 +104,7 @@ fn without_store(planned: &[PlannedInstance]) -> Option<String> {
         some(&labels),
     );
     Some(format!(
-        "{noun} {shown}: no dead-letter container, so dead letters are kept in the journal; when that is full, the \
+        "{noun} {names}: no dead-letter container, so dead letters are kept in the journal; when that is full, the \
          oldest of the endpoint furthest above its share are discarded (dead-letter-overflow)"
     ))
 }

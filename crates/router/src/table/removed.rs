@@ -199,7 +199,7 @@ fn undefined((instance, name): &LaneKey, grace: Duration) -> delivery::LaneSetup
         "events wait in the journal for an endpoint of which there is no definition, not even its last one: define \
          it again within the grace time to have them delivered; then they become dead letters kept here");
     delivery::LaneSetup {
-        endpoint_type: "unknown",
+        endpoint_type: "unknown".into(),
         address: String::new(),
         sink: UserSink::of(delivery::HeldSink),
         store: None,

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use twinroute_filter::eval::{EventFields, EventScope, FilterProgram};
+use twinroute_model::clock::Timestamp;
 use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
 
@@ -16,7 +17,7 @@ use twinroute_model::name::InstanceName;
 pub(crate) struct RoutingTable {
     pub(crate) generation: u64,
     pub(crate) hash: String,
-    pub(crate) since: String,
+    pub(crate) since: Option<Timestamp>,
     pub(crate) warnings: Vec<String>,
     pub(crate) instances: RapidHashMap<InstanceName, Arc<CompiledInstance>>,
 }

@@ -2,7 +2,7 @@
 
 use super::recovered_lanes::RecoveredLanes;
 use crate::delivery::durable::LaneOrigin;
-use crate::delivery::{self, Lane, LaneKey, MetricLabels};
+use crate::delivery::{self, Lane, LaneKey, MetricLabels, RecentOutcomes};
 use crate::unreadable_endpoint;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,24 +37,29 @@ pub(crate) struct RunningLanes {
 }
 
 impl RunningLanes {
-    /// None yet; the first `labelled_max` get series of their own. `unreadable` says what the lane of our own endpoint is made of, in an instance.
+    /// None yet; `labels` says which get series of their own. `unreadable` says what the lane of our own endpoint is made of, in an instance.
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLanes>,
-        labelled_max: usize,
+        labels: MetricLabels,
         unreadable: impl Fn(&InstanceName) -> delivery::LaneSetup + Send + Sync + 'static,
     ) -> Self {
+        // Where the journal is on disk it has a history of its own.
+        let recent = recovered.is_none().then(|| RecentOutcomes::new(&clock));
         Self {
             clock,
             lanes: HashMap::new(),
             unreadable: HashMap::new(),
             unreadable_setup: Box::new(unreadable),
             over: HashMap::new(),
-            labels: MetricLabels::new(labelled_max),
-            recovered,
+            labels,
             is_stopping: false,
             ended: Arc::default(),
-            reports: delivery::LaneReports::default(),
+            reports: delivery::LaneReports {
+                recent,
+                ..delivery::LaneReports::default()
+            },
+            recovered,
         }
     }
 

@@ -1,7 +1,6 @@
 //! What a lane's sink was made of: while that stays the same, the sink does.
 
 use super::fingerprint::DefinitionFingerprint;
-use crate::delivery::HoldReason;
 use std::sync::Arc;
 use twinroute_model::endpoint::{Endpoint, ProvisioningState};
 use twinroute_model::name::{EndpointName, InstanceName};
@@ -78,7 +77,7 @@ impl SinkDefinition {
 /// State and error of an endpoint that is not sent to because of them.
 fn state_that_holds(endpoint: &Endpoint) -> (Option<ProvisioningState>, Option<&String>) {
     match endpoint.provisioning_state {
-        Some(state) if HoldReason::by(state).is_some() => {
+        Some(state) if state.waiting_word().is_some() => {
             (Some(state), endpoint.provisioning_error.as_ref())
         }
         Some(_) | None => (None, None),

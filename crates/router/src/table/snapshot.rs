@@ -1,14 +1,17 @@
 //! A routing table as the history keeps it: which route sent what to which endpoint, without secrets.
 
 use super::routing_table::RoutingTable;
+use crate::status::moment;
 use serde::{Deserialize, Serialize};
 use twinroute_filter::{FilterOptions, RouteFilter};
+use twinroute_model::clock::Timestamp;
 
 /// A routing table as the history keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TableSnapshot {
     pub(crate) generation: u64,
-    pub(crate) since: String,
+    #[serde(with = "moment")]
+    pub(crate) since: Option<Timestamp>,
     pub(crate) routes: Vec<RouteSnapshot>,
 }
 
@@ -41,7 +44,7 @@ impl TableSnapshot {
         });
         Self {
             generation: table.generation,
-            since: table.since.clone(),
+            since: table.since,
             routes,
         }
     }

@@ -70,7 +70,7 @@ struct MissedEvents {
 struct TapWindow {
     began: Instant,
     examined: u32,
-    shown: u32,
+    emitted: u32,
     /// Events that were selected, ever.
     selected: u64,
 }
@@ -106,7 +106,7 @@ impl EventTaps {
             window: Mutex::new(TapWindow {
                 began: Instant::now(),
                 examined: 0,
-                shown: 0,
+                emitted: 0,
                 selected: 0,
             }),
             lines: sender,
@@ -206,9 +206,9 @@ impl OpenTap {
             return false;
         };
         if now.saturating_duration_since(window.began) >= Duration::from_secs(1) {
-            (window.began, window.examined, window.shown) = (now, 0, 0);
+            (window.began, window.examined, window.emitted) = (now, 0, 0);
         }
-        window.examined >= EXAMINED_MAX || window.shown >= self.selection.rate
+        window.examined >= EXAMINED_MAX || window.emitted >= self.selection.rate
     }
 
     /// Whether it shows this now. Another thread that asks just then counts as its rate.
@@ -231,10 +231,10 @@ impl OpenTap {
         if !(window.selected - 1).is_multiple_of(u64::from(self.selection.sample)) {
             return false;
         }
-        if window.shown >= self.selection.rate {
+        if window.emitted >= self.selection.rate {
             return skip();
         }
-        window.shown += 1;
+        window.emitted += 1;
         true
     }
 }

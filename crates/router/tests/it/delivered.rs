@@ -21,11 +21,10 @@ fn router(sink: &ScriptedSink) -> Router {
 
 #[tokio::test(start_paused = true)]
 async fn each_endpoint_tells_how_its_deliveries_ended() {
-    let small = EndpointSettings {
-        queue_events_max: 1,
-        when_full: WhenFull::DiscardOldest,
-        ..EndpointSettings::default()
-    };
+    let small = EndpointSettings::default().with(|own| {
+        own.queue_events_max = 1;
+        own.when_full = WhenFull::DiscardOldest;
+    });
     let router = Router::builder()
         .sink("good", ScriptedSink::default())
         .sink("picky", ScriptedSink::rejecting(1))

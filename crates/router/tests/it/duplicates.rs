@@ -12,10 +12,7 @@ use twinroute_router::{DuplicateWindow, Router};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-const WINDOW: DuplicateWindow = DuplicateWindow {
-    length: MINUTE,
-    events_max: 4,
-};
+const WINDOW: DuplicateWindow = DuplicateWindow::new(MINUTE, 4);
 
 fn in_memory(sink: &ScriptedSink) -> Router {
     Router::builder()

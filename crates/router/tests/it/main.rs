@@ -4,6 +4,7 @@
 mod delivered;
 mod duplicates;
 mod slow_disk;
+mod status_text;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use std::collections::{BTreeMap, VecDeque};

@@ -43,24 +43,24 @@ impl MessageRouting {
     /// The key whose events share a transfer, or `None` when any may.
     pub(crate) fn key<'a>(self, delivery: &'a Delivery) -> Option<Cow<'a, str>> {
         match self {
-            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(SessionKey::None) => None,
             Self::EventHubs(PartitionKey::Bucket) => {
                 Some(buckets::key_of_twin(delivery.twin).into())
             }
             Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(SessionKey::Twin) => {
                 Some(twin_key(delivery).into())
             }
+            Self::EventHubs(_) | Self::ServiceBus(_) => None,
         }
     }
 
     /// A number that events which share a transfer have in common. Twins may have it in common too, if hardly ever.
     fn group(self, delivery: &Delivery) -> u64 {
         match self {
-            Self::EventHubs(PartitionKey::None) | Self::ServiceBus(SessionKey::None) => 0,
             Self::EventHubs(PartitionKey::Bucket) => buckets::of_twin(delivery.twin) as u64,
             Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(SessionKey::Twin) => {
                 delivery.twin
             }
+            Self::EventHubs(_) | Self::ServiceBus(_) => 0,
         }
     }
 
@@ -70,8 +70,7 @@ impl MessageRouting {
             Self::EventHubs(PartitionKey::Twin) | Self::ServiceBus(SessionKey::Twin) => {
                 TwinKey::of(&one.event) == TwinKey::of(&other.event)
             }
-            Self::EventHubs(PartitionKey::None | PartitionKey::Bucket)
-            | Self::ServiceBus(SessionKey::None) => true,
+            Self::EventHubs(_) | Self::ServiceBus(_) => true,
         }
     }
 

@@ -18,13 +18,7 @@ fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
     .data(data.to_vec().into())
     .build(&EventLimits::default())
     .unwrap();
-    let twin = TwinKey::of(&event).stable_hash();
-    Delivery {
-        sequence: id as u64,
-        event: event.into(),
-        twin,
-        attempts: 0,
-    }
+    Delivery::new(id as u64, event)
 }
 
 /// What fe2o3-amqp puts on the wire for a transfer.
@@ -293,11 +287,11 @@ fn planned(
         batch_max,
     };
     let plan = plan(routing, batched, limits, batch, 0..batch.len());
-    let shown = |encoded: &EncodedGroup| {
+    let view = |encoded: &EncodedGroup| {
         let group = &encoded.group;
         (group.form, group.places.len(), wire(encoded).len())
     };
-    (plan.transfers.iter().map(shown).collect(), plan.too_large)
+    (plan.transfers.iter().map(view).collect(), plan.too_large)
 }
 
 #[test]

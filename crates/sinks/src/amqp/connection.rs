@@ -61,7 +61,7 @@ impl ReadyLink {
                 let token = tokens.token().await?;
                 Some((tokens, token))
             }
-            AmqpAuth::Plain | AmqpAuth::Anonymous => None,
+            _ => None,
         };
         let stream = open_stream(target).await?;
         let (stream, cut) = severable(stream);
@@ -175,9 +175,9 @@ fn seen(cut: &StreamCut, fault: EndpointFault) -> EndpointFault {
 async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, EndpointFault> {
     let (outgoing, entity) = (&target.outgoing, &target.entity);
     let proxy_use = match target.transport {
-        // An HTTP proxy is for port 443.
-        AmqpTransport::Tcp => ProxyUse::Never,
         AmqpTransport::Websocket => ProxyUse::Allowed,
+        // An HTTP proxy is for port 443.
+        _ => ProxyUse::Never,
     };
     let port = entity.port(target.transport);
     let stream = match &target.dial {
@@ -199,7 +199,6 @@ async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, Endpoin
         }
     };
     match target.transport {
-        AmqpTransport::Tcp => Ok(stream),
         AmqpTransport::Websocket => {
             let scheme = match entity.plain() {
                 true => WebSocketScheme::Ws,
@@ -209,6 +208,7 @@ async fn open_stream(target: &AmqpTarget) -> Result<Box<dyn ByteStream>, Endpoin
             let socket = websocket::connect(stream, scheme, host, port, now).await?;
             Ok(Box::new(socket))
         }
+        _ => Ok(stream),
     }
 }
 

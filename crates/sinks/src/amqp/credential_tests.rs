@@ -131,10 +131,10 @@ async fn the_first_key_is_tried_again_when_the_second_fails_and_both_tell_why() 
     wire.cut().await;
     let outcomes = sink.send(&deliveries(0..1)).await;
     assert_eq!(short(&outcomes), ["unauthorized cbs-401"]);
-    let shown = format!("{outcomes:?}");
-    assert!(shown.contains("primary: cbs-401"), "{shown}");
-    assert!(shown.contains("secondary: cbs-401"), "{shown}");
-    assert!(!shown.contains(PRIMARY_KEY), "{shown}");
+    let debug_text = format!("{outcomes:?}");
+    assert!(debug_text.contains("primary: cbs-401"), "{debug_text}");
+    assert!(debug_text.contains("secondary: cbs-401"), "{debug_text}");
+    assert!(!debug_text.contains(PRIMARY_KEY), "{debug_text}");
 }
 
 /// A target whose connection string has a ready-made signature.
@@ -172,8 +172,8 @@ async fn a_signature_that_is_over_makes_no_connection() {
     let sink = AmqpSink::new(vec![signed(&TestWire::to(&broker), START)], manner());
     let outcomes = sink.send(&deliveries(0..2)).await;
     assert_eq!(short(&outcomes), ["unauthorized sas-expired"; 2]);
-    let shown = format!("{outcomes:?}");
-    assert!(shown.contains("2023-11-14T22:13:20Z"), "{shown}");
+    let debug_text = format!("{outcomes:?}");
+    assert!(debug_text.contains("2023-11-14T22:13:20Z"), "{debug_text}");
     let probed = sink.probe().await.unwrap_err();
     assert_eq!(probed.reason.code, "sas-expired");
     assert_eq!(broker.connections(), 0);

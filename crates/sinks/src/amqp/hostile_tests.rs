@@ -60,10 +60,10 @@ pub(super) async fn face_over(
             let mut tasks = tasks.lock().unwrap();
             match (good.load(Ordering::SeqCst), transport) {
                 (false, _) => tasks.spawn(peer(far, Arc::clone(&written))),
-                (true, AmqpTransport::Tcp) => tasks.spawn(Arc::clone(&broker).serve(far)),
                 (true, AmqpTransport::Websocket) => {
                     tasks.spawn(super::websocket_tests::serve(far, Arc::clone(&broker)))
                 }
+                (true, _) => tasks.spawn(Arc::clone(&broker).serve(far)),
             };
             Ok(near)
         }
@@ -122,7 +122,7 @@ fn detail(outcome: &DeliveryOutcome) -> &str {
 /// Attacks that are seen for what they are, at once.
 async fn refused(attacks: Vec<(PeerAttack, &str)>) {
     for (attack, expect) in attacks {
-        let shown = format!(
+        let debug_text = format!(
             "{:?} {:02x?}",
             attack.at,
             &attack.bytes[..attack.bytes.len().min(60)]
@@ -130,18 +130,18 @@ async fn refused(attacks: Vec<(PeerAttack, &str)>) {
         let faced = face(attack).await;
         assert!(
             faced.short.starts_with("unreachable "),
-            "{shown}: {}",
+            "{debug_text}: {}",
             faced.short
         );
         let detail = detail(&faced.outcome);
         assert!(
             detail.contains(expect),
-            "{shown}: {}: {detail}",
+            "{debug_text}: {}: {detail}",
             faced.short
         );
         assert!(
             faced.took < Duration::from_secs(1),
-            "{shown}: {:?}",
+            "{debug_text}: {:?}",
             faced.took
         );
     }
@@ -302,21 +302,21 @@ async fn floods_end_soon() {
             "a flood of frames",
         ),
     ] {
-        let shown = format!("{attack:02x?}");
+        let text = format!("{attack:02x?}");
         let faced = face(attack).await;
-        let shown = format!("{}: {shown}", faced.short);
-        assert!(faced.short.starts_with("unreachable "), "{shown}");
+        let text = format!("{}: {text}", faced.short);
+        assert!(faced.short.starts_with("unreachable "), "{text}");
         assert!(
             detail(&faced.outcome).contains(expect),
-            "{shown}: {:?}",
+            "{text}: {:?}",
             faced.outcome
         );
         assert!(
             faced.took < Duration::from_secs(1),
-            "{shown}: {:?}",
+            "{text}: {:?}",
             faced.took
         );
-        assert!(faced.written < 4 << 20, "{shown}: {} bytes", faced.written);
+        assert!(faced.written < 4 << 20, "{text}: {} bytes", faced.written);
     }
 }
 
@@ -397,7 +397,7 @@ fn contradictions() -> Vec<PeerAttack> {
 #[tokio::test(start_paused = true)]
 async fn what_contradicts_the_protocol_ends_at_the_deadline_at_the_latest() {
     for attack in contradictions() {
-        let shown = format!(
+        let debug_text = format!(
             "{:?} {:02x?}",
             attack.at,
             &attack.bytes[..attack.bytes.len().min(60)]
@@ -405,12 +405,12 @@ async fn what_contradicts_the_protocol_ends_at_the_deadline_at_the_latest() {
         let faced = face(attack).await;
         assert!(
             faced.short == "delivered" || faced.short.starts_with("unreachable "),
-            "{shown}: {}",
+            "{debug_text}: {}",
             faced.short
         );
         assert!(
             faced.took <= Duration::from_secs(32),
-            "{shown}: {:?}",
+            "{debug_text}: {:?}",
             faced.took
         );
     }
@@ -428,9 +428,9 @@ async fn slow_bytes_hold_an_attempt_no_longer_than_its_deadline() {
         at(code::TRANSFER, Vec::new()).then(AttackTail::Drip(heartbeat, pause / 8)),
     ] {
         let faced = face(attack.clone()).await;
-        let shown = format!("{attack:?}: {} {:?}", faced.short, faced.took);
-        assert_eq!(faced.short, "unreachable timeout", "{shown}");
-        assert_eq!(faced.took.as_secs(), 30, "{shown}");
+        let debug_text = format!("{attack:?}: {} {:?}", faced.short, faced.took);
+        assert_eq!(faced.short, "unreachable timeout", "{debug_text}");
+        assert_eq!(faced.took.as_secs(), 30, "{debug_text}");
     }
 }
 

@@ -291,10 +291,10 @@ async fn no_key_and_no_token_is_ever_shown() {
     let wire = TestWire::to(&broker);
     let targets = vec![target(&wire, PRIMARY_KEY, AmqpAuth::Cbs)];
     let sink = AmqpSink::new(targets, manner());
-    let mut shown = String::new();
+    let mut printed = String::new();
     for status in [Some(401), Some(404), Some(500), None] {
         broker.gate(move |_| status);
-        shown += &format!("{:?}", sink.send(&deliveries(0..1)).await);
+        printed += &format!("{:?}", sink.send(&deliveries(0..1)).await);
     }
     wire.refuse();
     let refused = sink.send(&deliveries(0..1)).await;
@@ -302,10 +302,10 @@ async fn no_key_and_no_token_is_ever_shown() {
         panic!("{refused:?}")
     };
     assert_eq!(fault.kind, FaultKind::Unreachable);
-    shown += &format!("{refused:?} {sink:?}");
+    printed += &format!("{refused:?} {sink:?}");
     assert!(
-        !shown.contains(PRIMARY_KEY) && !shown.contains("sig="),
-        "{shown}"
+        !printed.contains(PRIMARY_KEY) && !printed.contains("sig="),
+        "{printed}"
     );
     let AmqpEntity::Keys(text) = target(&wire, PRIMARY_KEY, AmqpAuth::Cbs).entity else {
         panic!("keys")

@@ -58,7 +58,6 @@ impl AmqpTarget {
     /// How to log in to the connection itself.
     pub(super) fn sasl(&self) -> Result<SaslProfile, EndpointFault> {
         match (self.auth, &self.entity) {
-            (AmqpAuth::Cbs | AmqpAuth::Anonymous, _) => Ok(SaslProfile::Anonymous),
             (AmqpAuth::Plain, AmqpEntity::Keys(text)) => match text.credential() {
                 ConnectionCredential::Key { name, key } => Ok(SaslProfile::Plain {
                     username: name.clone(),
@@ -67,6 +66,7 @@ impl AmqpTarget {
                 ConnectionCredential::Signature(_) => Err(plain_needs_key()),
             },
             (AmqpAuth::Plain, AmqpEntity::Identity(_)) => Err(plain_needs_key()),
+            _ => Ok(SaslProfile::Anonymous),
         }
     }
 }

@@ -180,7 +180,7 @@ async fn identity_token(place: &IdentityEntity) -> Result<ConnectionToken, Endpo
 fn fault(error: &TokenError) -> EndpointFault {
     let kind = match error {
         TokenError::Refused { .. } | TokenError::Scopes => FaultKind::Unauthorized,
-        TokenError::Unanswered { .. } | TokenError::Late { .. } => FaultKind::Unreachable,
+        _ => FaultKind::Unreachable,
     };
     EndpointFault {
         kind,

@@ -231,9 +231,9 @@ impl EventGrid {
         deadline: Instant,
     ) -> (u16, ResponseMeaning) {
         let content_type = match self.schema {
-            // Azure's clients send a batch even for one event.
-            TopicSchema::CloudEvents => "application/cloudevents-batch+json; charset=utf-8",
             TopicSchema::EventGrid => "application/json; charset=utf-8",
+            // Azure's clients send a batch even for one event.
+            _ => "application/cloudevents-batch+json; charset=utf-8",
         };
         let exchange = async {
             let response = self

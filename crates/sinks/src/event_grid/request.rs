@@ -53,8 +53,8 @@ impl BatchRequests {
         for (place, event) in events.enumerate() {
             let start = text.len();
             match schema {
-                TopicSchema::CloudEvents => json::write(event, &mut text),
                 TopicSchema::EventGrid => event_grid_schema::write(event, &mut text),
+                _ => json::write(event, &mut text),
             }
             text.push(b',');
             // The item and its comma, plus one bracket: what a request of this item alone has.

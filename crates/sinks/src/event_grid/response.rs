@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn every_status_has_its_answer() {
-        let shown = |status| match answer(status, None, "") {
+        let text = |status| match answer(status, None, "") {
             ResponseMeaning::Delivered => "delivered".to_owned(),
             ResponseMeaning::Refused(reason) => format!("refused {}", reason.code),
             ResponseMeaning::Unavailable(fault) => {
@@ -107,7 +107,7 @@ mod tests {
             (500, "unreachable http-500"),
             (503, "throttled http-503"),
         ] {
-            assert_eq!(shown(status), expected);
+            assert_eq!(text(status), expected);
         }
     }
 

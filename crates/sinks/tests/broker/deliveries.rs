@@ -1,7 +1,6 @@
 //! Deliveries for sinks, and what becomes of them in a word.
 
 use twinroute_model::event::{EventLimits, EventParts};
-use twinroute_model::twin::TwinKey;
 use twinroute_router::sink::{Delivery, DeliveryOutcome};
 
 /// One of a twin of its own, with data of about so many bytes.
@@ -23,13 +22,7 @@ pub(crate) fn delivery_of(
         .json(&format!("\"{}\"", "x".repeat(data_bytes)))
         .build(&EventLimits::default())
         .unwrap();
-    let twin = TwinKey::of(&event).stable_hash();
-    Delivery {
-        sequence: id as u64,
-        event: event.into(),
-        twin,
-        attempts: 0,
-    }
+    Delivery::new(id as u64, event)
 }
 
 /// Outcomes in short: `delivered`, `reject <code>`, `<kind> <code>`.

@@ -118,10 +118,7 @@ async fn a_batch_is_one_request_with_key_version_and_content_type() {
     let topic = ScriptedTopic::start(|_| reply(200)).await;
     let sink = topic.sink(&settings());
     assert_eq!(short(&sink.send(&deliveries(0..3)).await), ["delivered"; 3]);
-    let grid = EndpointSettings {
-        topic_schema: TopicSchema::EventGrid,
-        ..settings()
-    };
+    let grid = settings().with(|own| own.topic_schema = TopicSchema::EventGrid);
     topic.sink(&grid).send(&deliveries(3..4)).await;
     let seen = topic.seen.lock().unwrap();
     assert_eq!(seen[0].target, "/api/events?api-version=2018-01-01");
@@ -205,11 +202,11 @@ async fn both_keys_refused_is_the_endpoints_fault_and_shows_neither() {
     let outcomes = topic.sink(&settings()).send(&deliveries(0..2)).await;
     assert_eq!(short(&outcomes), ["unauthorized http-401"; 2]);
     assert_eq!(topic.requests(), 2);
-    let shown = format!("{outcomes:?}");
-    assert!(shown.contains("401: scripted"), "{shown}");
+    let debug_text = format!("{outcomes:?}");
+    assert!(debug_text.contains("401: scripted"), "{debug_text}");
     assert!(
-        !shown.contains("key-one") && !shown.contains("key-two"),
-        "{shown}"
+        !debug_text.contains("key-one") && !debug_text.contains("key-two"),
+        "{debug_text}"
     );
 }
 
@@ -280,10 +277,7 @@ async fn redirects_are_not_followed() {
 #[tokio::test]
 async fn no_answer_ends_with_the_attempt_timeout_and_no_server_at_once() {
     let topic = ScriptedTopic::start(|_| None).await;
-    let quick = EndpointSettings {
-        attempt_timeout: Duration::from_millis(200),
-        ..settings()
-    };
+    let quick = settings().with(|own| own.attempt_timeout = Duration::from_millis(200));
     let start = Instant::now();
     let outcomes = topic.sink(&quick).send(&deliveries(0..2)).await;
     assert_eq!(short(&outcomes), ["unreachable timeout"; 2]);
@@ -292,10 +286,10 @@ async fn no_answer_ends_with_the_attempt_timeout_and_no_server_at_once() {
     drop(topic);
     let outcomes = sink.send(&deliveries(0..1)).await;
     assert_eq!(short(&outcomes), ["unreachable connect"]);
-    let shown = format!("{outcomes:?}");
+    let debug_text = format!("{outcomes:?}");
     assert!(
-        !shown.contains("api-version"),
-        "the query may hold a key: {shown}"
+        !debug_text.contains("api-version"),
+        "the query may hold a key: {debug_text}"
     );
 }
 
@@ -377,10 +371,7 @@ async fn a_probe_without_an_answer_says_so_in_time() {
     let refused = connect(&properties, &settings()).probe().await;
     assert_eq!(probed(refused), "unreachable connect");
     let topic = ScriptedTopic::start(|_| None).await;
-    let settings = EndpointSettings {
-        attempt_timeout: Duration::from_secs(1),
-        ..settings()
-    };
+    let settings = settings().with(|own| own.attempt_timeout = Duration::from_secs(1));
     let start = Instant::now();
     let silent = topic.sink(&settings).probe().await;
     assert_eq!(probed(silent), "unreachable timeout");

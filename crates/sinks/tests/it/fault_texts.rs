@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use twinroute_model::settings::EndpointSettings;
 use twinroute_router::sink::DeliveryOutcome;
 
 /// How a peer breaks off.
@@ -54,10 +53,7 @@ const SASL: &[u8] = b"AMQP\x03\x01\x00\x00";
 
 #[tokio::test]
 async fn last_error_holds_sentences_and_no_debug_text() {
-    let settings = EndpointSettings {
-        attempt_timeout: Duration::from_secs(2),
-        ..settings()
-    };
+    let settings = settings().with(|own| own.attempt_timeout = Duration::from_secs(2));
     for way in [
         PeerBreak::Refused,
         PeerBreak::Reset(b""),

@@ -64,10 +64,7 @@ async fn answer(
 }
 
 fn quick() -> EndpointSettings {
-    EndpointSettings {
-        attempt_timeout: Duration::from_secs(3),
-        ..settings()
-    }
+    settings().with(|own| own.attempt_timeout = Duration::from_secs(3))
 }
 
 struct FacedResult {
@@ -129,19 +126,15 @@ async fn answers_without_end_are_cut() {
             "throttled http-503",
         ),
     ] {
-        let shown = String::from_utf8_lossy(begin);
+        let text = String::from_utf8_lossy(begin);
         let faced = face(begin, again, Duration::ZERO).await;
-        assert_eq!(faced.short, expect, "{shown}: {:?}", faced.outcome);
+        assert_eq!(faced.short, expect, "{text}: {:?}", faced.outcome);
         assert!(
             faced.took < Duration::from_secs(3),
-            "{shown}: {:?}",
+            "{text}: {:?}",
             faced.took
         );
-        assert!(
-            faced.sent < TAKEN_BYTES_MAX,
-            "{shown}: {} bytes",
-            faced.sent
-        );
+        assert!(faced.sent < TAKEN_BYTES_MAX, "{text}: {} bytes", faced.sent);
         let detail = format!("{:?}", faced.outcome);
         assert!(
             detail.len() < 2_000 && !detail.contains("secret"),
@@ -169,12 +162,12 @@ async fn slow_answers_hold_an_attempt_no_longer_than_its_deadline() {
         (OK, b"x", "delivered"),
         (REFUSED, b"1\r\nx\r\n", "reject http-400"),
     ] {
-        let shown = String::from_utf8_lossy(begin);
+        let printed = String::from_utf8_lossy(begin);
         let faced = face(begin, again, pause).await;
-        assert_eq!(faced.short, expect, "{shown}: {:?}", faced.outcome);
+        assert_eq!(faced.short, expect, "{printed}: {:?}", faced.outcome);
         assert!(
             faced.took < Duration::from_secs(5),
-            "{shown}: {:?}",
+            "{printed}: {:?}",
             faced.took
         );
     }
@@ -197,9 +190,9 @@ async fn a_compressed_answer_is_neither_unpacked_nor_shown() {
     let begin = b"HTTP/1.1 400 Bad\r\ncontent-encoding: gzip\r\ncontent-length: 14\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\x03bomb";
     let faced = face(begin, b"", Duration::ZERO).await;
     assert_eq!(faced.short, "reject http-400");
-    let shown = format!("{:?}", faced.outcome);
-    assert!(!shown.contains("bomb"), "{shown}");
-    assert!(shown.contains("content-encoding gzip"), "{shown}");
+    let debug_text = format!("{:?}", faced.outcome);
+    assert!(!debug_text.contains("bomb"), "{debug_text}");
+    assert!(debug_text.contains("content-encoding gzip"), "{debug_text}");
     // Words of a name that is none are cut, and what is not packed is shown.
     for (encoding, text) in [
         ("identity", "plain words"),
@@ -210,8 +203,8 @@ async fn a_compressed_answer_is_neither_unpacked_nor_shown() {
             "HTTP/1.1 400 Bad\r\ncontent-encoding: {encoding}\r\ncontent-length: 11\r\n\r\nplain words"
         );
         let faced = face(begin.leak().as_bytes(), b"", Duration::ZERO).await;
-        let shown = format!("{:?}", faced.outcome);
-        assert!(shown.contains(text), "{encoding}: {shown}");
+        let debug_text = format!("{:?}", faced.outcome);
+        assert!(debug_text.contains(text), "{encoding}: {debug_text}");
     }
 }
 

@@ -157,10 +157,10 @@ async fn a_proxy_that_refuses_is_a_fault_that_shows_no_password() {
         .send(&deliveries(0..1))
         .await;
     assert_eq!(short(&outcomes), ["unreachable connect"]);
-    let shown = format!("{outcomes:?}");
+    let debug_text = format!("{outcomes:?}");
     assert!(
-        shown.contains("proxy") && !shown.contains("wr0ng"),
-        "{shown}"
+        debug_text.contains("proxy") && !debug_text.contains("wr0ng"),
+        "{debug_text}"
     );
 }
 
@@ -269,10 +269,7 @@ async fn amqp_within_websockets_goes_through_the_proxy_under_tls() {
     let broker = Arc::new(TestBroker::default());
     let (server, _tasks) = namespace(acceptor, &broker).await;
     let proxy = TestProxy::start(server).await;
-    let websocket = EndpointSettings {
-        amqp_transport: AmqpTransport::Websocket,
-        ..settings()
-    };
+    let websocket = settings().with(|own| own.amqp_transport = AmqpTransport::Websocket);
     let text = |host: &str| {
         format!("Endpoint=sb://{host}/;SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=hub")
     };
@@ -296,9 +293,9 @@ async fn amqp_within_websockets_goes_through_the_proxy_under_tls() {
     let sink = sink(&outgoing, &hub(&text("ns.example")), &websocket);
     let outcomes = sink.send(&deliveries(0..1)).await;
     assert_eq!(short(&outcomes), ["unreachable proxy"]);
-    let shown = format!("{outcomes:?}");
+    let debug_text = format!("{outcomes:?}");
     assert!(
-        shown.contains("name or password") && !shown.contains("wr0ng"),
-        "{shown}"
+        debug_text.contains("name or password") && !debug_text.contains("wr0ng"),
+        "{debug_text}"
     );
 }

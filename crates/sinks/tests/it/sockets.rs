@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use twinroute_model::settings::{AmqpAuth, EndpointSettings};
+use twinroute_model::settings::AmqpAuth;
 use twinroute_router::sink::Sink;
 
 fn emulator(address: SocketAddr) -> String {
@@ -126,10 +126,7 @@ async fn identities_and_impossible_credentials_are_reported() {
         "Endpoint=sb://h;SharedAccessSignature=SharedAccessSignature sr=x&sig=hidden&se=1&skn=z;\
          EntityPath=hub",
     );
-    let plain = EndpointSettings {
-        amqp_auth: AmqpAuth::Plain,
-        ..settings()
-    };
+    let plain = settings().with(|own| own.amqp_auth = AmqpAuth::Plain);
     let roots = trusting(rustls::RootCertStore::empty());
     let error = connect_with(roots, &signature, &plain).err().unwrap();
     assert!(error.reason.contains("plain") && !error.to_string().contains("hidden"));

@@ -18,10 +18,7 @@ use twinroute_sinks::connect::AzureConnector;
 pub(crate) const NOW: i64 = 784_111_747_000;
 
 pub(crate) fn settings() -> EndpointSettings {
-    EndpointSettings {
-        attempt_timeout: Duration::from_secs(5),
-        ..EndpointSettings::default()
-    }
+    EndpointSettings::default().with(|own| own.attempt_timeout = Duration::from_secs(5))
 }
 
 /// A TLS configuration that trusts `roots` alone.
@@ -87,8 +84,7 @@ pub(crate) fn delivery(id: usize, data_bytes: usize) -> Delivery {
     let parts = EventParts::new(&id.to_string(), "h", "t");
     let parts = parts.set("time", "2020-01-01T00:00:00Z").unwrap();
     // Each in a bucket of its own.
-    Delivery {
-        twin: id as u64,
-        ..delivery_of(id, parts, "twin", data_bytes)
-    }
+    let mut delivery = delivery_of(id, parts, "twin", data_bytes);
+    delivery.twin = id as u64;
+    delivery
 }

@@ -1,6 +1,6 @@
 //! The definitions of an instance in Azure, read in turns.
 
-use super::{AzureSettings, AzureStatus, OutgoingConnections, Secret};
+use super::{AzureSettings, AzureStatus, OutgoingConnections, Secret, TokenSource};
 use crate::clock::SystemClock;
 use crate::definitions::{
     DefinitionFault, DefinitionFaults, Definitions, Settings, Source, StraySettings,
@@ -30,6 +30,24 @@ pub enum AzureDefinitionsError {
 
 /// The definitions of an instance in Azure, kept current until this is dropped. Secrets, which Azure hides, come from
 /// variables and from the folder that the settings name.
+///
+/// ```no_run
+/// use twinroute::azure::{Azure, AzureDefinitions, AzureSettings, OutgoingConnections};
+/// use twinroute::prelude::*;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut settings = AzureSettings::default();
+/// settings.subscription = "00000000-0000-0000-0000-000000000000".to_owned();
+/// settings.resource_group = "plant".to_owned();
+/// settings.instance = "berlin".to_owned();
+/// let outgoing = OutgoingConnections::of_environment()?;
+/// let definitions = AzureDefinitions::open(&settings, &outgoing)?;
+///
+/// let router = Router::builder().default_instance("berlin").connect(Azure::connector()?).start().await?;
+/// let _followed = router.follow(definitions).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct AzureDefinitions {
     source: Arc<AzureSource>,
@@ -46,10 +64,22 @@ impl AzureDefinitions {
         settings: &AzureSettings,
         outgoing: &OutgoingConnections,
     ) -> Result<Self, AzureDefinitionsError> {
-        let clock = Arc::new(SystemClock);
         let variable = |name: &str| std::env::var(name).ok().map(|text| Secret::pasted(&text));
-        let tokens = settings.tokens(variable, clock.clone(), outgoing);
+        let tokens = settings.tokens(variable, Arc::new(SystemClock), outgoing);
         let tokens = tokens.map_err(AzureDefinitionsError::Login)?;
+        Self::open_with(settings, tokens, outgoing)
+    }
+
+    /// As [`Self::open`], with tokens of the program's own in place of those that the settings say.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub fn open_with(
+        settings: &AzureSettings,
+        tokens: TokenSource,
+        outgoing: &OutgoingConnections,
+    ) -> Result<Self, AzureDefinitionsError> {
+        let clock = Arc::new(SystemClock);
         let overlay = SecretOverlay::from_environment(settings.secrets_folder.clone());
         let source = AzureSource::open(settings, tokens, overlay, None, clock, outgoing)?;
         let source = Arc::new(source);
@@ -69,7 +99,7 @@ impl AzureDefinitions {
         self
     }
 
-    /// How it goes.
+    /// How it goes. A router can follow an `Arc` of it, so that it can still be asked then.
     #[must_use]
     pub fn status(&self) -> AzureStatus {
         self.source.status()

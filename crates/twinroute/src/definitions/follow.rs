@@ -51,6 +51,17 @@ pub trait Source: Send + Sync + 'static {
     fn changed(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// A program may keep a source that is followed, to ask it how it goes.
+impl<S: Source> Source for Arc<S> {
+    async fn read(&self) -> Result<Definitions, DefinitionFaults> {
+        (**self).read().await
+    }
+
+    async fn changed(&self) {
+        (**self).changed().await;
+    }
+}
+
 /// A source that a router follows. Dropping it ends that; the table stays as it is.
 #[must_use = "dropping it ends the following"]
 #[derive(Debug)]

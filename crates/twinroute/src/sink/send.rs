@@ -3,6 +3,7 @@
 use super::{BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Takes the deliveries of one endpoint.
@@ -50,6 +51,21 @@ pub trait Sink: Send + Sync + 'static {
     /// said otherwise it does, and the next batch finds out.
     fn probe(&self) -> impl Future<Output = Result<(), SendError>> + Send {
         async { Ok(()) }
+    }
+}
+
+/// A program may keep a sink that it gives to a router.
+impl<S: Sink> Sink for Arc<S> {
+    async fn send(&self, batch: &[Delivery]) -> SendResult {
+        (**self).send(batch).await
+    }
+
+    fn limits(&self) -> BatchLimits {
+        (**self).limits()
+    }
+
+    async fn probe(&self) -> Result<(), SendError> {
+        (**self).probe().await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events to check a sink with. Each check has ids of its own, so that what arrived can be distinguished.
 
-use crate::event::{Event, TwinKey};
-use crate::sink::{Delivery, HeldEvent};
+use crate::event::Event;
+use crate::sink::Delivery;
 
 /// The event of this number in a check; there are so many twins.
 pub(super) fn numbered(check: &str, number: usize, twins: usize) -> Event {
@@ -51,11 +51,6 @@ pub(super) fn unusual(check: &str) -> Vec<Event> {
 
 /// Events as a lane hands them to a sink.
 pub(super) fn deliveries(events: &[Event]) -> Vec<Delivery> {
-    let delivery = |(sequence, event): (u64, &Event)| Delivery {
-        sequence,
-        twin: TwinKey::of(event).stable_hash(),
-        event: HeldEvent::from(event.clone()),
-        attempts: 0,
-    };
+    let delivery = |(sequence, event): (u64, &Event)| Delivery::new(sequence, event.clone());
     (1..).zip(events).map(delivery).collect()
 }

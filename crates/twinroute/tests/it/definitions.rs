@@ -174,7 +174,7 @@ async fn a_source_is_followed_its_faults_are_shown_and_its_panics_outlived() {
     assert_eq!(routes(&router), ["followed: true"]);
     source.tell("false");
     until(|| routes(&router) == ["followed: false"]).await;
-    for (message, shown) in [
+    for (message, expected) in [
         ("refuse", "the table: is elsewhere"),
         (
             "panic",
@@ -182,7 +182,7 @@ async fn a_source_is_followed_its_faults_are_shown_and_its_panics_outlived() {
         ),
     ] {
         source.tell(message);
-        until(|| router.status().table.errors == [shown]).await;
+        until(|| router.status().table.errors == [expected]).await;
         assert_eq!(routes(&router), ["followed: false"]);
     }
     source.tell("true");

@@ -67,9 +67,9 @@ async fn in_axum_takes_events_beside_its_own_pages() {
     assert_eq!(posted.unwrap().status(), http::StatusCode::ACCEPTED);
     router.settled().await;
     assert_eq!(sink.ids(), ["1"]);
-    let shown = http::Request::get("/delivered").body(axum::body::Body::empty());
-    let shown = app.call(shown.unwrap()).await.unwrap();
-    let body = http_body_util::BodyExt::collect(shown.into_body())
+    let view = http::Request::get("/delivered").body(axum::body::Body::empty());
+    let view = app.call(view.unwrap()).await.unwrap();
+    let body = http_body_util::BodyExt::collect(view.into_body())
         .await
         .unwrap();
     assert_eq!(&body.to_bytes()[..], b"1");

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::tempdir;
 use twinroute::prelude::*;
+use twinroute::status::JournalKind;
 
 async fn start(folder: &Path, sink: impl Sink) -> Router {
     let builder = Router::builder().journal(folder).sink("archive", sink);
@@ -18,7 +19,7 @@ async fn what_was_accepted_is_delivered_by_the_next_router() {
     let router = start(folder.path(), closed()).await;
     router.accept_batch([event(1), event(2)]).await.unwrap();
     let status = router.stop(Duration::ZERO).await;
-    assert_eq!(status.journal.kind, "disk");
+    assert_eq!(status.journal.kind, JournalKind::Disk);
     let sink = CollectingSink::default();
     let router = start(folder.path(), sink.clone()).await;
     router.settled().await;

@@ -12,8 +12,10 @@ mod examples;
 mod journal;
 mod kit;
 mod layers;
+mod metrics;
 #[cfg(feature = "ingress")]
 mod mounted;
+mod own_kinds;
 mod sinks;
 mod steering;
 

@@ -3,6 +3,7 @@
 use crate::{CollectingSink, event};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use twinroute::dead_letters::DeadLetterReason;
 use twinroute::prelude::*;
 use twinroute::settings::EndpointSettings;
 use twinroute::status::EndpointStatus;
@@ -56,7 +57,13 @@ async fn outcomes_are_each_deliverys_own() {
     // With one attempt each, one that is to be tried again is exhausted.
     assert_eq!((own.delivered, own.dead_letters.local), (2, 2));
     let reasons = own.dead_letters.by_reason;
-    assert_eq!((reasons["rejected"], reasons["exhausted"]), (1, 1));
+    assert_eq!(
+        (
+            reasons[&DeadLetterReason::Rejected],
+            reasons[&DeadLetterReason::Exhausted]
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]

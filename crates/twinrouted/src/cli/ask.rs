@@ -136,13 +136,14 @@ impl AdminTarget {
             && address.wire() == ServerScheme::Tls
         {
             let outgoing = match &self.admin_ca_file {
-                Some(file) => OutgoingConnections::new(&Settings {
-                    ca_files: vec![file.clone()],
-                    ca_only: true,
+                Some(file) => {
+                    let mut settings = Settings::default();
+                    settings.ca_files = vec![file.clone()];
+                    settings.ca_only = true;
                     // No proxy is asked for an admin API, so a wrong variable is no obstacle.
-                    no_proxy: vec!["*".to_owned()],
-                    ..Settings::default()
-                })?,
+                    settings.no_proxy = vec!["*".to_owned()];
+                    OutgoingConnections::new(&settings)?
+                }
                 None => OutgoingConnections::of_environment()?,
             };
             let outgoing = match certificate {

@@ -145,7 +145,7 @@ async fn list(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode>
         }
     });
     let mut follow = AuditReader::new(folder);
-    let mut shown: VecDeque<(Box<AuditEntry>, String)> = VecDeque::new();
+    let mut listed: VecDeque<(Box<AuditEntry>, String)> = VecDeque::new();
     let (mut entries, mut fitting, mut unreadable) = (0_u64, 0_u64, 0_u64);
     follow
         .more(&mut |found| match found {
@@ -156,16 +156,16 @@ async fn list(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode>
                     return;
                 }
                 fitting += 1;
-                shown.push_back((entry, line));
-                if options.last > 0 && shown.len() > options.last {
-                    shown.pop_front();
+                listed.push_back((entry, line));
+                if options.last > 0 && listed.len() > options.last {
+                    listed.pop_front();
                 }
             }
         })
         .context("the audit log")?;
     if !options.json {
         let folder = folder.display();
-        let newest = shown.len();
+        let newest = listed.len();
         let mut head = format!(
             "audit log {folder}: who changed what; {entries} entries, {fitting} asked for, the newest {newest} shown"
         );
@@ -175,7 +175,7 @@ async fn list(folder: &Path, options: &AuditOptions) -> anyhow::Result<ExitCode>
         output::line(&head)?;
         output::line(HEADINGS)?;
     }
-    for (entry, line) in shown {
+    for (entry, line) in listed {
         output::line(format_row(&entry, line, options))?;
     }
     if !options.follow {

@@ -124,7 +124,7 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
         );
     };
     match CertifiedKey::from_der(chain, der, &twinroute_outgoing::provider()) {
-        Ok(shown) => Ok(shown),
+        Ok(certificate) => Ok(certificate),
         Err(Error::InconsistentKeys(_)) => bail!(
             "{}: it is not the key of {}; name the two that were made together",
             of_key(),

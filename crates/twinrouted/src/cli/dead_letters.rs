@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use twinroute_model::clock::{Clock, SystemClock};
+use twinroute_model::clock::{Clock, SystemClock, Timestamp};
 use twinroute_router::dead_letters::{DeadLetterPage, DeadLetterQueryText, DeadLetterView};
 use twinroute_router::replay::ReplayRequest;
 
@@ -302,8 +302,8 @@ fn render(page: &DeadLetterPage) -> String {
         let line = format!(
             "  {:>9}  {:<9}  {:<19}  {:>5}  {:<16}  {}{note}",
             letter.sequence,
-            cut(&letter.reason, 9),
-            seconds(&letter.died_at),
+            cut(letter.reason.as_str(), 9),
+            seconds(&letter.died_at.rfc3339()),
             letter.attempts,
             cut(&letter.id, 16),
             cut(&letter.event_type, 30usize.saturating_sub(note.len())),
@@ -329,15 +329,16 @@ fn render_one(letter: &ShownDeadLetter) -> String {
     let attempts = about.attempts.to_string();
     let bytes = about.bytes.to_string();
     let endpoint = format!("{}/{}", about.instance, about.endpoint);
+    let last_attempt_at = about.last_attempt_at.map(Timestamp::rfc3339);
     for (name, value) in [
         ("endpoint", endpoint.as_str()),
         ("sequence", &sequence),
-        ("reason", &about.reason),
+        ("reason", about.reason.as_str()),
         ("outcome", &about.outcome),
         ("tries", &attempts),
-        ("accepted", &about.accepted_at),
-        ("last tried", &about.last_attempt_at),
-        ("died", &about.died_at),
+        ("accepted", &about.accepted_at.rfc3339()),
+        ("last tried", &last_attempt_at.unwrap_or_default()),
+        ("died", &about.died_at.rfc3339()),
         ("id", &about.id),
         ("source", &about.source),
         ("type", &about.event_type),
@@ -359,24 +360,25 @@ mod tests {
     use expect_test::expect;
 
     fn letter(endpoint: &str, sequence: u64, id: &str) -> DeadLetterView {
-        DeadLetterView {
-            instance: "demo".to_owned(),
-            endpoint: endpoint.to_owned(),
-            sequence,
-            reason: "exhausted".to_owned(),
-            outcome: "http-500: no".to_owned(),
-            attempts: 30,
-            accepted_at: "2026-11-22T10:00:00.5Z".to_owned(),
-            last_attempt_at: String::new(),
-            died_at: "2026-11-22T10:00:01.25Z".to_owned(),
-            busy: sequence == 2,
-            unstorable: sequence == 3,
-            id: id.to_owned(),
-            source: "host".to_owned(),
-            event_type: "Microsoft.DigitalTwins.Relationship.Update".to_owned(),
-            subject: String::new(),
-            bytes: 100,
-        }
+        let letter = serde_json::json!({
+            "instance": "demo",
+            "endpoint": endpoint,
+            "sequence": sequence,
+            "reason": "exhausted",
+            "outcome": "http-500: no",
+            "attempts": 30,
+            "accepted_at": "2026-11-22T10:00:00.5Z",
+            "last_attempt_at": "",
+            "died_at": "2026-11-22T10:00:01.25Z",
+            "busy": sequence == 2,
+            "unstorable": sequence == 3,
+            "id": id,
+            "source": "host",
+            "type": "Microsoft.DigitalTwins.Relationship.Update",
+            "subject": "",
+            "bytes": 100,
+        });
+        serde_json::from_value(letter).unwrap()
     }
 
     #[test]

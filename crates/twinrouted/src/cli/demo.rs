@@ -100,10 +100,8 @@ impl DemoStage {
             .definitions(scene::definitions(&emulator))
             .build()?;
         let address: ListenAddress = format!("127.0.0.1:{port}").parse()?;
-        let settings = twinroute_ingress::Settings {
-            listen: vec![address],
-            ..Default::default()
-        };
+        let mut settings = twinroute_ingress::Settings::default();
+        settings.listen = vec![address];
         let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets())?;
         let url = format!("http://{}/events", listeners[0].address());
         let (stop, mut stopped) = watch::channel(false);

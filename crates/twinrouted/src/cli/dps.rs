@@ -360,7 +360,7 @@ async fn keys(which: &DpsName, name: Option<&str>, reveal: bool) -> anyhow::Resu
         return Ok(());
     }
     let policies = all.as_array().into_iter().flatten();
-    let shown = policies.map(|policy| {
+    let view = policies.map(|policy| {
         let member = |name: &str| policy[name].as_str().unwrap_or_default();
         show::facts(&[
             ("policy", member("keyName")),
@@ -369,7 +369,7 @@ async fn keys(which: &DpsName, name: Option<&str>, reveal: bool) -> anyhow::Resu
             ("secondary key", member("secondaryKey")),
         ])
     });
-    output::print(shown.collect::<Vec<_>>().join("\n"))?;
+    output::print(view.collect::<Vec<_>>().join("\n"))?;
     Ok(())
 }
 

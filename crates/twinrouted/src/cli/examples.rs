@@ -18,7 +18,7 @@ const EXAMPLES: [(&str, &str); 26] = [
     ),
     (
         "explain",
-        "twinroute explain --config twinroute.toml event.json\ntwinroute explain --filter \"type = 't' AND \\$body.x > 1\" event.json",
+        "twinroute explain --config twinroute.toml event.json\ntwinroute explain --filter \"type = 't' AND \\$body.x > 1\" event.json\ntwinroute explain --id e1",
     ),
     (
         "test",

@@ -1,6 +1,9 @@
 //! `twinroute explain`: why an event goes where it goes.
 
+use super::ask::AdminTarget;
 use super::event_input::read_events;
+use super::history::HistorySource;
+use super::history::render::explanations;
 use super::offline_router::offline_router;
 use crate::cli::output;
 use clap::Args;
@@ -18,33 +21,66 @@ use twinroute_model::visible::one_line;
 #[derive(Args, Debug)]
 pub(crate) struct ExplainOptions {
     /// The configuration file, whose routes are asked.
-    #[arg(long, short, required_unless_present = "filter")]
+    #[arg(long, short, required_unless_present_any = ["filter", "id"])]
     config: Option<PathBuf>,
     /// Asks this filter alone, without a configuration; exit code 1 where it matches no event.
     #[arg(long, value_name = "FILTER", conflicts_with_all = ["config", "instance"])]
     filter: Option<String>,
     /// The events: a file in CloudEvents JSON format, or `-` for standard input.
-    event: PathBuf,
+    #[arg(required_unless_present = "id")]
+    event: Option<PathBuf>,
+    /// Explains past events of this id: under the routes of then, and under those of today, which are those of `--config`,
+    /// else of the running twinroute.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["event", "filter", "instance"])]
+    id: Option<String>,
+    /// Past events of this source, where several have this id.
+    #[arg(long, default_value = "", requires = "id")]
+    source: String,
+    /// Past events of the journal in this folder, which no running twinroute has open, instead of asking one.
+    #[arg(long, value_name = "FOLDER", requires = "id")]
+    journal: Option<PathBuf>,
     /// The instance whose routes are asked.
     #[arg(long)]
     instance: Option<String>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    whom: AdminTarget,
 }
 
-pub(super) fn run(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
-    match (&options.filter, &options.config) {
-        (Some(filter), _) => of_filter(options, filter),
-        (None, Some(config)) => of_routes(options, config),
-        (None, None) => Ok(ExitCode::FAILURE),
+pub(super) async fn run(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
+    let event = options.event.as_deref();
+    match (&options.id, event, &options.filter, &options.config) {
+        (Some(id), ..) => of_past(options, id).await,
+        (None, Some(event), Some(filter), _) => of_filter(options, filter, event),
+        (None, Some(event), None, Some(config)) => of_routes(options, config, event),
+        (None, None, ..) | (None, _, None, None) => Ok(ExitCode::FAILURE),
     }
 }
 
+/// What routes decided about past events, and decide today.
+async fn of_past(options: &ExplainOptions, id: &str) -> anyhow::Result<ExitCode> {
+    let config = options.config.as_deref();
+    let history = HistorySource::of(options.journal.as_deref(), config, &options.whom)?;
+    let mut events = history.events_of(id, &options.source).await?;
+    if let Some(config) = config {
+        match offline_router(config, "explain")? {
+            Ok(router) => router.decide_now(&mut events),
+            Err(code) => return Ok(code),
+        }
+    }
+    match options.json {
+        true => output::line(serde_json::to_string_pretty(&events)?)?,
+        false => output::print(explanations(&events))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Why a filter matches events, or does not.
-fn of_filter(options: &ExplainOptions, filter: &str) -> anyhow::Result<ExitCode> {
+fn of_filter(options: &ExplainOptions, filter: &str, event: &Path) -> anyhow::Result<ExitCode> {
     let filter = RouteFilter::parse(filter, &FilterOptions::default())?;
-    let events = read_events(&options.event)?;
+    let events = read_events(event)?;
     let (mut text, mut list, mut matches) = (String::new(), Vec::new(), false);
     for written in &events {
         let explanation = explain(&filter, &written.event);
@@ -65,13 +101,13 @@ fn of_filter(options: &ExplainOptions, filter: &str) -> anyhow::Result<ExitCode>
     })
 }
 
-fn of_routes(options: &ExplainOptions, config: &Path) -> anyhow::Result<ExitCode> {
+fn of_routes(options: &ExplainOptions, config: &Path, event: &Path) -> anyhow::Result<ExitCode> {
     let router = match offline_router(config, "explain")? {
         Ok(router) => router,
         Err(code) => return Ok(code),
     };
     let (mut text, mut list) = (String::new(), Vec::new());
-    for (number, written) in read_events(&options.event)?.iter().enumerate() {
+    for (number, written) in read_events(event)?.iter().enumerate() {
         let explained = router.explain(options.instance.as_deref(), &written.event)?;
         let gap = if number > 0 { "\n" } else { "" };
         writeln!(text, "{gap}{}", head(&written.event))?;

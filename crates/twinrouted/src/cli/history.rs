@@ -11,8 +11,8 @@ use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use twinroute_journal::EventSealing;
 use twinroute_journal::history::HistoryCursor;
+use twinroute_journal::{EventSealing, JournalOpenError};
 use twinroute_model::clock::SystemClock;
 use twinroute_router::history::{
     EventHistory, EventView, HistoryQueryText, HistoryRows, PastEvents,
@@ -161,13 +161,13 @@ async fn list(options: &HistoryOptions) -> anyhow::Result<ExitCode> {
     }
     let mut left = options.most.unwrap_or(usize::MAX);
     let mut after = String::new();
-    let mut shown = 0;
+    let mut view = 0;
     loop {
         let mut page = source.rows(&query, &after, left.min(PAGE)).await?;
         page.rows.truncate(left);
         left -= page.rows.len();
-        let has_head = shown == 0 && !page.rows.is_empty();
-        shown += page.rows.len();
+        let has_head = view == 0 && !page.rows.is_empty();
+        view += page.rows.len();
         output::print(if options.json {
             render::json_lines(&page.rows)?
         } else {
@@ -182,7 +182,7 @@ async fn list(options: &HistoryOptions) -> anyhow::Result<ExitCode> {
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
     }
-    if shown == 0 && !options.json {
+    if view == 0 && !options.json {
         output::line("nothing in the history is of this kind")?;
     }
     Ok(ExitCode::SUCCESS)
@@ -194,15 +194,7 @@ async fn show(
     place: &HistorySource<'_>,
     render: fn(&[EventView]) -> String,
 ) -> anyhow::Result<ExitCode> {
-    let query = HistoryQueryText {
-        id: id.to_owned(),
-        source: source.to_owned(),
-        ..HistoryQueryText::default()
-    };
-    let events = place.events(&query).await?;
-    if events.is_empty() {
-        bail!("event {id:?}: not in the history; `twinroute history` lists what is");
-    }
+    let events = place.events_of(id, source).await?;
     output::print(if as_json {
         serde_json::to_string_pretty(&events)? + "\n"
     } else {
@@ -213,11 +205,7 @@ async fn show(
 
 impl HistoryPlace {
     pub(super) fn source(&self) -> anyhow::Result<HistorySource<'_>> {
-        let Some(folder) = &self.journal else {
-            return Ok(HistorySource::Running(&self.whom));
-        };
-        let sealing = sealing(folder, self.config.as_deref())?;
-        Ok(HistorySource::Folder(EventHistory::open(folder, &sealing)?))
+        HistorySource::of(self.journal.as_deref(), self.config.as_deref(), &self.whom)
     }
 }
 
@@ -253,7 +241,44 @@ impl HistoryFilterOptions {
     }
 }
 
+impl<'a> HistorySource<'a> {
+    /// The journal in `folder`, where sealed events are opened with the key of `config`; else that of `whom`.
+    pub(super) fn of(
+        folder: Option<&Path>,
+        config: Option<&Path>,
+        whom: &'a AdminTarget,
+    ) -> anyhow::Result<Self> {
+        let Some(folder) = folder else {
+            return Ok(Self::Running(whom));
+        };
+        let sealing = sealing(folder, config)?;
+        match EventHistory::open(folder, &sealing) {
+            Ok(history) => Ok(Self::Folder(history)),
+            Err(error @ JournalOpenError::Sealed { .. }) if config.is_none() => {
+                let way_out =
+                    "events are sealed: --config FILE names the configuration that has their key";
+                Err(anyhow::Error::new(error).context(way_out))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl HistorySource<'_> {
+    /// Events of this id in full, and of this source if that is not empty; an error where there is none.
+    pub(super) async fn events_of(&self, id: &str, source: &str) -> anyhow::Result<Vec<EventView>> {
+        let query = HistoryQueryText {
+            id: id.to_owned(),
+            source: source.to_owned(),
+            ..HistoryQueryText::default()
+        };
+        let events = self.events(&query).await?;
+        if events.is_empty() {
+            bail!("event {id:?}: not in the history; `twinroute history` lists what is");
+        }
+        Ok(events)
+    }
+
     pub(super) async fn rows(
         &self,
         query: &HistoryQueryText,

@@ -112,9 +112,9 @@ fn export(loaded: &LoadedConfig, secrets: ExportedSecrets) -> anyhow::Result<()>
     }
     let management = management::offline(loaded)?;
     if secrets == ExportedSecrets::Revealed {
-        let shown = AuditedChange::step("store/export-with-secrets", store.display().to_string());
+        let text = AuditedChange::step("store/export-with-secrets", store.display().to_string());
         let audit = management.audit();
-        audit.accept(&auditing::author(), &[shown])?;
+        audit.accept(&auditing::author(), &[text])?;
     }
     let document = management.export(secrets);
     if secrets == ExportedSecrets::Revealed {

@@ -169,7 +169,7 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
     let result = match arguments.command {
         TopCommand::Run { config } => run::run(&config).await,
         TopCommand::Validate(options) => validate::run(&options),
-        TopCommand::Explain(options) => explain::run(&options),
+        TopCommand::Explain(options) => explain::run(&options).await,
         TopCommand::Test(options) => cases::run(&options),
         TopCommand::Status(options) => status::run(&options).await,
         TopCommand::Tap(options) => tap::run(&options).await,

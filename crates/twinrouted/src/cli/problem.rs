@@ -1,13 +1,14 @@
 //! What is wrong with an endpoint, in lines that say what to do.
 
-use twinroute_router::status::EndpointStatus;
+use twinroute_model::clock::Timestamp;
+use twinroute_model::settings::WhenFull;
+use twinroute_router::status::{EndpointStatus, LetterStoreState};
 
 /// Whether it needs somebody, or is held back.
 pub(super) fn has_problem(endpoint: &EndpointStatus) -> bool {
     let is_over = matches!(endpoint.state.as_str(), "removed" | "stopped");
     let works = endpoint.state == "healthy" && failing(endpoint) == 0 && endpoint.retrying == 0;
-    let letters = &endpoint.dead_letters.store;
-    (!works && !is_over) || !matches!(letters.as_str(), "local" | "ok" | "")
+    (!works && !is_over) || matches!(endpoint.dead_letters.store, LetterStoreState::Fault(_))
 }
 
 /// Events in a row that it did not take, though nothing is wrong with itself.
@@ -34,7 +35,7 @@ pub(super) fn reasons(endpoint: &EndpointStatus) -> Vec<String> {
         reasons.push(endpoint.last_error.clone());
     }
     let letters = &endpoint.dead_letters;
-    if !matches!(letters.store.as_str(), "local" | "ok" | "") {
+    if matches!(letters.store, LetterStoreState::Fault(_)) {
         let count = letters.awaiting_upload;
         reasons.push(format!(
             "{count} dead letters wait for their container, which is {}: {}",
@@ -51,7 +52,7 @@ pub(super) fn outlook(endpoint: &EndpointStatus) -> Option<String> {
         if !endpoint.address.is_empty() {
             parts.push(endpoint.address.clone());
         }
-        parts.push(format!("since {}", whole_seconds(&endpoint.since)));
+        parts.push(format!("since {}", whole_seconds(endpoint.since)));
         parts.push(match endpoint.failed_attempts {
             1 => "1 attempt".to_owned(),
             count => format!("{count} attempts"),
@@ -80,9 +81,9 @@ fn full_in(endpoint: &EndpointStatus) -> Option<String> {
     let bytes = left(endpoint.queue_bytes, endpoint.queue_bytes_max);
     let events = left(events, endpoint.queue_events_max);
     let millis = bytes.into_iter().chain(events).min()?;
-    let then = match endpoint.retry.when_full.as_str() {
-        "refuse" => "then events are refused",
-        "discard-oldest" => "then the oldest are discarded",
+    let then = match endpoint.retry.when_full {
+        WhenFull::Refuse => "then events are refused",
+        WhenFull::DiscardOldest => "then the oldest are discarded",
         _ => "then the oldest become dead letters",
     };
     Some(match u64::try_from(millis).unwrap_or(u64::MAX) {
@@ -117,10 +118,11 @@ pub(super) fn advice(endpoint: &EndpointStatus) -> Option<&'static str> {
 }
 
 /// A time without its fraction of a second.
-fn whole_seconds(rfc3339: &str) -> String {
+fn whole_seconds(time: Option<Timestamp>) -> String {
+    let rfc3339 = time.map(Timestamp::rfc3339).unwrap_or_default();
     match rfc3339.get(..19) {
         Some(seconds) => format!("{seconds}Z"),
-        None => rfc3339.to_owned(),
+        None => rfc3339,
     }
 }
 
@@ -148,7 +150,7 @@ mod tests {
     fn full_queue_is_foreseen_by_what_fills_first() {
         let mut status = endpoint("unreachable");
         assert_eq!(full_in(&status), None);
-        status.retry.when_full = "dead-letter-oldest".to_owned();
+        status.retry.when_full = WhenFull::DeadLetterOldest;
         (status.queued, status.oldest_age_ms) = (100, 60_000);
         status.queue_events_max = 1_000;
         let then = "then the oldest become dead letters";
@@ -164,7 +166,7 @@ mod tests {
         );
         status.queued = 1_000;
         assert_eq!(full_in(&status), Some(format!("queue full: {then}")));
-        status.retry.when_full = "refuse".to_owned();
+        status.retry.when_full = WhenFull::Refuse;
         assert_eq!(
             full_in(&status),
             Some("queue full: then events are refused".to_owned())

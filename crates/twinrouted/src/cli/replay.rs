@@ -80,10 +80,7 @@ pub(super) async fn begin(
             }
             Ok(match ended.state {
                 ReplayState::Done => ExitCode::SUCCESS,
-                ReplayState::Running
-                | ReplayState::Waiting
-                | ReplayState::Stopped
-                | ReplayState::Cancelled => ExitCode::FAILURE,
+                _ => ExitCode::FAILURE,
             })
         }
         () = stop.wait() => {
@@ -112,19 +109,9 @@ async fn follow(whom: &AdminTarget, mut last: ReplayStatus) -> anyhow::Result<Re
     }
 }
 
-fn word(state: ReplayState) -> &'static str {
-    match state {
-        ReplayState::Running => "running",
-        ReplayState::Waiting => "waiting",
-        ReplayState::Done => "done",
-        ReplayState::Stopped => "stopped",
-        ReplayState::Cancelled => "cancelled",
-    }
-}
-
 /// How it goes, in one line.
 fn summary(status: &ReplayStatus) -> String {
-    let mut text = format!("replay {} {}", status.number, word(status.state));
+    let mut text = format!("replay {} {}", status.number, status.state.as_str());
     let mut add = |part: std::fmt::Arguments<'_>| {
         text.write_fmt(part).expect("a String takes everything");
     };
@@ -165,7 +152,7 @@ fn render(replays: &[ReplayStatus]) -> String {
             text,
             "{:>6}  {:<9}  {:>8}  {:>9}  {:>13}  {:>7}  {}",
             of.number,
-            word(of.state),
+            of.state.as_str(),
             of.replayed,
             of.delivered,
             of.dead_lettered,
@@ -188,20 +175,14 @@ mod tests {
 
     #[test]
     fn replays_are_reported_in_a_line_and_in_a_table() {
-        let mut stopped = ReplayStatus {
-            number: 2,
-            state: ReplayState::Stopped,
-            reason: "endpoint demo/grid-1: the failure persists".to_owned(),
-            replayed: 12,
-            delivered: 7,
-            dead_lettered: 5,
-            ..ReplayStatus::default()
-        };
+        let mut stopped = ReplayStatus::default();
+        stopped.number = 2;
+        stopped.state = ReplayState::Stopped;
+        stopped.reason = "endpoint demo/grid-1: the failure persists".to_owned();
+        (stopped.replayed, stopped.delivered, stopped.dead_lettered) = (12, 7, 5);
         stopped.request.query.endpoint = "grid-1".to_owned();
-        let running = ReplayStatus {
-            number: 3,
-            ..ReplayStatus::default()
-        };
+        let mut running = ReplayStatus::default();
+        running.number = 3;
         expect!["replay 2 stopped: endpoint demo/grid-1: the failure persists; 12 replayed, 7 delivered, 5 dead-lettered again"].assert_eq(&summary(&stopped));
         let text = render(&[stopped, running]);
         for line in text.lines() {

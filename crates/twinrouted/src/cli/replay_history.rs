@@ -85,29 +85,29 @@ impl ReplayOptions {
     async fn dry_run(&self, query: &HistoryQueryText) -> anyhow::Result<ExitCode> {
         let source = HistorySource::Running(&self.whom);
         let most = self.most.unwrap_or(u64::MAX);
-        let (mut after, mut shown) = (String::new(), 0_u64);
+        let (mut after, mut listed) = (String::new(), 0_u64);
         // With an endpoint named, each event goes there once.
         let mut seen = BTreeSet::new();
         loop {
             let page = source.rows(query, &after, PAGE).await?;
             let mut rows = page.rows;
             rows.retain(|row| self.takes(row, &mut seen));
-            let left = usize::try_from(most - shown).unwrap_or(usize::MAX);
+            let left = usize::try_from(most - listed).unwrap_or(usize::MAX);
             rows.truncate(left);
-            let has_head = shown == 0 && !rows.is_empty();
-            shown += rows.len() as u64;
+            let has_head = listed == 0 && !rows.is_empty();
+            listed += rows.len() as u64;
             output::print(if self.json {
                 render::json_lines(&rows)?
             } else {
                 render::rows(&rows, has_head)
             })?;
             after = page.next;
-            if page.at_end || shown == most {
+            if page.at_end || listed == most {
                 break;
             }
         }
         if !self.json {
-            output::line(format_args!("{shown} would be replayed; nothing was"))?;
+            output::line(format_args!("{listed} would be replayed; nothing was"))?;
         }
         Ok(ExitCode::SUCCESS)
     }

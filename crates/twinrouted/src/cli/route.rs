@@ -193,14 +193,14 @@ fn test(routes: &[Value], event: &Event, as_json: bool) -> anyhow::Result<()> {
         .collect();
     if as_json {
         let all = judged.iter().map(|(route, judged)| {
-            let mut shown = json!({
+            let mut printed = json!({
                 "route": show::text(route, "/id"), "endpoint": show::text(route, "/endpointName"),
             });
             match judged {
-                Ok(explanation) => shown["explanation"] = serde_json::to_value(explanation)?,
-                Err(error) => shown["error"] = error.as_str().into(),
+                Ok(explanation) => printed["explanation"] = serde_json::to_value(explanation)?,
+                Err(error) => printed["error"] = error.as_str().into(),
             }
-            Ok(shown)
+            Ok(printed)
         });
         let all: serde_json::Result<Vec<_>> = all.collect();
         output::line(serde_json::to_string_pretty(&all?)?)?;

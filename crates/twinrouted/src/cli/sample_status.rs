@@ -27,7 +27,7 @@ pub(super) fn endpoint_json(name: &str, state: &str, last_error: &str) -> Value 
 pub(super) fn status_json(instances: &Value) -> Value {
     json!({
         "version": "0", "readiness": { "ready": true, "reason": "" },
-        "table": { "generation": 1, "hash": "", "since": "", "errors": [], "warnings": [] },
+        "table": { "generation": 1, "hash": "", "since": "2026-11-22T10:00:00Z", "errors": [], "warnings": [] },
         "journal": {
             "kind": "memory", "events": 0, "bytes": 0, "bytes_max": 0, "disk_bytes": 0,
             "lost": 0, "accepted": 0, "unmatched": 0,

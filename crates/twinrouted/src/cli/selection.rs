@@ -5,8 +5,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::cmp::Reverse;
-use twinroute_router::sink::FaultKind;
-use twinroute_router::status::{EndpointStatus, RouterStatus, STATES};
+use twinroute_router::status::{EndpointState, EndpointStatus, RouterStatus};
 
 /// Which endpoints, in which order.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,7 +18,7 @@ pub(crate) struct EndpointSelection {
     pub(super) endpoint: Vec<String>,
     /// Shows endpoints in this state; may be given several times.
     #[arg(long, value_name = "STATE", value_parser = state_of)]
-    pub(super) state: Vec<String>,
+    pub(super) state: Vec<EndpointState>,
     /// Puts endpoints in this order.
     #[arg(long, value_enum, value_name = "ORDER")]
     pub(super) sort: Option<EndpointOrder>,
@@ -163,13 +162,12 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
 }
 
 /// A state that endpoints can be in.
-fn state_of(word: &str) -> Result<String, String> {
-    let faults = FaultKind::ALL.into_iter().map(FaultKind::as_str);
-    let states: Vec<&str> = STATES.into_iter().chain(faults).collect();
+fn state_of(word: &str) -> Result<EndpointState, String> {
     let lower = word.to_lowercase();
-    if states.contains(&lower.as_str()) {
-        return Ok(lower);
+    if let Some(state) = EndpointState::parse(&lower) {
+        return Ok(state);
     }
+    let states: Vec<&str> = EndpointState::all().map(EndpointState::as_str).collect();
     let near = nearest(&lower, states.iter().copied());
     let near = near.map(|near| format!("; did you mean {near}?"));
     let all = states.join(", ");

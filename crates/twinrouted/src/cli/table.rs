@@ -6,7 +6,9 @@ use super::screen::ScreenSize;
 use super::selection::{EndpointOrder, EndpointSelection};
 use crate::cli::output;
 use std::collections::BTreeMap;
+use twinroute_model::clock::Timestamp;
 use twinroute_model::visible::one_line;
+use twinroute_router::sink::CredentialSlot;
 use twinroute_router::status::{EndpointStatus, InstanceStatus, RouterStatus, SourceStatus};
 
 /// With more endpoints than that a table is a screen of them, unless all are asked for.
@@ -253,7 +255,7 @@ impl StatusTable {
             _ => state(endpoint),
         };
         let color = match failing(endpoint) {
-            0 => TextColor::of_state(&endpoint.state),
+            0 => TextColor::of_state(endpoint.state.as_str()),
             _ => TextColor::Bad,
         };
         self.text.plain("  ");
@@ -301,7 +303,7 @@ impl StatusTable {
         let mut states: BTreeMap<&str, usize> = BTreeMap::new();
         for instance in &status.instances {
             for endpoint in &instance.endpoints {
-                *states.entry(&endpoint.state).or_default() += 1;
+                *states.entry(endpoint.state.as_str()).or_default() += 1;
                 all.push((&instance.name, endpoint));
             }
         }
@@ -314,22 +316,22 @@ impl StatusTable {
         self.line(format!("\n{count} endpoints: {}", states.join(", ")));
         let several = status.instances.len() > 1;
         self.titles("endpoint");
-        let (mut lines, mut shown) = (0, 0);
+        let (mut lines, mut printed) = (0, 0);
         for (instance, endpoint) in &all {
             let below = below(endpoint).into_iter();
             let below = below.map(|line| wrapped(&format!("    {line}"), self.width).len());
             lines += 1 + usize::from(failing(endpoint) > 0) + below.sum::<usize>();
-            if lines > lines_max && shown > 0 {
+            if lines > lines_max && printed > 0 {
                 break;
             }
             match several {
                 true => self.endpoint(&format!("{instance}/{}", endpoint.name), endpoint),
                 false => self.endpoint(&endpoint.name, endpoint),
             }
-            shown += 1;
+            printed += 1;
         }
-        if shown < count {
-            let rest = count - shown;
+        if printed < count {
+            let rest = count - printed;
             self.painted(
                 TextColor::Faint,
                 &format!(
@@ -364,7 +366,7 @@ fn open_dead_letters(endpoint: &EndpointStatus) -> String {
 /// The state; an endpoint that answers and takes nothing is not simply healthy.
 fn state(endpoint: &EndpointStatus) -> String {
     match failing(endpoint) {
-        0 => endpoint.state.clone(),
+        0 => endpoint.state.to_string(),
         count => format!("{}, but {}", endpoint.state, state_rest(count)),
     }
 }
@@ -379,19 +381,14 @@ fn state_rest(failing: u64) -> String {
 /// Which credential is in use, where that is not the first one, it ends, or it is refused.
 fn credential_line(endpoint: &EndpointStatus) -> Option<String> {
     let used = endpoint.credentials.iter().find(|one| one.active)?;
-    let end = match used.expires_at.as_str() {
-        "" => String::new(),
-        end => format!(", ends {end}"),
-    };
+    let end = used.expires_at.map(|end| format!(", ends {end}"));
+    let (slot, end) = (used.slot.as_str(), end.unwrap_or_default());
     if endpoint.state == "unauthorized" {
-        let since = &endpoint.since;
-        return Some(format!(
-            "refused since {since}; tried first: {}{end}",
-            used.slot
-        ));
+        let since = endpoint.since.map(Timestamp::rfc3339).unwrap_or_default();
+        return Some(format!("refused since {since}; tried first: {slot}{end}"));
     }
-    let usual = used.slot == "primary" && end.is_empty();
-    (!usual).then(|| format!("credential: {}{end}", used.slot))
+    let usual = used.slot == CredentialSlot::Primary && end.is_empty();
+    (!usual).then(|| format!("credential: {slot}{end}"))
 }
 
 fn shortened(filter: &str, most: usize) -> String {

@@ -4,6 +4,8 @@ use super::*;
 use crate::cli::sample_status::{endpoint_json, status_json};
 use expect_test::{Expect, expect};
 use serde_json::json;
+use twinroute_router::sink::FaultKind;
+use twinroute_router::status::{EndpointState, LetterStoreState};
 
 fn endpoint(state: &str, last_error: &str) -> EndpointStatus {
     let status = endpoint_json("hub-1", state, last_error);
@@ -24,7 +26,7 @@ fn hidden_reasons_of_states_are_shown() {
     // The last failure is shown also when it is over.
     assert_eq!(reasons(&endpoint("healthy", "why")), [""; 0]);
     let mut container = endpoint("healthy", "");
-    container.dead_letters.store = "unauthorized".to_owned();
+    container.dead_letters.store = LetterStoreState::Fault(FaultKind::Unauthorized);
     container.dead_letters.awaiting_upload = 2;
     container.dead_letters.last_error = "the SAS has expired".to_owned();
     let expect =
@@ -191,9 +193,10 @@ fn table_in_140_columns() {
 fn ten_thousand_endpoints_are_one_screen() {
     let mut status = plant();
     let fine = status.instances[0].endpoints.pop().unwrap();
-    let more = (0..9_997).map(|number| EndpointStatus {
-        name: format!("hub-{number}"),
-        ..fine.clone()
+    let more = (0..9_997).map(|number| {
+        let mut more = fine.clone();
+        more.name = format!("hub-{number}");
+        more
     });
     status.instances[0].endpoints.extend(more);
     check(
@@ -283,7 +286,7 @@ fn chosen_endpoints_are_shown_alone() {
     ];
     assert_eq!(chosen(problems), Ok(names.map(str::to_owned).to_vec()));
     let state = EndpointSelection {
-        state: vec!["paused".to_owned()],
+        state: vec![EndpointState::Paused],
         ..none()
     };
     assert_eq!(chosen(state), Ok(vec![names[1].to_owned()]));

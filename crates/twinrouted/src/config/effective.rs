@@ -58,17 +58,17 @@ pub(crate) fn effective(
             None if key.is_optional => (None, "not set".to_owned()),
             None => (Some(key.value.to_string()), "default".to_owned()),
         };
-        values.push(shown(key.path, value, source));
+        values.push(effective_value(key.path, value, source));
     }
     // Endpoints, and tables in lists that the reference shows as empty.
     values.extend(
         set.into_iter()
-            .map(|(key, (value, source))| shown(key, Some(value), source)),
+            .map(|(key, (value, source))| effective_value(key, Some(value), source)),
     );
     values
 }
 
-fn shown(key: String, value: Option<String>, source: String) -> EffectiveValue {
+fn effective_value(key: String, value: Option<String>, source: String) -> EffectiveValue {
     let is_secret = key.split('.').any(|part| SECRETS.contains(&part));
     let is_empty = value
         .as_deref()

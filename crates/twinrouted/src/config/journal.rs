@@ -41,8 +41,8 @@ pub(crate) struct JournalConfig {
     pub(crate) duplicate_window_events_max: usize,
 }
 
-/// What a history takes unless it is said otherwise: nothing.
-const KEEP: ByteSize = ByteSize::b(0);
+/// What a history takes unless it is said otherwise.
+const KEEP: ByteSize = ByteSize::mib(256);
 
 impl Default for JournalConfig {
     fn default() -> Self {
@@ -82,10 +82,10 @@ impl JournalConfig {
 
     /// Where repeats are to be known.
     pub(crate) fn duplicates(&self) -> Option<DuplicateWindow> {
-        (!self.duplicate_window.is_zero()).then_some(DuplicateWindow {
-            length: self.duplicate_window,
-            events_max: self.duplicate_window_events_max,
-        })
+        (!self.duplicate_window.is_zero()).then_some(DuplicateWindow::new(
+            self.duplicate_window,
+            self.duplicate_window_events_max,
+        ))
     }
 
     pub(super) fn check(&self, errors: &mut Vec<String>) {

@@ -119,9 +119,9 @@ fn definitions_outlive_the_management_api_they_came_from() {
     // The source goes away: events still flow, and that it is away is shown.
     drop(source);
     reader.line("definitions could not be read from Azure");
-    let shown = reader.status();
+    let view = reader.status();
     assert!(
-        shown["table"]["source"]["last_error"]
+        view["table"]["source"]["last_error"]
             .as_str()
             .is_some_and(|error| !error.is_empty())
     );

@@ -95,14 +95,14 @@ fn the_admin_api_takes_a_certificate_and_notes_whose() {
     let daemon = TestDaemon::start(folder.path());
     let whom = format!("--admin https://{} --admin-ca-file ca.pem", daemon.admin);
     check(folder.path(), &format!("status {whom}"));
-    let shown = "--client-cert steers.pem --client-key steers.key";
-    let pause = format!("endpoint pause grid-1 {whom} {shown}");
+    let view = "--client-cert steers.pem --client-key steers.key";
+    let pause = format!("endpoint pause grid-1 {whom} {view}");
     let (code, said) = run(folder.path(), &pause, &[]);
     assert_eq!(code, Some(0), "{said}");
     let log = audited(folder.path());
     assert!(log.contains("shift-lead"), "{log}");
     // A plain address: refused before anybody is asked.
-    let plain = format!("status --admin 127.0.0.1:1 {shown}");
+    let plain = format!("status --admin 127.0.0.1:1 {view}");
     let (code, said) = run(folder.path(), &plain, &[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("over https:// only"), "{said}");
@@ -119,8 +119,8 @@ fn the_management_api_takes_a_certificate_and_notes_whose() {
         address(line.unwrap())
     );
     check(folder.path(), &format!("instance list {whom}"));
-    let shown = "--client-cert steers.pem --client-key steers.key";
-    let create = format!("instance create --dt-name plant {whom} {shown}");
+    let view = "--client-cert steers.pem --client-key steers.key";
+    let create = format!("instance create --dt-name plant {whom} {view}");
     let (code, said) = run(folder.path(), &create, &[]);
     assert_eq!(code, Some(0), "{said}");
     let log = audited(folder.path());

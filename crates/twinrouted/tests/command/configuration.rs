@@ -107,18 +107,21 @@ fn validate_finds_ports_that_are_taken_twice_and_folders_that_cannot_be() {
 fn config_show_and_run_know_variables() {
     let folder = scene();
     let variables = [("TWINROUTE_INGRESS__BATCH_EVENTS_MAX", "7")];
-    let shown = with_file(&["config", "show", "--set"], folder.path(), &variables);
-    let shown = text(&shown.stdout);
-    let line = shown
+    let printed = with_file(&["config", "show", "--set"], folder.path(), &variables);
+    let printed = text(&printed.stdout);
+    let line = printed
         .lines()
         .find(|line| line.contains("batch_events_max"))
         .unwrap();
-    assert!(line.starts_with("ingress.batch_events_max = 7 "), "{shown}");
+    assert!(
+        line.starts_with("ingress.batch_events_max = 7 "),
+        "{printed}"
+    );
     assert!(
         line.ends_with("# TWINROUTE_INGRESS__BATCH_EVENTS_MAX"),
-        "{shown}"
+        "{printed}"
     );
-    assert!(shown.contains("twinroute.toml:1"), "{shown}");
+    assert!(printed.contains("twinroute.toml:1"), "{printed}");
     let wrong = [("TWINROUTE_INGRESS__BATCH_EVENTS_MAX", "many")];
     let refused = with_file(&["validate"], folder.path(), &wrong);
     assert_eq!(refused.status.code(), Some(78));

@@ -68,7 +68,7 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn list_and_read_show_what_a_running_emulator_holds() {
+fn look_inside_by_list_and_read_of_a_running_emulator() {
     let runtime = Runtime::new().unwrap();
     let emulator = emulator(&runtime);
     post(&emulator);
@@ -139,7 +139,7 @@ fn list_and_read_show_what_a_running_emulator_holds() {
 }
 
 #[test]
-fn a_look_where_no_emulator_is_says_so() {
+fn look_inside_where_no_emulator_is_says_so() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);

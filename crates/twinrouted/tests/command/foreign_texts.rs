@@ -16,15 +16,17 @@ const CONTROLS: &str = r"\r\nERROR forged\u001b[2J\u001b]0;title\u0007\u009b31m\
 
 /// No line has anything of it. Ends of lines are the command's own.
 fn check(name: &str, output: &[u8]) -> String {
-    let shown = String::from_utf8(output.to_vec()).unwrap();
+    let printed = String::from_utf8(output.to_vec()).unwrap();
     let raw = |character: char| {
         let marks = MARKS.contains(character);
         marks || (character.is_control() && !matches!(character, '\n' | '\t'))
     };
-    assert!(!shown.contains(raw), "{name}: {shown:?}");
-    let forged = shown.lines().find(|line| line.starts_with("ERROR forged"));
-    assert_eq!(forged, None, "{name}: {shown:?}");
-    shown
+    assert!(!printed.contains(raw), "{name}: {printed:?}");
+    let forged = printed
+        .lines()
+        .find(|line| line.starts_with("ERROR forged"));
+    assert_eq!(forged, None, "{name}: {printed:?}");
+    printed
 }
 
 fn checked(name: &str, output: &Output) -> String {
@@ -125,9 +127,9 @@ fn peer_texts_of_a_topic_and_a_producer_reach_no_terminal_as_they_are() {
             &["endpoint", "pause", "none\u{1b}[2J\u{202e}"],
         ] {
             let output = ask(&daemon, arguments);
-            let shown = checked(&arguments.join(" "), &output);
+            let view = checked(&arguments.join(" "), &output);
             if arguments.contains(&"--json") {
-                let _: serde_json::Value = serde_json::from_str(&shown).unwrap();
+                let _: serde_json::Value = serde_json::from_str(&view).unwrap();
             }
         }
         // Into a pipe data goes byte for byte.
@@ -153,8 +155,12 @@ fn peer_texts_in_files_reach_no_terminal_as_they_are() {
     write(folder.path(), "event.json", &event());
     for more in [&[][..], &["--json"]] {
         let output = explain(folder.path(), more);
-        let shown = checked("explain", &output);
-        assert!(shown.contains("all"), "{shown} {}", text(&output.stderr));
+        let printed = checked("explain", &output);
+        assert!(
+            printed.contains("all"),
+            "{printed} {}",
+            text(&output.stderr)
+        );
     }
     for filter in [
         format!("$body.a = '{CONTROLS}{MARKS}'"),

@@ -57,13 +57,13 @@ fn from_an_instance_to_a_delivered_event_and_back() {
     let arrived = runtime.block_on(event_grid.wait_for("grid", 1, PATIENCE));
     arrived.unwrap();
 
-    let shown = session.said(&["endpoint", "show", "--en", "hub-1"]);
+    let printed = session.said(&["endpoint", "show", "--en", "hub-1"]);
     let json = session
         .json(&["endpoint", "show", "--en", "hub-1"])
         .to_string();
     for secret in [emulator.topic_key1("grid"), "c2hhcmVk".to_owned()] {
         assert!(
-            !shown.contains(&secret) && !json.contains(&secret),
+            !printed.contains(&secret) && !json.contains(&secret),
             "{json}"
         );
     }

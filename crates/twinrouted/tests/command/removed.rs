@@ -107,8 +107,8 @@ fn its_queue_arrives_after_kill_9_and_another_key() {
     let status = until(&daemon, |status| {
         status["instances"][0]["endpoints"][0]["delivered"] == EVENTS
     });
-    let shown = &status["instances"][0]["endpoints"][0];
-    assert_eq!(shown["state"], "removed", "{shown}");
+    let view = &status["instances"][0]["endpoints"][0];
+    assert_eq!(view["state"], "removed", "{view}");
     let output = twinroute()
         .args(["status", "--admin", &daemon.admin])
         .output()

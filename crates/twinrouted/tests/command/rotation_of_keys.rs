@@ -54,8 +54,8 @@ fn create_drops_nothing_without_a_word_and_update_nothing_at_all() {
     assert!(said.contains("state           Succeeded\n"), "{said}");
     let said = rotate(&["--key", &format!("\u{feff}\"{first}\"\n")]);
     assert!(said.contains("state           Succeeded\n"), "{said}");
-    let shown = session.json(&["endpoint", "show", "--en", "grid-1"]);
-    let properties = &shown["properties"];
+    let view = session.json(&["endpoint", "show", "--en", "grid-1"]);
+    let properties = &view["properties"];
     for member in ["accessKey1", "accessKey2", "deadLetterSecret"] {
         assert_eq!(properties[member], "***", "{properties}");
     }
@@ -63,10 +63,10 @@ fn create_drops_nothing_without_a_word_and_update_nothing_at_all() {
     assert!(bad.contains("there are no two keys to swap"), "{bad}");
 
     session.said(&[&create[..], &["--yes"]].concat());
-    let shown = session.json(&["endpoint", "show", "--en", "grid-1"]);
+    let view = session.json(&["endpoint", "show", "--en", "grid-1"]);
     assert!(
-        shown["properties"].get("deadLetterSecret").is_none(),
-        "{shown}"
+        view["properties"].get("deadLetterSecret").is_none(),
+        "{view}"
     );
 }
 
@@ -97,13 +97,13 @@ fn create_drops_neither_tags_nor_hubs_nor_filters() {
         "--allocation-policy",
         "Static",
     ]);
-    let shown = session.json(&["dps", "show", "-n", "dps1"]);
-    assert_eq!(shown["properties"]["allocationPolicy"], "Static");
+    let view = session.json(&["dps", "show", "-n", "dps1"]);
+    assert_eq!(view["properties"]["allocationPolicy"], "Static");
     assert_eq!(
-        shown["properties"]["iotHubs"].as_array().map(Vec::len),
+        view["properties"]["iotHubs"].as_array().map(Vec::len),
         Some(1)
     );
-    assert_eq!(shown["tags"], json!({}));
+    assert_eq!(view["tags"], json!({}));
 }
 
 /// `expired-sas` and `text-hygiene`, as files have them.

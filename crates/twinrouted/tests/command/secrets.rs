@@ -21,10 +21,10 @@ fn nothing_found(marks: &SecretMarks) {
     );
     let found = marks.found();
     let lines = found.lines().count();
-    let shown: Vec<&str> = found.lines().take(40).collect();
+    let excerpt: Vec<&str> = found.lines().take(40).collect();
     assert!(
         found.is_empty(),
         "{lines} secrets in {places} places of {bytes} bytes:\n{}",
-        shown.join("\n")
+        excerpt.join("\n")
     );
 }

@@ -176,10 +176,10 @@ fn dead_letters_are_listed_shown_and_exported() {
         "deadletter list --reason expired --until 2020-01-01T00:00:00Z",
     );
     assert_eq!(none, "no dead letters\n");
-    let shown = said(&daemon, "deadletter show grid-1 2");
-    assert!(shown.contains("reason     rejected\n"), "{shown}");
+    let text = said(&daemon, "deadletter show grid-1 2");
+    assert!(text.contains("reason     rejected\n"), "{text}");
     let event = r#"{"specversion":"1.0","id":"2","source":"s","type":"t"}"#;
-    assert!(shown.ends_with(&format!("\n\n{event}\n")), "{shown}");
+    assert!(text.ends_with(&format!("\n\n{event}\n")), "{text}");
     let exported = said(&daemon, "deadletter export --endpoint grid-1 --type t");
     assert_eq!(exported.lines().count(), 6, "{exported}");
     assert!(

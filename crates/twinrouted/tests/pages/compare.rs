@@ -6,22 +6,22 @@ use crate::page::NumberRule;
 const DROPPED: [&str; 1] = ["date: "];
 
 /// Says where the two differ.
-pub(crate) fn compare(shown: &[String], came: &str, numbers: NumberRule) -> Result<(), String> {
-    let shown: Vec<String> = lines(shown.iter().map(String::as_str), numbers);
+pub(crate) fn compare(on_page: &[String], came: &str, numbers: NumberRule) -> Result<(), String> {
+    let on_page: Vec<String> = lines(on_page.iter().map(String::as_str), numbers);
     let came: Vec<String> = lines(came.lines(), numbers);
-    if fits(&shown, &came) {
+    if fits(&on_page, &came) {
         return Ok(());
     }
-    let fitting = (0..shown.len()).rev().find(|count| {
-        let mut head = shown[..*count].to_vec();
+    let fitting = (0..on_page.len()).rev().find(|count| {
+        let mut head = on_page[..*count].to_vec();
         head.push("...".to_owned());
         fits(&head, &came)
     });
-    let line = fitting.and_then(|count| shown.get(count));
+    let line = fitting.and_then(|count| on_page.get(count));
     let line = line.map(String::as_str).unwrap_or_default();
     Err(format!(
         "no line is: {line}\nthe page shows:\n{}\nwhat came:\n{}",
-        indented(&shown),
+        indented(&on_page),
         indented(&came)
     ))
 }
@@ -45,8 +45,8 @@ fn lines<'a>(lines: impl Iterator<Item = &'a str>, numbers: NumberRule) -> Vec<S
 }
 
 /// `...` is any number of lines.
-fn fits(shown: &[String], came: &[String]) -> bool {
-    match shown.split_first() {
+fn fits(on_page: &[String], came: &[String]) -> bool {
+    match on_page.split_first() {
         None => came.is_empty(),
         Some((first, rest)) if first.trim_start() == "..." => {
             (0..=came.len()).any(|skipped| fits(rest, &came[skipped..]))
@@ -58,10 +58,10 @@ fn fits(shown: &[String], came: &[String]) -> bool {
     }
 }
 
-fn same(shown: &str, came: &str) -> bool {
-    match shown.strip_suffix('…') {
+fn same(on_page: &str, came: &str) -> bool {
+    match on_page.strip_suffix('…') {
         Some(head) => came.starts_with(head),
-        None => shown == came,
+        None => on_page == came,
     }
 }
 
@@ -171,9 +171,9 @@ fn pieces(
 
 #[test]
 fn pages_what_varies_is_elided_and_nothing_else() {
-    let check = |shown: &str, came: &str| {
-        let shown: Vec<String> = shown.lines().map(str::to_owned).collect();
-        compare(&shown, came, NumberRule::Same).is_ok()
+    let check = |on_page: &str, came: &str| {
+        let on_page: Vec<String> = on_page.lines().map(str::to_owned).collect();
+        compare(&on_page, came, NumberRule::Same).is_ok()
     };
     assert!(check("a  1.5 b", "a   27.25  b"));
     assert!(!check("a 1 b", "a 2 b"));

@@ -238,11 +238,14 @@ impl PageSession {
     }
 
     fn with_documented_ports(&self, text: &str) -> String {
-        let text = translated(text, self.ports.iter().map(|(shown, free)| (*free, *shown)));
+        let text = translated(
+            text,
+            self.ports.iter().map(|(on_page, free)| (*free, *on_page)),
+        );
         let folder = self.folder.path().display();
         let text = text.replace(&format!("{folder}/work"), "");
-        PLACES.iter().fold(text, |text, (shown, place)| {
-            text.replace(&format!("{folder}/{place}"), shown)
+        PLACES.iter().fold(text, |text, (on_page, place)| {
+            text.replace(&format!("{folder}/{place}"), on_page)
         })
     }
 }
@@ -305,9 +308,9 @@ fn translated(text: &str, ports: impl Iterator<Item = (u16, u16)>) -> String {
 
 /// What is documented, with free ports and the session's own folders.
 fn in_place(text: &str, ports: &BTreeMap<u16, u16>, folder: &Path) -> String {
-    let text = translated(text, ports.iter().map(|(shown, free)| (*shown, *free)));
-    PLACES.iter().fold(text, |text, (shown, place)| {
-        text.replace(shown, &folder.join(place).display().to_string())
+    let text = translated(text, ports.iter().map(|(on_page, free)| (*on_page, *free)));
+    PLACES.iter().fold(text, |text, (on_page, place)| {
+        text.replace(on_page, &folder.join(place).display().to_string())
     })
 }
 

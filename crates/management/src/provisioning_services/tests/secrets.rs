@@ -80,13 +80,13 @@ async fn hubs_are_shown_without_keys() {
     let put = client
         .put_and_wait(&path, &body(&json!({ "iotHubs": [hub] })))
         .await;
-    let shown = json!([{
+    let view = json!([{
         "connectionString": HUB_MASK, "location": "westus", "allocationWeight": 3, "applyAllocationPolicy": true,
         "name": "h.azure-devices.net",
     }]);
-    assert_eq!(put.json["properties"]["iotHubs"], shown);
+    assert_eq!(put.json["properties"]["iotHubs"], view);
     let read = client.get(&path).await;
-    assert_eq!(read.json["properties"]["iotHubs"], shown);
+    assert_eq!(read.json["properties"]["iotHubs"], view);
     client.put_and_wait(&path, &read.json).await;
     let again = client.get(&path).await.json;
     assert_eq!(again["properties"], read.json["properties"]);
@@ -172,8 +172,8 @@ async fn no_read_shows_a_secret(bodies: Vec<Value>) {
         ] {
             seen.push(client.get(&read).await.json);
         }
-        for shown in &seen {
-            let text = shown.to_string();
+        for response in &seen {
+            let text = response.to_string();
             assert!(
                 !text.contains(HUB_MARK) && !text.contains(KEY_MARK),
                 "{text}"

@@ -9,17 +9,17 @@ async fn a_new_service_is_activating_until_its_operation_ends() {
     let path = service("dps1");
     let created = client.put(&path, &body(&json!({}))).await;
     assert_eq!(created.status, 201);
-    let shown = &created.json;
-    assert_eq!(shown["properties"]["state"], "Activating");
-    assert_eq!(shown["properties"]["provisioningState"], "Accepted");
+    let view = &created.json;
+    assert_eq!(view["properties"]["state"], "Activating");
+    assert_eq!(view["properties"]["provisioningState"], "Accepted");
     for absent in [
         "idScope",
         "serviceOperationsHostName",
         "authorizationPolicies",
     ] {
-        assert!(shown["properties"].get(absent).is_none(), "{shown}");
+        assert!(view["properties"].get(absent).is_none(), "{view}");
     }
-    assert!(shown.get("etag").is_none(), "{shown}");
+    assert!(view.get("etag").is_none(), "{view}");
     let url = created.header("azure-asyncoperation");
     let begin = format!("{BASE}{path}/operationResults/");
     assert!(
@@ -46,28 +46,28 @@ async fn an_active_service_shows_what_it_is() {
     client.put_and_wait(&path, &sent).await;
     let read = client.get(&path).await;
     assert_eq!(read.status, 200);
-    let shown = &read.json;
-    assert_eq!(shown["id"], path);
-    assert_eq!(shown["name"], "dps1");
-    assert_eq!(shown["type"], "Microsoft.Devices/provisioningServices");
-    assert_eq!(shown["location"], "eastus");
-    assert_eq!(shown["resourcegroup"], "rg");
+    let view = &read.json;
+    assert_eq!(view["id"], path);
+    assert_eq!(view["name"], "dps1");
+    assert_eq!(view["type"], "Microsoft.Devices/provisioningServices");
+    assert_eq!(view["location"], "eastus");
+    assert_eq!(view["resourcegroup"], "rg");
     assert_eq!(
-        shown["subscriptionid"],
+        view["subscriptionid"],
         SUBSCRIPTION["/subscriptions/".len()..]
     );
-    assert_eq!(shown["tags"], json!({}));
+    assert_eq!(view["tags"], json!({}));
     assert_eq!(
-        shown["sku"],
+        view["sku"],
         json!({ "name": "S1", "tier": "Standard", "capacity": 2 })
     );
-    let scope = shown["properties"]["idScope"].as_str().unwrap();
+    let scope = view["properties"]["idScope"].as_str().unwrap();
     let digits = scope.strip_prefix("0ne").unwrap();
     assert!(
         digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "{scope}"
     );
-    let mut properties = shown["properties"].clone();
+    let mut properties = view["properties"].clone();
     properties["idScope"] = "0ne".into();
     let expect = json!({
         "state": "Active", "provisioningState": "Succeeded", "allocationPolicy": "Hashed",
@@ -109,10 +109,10 @@ async fn a_deleted_service_is_gone_when_its_operation_ends() {
         "{location}"
     );
     // The operation may end between two requests: each shows one of both states, never another.
-    let shown = client.get(&path).await;
-    match shown.status {
-        200 => assert_eq!(shown.json["properties"]["state"], "Deleting"),
-        _ => check_arm(&shown, 404, "ResourceNotFound"),
+    let response = client.get(&path).await;
+    match response.status {
+        200 => assert_eq!(response.json["properties"]["state"], "Deleting"),
+        _ => check_arm(&response, 404, "ResourceNotFound"),
     }
     let during = client.get(location).await.status;
     assert!([202, 204].contains(&during), "{during}");

@@ -222,10 +222,8 @@ mod tests {
     /// each batch.
     #[test]
     fn a_queue_full_by_bytes_or_age_has_no_room_for_having_few_events() {
-        let settings = EndpointSettings {
-            queue_age_max: Duration::from_secs(60),
-            ..EndpointSettings::default()
-        };
+        let settings =
+            EndpointSettings::default().with(|own| own.queue_age_max = Duration::from_secs(60));
         let (events, bytes) = (settings.queue_events_max, settings.queue_bytes_max.as_u64());
         let young = Some(Duration::from_secs(1));
         for (queued, held, oldest, expect) in [

@@ -9,6 +9,7 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
 use crate::sink::{DeliveryOutcome, EndpointFault, FailureReason, FaultKind};
 use crate::tap::TapOutcome;
+use metrics::Histogram;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::FailedSendFault;
@@ -19,7 +20,8 @@ use twinroute_retry::schedule;
 
 impl LaneCore {
     fn settle_delivered(&mut self, waiting: &QueuedDelivery, is_watched: bool) {
-        self.settle(waiting.sequence, DeliverySettlement::Delivered);
+        let delivered = DeliverySettlement::Delivered;
+        self.settle(waiting.sequence, Some(waiting), delivered);
         self.tell(waiting.sequence, DeliveryEnd::Delivered);
         if is_watched {
             let event = waiting.event.as_deref();
@@ -64,7 +66,11 @@ impl LaneCore {
                     self.settle_delivered(&waiting, is_watched);
                     ages.add(
                         waiting.age(now),
-                        (&mut self.latency, &mut self.delivery_durations),
+                        (
+                            &mut self.latency,
+                            &mut self.delivery_durations,
+                            &self.counters.get().deliveries,
+                        ),
                     );
                 }
                 Some(DeliveryOutcome::Reject(reason)) => {
@@ -83,7 +89,11 @@ impl LaneCore {
                 }
             }
         }
-        ages.end((&mut self.latency, &mut self.delivery_durations));
+        ages.end((
+            &mut self.latency,
+            &mut self.delivery_durations,
+            &self.counters.get().deliveries,
+        ));
         self.count_attempt(delivered, failed, now - flight.begun);
         if delivered > 0 {
             self.dead_lettered_in_a_row = 0;
@@ -118,6 +128,7 @@ impl LaneCore {
         // Of a batch that the disk gave nothing of, nothing was sent.
         if delivered + failed > 0 {
             self.attempt_durations.record(took, 1);
+            self.counters.get().attempts.record(took);
         }
     }
 
@@ -139,7 +150,8 @@ impl LaneCore {
         match answer {
             AnswerMeaning::Retry => DeliveryOutcome::Retry { after, reason },
             AnswerMeaning::Reject => DeliveryOutcome::Reject(reason),
-            AnswerMeaning::Unavailable => DeliveryOutcome::Unavailable(EndpointFault {
+            // What costs no event an attempt.
+            _ => DeliveryOutcome::Unavailable(EndpointFault {
                 kind: match &outcome {
                     DeliveryOutcome::Unavailable(fault) => fault.kind,
                     _ => FaultKind::Unreachable,
@@ -242,7 +254,11 @@ impl LaneCore {
 }
 
 /// Where ages are counted: for status, and for scrapers.
-type AgeHistograms<'a> = (&'a mut LatencyHistogram, &'a mut DurationHistogram);
+type AgeHistograms<'a> = (
+    &'a mut LatencyHistogram,
+    &'a mut DurationHistogram,
+    &'a Histogram,
+);
 
 /// Deliveries of one age, which those of one request are: counted once for all.
 #[derive(Default)]
@@ -260,10 +276,11 @@ impl AgeRun {
         self.count += 1;
     }
 
-    fn end(&mut self, (latency, durations): AgeHistograms<'_>) {
+    fn end(&mut self, (latency, durations, recorded): AgeHistograms<'_>) {
         let count = std::mem::take(&mut self.count);
         latency.record(self.age, count);
         durations.record(self.age, count);
+        recorded.record_many(self.age, count as usize);
     }
 }
 
@@ -274,10 +291,7 @@ const fn is_failure(outcome: Option<&DeliveryOutcome>) -> bool {
 
 /// Whether a fault says that there was too much at a time.
 const fn slows_down(kind: FaultKind) -> bool {
-    match kind {
-        FaultKind::Unreachable | FaultKind::Throttled => true,
-        FaultKind::Unauthorized | FaultKind::Gone | FaultKind::Unsupported => false,
-    }
+    matches!(kind, FaultKind::Unreachable | FaultKind::Throttled)
 }
 
 /// Deliveries of one batch that had their last attempt.

@@ -4,10 +4,12 @@ use super::LaneCore;
 use crate::delivery::hold::HoldReason;
 use crate::sink::{CredentialState, EndpointFault};
 use crate::status::{
-    CredentialStatus, DeadLetterStatus, EndpointMetrics, EndpointStatus, RetryStatus, discarded_by,
+    CredentialStatus, DeadLetterStatus, EndpointMetrics, EndpointState, EndpointStatus,
+    LetterStoreState, RetryStatus, discarded_by,
 };
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::ledger::DiscardReason;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetterReason;
 
@@ -28,11 +30,16 @@ impl LaneCore {
         let over = self.ended || (self.retired.is_some() && self.is_empty());
         let fault = self.health.fault.as_ref().filter(|_| !over);
         let state = match (&self.setup.hold, self.paused, fault, &self.retired) {
-            (Some(hold @ HoldReason::Undefined), _, _, _) | (Some(hold), _, _, None) => hold.word(),
-            (_, true, _, _) => "paused",
-            (_, false, Some(fault), _) => fault.kind.as_str(),
-            (_, false, None, Some(retired)) => retired.reason.as_str(),
-            (None, false, None, None) => "healthy",
+            (Some(hold @ HoldReason::Undefined), _, _, _) | (Some(hold), _, _, None) => {
+                hold.state()
+            }
+            (_, true, _, _) => EndpointState::Paused,
+            (_, false, Some(fault), _) => EndpointState::Fault(fault.kind),
+            (_, false, None, Some(retired)) if retired.reason == DiscardReason::Stopped => {
+                EndpointState::Stopped
+            }
+            (_, false, None, Some(_)) => EndpointState::Removed,
+            (None, false, None, None) => EndpointState::Healthy,
         };
         let until = fault.map(|fault| fault.until.saturating_duration_since(now));
         let queued = self.queue.oldest().map(|oldest| oldest.age(now));
@@ -41,10 +48,10 @@ impl LaneCore {
         let ledger = &self.ledger;
         EndpointStatus {
             name: self.name.to_string(),
-            endpoint_type: self.setup.endpoint_type.to_owned(),
+            endpoint_type: self.setup.endpoint_type.to_string(),
             address: self.setup.address.clone(),
-            state: state.to_owned(),
-            since: fault.map(|fault| fault.since.rfc3339()).unwrap_or_default(),
+            state,
+            since: fault.map(|fault| fault.since),
             failed_attempts: fault.map_or(0, |fault| fault.count),
             last_error: self.last_error(reports.credentials.as_ref().err()),
             credentials: self.credentials(reports.credentials.unwrap_or_default()),
@@ -86,24 +93,18 @@ impl LaneCore {
     }
 
     fn credentials(&self, known: Vec<CredentialState>) -> Vec<CredentialStatus> {
-        let status = |known: CredentialState| {
-            let (expires_at, expires_in_s) = self.end(known.expires_at);
-            CredentialStatus {
-                slot: known.slot.as_str().to_owned(),
-                active: known.active,
-                expires_at,
-                expires_in_s,
-            }
+        let status = |known: CredentialState| CredentialStatus {
+            slot: known.slot,
+            active: known.active,
+            expires_at: known.expires_at,
+            expires_in_s: self.seconds_until(known.expires_at),
         };
         known.into_iter().map(status).collect()
     }
 
-    /// When a credential ends, as text and in seconds from now.
-    fn end(&self, end: Option<Timestamp>) -> (String, Option<i64>) {
-        (
-            end.map(Timestamp::rfc3339).unwrap_or_default(),
-            end.map(|end| end.seconds_from(self.clock.now())),
-        )
+    /// Seconds from now until a credential ends.
+    fn seconds_until(&self, end: Option<Timestamp>) -> Option<i64> {
+        end.map(|end| end.seconds_from(self.clock.now()))
     }
 
     fn dead_letters(
@@ -119,39 +120,36 @@ impl LaneCore {
         let failed = failed.map(|fault| fault.reason.to_string());
         let last_error =
             Some(self.store_health.last_error.clone()).filter(|error| !error.is_empty());
-        let (expires_at, expires_in_s) = self.end(expires_at.unwrap_or_default());
+        let expires_at = expires_at.unwrap_or_default();
         let fault = self.store_health.fault.as_ref().filter(|_| has_store);
         let counts = self.dead_by_reason();
         let counted = DeadLetterReason::ALL.map(|reason| (reason, counts[reason as usize]));
         let counted = counted.into_iter().filter(|(_, count)| *count > 0);
         let state = match (has_store, fault) {
-            (false, _) => "local",
-            (true, None) => "ok",
-            (true, Some(fault)) => fault.kind.as_str(),
+            (false, _) => LetterStoreState::Local,
+            (true, None) => LetterStoreState::Ok,
+            (true, Some(fault)) => LetterStoreState::Fault(fault.kind),
         };
         DeadLetterStatus {
             uploaded: self.ledger.dead_lettered,
             awaiting_upload,
             local: here - awaiting_upload,
             replayed: self.ledger.dead_replayed,
-            by_reason: counted
-                .map(|(reason, count)| (reason.to_string(), count))
-                .collect(),
+            by_reason: counted.collect(),
             bytes: self.dead.bytes(),
-            store: state.to_owned(),
+            store: state,
             last_error: last_error.or(failed).unwrap_or_default(),
             backing_off_ms: fault.map_or(0, |fault| {
                 millis(fault.until.saturating_duration_since(now))
             }),
             expires_at,
-            expires_in_s,
+            expires_in_s: self.seconds_until(expires_at),
         }
     }
 
     fn retry(&self) -> RetryStatus {
         let settings = &self.setup.settings;
         let steps = settings.retry_schedule.iter();
-        let answers = settings.answers.iter();
         RetryStatus {
             schedule_s: steps.map(Duration::as_secs_f64).collect(),
             jitter_percent: settings.retry_jitter_percent,
@@ -160,10 +158,8 @@ impl LaneCore {
             standing_still: self.ttl_clock.is_stopped(),
             retry_after_max_s: settings.retry_after_max.as_secs(),
             probe_interval_max_s: settings.probe_interval_max.as_secs_f64(),
-            when_full: settings.when_full.as_str().to_owned(),
-            answers: answers
-                .map(|(code, answer)| (code.clone(), answer.as_str().to_owned()))
-                .collect(),
+            when_full: settings.when_full,
+            answers: settings.answers.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 /// Something in the definitions that keeps them from becoming the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DefinitionFault {
     /// The file, when the source is files.
     pub file: Option<PathBuf>,

@@ -149,11 +149,8 @@ fn lost_watch_neighbours_that_cannot_be_read_are_faults_and_not_absent() {
         ("instances/second", "cannot be read: No such file"),
     ] {
         link("nowhere", at);
-        let shown = read();
-        assert!(
-            shown.contains(expect) && shown.contains(at),
-            "{at}: {shown}"
-        );
+        let text = read();
+        assert!(text.contains(expect) && text.contains(at), "{at}: {text}");
         fs::remove_file(root.path().join(at)).unwrap();
     }
     link("hub-2.json", "endpoints/hub-2.json");
@@ -198,7 +195,7 @@ fn folders_below_routes_are_not_ignored_in_silence() {
         ..Default::default()
     };
     let warnings = crate::check(&definitions, &NoSinks).unwrap();
-    let shown = warnings
+    let text = warnings
         .join("\n")
         .replace(&root.path().display().to_string(), "D");
     for (at, way_out) in [
@@ -215,7 +212,7 @@ fn folders_below_routes_are_not_ignored_in_silence() {
         ),
     ] {
         let warning = format!("D/{at}: is not read: {way_out}, or rename it");
-        assert!(shown.contains(&warning), "{shown}");
+        assert!(text.contains(&warning), "{text}");
     }
-    assert_eq!(shown.matches("is not read").count(), 5, "{shown}");
+    assert_eq!(text.matches("is not read").count(), 5, "{text}");
 }

@@ -51,6 +51,7 @@ impl Definitions {
 
 /// What settings are that belong to no endpoint: whether one may still come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StraySettings {
     /// A mistake: all endpoints there will be are known, as in files.
     #[default]

@@ -67,11 +67,11 @@ pub(crate) fn tags(resource: &Value) -> String {
 /// Rows under a heading, each column as wide as it needs.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: Vec<[String; N]>) -> String {
     let heading = heading.map(str::to_owned);
-    let shown = |cell: String| match cell.is_empty() {
+    let view = |cell: String| match cell.is_empty() {
         true => "-".to_owned(),
         false => cut(&cell, CELL_MAX),
     };
-    let rows: Vec<_> = rows.into_iter().map(|row| row.map(shown)).collect();
+    let rows: Vec<_> = rows.into_iter().map(|row| row.map(view)).collect();
     let all = || std::iter::once(&heading).chain(&rows);
     let width = |column: usize| all().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();

@@ -155,7 +155,7 @@ async fn replay(router: &Router, endpoint: &str, prefix: String) -> anyhow::Resu
         };
         match replay.state {
             ReplayState::Running | ReplayState::Waiting => sleep(Duration::from_millis(50)).await,
-            ReplayState::Done | ReplayState::Stopped | ReplayState::Cancelled => return Ok(replay),
+            _ => return Ok(replay),
         }
     }
 }

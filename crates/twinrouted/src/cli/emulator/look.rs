@@ -103,13 +103,13 @@ async fn read(options: &ReadOptions) -> anyhow::Result<()> {
         let page = options.page(entity, after, left.min(PAGE_MAX)).await?;
         left -= page.events.len().min(left);
         for event in &page.events {
-            let shown: Value = serde_json::from_str(event.get())?;
-            after = shown["number"].as_u64().unwrap_or(after);
+            let parsed: Value = serde_json::from_str(event.get())?;
+            after = parsed["number"].as_u64().unwrap_or(after);
             if options.json {
                 // A line end stands between two tokens only: JSON allows none within a text.
                 output::line(event.get().replace(['\n', '\r'], " "))?;
             } else {
-                output::print(event_text(&shown, event.get()))?;
+                output::print(event_text(&parsed, event.get()))?;
             }
         }
         if page.more && !container {
@@ -307,24 +307,24 @@ fn event_text(event: &Value, json: &str) -> String {
             line.push(format!("{label}{}", text(value)));
         }
     }
-    let mut shown = line.join("  ");
-    shown.push('\n');
+    let mut view = line.join("  ");
+    view.push('\n');
     for member in ["properties", "metadata"] {
         for (name, value) in event[member].as_object().into_iter().flatten() {
-            shown.push_str(&format!("    {}: {}\n", one_line(name), text(value)));
+            view.push_str(&format!("    {}: {}\n", one_line(name), text(value)));
         }
     }
     let raw: Option<RawEvent<'_>> = serde_json::from_str(json).ok();
     if let Some(raw) = raw.and_then(|raw| raw.event) {
-        shown.push_str(&format!("    {}\n", one_line(raw.get())));
+        view.push_str(&format!("    {}\n", one_line(raw.get())));
     }
     for member in ["body", "bodyBase64"] {
         let value = &event[member];
         if !value.is_null() {
-            shown.push_str(&format!("    {}\n", text(value)));
+            view.push_str(&format!("    {}\n", text(value)));
         }
     }
-    shown
+    view
 }
 
 #[cfg(test)]

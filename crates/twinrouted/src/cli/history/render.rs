@@ -71,11 +71,11 @@ pub(super) fn events(events: &[EventView]) -> String {
 }
 
 /// What each route decided, and decides now.
-pub(super) fn explanations(events: &[EventView]) -> String {
+pub(in crate::cli) fn explanations(events: &[EventView]) -> String {
     let mut text = String::new();
     for event in events {
         let gap = if text.is_empty() { "" } else { "\n" };
-        let head = format!("event {} of twin {}", event.sequence, event.twin);
+        let head = head(event);
         text.push_str(gap);
         text.push_str(&one_line(&head));
         text.push('\n');
@@ -83,7 +83,11 @@ pub(super) fn explanations(events: &[EventView]) -> String {
             "" => "then: the table is not kept".to_owned(),
             since => format!("then: table {}, in use since {since}", event.generation),
         };
-        for (words, decisions) in [(since.as_str(), &event.routes), ("now:", &event.now)] {
+        let now = match event.now.as_slice() {
+            [] => "now: no route was asked",
+            _ => "now:",
+        };
+        for (words, decisions) in [(since.as_str(), &event.routes), (now, &event.now)] {
             text.push('\n');
             text.push_str(&one_line(words));
             text.push('\n');
@@ -93,14 +97,22 @@ pub(super) fn explanations(events: &[EventView]) -> String {
     text
 }
 
+/// An event that no route matched has no place in the order of acceptance.
+fn head(event: &EventView) -> String {
+    let what = if event.replay { "replay" } else { "event" };
+    match event.sequence {
+        0 => format!("{what} of twin {}", event.twin),
+        sequence => format!("{what} {sequence} of twin {}", event.twin),
+    }
+}
+
 fn event(event: &EventView) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         text.push_str(&one_line(&line));
         text.push('\n');
     };
-    let what = if event.replay { "replay" } else { "event" };
-    line(format!("{what} {} of twin {}", event.sequence, event.twin));
+    line(head(event));
     let mut from = String::new();
     for (word, value) in [("caller", &event.caller), ("address", &event.address)] {
         if !value.is_empty() {

@@ -116,8 +116,8 @@ fn list(frame: &mut Frame<'_>, area: Rect, state: &TopState, colors: bool) {
     // Only what can be seen is made: there may be ten thousand.
     let seen = usize::from(area.height.saturating_sub(1)).max(1);
     let first = state.selected.saturating_sub(seen - 1);
-    let shown = rows.iter().skip(first).take(seen);
-    let lines = shown.map(|(instance, endpoint)| {
+    let view = rows.iter().skip(first).take(seen);
+    let lines = view.map(|(instance, endpoint)| {
         let name = match several {
             true => format!("{instance}/{}", endpoint.name),
             false => endpoint.name.clone(),
@@ -257,14 +257,14 @@ fn facts(endpoint: &EndpointStatus, colors: bool) -> Vec<Line<'static>> {
 
 fn word(endpoint: &EndpointStatus) -> String {
     match failing(endpoint) {
-        0 => endpoint.state.clone(),
+        0 => endpoint.state.to_string(),
         _ => "rejecting".to_owned(),
     }
 }
 
 fn style(endpoint: &EndpointStatus, colors: bool) -> Style {
     let color = match failing(endpoint) {
-        0 => TextColor::of_state(&endpoint.state),
+        0 => TextColor::of_state(endpoint.state.as_str()),
         _ => TextColor::Bad,
     };
     match (colors, color) {

@@ -167,7 +167,7 @@ fn a_mark_is_found_in_whatever_was_made_of_it() {
     let (plain, base64) = (marks.plain("the password"), marks.base64("the key"));
     marks.saw("a clean log", "SharedAccessKey=***;sig=*** nothing\n");
     assert_eq!(marks.found(), "");
-    let shown = [
+    let printed = [
         plain.clone(),
         format!("\n{base64}"),
         BASE64.encode(format!("user:{plain}")),
@@ -175,7 +175,7 @@ fn a_mark_is_found_in_whatever_was_made_of_it() {
         plain.bytes().map(|byte| format!("{byte:02x}")).collect(),
         "https://h/c?sp=w&sig=abc".to_owned(),
     ];
-    for (number, text) in shown.into_iter().enumerate() {
+    for (number, text) in printed.into_iter().enumerate() {
         let mut marks = SecretMarks {
             places: marks.places.clone(),
             ..SecretMarks::new()
