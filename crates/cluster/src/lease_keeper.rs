@@ -106,8 +106,16 @@ impl LeaseKeeper {
                 Err(_) => return LeaseLoss::Ended,
                 Ok(Ok(revision)) => {
                     self.revision = revision;
-                    self.asked = asked;
-                    let mut until = times.send_until(asked);
+                    self.asked = match self
+                        .context
+                        .times
+                        .planted
+                        .has(PlantedFault::LeaseFromAnswer)
+                    {
+                        true => Instant::now(),
+                        false => asked,
+                    };
+                    let mut until = times.send_until(self.asked);
                     if self.context.times.planted.has(PlantedFault::SendPastLease) {
                         until += times.lease * 60;
                     }

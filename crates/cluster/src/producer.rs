@@ -124,7 +124,7 @@ impl ClusterProducer {
     }
 
     /// Appends a group as often as need be: until the log says that it has it.
-    async fn append_until_answered(&self, mut append: RecordAppend) -> Option<AppendedRecord> {
+    async fn append_until_answered(&self, append: RecordAppend) -> Option<AppendedRecord> {
         let planted = self.context.times.planted;
         loop {
             match self
@@ -139,11 +139,18 @@ impl ClusterProducer {
                         is_repeated: false,
                     });
                 }
+                Err(ClusterLogError::Unavailable(_)) if planted.has(PlantedFault::TwoInFlight) => {
+                    let context = self.context.clone();
+                    self.context.spawner.spawn(async move {
+                        drop(context.insist(|| context.log.append(append.clone())).await);
+                    });
+                    return Some(AppendedRecord {
+                        sequence: 0,
+                        is_repeated: false,
+                    });
+                }
                 Err(ClusterLogError::Unavailable(reason)) => {
                     tracing::debug!(%reason, id = %append.message_id, "a group is appended again");
-                    if planted.has(PlantedFault::NewIdAgain) {
-                        append.message_id = format!("{}x", append.message_id).into();
-                    }
                 }
                 Err(error) => {
                     // Nothing behind it may overtake it, so it waits for whoever has to act.

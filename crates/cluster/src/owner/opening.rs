@@ -9,7 +9,7 @@ use twinroute_journal::partition::{
     DamagedHistory, FoldedRecord, HistoryDamage, PartitionCheckpoint, PartitionFold, checkpoint_of,
 };
 use twinroute_journal::{
-    ClusterKey, ClusterLogError, ExpectedRevision, PartitionBounds, PartitionNumber, RecordTail,
+    ClusterKey, ClusterLogError, PartitionBounds, PartitionNumber, RecordTail,
 };
 
 /// A partition whose records are read in order.
@@ -45,11 +45,7 @@ pub(super) async fn open(
         checkpoint: revision,
     };
     let planted = context.times.planted;
-    let last = match planted.has(PlantedFault::OpenBeforeFold) {
-        true => bounds.last.saturating_sub(3),
-        false => bounds.last,
-    };
-    while folded.fold.folded_to() < last {
+    while folded.fold.folded_to() < bounds.last {
         folded.next().await?;
     }
     if !planted.has(PlantedFault::NoEpochRecord) {
@@ -201,13 +197,5 @@ impl From<ClusterLogError> for OwnerEnd {
 impl From<HistoryDamage> for OwnerEnd {
     fn from(damage: HistoryDamage) -> Self {
         Self::Damaged(damage)
-    }
-}
-
-/// What a revision is expected to be that was written last; 0: none was.
-pub(super) const fn written(revision: u64) -> ExpectedRevision {
-    match revision {
-        0 => ExpectedRevision::Absent,
-        revision => ExpectedRevision::Revision(revision),
     }
 }

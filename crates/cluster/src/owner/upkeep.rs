@@ -3,14 +3,15 @@
 //! In this order, each after the one before is certain: the checkpoint stands within the log; it stands beside it; what lies
 //! before its cursor is trimmed. So whatever is lost on the way, what is left says everything.
 
-use super::opening::written;
 use crate::planted::PlantedFault;
 use crate::settings::ClusterContext;
 use futures_util::future::BoxFuture;
 use std::future::pending;
 use tokio::time::Instant;
 use twinroute_journal::partition::{PartitionCheckpoint, PartitionFold};
-use twinroute_journal::{ClusterKey, ClusterLogError, PartitionBounds, PartitionNumber};
+use twinroute_journal::{
+    ClusterKey, ClusterLogError, ExpectedRevision, PartitionBounds, PartitionNumber,
+};
 
 /// What of the upkeep was done.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ impl PartitionUpkeep {
 
     fn write_beside(&self, checkpoint: PartitionCheckpoint) -> UpkeepState {
         let (context, partition) = (self.context.clone(), self.partition);
-        let expected = written(self.revision);
+        let expected = ExpectedRevision::Revision(self.revision);
         UpkeepState::Running(Box::pin(async move {
             let key = ClusterKey::Checkpoint(partition);
             let revision = match context.write(&key, &checkpoint.encode(), expected).await {

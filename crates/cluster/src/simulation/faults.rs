@@ -1,6 +1,5 @@
 //! What goes wrong in a run, and when: all of it follows from the seed.
 
-use std::fmt;
 use std::time::Duration;
 
 /// Something that goes wrong.
@@ -18,6 +17,14 @@ pub(super) enum SimulatedFault {
         percent: u32,
         lasts: Duration,
     },
+    /// Requests of a router to the log come late, when the router may have let go long ago.
+    LateRequests {
+        router: usize,
+        percent: u32,
+        lasts: Duration,
+    },
+    /// A destination refuses everything for a while, and takes it later.
+    EndpointRefuses { endpoint: usize, lasts: Duration },
     /// A partition elects a leader.
     Election { partition: u8, lasts: Duration },
     /// The entries elect a leader.
@@ -53,7 +60,7 @@ impl FaultPlan {
         let mut rng = fastrand::Rng::with_seed(seed);
         let partitions = rng.u8(1..=3);
         let routers = rng.usize(2..=3);
-        let count = rng.usize(0..=6);
+        let count = rng.usize(0..=8);
         let mut faults: Vec<_> = (0..count)
             .map(|_| {
                 let at = Duration::from_millis(rng.u64(4_000..38_000));
@@ -89,7 +96,7 @@ fn fault(rng: &mut fastrand::Rng, routers: usize, partitions: u8) -> SimulatedFa
     let partition = rng.u8(0..partitions);
     let lasts = Duration::from_millis(rng.u64(500..30_000));
     let short = Duration::from_millis(rng.u64(500..9_000));
-    match rng.u8(0..13) {
+    match rng.u8(0..18) {
         0 | 1 => SimulatedFault::Crash {
             router,
             away: lasts,
@@ -112,73 +119,18 @@ fn fault(rng: &mut fastrand::Rng, routers: usize, partitions: u8) -> SimulatedFa
             endpoint: rng.usize(0..2),
             lasts: short,
         },
+        12 | 13 => SimulatedFault::LateRequests {
+            router,
+            percent: rng.u32(20..80),
+            lasts: short,
+        },
+        14 => SimulatedFault::EndpointRefuses {
+            endpoint: rng.usize(0..2),
+            lasts: short,
+        },
         _ => SimulatedFault::Leave {
             router,
             away: lasts,
         },
-    }
-}
-
-impl fmt::Display for SimulatedFault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |lasts: &Duration| lasts.as_secs_f32();
-        match self {
-            Self::Crash { router, away } => write!(
-                formatter,
-                "router {router} crashes, back after {} s",
-                seconds(away)
-            ),
-            Self::Pause { router, lasts } => write!(
-                formatter,
-                "router {router} is paused for {} s",
-                seconds(lasts)
-            ),
-            Self::Cut { router, lasts } => write!(
-                formatter,
-                "router {router} is cut off for {} s",
-                seconds(lasts)
-            ),
-            Self::LostAnswers {
-                router,
-                percent,
-                lasts,
-            } => {
-                write!(
-                    formatter,
-                    "{percent} % of answers to router {router} are lost for {} s",
-                    seconds(lasts)
-                )
-            }
-            Self::Election { partition, lasts } => write!(
-                formatter,
-                "partition {partition} elects for {} s",
-                seconds(lasts)
-            ),
-            Self::EntriesElection { lasts } => {
-                write!(formatter, "the entries elect for {} s", seconds(lasts))
-            }
-            Self::AllDown { lasts } => {
-                write!(formatter, "all nodes are down for {} s", seconds(lasts))
-            }
-            Self::CheckpointLost { partition } => {
-                write!(formatter, "the checkpoint of partition {partition} is lost")
-            }
-            Self::Leave { router, away } => write!(
-                formatter,
-                "router {router} leaves, back after {} s",
-                seconds(away)
-            ),
-            Self::EndpointDown { endpoint, lasts } => write!(
-                formatter,
-                "endpoint {endpoint} is down for {} s",
-                seconds(lasts)
-            ),
-            Self::Forget { partition, records } => {
-                write!(formatter, "partition {partition} forgets {records} records")
-            }
-            Self::Rewrite { partition, .. } => {
-                write!(formatter, "a record of partition {partition} is rewritten")
-            }
-        }
     }
 }

@@ -359,7 +359,7 @@ impl DeliverySender {
             self.outcomes
                 .send(OutcomeReport::Failed { failed, recorded }),
         );
-        self.planted.has(PlantedFault::AttemptNotAwaited) || heard.await.is_ok()
+        heard.await.is_ok()
     }
 
     async fn die(&self, delivery: &QueuedDelivery) -> bool {
@@ -386,7 +386,7 @@ impl DeliverySender {
             return false;
         }
         self.network().await;
-        self.world.record().letters.push(key);
+        self.world.record().letters.push((key, self.epoch));
         self.settle(key, DeliverySettlement::DeadLettered);
         true
     }

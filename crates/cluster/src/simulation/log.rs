@@ -3,77 +3,56 @@
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, sleep_until};
-use twinroute_journal::partition::PartitionCheckpoint;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use twinroute_journal::partition::{PartitionCheckpoint, checkpoint_of};
 use twinroute_journal::{
-    AppendedRecord, ClusterEntry, ClusterKey, ClusterKeyKind, ClusterLog, ClusterLogError,
-    ClusterLogFacts, ClusterRecord, ExpectedRevision, LogFuture, PartitionBounds, PartitionNumber,
-    RecordAppend, RecordSubject, RecordTail,
+    AppendedRecord, ClusterEntry, ClusterKey, ClusterLogError, ClusterRecord, ExpectedRevision,
+    PartitionBounds, PartitionNumber, RecordAppend, RecordSubject,
 };
 
 /// How long message ids are remembered.
 const ID_WINDOW: Duration = Duration::from_secs(600);
 
 /// Of a record and of an entry's value.
-const BYTES_MAX: usize = 1 << 20;
+pub(super) const BYTES_MAX: usize = 1 << 20;
 
 /// The log. Clones share it.
 #[derive(Clone)]
-pub struct SimulatedLog(Arc<LogShared>);
+pub struct SimulatedLog(pub(super) Arc<LogShared>);
 
-struct LogShared {
-    state: Mutex<LogState>,
+pub(super) struct LogShared {
+    pub(super) state: Mutex<LogState>,
     /// Some record was appended.
-    appended: Notify,
-    partitions: u8,
+    pub(super) appended: Notify,
+    pub(super) partitions: u8,
 }
 
-struct LogState {
+pub(super) struct LogState {
     rng: fastrand::Rng,
     partitions: BTreeMap<PartitionNumber, PartitionState>,
-    entries: BTreeMap<ClusterKey, ClusterEntry>,
+    pub(super) entries: BTreeMap<ClusterKey, ClusterEntry>,
     revision: u64,
     /// No leader answers for the entries until then.
     entries_elect_until: Instant,
 }
 
-struct PartitionState {
-    records: BTreeMap<u64, ClusterRecord>,
+pub(super) struct PartitionState {
+    pub(super) records: BTreeMap<u64, ClusterRecord>,
     /// All records that there ever were, trimmed ones included.
-    ever: Vec<ClusterRecord>,
+    ever: Vec<(ClusterRecord, Instant)>,
     first: u64,
     last: u64,
     last_of: BTreeMap<RecordSubject, u64>,
     ids: BTreeMap<Arc<str>, (u64, Instant)>,
     elects_until: Instant,
+    /// Trims after which the log alone would not have said where to begin.
+    careless_trims: u64,
 }
 
-/// One router's way to the log: what happens on it happens to this router alone.
-#[derive(Clone)]
-pub struct LogLink {
-    log: SimulatedLog,
-    state: Arc<Mutex<LinkState>>,
-}
-
-#[derive(Clone, Copy)]
-struct LinkState {
-    /// Nothing passes until then.
-    cut_until: Instant,
-    /// Of a hundred answers so many are lost until then.
-    answers_lost: (u32, Instant),
-}
-
-impl fmt::Debug for LogLink {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("LogLink")
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -92,6 +71,7 @@ impl SimulatedLog {
             last_of: BTreeMap::new(),
             ids: BTreeMap::new(),
             elects_until: now,
+            careless_trims: 0,
         };
         let all = PartitionNumber::all(partitions);
         Self(Arc::new(LogShared {
@@ -105,19 +85,6 @@ impl SimulatedLog {
             appended: Notify::new(),
             partitions,
         }))
-    }
-
-    /// A router's way to it.
-    #[must_use]
-    pub fn link(&self) -> LogLink {
-        let now = Instant::now();
-        LogLink {
-            log: self.clone(),
-            state: Arc::new(Mutex::new(LinkState {
-                cut_until: now,
-                answers_lost: (0, now),
-            })),
-        }
     }
 
     /// A partition has no leader for so long.
@@ -186,15 +153,22 @@ impl SimulatedLog {
         })
     }
 
-    /// All records that a partition ever had.
+    /// All records that a partition ever had, with when they were appended.
     #[must_use]
-    pub fn ever(&self, partition: PartitionNumber) -> Vec<ClusterRecord> {
+    pub fn ever(&self, partition: PartitionNumber) -> Vec<(ClusterRecord, Instant)> {
         self.change(partition, |state| state.ever.clone())
+    }
+
+    /// Trims after which the log alone would not have said where to begin.
+    pub(super) fn careless_trims(&self, partition: PartitionNumber) -> u64 {
+        self.change(partition, |state| state.careless_trims)
     }
 
     /// One of them, by its number.
     pub(super) fn ever_one(&self, partition: PartitionNumber, at: usize) -> Option<ClusterRecord> {
-        self.change(partition, |state| state.ever.get(at).cloned())
+        self.change(partition, |state| {
+            state.ever.get(at).map(|(record, _)| record.clone())
+        })
     }
 
     /// The records that a partition has.
@@ -211,7 +185,7 @@ impl SimulatedLog {
         entry.map(|entry| entry.value.clone())
     }
 
-    fn change<T>(
+    pub(super) fn change<T>(
         &self,
         partition: PartitionNumber,
         change: impl FnOnce(&mut PartitionState) -> T,
@@ -221,17 +195,50 @@ impl SimulatedLog {
         change(of.expect("the cluster has the partition"))
     }
 
-    fn millis(&self, range: std::ops::Range<u64>) -> Duration {
+    pub(super) fn millis(&self, range: std::ops::Range<u64>) -> Duration {
         Duration::from_millis(lock(&self.0.state).rng.u64(range))
     }
 
-    fn happens(&self, percent: u32) -> bool {
+    pub(super) fn happens(&self, percent: u32) -> bool {
         lock(&self.0.state).rng.u32(0..100) < percent
     }
 }
 
 impl LogState {
-    fn append(&mut self, append: &RecordAppend) -> Result<AppendedRecord, ClusterLogError> {
+    pub(super) fn trim(&mut self, partition: PartitionNumber, before: u64) {
+        let of = self
+            .partitions
+            .get_mut(&partition)
+            .expect("the cluster has it");
+        let before = before.min(of.last + 1);
+        // Should the checkpoint beside the log be lost now, the one within must say where to begin.
+        let within = of.records.values().rev();
+        let mut within = within.filter_map(|record| checkpoint_of(record, partition));
+        let is_kept = within.next().is_some_and(|one| one.cursor() >= before);
+        of.careless_trims += u64::from(before > of.first && !is_kept);
+        of.records = of.records.split_off(&before);
+        of.first = of.first.max(before);
+        // A subject whose last record is gone has none any more.
+        of.last_of.retain(|_, last| *last >= before);
+    }
+
+    pub(super) fn record(
+        &self,
+        partition: PartitionNumber,
+        sequence: u64,
+    ) -> Option<ClusterRecord> {
+        self.partitions[&partition].records.get(&sequence).cloned()
+    }
+
+    pub(super) fn bounds(&self, partition: PartitionNumber) -> PartitionBounds {
+        let PartitionState { first, last, .. } = self.partitions[&partition];
+        PartitionBounds { first, last }
+    }
+
+    pub(super) fn append(
+        &mut self,
+        append: &RecordAppend,
+    ) -> Result<AppendedRecord, ClusterLogError> {
         let now = Instant::now();
         let bytes = append.bytes.len();
         if bytes > BYTES_MAX {
@@ -269,7 +276,7 @@ impl LogState {
             bytes: append.bytes.clone(),
         };
         partition.records.insert(sequence, record.clone());
-        partition.ever.push(record);
+        partition.ever.push((record, now));
         partition.last_of.insert(append.subject, sequence);
         partition
             .ids
@@ -280,7 +287,7 @@ impl LogState {
         })
     }
 
-    fn write_entry(
+    pub(super) fn write_entry(
         &mut self,
         key: &ClusterKey,
         value: &Bytes,
@@ -304,231 +311,10 @@ impl LogState {
     }
 
     /// Until when nobody answers for what a call is about.
-    fn elects_until(&self, about: Option<PartitionNumber>) -> Instant {
+    pub(super) fn elects_until(&self, about: Option<PartitionNumber>) -> Instant {
         match about {
             None => self.entries_elect_until,
             Some(partition) => self.partitions[&partition].elects_until,
         }
-    }
-}
-
-impl LogLink {
-    /// Nothing passes for so long.
-    pub fn cut(&self, lasts: Duration) {
-        lock(&self.state).cut_until = Instant::now() + lasts;
-    }
-
-    /// So many of a hundred answers are lost for so long.
-    pub fn lose_answers(&self, percent: u32, lasts: Duration) {
-        lock(&self.state).answers_lost = (percent, Instant::now() + lasts);
-    }
-
-    fn cut_until(&self) -> Instant {
-        lock(&self.state).cut_until
-    }
-
-    fn is_cut(&self) -> bool {
-        Instant::now() < self.cut_until()
-    }
-
-    fn loses_answer(&self) -> bool {
-        let (percent, until) = lock(&self.state).answers_lost;
-        Instant::now() < until && self.log.happens(percent)
-    }
-
-    /// Does something at the log, about a partition or the entries. It is done once it is sent, whatever becomes of whoever
-    /// asked.
-    fn ask<T: Send + 'static>(
-        &self,
-        about: Option<PartitionNumber>,
-        ask: impl Fn(&mut LogState) -> Result<T, ClusterLogError> + Send + 'static,
-    ) -> LogFuture<'static, T> {
-        if let Some(missing) = about.filter(|one| one.get() >= self.log.0.partitions) {
-            let reason = format!("the cluster has no partition {missing}");
-            return Box::pin(async move { Err(ClusterLogError::Refused(reason.into())) });
-        }
-        let link = self.clone();
-        let (answer, answered) = oneshot::channel();
-        let asked = async move {
-            sleep(link.log.millis(1..6)).await;
-            if link.is_cut() {
-                return;
-            }
-            let elects_until = lock(&link.log.0.state).elects_until(about);
-            if Instant::now() < elects_until {
-                // Some wait for the leader, some are lost with the last one.
-                if link.log.happens(50) {
-                    return;
-                }
-                sleep_until(elects_until).await;
-            }
-            let mut done = ask(&mut lock(&link.log.0.state));
-            if link.log.happens(3) {
-                sleep(link.log.millis(1..40)).await;
-                done = ask(&mut lock(&link.log.0.state)).or(done);
-            }
-            link.log.0.appended.notify_waiters();
-            if link.loses_answer() {
-                return;
-            }
-            sleep(link.log.millis(1..6)).await;
-            if !link.is_cut() {
-                // Whoever asked may not wait any more.
-                drop(answer.send(done));
-            }
-        };
-        Box::pin(async move {
-            drop(tokio::spawn(asked));
-            match answered.await {
-                Ok(done) => done,
-                Err(_) => std::future::pending().await,
-            }
-        })
-    }
-}
-
-impl ClusterLog for LogLink {
-    fn facts(&self) -> LogFuture<'_, ClusterLogFacts> {
-        let partitions = self.log.0.partitions;
-        self.ask(None, move |_| {
-            Ok(ClusterLogFacts {
-                partitions,
-                record_bytes_max: BYTES_MAX,
-                entry_bytes_max: BYTES_MAX,
-                durable: Ok(()),
-            })
-        })
-    }
-
-    fn append(&self, append: RecordAppend) -> LogFuture<'_, AppendedRecord> {
-        self.ask(Some(append.partition), move |state| state.append(&append))
-    }
-
-    fn tail(&self, partition: PartitionNumber, from: u64) -> LogFuture<'_, Box<dyn RecordTail>> {
-        let tail = SimulatedTail {
-            link: self.clone(),
-            partition,
-            next: from,
-            ready_at: None,
-        };
-        let opened = self.ask(Some(partition), |_| Ok(()));
-        Box::pin(async move {
-            opened.await?;
-            Ok(Box::new(tail) as Box<dyn RecordTail>)
-        })
-    }
-
-    fn record(
-        &self,
-        partition: PartitionNumber,
-        sequence: u64,
-    ) -> LogFuture<'_, Option<ClusterRecord>> {
-        self.ask(Some(partition), move |state| {
-            Ok(state.partitions[&partition].records.get(&sequence).cloned())
-        })
-    }
-
-    fn bounds(&self, partition: PartitionNumber) -> LogFuture<'_, PartitionBounds> {
-        self.ask(Some(partition), move |state| {
-            let PartitionState { first, last, .. } = state.partitions[&partition];
-            Ok(PartitionBounds { first, last })
-        })
-    }
-
-    fn trim(&self, partition: PartitionNumber, before: u64) -> LogFuture<'_, ()> {
-        self.ask(Some(partition), move |state| {
-            let of = state
-                .partitions
-                .get_mut(&partition)
-                .expect("the cluster has it");
-            let before = before.min(of.last + 1);
-            of.records = of.records.split_off(&before);
-            of.first = of.first.max(before);
-            // A subject whose last record is gone has none any more.
-            of.last_of.retain(|_, last| *last >= before);
-            Ok(())
-        })
-    }
-
-    fn entry<'a>(&'a self, key: &'a ClusterKey) -> LogFuture<'a, Option<ClusterEntry>> {
-        let key = key.clone();
-        self.ask(None, move |state| Ok(state.entries.get(&key).cloned()))
-    }
-
-    fn entries(&self, kind: ClusterKeyKind) -> LogFuture<'_, Vec<(ClusterKey, ClusterEntry)>> {
-        self.ask(None, move |state| {
-            let all = state.entries.iter().filter(|(key, _)| key.kind() == kind);
-            Ok(all
-                .map(|(key, entry)| (key.clone(), entry.clone()))
-                .collect())
-        })
-    }
-
-    fn write_entry<'a>(
-        &'a self,
-        key: &'a ClusterKey,
-        value: Bytes,
-        expected: ExpectedRevision,
-    ) -> LogFuture<'a, u64> {
-        let key = key.clone();
-        self.ask(None, move |state| state.write_entry(&key, &value, expected))
-    }
-
-    fn remove_entry<'a>(&'a self, key: &'a ClusterKey, revision: u64) -> LogFuture<'a, ()> {
-        let key = key.clone();
-        self.ask(None, move |state| {
-            let found = state.entries.get(&key).map(|entry| entry.revision);
-            match found {
-                Some(found) if found != revision => Err(ClusterLogError::Conflict {
-                    expected: revision,
-                    found,
-                }),
-                _ => {
-                    state.entries.remove(&key);
-                    Ok(())
-                }
-            }
-        })
-    }
-}
-
-struct SimulatedTail {
-    link: LogLink,
-    partition: PartitionNumber,
-    next: u64,
-    /// When the next record has come over the network.
-    ready_at: Option<Instant>,
-}
-
-impl RecordTail for SimulatedTail {
-    fn next(&mut self) -> LogFuture<'_, ClusterRecord> {
-        Box::pin(async move {
-            loop {
-                let log = self.link.log.clone();
-                let appended = log.0.appended.notified();
-                let record = log.change(self.partition, |state| {
-                    state
-                        .records
-                        .range(self.next..)
-                        .next()
-                        .map(|(_, record)| record.clone())
-                });
-                let Some(record) = record else {
-                    appended.await;
-                    continue;
-                };
-                let ready_at = *self
-                    .ready_at
-                    .get_or_insert_with(|| Instant::now() + log.millis(1..5));
-                sleep_until(ready_at).await;
-                if self.link.is_cut() {
-                    sleep_until(self.link.cut_until()).await;
-                    continue;
-                }
-                self.ready_at = None;
-                self.next = record.sequence + 1;
-                return Ok(record);
-            }
-        })
     }
 }

@@ -7,6 +7,7 @@
 mod contract_tests;
 mod faults;
 mod lanes;
+mod link;
 mod log;
 mod oracle;
 mod producers;
@@ -14,6 +15,7 @@ mod routers;
 mod run;
 mod world;
 
-pub use log::{LogLink, SimulatedLog};
+pub use link::LogLink;
+pub use log::SimulatedLog;
 pub use oracle::SimulationViolation;
 pub use run::{SimulationOutcome, run};

@@ -110,7 +110,7 @@ impl<'a> Judge<'a> {
             fold: PartitionFold::new(partition, self.register.clone()),
         };
         let mut open: BTreeSet<DeliveryKey> = BTreeSet::new();
-        for record in self.log.ever(partition) {
+        for (record, appended_at) in self.log.ever(partition) {
             let folded = match reading.fold.fold(&record) {
                 Ok(folded) => folded,
                 Err(damage) => {
@@ -133,10 +133,9 @@ impl<'a> Judge<'a> {
                     }
                 }
                 FoldedRecord::Settlements(statement) => {
-                    reading
-                        .epochs
-                        .entry(statement.epoch)
-                        .or_insert(record.sequence);
+                    self.is_owners(partition, statement.epoch, appended_at);
+                    let first = reading.epochs.entry(statement.epoch);
+                    first.or_insert(record.sequence);
                     for key @ (sequence, lane) in std::mem::take(&mut open) {
                         if reading.fold.is_open(sequence, self.lanes[lane]) {
                             open.insert(key);
@@ -158,6 +157,21 @@ impl<'a> Judge<'a> {
         Some(reading)
     }
 
+    /// Settlements that count are of the owner: none are of a lower epoch than the one that is open.
+    fn is_owners(&mut self, partition: PartitionNumber, epoch: u64, appended_at: Instant) {
+        let mut openings = self.world.openings.iter();
+        let higher = openings.find(|opened| {
+            opened.partition == partition && opened.epoch > epoch && opened.at < appended_at
+        });
+        if let Some(higher) = higher {
+            let what = format!(
+                "settlements of epoch {epoch} count while {} is open",
+                higher.epoch
+            );
+            self.violation("fence", what);
+        }
+    }
+
     fn judge_partition(&mut self, reading: &mut PartitionReading) {
         self.acknowledged_is_there(reading);
         self.all_arrived(reading);
@@ -165,6 +179,11 @@ impl<'a> Judge<'a> {
         self.no_duplicates_without_reason(reading);
         self.counts(reading);
         self.trimmed_log_says_the_same(reading);
+        let careless = self.log.careless_trims(reading.partition);
+        if careless > 0 {
+            let what = format!("{careless} times before a checkpoint stood within");
+            self.violation("trimmed", what);
+        }
     }
 
     fn acknowledged_is_there(&mut self, reading: &PartitionReading) {
@@ -210,23 +229,24 @@ impl<'a> Judge<'a> {
         let arrived = self
             .sends(reading.partition)
             .filter(|send| send.arrived.is_some() && send.answer == SimulatedAnswer::Delivered);
-        let arrived: BTreeSet<_> = arrived.map(|send| send.delivery).collect();
-        let letters: BTreeSet<_> = self.world.letters.iter().copied().collect();
+        let arrived: BTreeMap<_, _> = arrived.map(|send| (send.delivery, send.epoch)).collect();
+        let letters: BTreeMap<_, _> = self.world.letters.iter().copied().collect();
         for (sequence, (id, _, lanes)) in &reading.events {
             for lane in lanes {
                 let key = (*sequence, *lane);
-                match (arrived.contains(&key), letters.contains(&key)) {
-                    (false, false) => {
+                match (arrived.get(&key), letters.get(&key)) {
+                    (None, None) => {
                         self.violation("not delivered", format_args!("{id} {sequence:x} to {lane}"))
                     }
-                    (true, true) => {
+                    // What a router had in flight when it was paused may arrive after another has dead-lettered it.
+                    (Some(sent), Some(written)) if sent >= written => {
                         self.violation("both", format_args!("{id} arrived and is a dead letter"))
                     }
                     _ => {}
                 }
             }
         }
-        for (sequence, _) in arrived {
+        for (sequence, _) in arrived.into_keys() {
             if !reading.events.contains_key(&sequence) {
                 self.violation("invented", format_args!("{sequence:x}"));
             }
@@ -354,10 +374,8 @@ impl<'a> Judge<'a> {
         }
         let dead: u64 = fold.ledgers().map(|(_, ledger)| ledger.dead_lettered).sum();
         let events = &reading.events;
-        let letters: BTreeSet<_> = self
-            .world
-            .letters
-            .iter()
+        let letters = self.world.letters.iter().map(|(key, _)| key);
+        let letters: BTreeSet<_> = letters
             .filter(|(sequence, _)| events.contains_key(sequence))
             .collect();
         if dead > letters.len() as u64 || (fold.open() == 0 && dead != letters.len() as u64) {

@@ -1,7 +1,8 @@
 //! Simulated routers: each runs the cluster's own code in tasks that can be paused and ended together.
 
 use super::lanes::SimulatedLanes;
-use super::log::{LogLink, SimulatedLog};
+use super::link::LogLink;
+use super::log::SimulatedLog;
 use super::world::SimulatedWorld;
 use crate::planted::PlantedFaults;
 use crate::producer::ClusterProducer;
@@ -59,30 +60,9 @@ impl RouterMaker {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(task);
         });
-        let link = self.log.link();
-        let register = LaneRegister::default();
-        let lanes = SimulatedLanes::bind(&register);
-        let context = ClusterContext {
-            log: Arc::new(link.clone()),
-            facts: ClusterLogFacts {
-                partitions: self.partitions,
-                record_bytes_max: 1 << 20,
-                entry_bytes_max: 1 << 20,
-                durable: Ok(()),
-            },
-            origin: GroupOrigin {
-                router: RouterName::new(name).expect("a right name"),
-                incarnation,
-            },
-            register,
-            clock: Arc::new(self.world.clone()),
-            spawner: spawner.clone(),
-            times: ClusterTimes {
-                checkpoint_every: Duration::from_secs(7),
-                planted: self.planted,
-                ..ClusterTimes::default()
-            },
-        };
+        let link = LogLink::new(&self.log);
+        let context = self.context(name, incarnation, &link, spawner.clone());
+        let lanes = SimulatedLanes::bind(&context.register);
         let producer = ClusterProducer::start(&context);
         let (news, heard) = mpsc::unbounded_channel();
         let simulated = SimulatedLanes {
@@ -111,6 +91,37 @@ impl RouterMaker {
             tasks,
             stop,
             ended,
+        }
+    }
+
+    fn context(
+        &self,
+        name: &str,
+        incarnation: u64,
+        link: &LogLink,
+        spawner: TaskSpawner,
+    ) -> ClusterContext {
+        ClusterContext {
+            log: Arc::new(link.clone()),
+            facts: ClusterLogFacts {
+                partitions: self.partitions,
+                record_bytes_max: 1 << 20,
+                entry_bytes_max: 1 << 20,
+                durable: Ok(()),
+            },
+            origin: GroupOrigin {
+                router: RouterName::new(name).expect("a right name"),
+                incarnation,
+            },
+            register: LaneRegister::default(),
+            clock: Arc::new(self.world.clone()),
+            spawner,
+            times: ClusterTimes {
+                checkpoint_every: Duration::from_secs(7),
+                settle_delay: Duration::from_millis(40),
+                planted: self.planted,
+                ..ClusterTimes::default()
+            },
         }
     }
 }

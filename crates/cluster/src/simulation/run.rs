@@ -51,7 +51,7 @@ async fn run_within(seed: u64, planted: PlantedFaults) -> SimulationOutcome {
     let plan = FaultPlan::of(seed);
     let world = SimulatedWorld::new();
     for (at, fault) in &plan.faults {
-        world.trace(format_args!("planned at {} ms: {fault}", at.as_millis()));
+        world.trace(format_args!("planned at {} ms: {fault:?}", at.as_millis()));
     }
     let log = SimulatedLog::new(plan.partitions, seed);
     let maker = RouterMaker {
@@ -110,7 +110,7 @@ impl SimulationRun {
         }
         for (at, fault) in self.plan.faults.clone() {
             sleep_until(start + at).await;
-            self.maker.world.trace(format_args!("* {fault}"));
+            self.maker.world.trace(format_args!("* {fault:?}"));
             self.inject(fault);
         }
         // The longest fault, a producer's last wait, and a router's way back.
@@ -153,6 +153,18 @@ impl SimulationRun {
                 }
                 self.with_router(router, |router| router.link.lose_answers(percent, lasts));
             }
+            SimulatedFault::LateRequests {
+                router,
+                percent,
+                lasts,
+            } => {
+                // Renewals are among them.
+                world.fault(Some(NAMES[router]), lasts);
+                self.with_router(router, |router| router.link.delay(percent, lasts));
+            }
+            SimulatedFault::EndpointRefuses { endpoint, lasts } => {
+                world.endpoint_refuses(endpoint, lasts);
+            }
             SimulatedFault::Election { partition, lasts } => {
                 log.elect(partition_of(partition), lasts)
             }
@@ -178,26 +190,42 @@ impl SimulationRun {
                 world.endpoint_down(endpoint, lasts)
             }
             SimulatedFault::Forget { partition, records } => {
-                let gone = log.forget(partition_of(partition), records);
-                world.trace(format_args!("forgotten: {}", gone.len()));
-                let mut record = world.record();
-                record.damaged = (!gone.is_empty()).then(|| partition_of(partition));
-                // A settlement that is lost costs a duplicate, and nobody was promised that it stays.
-                let mut events = gone.iter().map(|one| one.subject);
-                record.is_damage_to_notice = events.any(|subject| subject == RecordSubject::Events);
+                self.forget(partition_of(partition), records);
             }
             SimulatedFault::Rewrite { partition, pick } => {
-                let record = log.rewrite(partition_of(partition), pick);
-                world.trace(format_args!("rewritten: {record:?}"));
-                world.record().damaged = record.map(|_| partition_of(partition));
-                world.record().is_damage_to_notice = true;
-                // Whoever owns the partition next reads it again.
-                for (router, name) in NAMES.iter().enumerate().take(self.plan.routers) {
-                    world.fault(Some(name), Duration::ZERO);
-                    self.routers.lock().unwrap_or_else(PoisonError::into_inner)[router] = None;
-                    self.start_again(router, Duration::from_secs(1));
-                }
+                self.rewrite(partition_of(partition), pick);
             }
+        }
+    }
+
+    /// The log loses its last records.
+    fn forget(&self, partition: PartitionNumber, records: u64) {
+        let (world, log) = (&self.maker.world, &self.maker.log);
+        let gone = log.forget(partition, records);
+        world.trace(format_args!("forgotten: {}", gone.len()));
+        let mut record = world.record();
+        record.damaged = (!gone.is_empty()).then_some(partition);
+        // A settlement that is lost costs a duplicate, and nobody was promised that it stays. And while routers
+        // are away, what they knew of the log's end is too.
+        let mut events = gone.iter().map(|one| one.subject);
+        let routers = self.routers.lock().unwrap_or_else(PoisonError::into_inner);
+        let all_run = routers.iter().all(Option::is_some);
+        record.is_damage_to_notice =
+            all_run && events.any(|subject| subject == RecordSubject::Events);
+    }
+
+    /// The log holds other bytes than it was given, and all routers read it again.
+    fn rewrite(&self, partition: PartitionNumber, pick: u64) {
+        let (world, log) = (&self.maker.world, &self.maker.log);
+        let record = log.rewrite(partition, pick);
+        world.trace(format_args!("rewritten: {record:?}"));
+        world.record().damaged = record.map(|_| partition);
+        world.record().is_damage_to_notice = true;
+        // Whoever owns the partition next reads it again.
+        for (router, name) in NAMES.iter().enumerate().take(self.plan.routers) {
+            world.fault(Some(name), Duration::ZERO);
+            self.routers.lock().unwrap_or_else(PoisonError::into_inner)[router] = None;
+            self.start_again(router, Duration::from_secs(1));
         }
     }
 
@@ -247,7 +275,7 @@ impl SimulationRun {
             }
             let mut fold = PartitionFold::new(partition, LaneRegister::default());
             let records = self.maker.log.ever(partition);
-            let folded = records.iter().all(|record| fold.fold(record).is_ok());
+            let folded = records.iter().all(|(record, _)| fold.fold(record).is_ok());
             !folded || fold.open() == 0
         })
     }

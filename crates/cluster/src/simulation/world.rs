@@ -61,8 +61,8 @@ pub(super) struct WorldRecord {
     pub(super) posted: BTreeMap<u64, Vec<String>>,
     pub(super) acknowledged: Vec<(String, u64)>,
     pub(super) sends: Vec<RecordedSend>,
-    /// Dead letters in the container.
-    pub(super) letters: Vec<DeliveryKey>,
+    /// Dead letters in the container, with the epoch of who wrote them.
+    pub(super) letters: Vec<(DeliveryKey, u64)>,
     pub(super) openings: Vec<RecordedOpening>,
     pub(super) faults: Vec<RecordedFault>,
     pub(super) quarantined: Vec<HistoryDamage>,
@@ -71,6 +71,7 @@ pub(super) struct WorldRecord {
     /// Whether that took what was acknowledged, so that it must be noticed.
     pub(super) is_damage_to_notice: bool,
     endpoints_down: BTreeMap<usize, Instant>,
+    endpoints_refuse: BTreeMap<usize, Instant>,
 }
 
 /// The world. Clones share it.
@@ -122,6 +123,11 @@ impl SimulatedWorld {
         self.record().endpoints_down.insert(endpoint, until);
     }
 
+    pub(super) fn endpoint_refuses(&self, endpoint: usize, lasts: Duration) {
+        let until = Instant::now() + lasts;
+        self.record().endpoints_refuse.insert(endpoint, until);
+    }
+
     /// A destination takes a delivery, or does not.
     pub(super) fn arrive(&self, send: usize, event_id: &str) -> SimulatedAnswer {
         let now = Instant::now();
@@ -131,9 +137,11 @@ impl SimulatedWorld {
             .endpoints_down
             .get(&endpoint)
             .is_some_and(|until| now < *until);
+        let refuses = record.endpoints_refuse.get(&endpoint);
+        let refuses = refuses.is_some_and(|until| now < *until);
         let answer = if is_down {
             SimulatedAnswer::Unavailable
-        } else if is_rejected(event_id, endpoint) {
+        } else if refuses || is_rejected(event_id, endpoint) {
             SimulatedAnswer::Rejected
         } else {
             SimulatedAnswer::Delivered
