@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// The edges between crates: the table of rooms in the design. A new edge is a change of the design and
 /// gets a commit of its own.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("model", &[]),
     ("files", &["model"]),
     ("filter", &["model"]),
@@ -24,6 +24,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("listen", &["files", "outgoing", "model"]),
     ("audit", &["listen", "files", "model"]),
     ("ingress", &["listen", "router", "model"]),
+    ("otlp", &["outgoing", "router", "files", "model"]),
     (
         "arm",
         &[
@@ -80,12 +81,29 @@ const NEVER: [(&str, &[&str]); 9] = [
     ("filter", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("journal", &["hyper", "reqwest", "rustls", "fe2o3"]),
     ("retry", &["hyper", "reqwest", "fe2o3"]),
-    ("router", &["hyper", "reqwest", "rustls", "fe2o3", "azure"]),
+    (
+        "router",
+        &[
+            "hyper",
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "opentelemetry",
+        ],
+    ),
     ("cluster", &["hyper", "reqwest", "fe2o3", "azure"]),
     ("emulator", &["azure"]),
     (
         LIBRARY,
-        &["reqwest", "rustls", "fe2o3", "azure", "metrics-"],
+        &[
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "metrics-",
+            "opentelemetry",
+        ],
     ),
 ];
 
