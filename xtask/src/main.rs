@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod cluster;
 mod conformance;
 mod cores;
 mod crash;
@@ -17,7 +18,9 @@ mod quick;
 mod rotate;
 mod router;
 mod scrape;
+mod simulate_cluster;
 mod structure;
+mod tally;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -76,6 +79,10 @@ enum ProjectChore {
     Rotate(rotate::RotateOptions),
     /// Sends more than a router on one core has time for, and judges what arrived
     Flood(flood::FloodOptions),
+    /// Runs the log that several routers share on three nodes of NATS, kills them and judges what is left
+    Cluster(cluster::ClusterOptions),
+    /// Runs a simulated cluster of routers under faults that follow from seeds, and judges each run
+    SimulateCluster(simulate_cluster::SimulateOptions),
     /// Measures the router beside programs that do only what is necessary, on one core each
     Bench(bench::BenchOptions),
     /// Counts the processor instructions of each step of the hot path, and compares them with those on record
@@ -118,6 +125,8 @@ impl ProjectChore {
             Self::Crash(options) => crash::run(&options),
             Self::Rotate(options) => rotate::run(&options),
             Self::Flood(options) => flood::run(&options),
+            Self::Cluster(options) => cluster::run(&options),
+            Self::SimulateCluster(options) => simulate_cluster::run_seeds(&options),
             Self::Bench(options) => bench::run(&options),
             Self::Instructions(options) => instructions::run(&options),
             Self::Scrape(options) => scrape::run(&options),
@@ -156,6 +165,10 @@ mod tests {
             "crash --seed 7 --kills 3 --seconds-max 9",
             "rotate --every 2 --seconds 9",
             "flood --seconds 5",
+            "cluster --rounds 1 --seconds 5",
+            "simulate-cluster --seeds 9 --from 3 --trace",
+            "simulate-cluster --planted",
+            "simulate-cluster --planted TrimPastOpen --seeds 9",
             "bench --quick --rounds 3 --only one-,three-",
             "conformance --faults",
             "conformance --specs x --only y",
@@ -174,6 +187,8 @@ mod tests {
             "rotate --every 0",
             "flood --seconds 0",
             "flood --rate 5",
+            "cluster --rounds x",
+            "simulate-cluster --seeds 0",
             "bench --rounds 0",
             "bench --router x",
             "conformance",

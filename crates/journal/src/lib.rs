@@ -4,6 +4,9 @@ mod affected_deliveries;
 mod append_error;
 mod appended;
 mod checkpoint;
+mod cluster_log;
+#[cfg(feature = "contract")]
+pub mod cluster_log_contract;
 mod commit_failure;
 mod compact;
 mod contents;
@@ -27,6 +30,7 @@ mod manifest;
 mod memory;
 mod open_error;
 mod pages;
+pub mod partition;
 mod power_loss;
 mod prepare;
 mod read;
@@ -53,6 +57,12 @@ mod writer;
 
 pub use append_error::{AppendError, JournalHealth, NotDurable};
 pub use appended::{AppendedBatch, DurableTicket, LaneHolding, NewEvent};
+pub use cluster_log::{
+    AppendedRecord, ClusterEntry, ClusterKey, ClusterKeyKind, ClusterLog, ClusterLogError,
+    ClusterLogFacts, ClusterRecord, ExpectedRevision, InvalidRouterName, LogFuture, PARTITIONS,
+    PARTITIONS_MAX, PartitionBounds, PartitionNumber, RecordAppend, RecordSubject, RecordTail,
+    RouterName,
+};
 pub use disk::DiskJournal;
 pub use disk_usage::DiskUsage;
 pub use entry::{HeldEvent, JournalEntry};

@@ -1,6 +1,7 @@
 //! Which twin an event is about.
 
 use crate::event::{Event, TELEMETRY};
+use crate::stable_hash::stable_hash;
 use memchr::{memchr, memchr_iter};
 
 /// The twin of an event: what order is kept for.
@@ -47,29 +48,11 @@ impl<'a> TwinKey<'a> {
         }
     }
 
-    /// A hash that is the same in every process and version: FNV-1a 64 over host, NUL and twin, finished
-    /// with the mixer of MurmurHash3 so that its low bits are as good as its high ones.
+    /// A hash that is the same in every process and version: [`stable_hash()`] of host and twin.
     #[must_use]
     pub fn stable_hash(&self) -> u64 {
-        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-        const PRIME: u64 = 0x0000_0100_0000_01b3;
-        let mut hash = OFFSET;
-        // Plain loops: a chain of iterators is not always inlined, and then a byte costs three times as much.
-        for part in [self.host.as_bytes(), &[0], self.twin.as_bytes()] {
-            for byte in part {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
-            }
-        }
-        mix(hash)
+        stable_hash(self.host, self.twin)
     }
-}
-
-const fn mix(mut hash: u64) -> u64 {
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ (hash >> 33)
 }
 
 /// Where `wanted` stands in a short text. `str::find` prepares itself for long ones, and that alone costs more than to

@@ -20,10 +20,10 @@ mod traces;
 
 use crate::process::{self, ChildProgram};
 use crate::programs;
+use crate::tally::CheckTally;
 use anyhow::{bail, ensure};
 use install::{PeerPlaces, PeerProgram};
 use serde_json::Value;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -131,34 +131,6 @@ pub(super) fn run(only: &str) -> anyhow::Result<bool> {
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(tally.failed == 0)
-}
-
-#[derive(Default)]
-struct CheckTally {
-    passed: u32,
-    failed: u32,
-}
-
-impl CheckTally {
-    /// Runs one step, tells how it went; a panic is a failure.
-    fn step(&mut self, name: &str, run: impl FnOnce() -> anyhow::Result<()>) -> bool {
-        let started = Instant::now();
-        let reason = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Ok(())) => {
-                println!("ok {name} ({:.1} s)", started.elapsed().as_secs_f64());
-                self.passed += 1;
-                return true;
-            }
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => "it panicked".to_owned(),
-        };
-        println!(
-            "FAILED {name}: {reason} ({:.1} s)",
-            started.elapsed().as_secs_f64()
-        );
-        self.failed += 1;
-        false
-    }
 }
 
 fn show_logs(folder: &Path) {

@@ -231,7 +231,12 @@ impl OpenDelivery {
     }
 }
 
-impl LaneList<'_> {
+impl<'a> LaneList<'a> {
+    /// Of numbers in the bytes that a record holds.
+    pub(crate) const fn of(numbers: &'a [[u8; 4]]) -> Self {
+        Self(numbers)
+    }
+
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = u32> {
         self.0.iter().map(|bytes| u32::from_le_bytes(*bytes))
     }

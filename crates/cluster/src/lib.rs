@@ -1,0 +1,27 @@
+//! Several routers on one replicated log: who is there, who owns which partition, and what an owner does.
+//!
+//! What is decided is decided in pure functions ([`lease`], [`member`], [`plan`], and the fold in `twinroute_journal`); a
+//! loop around them asks the log and does it. Nothing here knows lanes or sinks: whoever delivers hears
+//! [`PartitionNews`] and answers with [`OutcomeReport`]s.
+
+mod calls;
+mod entry_text;
+pub mod lease;
+mod lease_keeper;
+pub mod member;
+mod owner;
+pub mod plan;
+mod planted;
+mod producer;
+mod router_loop;
+mod settings;
+mod signal;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
+
+pub use lease_keeper::SendPermit;
+pub use owner::{OpenedPartition, OutcomeReport, PartitionNews, RecordedOutcome};
+pub use planted::{PlantedFault, PlantedFaults};
+pub use producer::{AppendTicket, ClusterProducer};
+pub use router_loop::{ClusterMember, MembershipEnd};
+pub use settings::{ClusterContext, ClusterTimes, TaskSpawner};

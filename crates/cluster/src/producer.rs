@@ -1,0 +1,170 @@
+//! Brings accepted events into the log: for each partition one loop, one group in flight.
+
+use crate::planted::PlantedFault;
+use crate::settings::ClusterContext;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep;
+use twinroute_journal::partition::GroupFormer;
+use twinroute_journal::{
+    AppendError, AppendedRecord, ClusterLogError, NewEvent, PartitionNumber, RecordAppend,
+};
+
+/// Resolves when the log has a batch: with the sequence of the record that holds its end. Dropping it undoes nothing.
+pub type AppendTicket = oneshot::Receiver<u64>;
+
+/// Brings events into the log. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ClusterProducer {
+    context: ClusterContext,
+    partitions: Arc<BTreeMap<PartitionNumber, PartitionProducer>>,
+}
+
+#[derive(Debug)]
+struct PartitionProducer {
+    former: Mutex<GroupFormer<oneshot::Sender<u64>>>,
+    /// There is something to append.
+    work: Notify,
+    /// The last sequence that was acknowledged to this router.
+    acknowledged: Mutex<u64>,
+}
+
+impl PartitionProducer {
+    fn lock(&self) -> MutexGuard<'_, GroupFormer<oneshot::Sender<u64>>> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClusterProducer {
+    /// Starts the loops.
+    #[must_use]
+    pub fn start(context: &ClusterContext) -> Self {
+        let producer = |partition| PartitionProducer {
+            former: Mutex::new(GroupFormer::new(
+                partition,
+                context.origin.clone(),
+                context.register.clone(),
+                context.times.former,
+            )),
+            work: Notify::new(),
+            acknowledged: Mutex::new(0),
+        };
+        let all = PartitionNumber::all(context.facts.partitions);
+        let producer = Self {
+            context: context.clone(),
+            partitions: Arc::new(all.clone().map(|one| (one, producer(one))).collect()),
+        };
+        for partition in all {
+            let this = producer.clone();
+            context
+                .spawner
+                .spawn(async move { this.run(partition).await });
+        }
+        producer
+    }
+
+    /// Takes a batch of one partition, whole or not at all. Does not wait.
+    ///
+    /// # Errors
+    /// Why nothing of it was taken.
+    ///
+    /// # Panics
+    /// When the cluster has no such partition.
+    pub fn append(
+        &self,
+        partition: PartitionNumber,
+        batch: &[NewEvent],
+    ) -> Result<AppendTicket, AppendError> {
+        let (done, ticket) = oneshot::channel();
+        let of = &self.partitions[&partition];
+        let accepted_at = self.context.clock.now();
+        let pushed = of.lock().push(batch, accepted_at, done);
+        pushed.map_err(|(error, _)| error)?;
+        of.work.notify_one();
+        Ok(ticket)
+    }
+
+    /// The last sequence of a partition that was acknowledged to this router; 0: none. A log that ends before it has lost
+    /// what it acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self, partition: PartitionNumber) -> u64 {
+        let of = self.partitions.get(&partition);
+        of.map_or(0, |of| {
+            *of.acknowledged
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        })
+    }
+
+    async fn run(&self, partition: PartitionNumber) {
+        let of = &self.partitions[&partition];
+        loop {
+            // The guard must not be held over the wait.
+            let next = of.lock().next_append();
+            let Some(append) = next else {
+                of.work.notified().await;
+                continue;
+            };
+            if self.context.times.planted.has(PlantedFault::EarlyAnswer) {
+                answer(of.lock().appended(), 0);
+                drop(self.context.call(self.context.log.append(append)).await);
+                continue;
+            }
+            if let Some(appended) = self.append_until_answered(append).await {
+                let mut last = of
+                    .acknowledged
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *last = appended.sequence.max(*last);
+                drop(last);
+                answer(of.lock().appended(), appended.sequence);
+            }
+        }
+    }
+
+    /// Appends a group as often as need be: until the log says that it has it.
+    async fn append_until_answered(&self, append: RecordAppend) -> Option<AppendedRecord> {
+        let planted = self.context.times.planted;
+        loop {
+            match self
+                .context
+                .call(self.context.log.append(append.clone()))
+                .await
+            {
+                Ok(appended) => return Some(appended),
+                Err(ClusterLogError::Unavailable(_)) if planted.has(PlantedFault::GroupDropped) => {
+                    return Some(AppendedRecord {
+                        sequence: 0,
+                        is_repeated: false,
+                    });
+                }
+                Err(ClusterLogError::Unavailable(_)) if planted.has(PlantedFault::TwoInFlight) => {
+                    let context = self.context.clone();
+                    self.context.spawner.spawn(async move {
+                        drop(context.insist(|| context.log.append(append.clone())).await);
+                    });
+                    return Some(AppendedRecord {
+                        sequence: 0,
+                        is_repeated: false,
+                    });
+                }
+                Err(ClusterLogError::Unavailable(reason)) => {
+                    tracing::debug!(%reason, id = %append.message_id, "a group is appended again");
+                }
+                Err(error) => {
+                    // Nothing behind it may overtake it, so it waits for whoever has to act.
+                    tracing::error!(%error, id = %append.message_id, "a group is refused; it is appended again");
+                }
+            }
+            sleep(self.context.times.again).await;
+        }
+    }
+}
+
+fn answer(tickets: Vec<oneshot::Sender<u64>>, sequence: u64) {
+    for ticket in tickets {
+        // Whoever waited may have gone; the events are there all the same.
+        let _gone = ticket.send(sequence);
+    }
+}
