@@ -23,6 +23,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("listen", &["files", "outgoing", "model"]),
     ("audit", &["listen", "files", "model"]),
     ("ingress", &["listen", "router", "model"]),
+    ("otlp", &["outgoing", "router", "files", "model"]),
     (
         "arm",
         &[
@@ -79,12 +80,29 @@ const NEVER: [(&str, &[&str]); 9] = [
     ("filter", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("journal", &["hyper", "reqwest", "rustls", "fe2o3"]),
     ("retry", &["hyper", "reqwest", "fe2o3"]),
-    ("router", &["hyper", "reqwest", "rustls", "fe2o3", "azure"]),
     ("cluster", &["hyper", "reqwest", "fe2o3", "azure"]),
+    (
+        "router",
+        &[
+            "hyper",
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "opentelemetry",
+        ],
+    ),
     ("emulator", &["azure"]),
     (
         LIBRARY,
-        &["reqwest", "rustls", "fe2o3", "azure", "metrics-"],
+        &[
+            "reqwest",
+            "rustls",
+            "fe2o3",
+            "azure",
+            "metrics-",
+            "opentelemetry",
+        ],
     ),
 ];
 

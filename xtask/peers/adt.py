@@ -142,11 +142,15 @@ def bucket(host, twin):
 
 
 def application_properties(attributes):
-    """What the AMQP binding makes of attributes; `datacontenttype` is the content type."""
-    return {
+    """What the AMQP binding makes of attributes; `datacontenttype` is the content type. The event's trace goes on under
+    the names that Azure's clients read."""
+    properties = {
         f"cloudEvents:{name}": value
         for name, value in attributes.items() if name != "datacontenttype"
     }
+    if "traceparent" in attributes:
+        properties["traceparent"] = properties["Diagnostic-Id"] = attributes["traceparent"]
+    return properties
 
 
 def text(value):

@@ -12,6 +12,7 @@ use crate::form::{RequestForm, check_body, request_form};
 use crate::notification::{self, DeliveryParts};
 use crate::settings::Settings;
 use crate::target::{IngressSurface, IngressTarget};
+use crate::trace;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Request, Response};
@@ -254,6 +255,7 @@ impl IngressState {
                 return Err(refusal);
             }
         };
+        let admitted = admitted.within(trace::of_headers(&head.headers));
         let admitted = admitted.of(EventProducer {
             caller: who.map(CallerAllowance::shared_name),
             address: peer.address(),

@@ -19,6 +19,7 @@ mod notification;
 mod preference;
 mod settings;
 mod target;
+mod trace;
 
 pub use callers::CallerSettings;
 pub use ingress::IngressServer;

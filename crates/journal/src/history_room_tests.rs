@@ -215,3 +215,20 @@ fn a_history_leaves_room_where_the_disk_says_how_much_it_has() {
     let (disk, _) = open_sealed(&sim, settings, &seal(1));
     assert!(disk.usage().history_bytes < left);
 }
+
+/// Others that need the room of the disk get it though nothing is written to the journal.
+#[test]
+fn a_history_gives_its_room_to_others_while_nothing_is_written() {
+    let [_, settings] = with_and_without_history(PATIENT);
+    let sim = SimulatedDisk::default();
+    sim.report_room();
+    let disk = with_past(&sim, settings);
+    assert!(disk.usage().history_bytes > 0);
+    sim.set_room(Some(0));
+    while disk.usage().history_bytes > 0 {
+        std::thread::yield_now();
+    }
+    let names = sim.list().unwrap();
+    let segments = names.iter().filter(|name| segment_of(name).is_some());
+    assert!((1..=2).contains(&segments.count()), "what is needed stays");
+}

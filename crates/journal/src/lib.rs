@@ -29,6 +29,7 @@ mod memory;
 mod open_error;
 mod pages;
 pub mod partition;
+mod power_loss;
 mod prepare;
 mod read;
 mod record;

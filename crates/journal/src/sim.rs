@@ -1,6 +1,7 @@
 //! Storage in memory that loses what a machine may lose, for tests: unsynced writes and names, torn
 //! writes, full disks, I/O errors at a chosen call, flipped bits, and the power.
 
+use super::power_loss::{SimFile, put};
 use super::storage::Storage;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+pub use super::power_loss::PowerLossRemains;
 
 /// What goes wrong at one call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +21,6 @@ pub enum DiskFault {
     NoRoom,
     /// The power goes: this call and all that follow fail until [`SimulatedDisk::power_on`].
     PowerOff,
-}
-
-/// What a loss of power leaves of what was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PowerLossRemains {
-    /// Everything: the process died, not the machine.
-    All,
-    /// Nothing.
-    Nothing,
-    /// Some sectors of some writes, some names; which, follows from the number.
-    Some(u64),
-    /// All but the last write to a file, of which this many bytes.
-    LastWriteCut(usize),
 }
 
 /// The storage. Clones share it.
@@ -79,57 +69,6 @@ struct SimulatedState {
     reports_room: bool,
     /// Stretches of files that the disk does not give back.
     unreadable: Vec<(String, Range<usize>)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct SimFile {
-    durable: Vec<u8>,
-    unsynced: Vec<(usize, Vec<u8>)>,
-    name_synced: bool,
-    /// The name that a crash may give back to it.
-    renamed_from: Option<String>,
-}
-
-const SECTOR: usize = 512;
-
-impl SimFile {
-    fn seen(&self) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        for (offset, write) in &self.unsynced {
-            put(&mut bytes, *offset, write);
-        }
-        bytes
-    }
-
-    fn after_crash(&self, leaves: PowerLossRemains, rng: &mut fastrand::Rng) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        let last = self.unsynced.len().wrapping_sub(1);
-        for (index, (offset, write)) in self.unsynced.iter().enumerate() {
-            match leaves {
-                PowerLossRemains::All => put(&mut bytes, *offset, write),
-                PowerLossRemains::Nothing => {}
-                PowerLossRemains::LastWriteCut(kept) if index == last => {
-                    put(&mut bytes, *offset, &write[..kept.min(write.len())]);
-                }
-                PowerLossRemains::LastWriteCut(_) => put(&mut bytes, *offset, write),
-                PowerLossRemains::Some(_) => {
-                    for (number, sector) in write.chunks(SECTOR).enumerate() {
-                        if rng.bool() {
-                            put(&mut bytes, offset + number * SECTOR, sector);
-                        }
-                    }
-                }
-            }
-        }
-        bytes
-    }
-}
-
-fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
-    if bytes.len() < offset + write.len() {
-        bytes.resize(offset + write.len(), 0);
-    }
-    bytes[offset..offset + write.len()].copy_from_slice(write);
 }
 
 impl SimulatedDisk {

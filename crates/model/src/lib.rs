@@ -28,6 +28,7 @@ pub mod seal;
 pub mod secret;
 pub mod settings;
 pub mod stable_hash;
+pub mod trace_context;
 pub mod twin;
 pub mod uri;
 pub mod visible;

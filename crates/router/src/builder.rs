@@ -1,6 +1,7 @@
 //! What a router is made of, before it runs.
 
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
+use crate::build_error::BuildError;
 use crate::damage::JournalDamage;
 use crate::delivery::MetricLabels;
 #[cfg(doc)]
@@ -11,10 +12,11 @@ use crate::replay::ReplayNotes;
 use crate::router::Router;
 use crate::sink::{Connect, DeadLetterStore, NoConnect, Sink};
 use crate::table::last_definitions::{LastDefinitions, LastEndpoints};
-use crate::table::source::{DefinitionFaults, Definitions};
+use crate::table::source::Definitions;
 use crate::table::{
     CustomEndpoint, CustomEndpoints, LiveParts, LiveTable, RecoveredLanes, RunningLanes,
 };
+use crate::trace::SpanQueue;
 use crate::user_code::{EventHooks, IntoMappedEvent, UserClock, UserSink, UserStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,6 +45,7 @@ pub struct RouterBuilder {
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
     hooks: EventHooks,
+    spans: SpanQueue,
     removed_grace: Duration,
     expiry_warning: Duration,
     metrics_endpoints_max: usize,
@@ -52,54 +55,6 @@ pub struct RouterBuilder {
     stores: Vec<NamedStore>,
     definitions: Definitions,
     routes: Vec<(String, String, String)>,
-}
-
-/// Why no router could be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// There is no tokio runtime, whose tasks a router consists of.
-    #[error("a router needs a tokio runtime: build it within one, as in `#[tokio::main]`")]
-    NoRuntime,
-    /// A name is not allowed.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// The definitions cannot become a table.
-    #[error(transparent)]
-    Definitions(#[from] DefinitionFaults),
-    /// Settings of a sink are out of range.
-    #[error("endpoint {endpoint}: {rule}")]
-    Settings {
-        /// The endpoint.
-        endpoint: EndpointName,
-        /// The field, and what it must be.
-        rule: String,
-    },
-    /// Two sinks have one name.
-    #[error("endpoint {0}: it was given two sinks; give each an endpoint of its own")]
-    TwoSinks(EndpointName),
-    /// Two dead-letter stores are for one endpoint.
-    #[error("endpoint {0}: it was given two dead-letter stores; keep one of them")]
-    TwoStores(EndpointName),
-    /// Something is for an endpoint that has no sink of the program's own.
-    #[error("endpoint {endpoint}: the program gave no sink of this name; {hint}")]
-    UnknownEndpoint {
-        /// The name.
-        endpoint: String,
-        /// What may have been meant.
-        hint: String,
-    },
-    /// A dead-letter store, and no sink at all.
-    #[error("dead letters: the builder was given a store and no sink; add one with `sink`")]
-    StoreWithoutSink,
-    /// The folder for notes about replays cannot be made.
-    #[error("folder {}: cannot be made", folder.display())]
-    ReplayNotes {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 /// A sink, and the endpoint it is for.
@@ -213,6 +168,7 @@ impl RouterBuilder {
             replay_notes: None,
             duplicates: None,
             hooks: EventHooks::default(),
+            spans: SpanQueue::default(),
             removed_grace: Duration::from_secs(5 * 60),
             expiry_warning: WARNING_BEFORE,
             metrics_endpoints_max: METRICS_ENDPOINTS_MAX,
@@ -320,6 +276,14 @@ impl RouterBuilder {
         key: impl Fn(&Event) -> K + Send + Sync + 'static,
     ) -> Self {
         self.hooks.partition_by(key);
+        self
+    }
+
+    /// Records the spans of traces in a queue, whose end the program empties and exports; without it none are recorded. A
+    /// producer's trace is handed on to sinks either way ([`Delivery::trace_context`](crate::sink::Delivery::trace_context)).
+    #[must_use]
+    pub fn spans(mut self, spans: SpanQueue) -> Self {
+        self.spans = spans;
         self
     }
 
@@ -459,6 +423,7 @@ impl RouterBuilder {
             MetricLabels::new(self.metrics_endpoints_max, self.has_duration_metrics),
             move |instance| of_unreadable.setup(instance),
         );
+        let lanes = lanes.with_spans(self.spans);
         let parts = LiveParts {
             connect: self.connect,
             clock: self.clock,

@@ -22,7 +22,7 @@ pub(crate) fn describe() {
     counter!("twinroute_table_refusals_total").increment(0);
 }
 
-const COUNTERS: [(&str, &str); 16] = [
+const COUNTERS: [(&str, &str); 17] = [
     (
         "twinroute_admission_refused_total",
         "Producers that waited for their turn as long as they may and were refused",
@@ -82,6 +82,10 @@ const COUNTERS: [(&str, &str); 16] = [
     (
         "twinroute_failed_attempts_total",
         "Attempts to deliver an event that failed, of each event of a batch",
+    ),
+    (
+        "twinroute_spans_dropped_total",
+        "Spans of traces that were recorded and not exported, by reason",
     ),
     (
         "twinroute_table_refusals_total",

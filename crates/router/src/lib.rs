@@ -45,6 +45,7 @@
 //! ```
 
 pub mod accept;
+mod build_error;
 mod builder;
 mod credential_refresh;
 mod damage;
@@ -60,12 +61,14 @@ pub mod status;
 mod status_reporter;
 mod table;
 pub mod tap;
+pub mod trace;
 mod unreadable_endpoint;
 mod user_code;
 
 pub use accept::{ADMISSION_WAIT_MAX, AdmissionTurn, EventProducer};
 pub use accept::{DuplicateWindow, UnreadableDelivery, UnreadableSettings};
-pub use builder::{BuildError, RouterBuilder};
+pub use build_error::BuildError;
+pub use builder::RouterBuilder;
 pub use credential_refresh::CredentialRefresh;
 pub use damage::{LOST, UNKNOWN};
 pub use delivery::{DurationHistogram, EndpointResult, REMAINDER};

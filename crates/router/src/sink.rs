@@ -4,12 +4,15 @@
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 pub use twinroute_journal::HeldEvent;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::endpoint::Endpoint;
+use twinroute_model::event::Event;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_model::trace_context::TraceContext;
 use twinroute_model::twin::TwinKey;
 pub use twinroute_retry::dead_letter::document::DeadLetterDocument;
 pub use twinroute_retry::dead_letter::store::{DeadLetterStore, StoredLetter, StoredPage};
@@ -192,6 +195,8 @@ pub struct Delivery {
     pub twin: u64,
     /// Attempts made before this one that counted.
     pub attempts: u32,
+    /// The trace that it is part of, where that does not stand in the event; see [`Self::trace_context`].
+    pub trace: Option<Arc<TraceContext>>,
 }
 
 impl Delivery {
@@ -204,7 +209,32 @@ impl Delivery {
             twin: TwinKey::of(&event).stable_hash(),
             event,
             attempts: 0,
+            trace: None,
         }
+    }
+
+    /// What the destination is to continue, beside the event, which stays as it is: the span of this attempt where it
+    /// is recorded, else what the producer said.
+    ///
+    /// The event's own extension counts for more than the request that it came with, unless both are of one trace:
+    /// CloudEvents, "Distributed Tracing extension", has the extension say where a trace began, and headers how far it
+    /// has come.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<Cow<'_, TraceContext>> {
+        continued(self.trace.as_deref(), &self.event)
+    }
+}
+
+/// Which of two contexts counts: the one of an event's request, or of what was recorded since, and the event's own.
+pub(crate) fn continued<'a>(
+    trace: Option<&'a TraceContext>,
+    event: &Event,
+) -> Option<Cow<'a, TraceContext>> {
+    let own = TraceContext::of_event(event);
+    match (trace, own) {
+        (Some(trace), Some(own)) if own.trace_id() != trace.trace_id() => Some(Cow::Owned(own)),
+        (Some(trace), _) => Some(Cow::Borrowed(trace)),
+        (None, own) => own.map(Cow::Owned),
     }
 }
 

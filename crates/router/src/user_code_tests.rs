@@ -3,7 +3,7 @@
 use super::*;
 use crate::Router;
 use crate::accept::AckLevel;
-use crate::builder::BuildError;
+use crate::build_error::BuildError;
 use crate::replay::{ReplayRequest, ReplayState, ReplayStatus};
 use crate::router::reload_tests::definitions;
 use crate::router::tests::{ScriptedSink, accept, endpoint_status, event, fault};

@@ -5,6 +5,7 @@ use crate::definitions::{CustomDestination, DefinitionKeeper, Definitions, Route
 use crate::event::Event;
 use crate::name::{EndpointName, InstanceName, RouteId};
 use crate::sink::{Connect, EndpointSink, OwnKinds, Sink, SinkSetup};
+use crate::trace::SpanQueue;
 use crate::{BuildError, DuplicateWindow, Error, IntoMappedEvent, Router};
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,6 +169,12 @@ impl RouterBuilder {
     /// Knows events that were accepted a short while ago when they come again, and makes nothing of them.
     pub fn duplicate_window(self, window: DuplicateWindow) -> Self {
         self.with(|inner| inner.duplicate_window(window))
+    }
+
+    /// Records the spans of traces in a queue, whose other end the program empties; without it none are recorded. A
+    /// producer's trace goes on to sinks either way.
+    pub fn spans(self, spans: SpanQueue) -> Self {
+        self.with(|inner| inner.spans(spans))
     }
 
     /// How long what waits for an endpoint that was removed may still be delivered; 5 minutes unless set.

@@ -105,6 +105,14 @@ pub mod name {
     pub use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
 }
 
+/// Traces: what destinations continue of them, and the spans of a router's own.
+pub mod trace {
+    pub use twinroute_router::trace::{
+        SpanQueue, SpanReceiver, SpanSettings, SpanStep, SpanValue, TraceContext, TraceParent,
+        TraceSpan,
+    };
+}
+
 /// What a router shows of itself.
 pub mod status {
     pub use twinroute_journal::ledger::DiscardReason;

@@ -20,20 +20,24 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use twinroute_arm::source::AzureSettings;
 use twinroute_audit::AuditSettings;
 use twinroute_credential::key_vault::SecretsSettings;
 use twinroute_credential::login::LoginMethod;
 use twinroute_credential::settings::{LoginSettings, SecretVariables};
+use twinroute_model::clock::SystemClock;
 use twinroute_model::name::InstanceName;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::EndpointSettings;
+use twinroute_otlp::SpanExport;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::accept::AckLevel;
 use twinroute_router::source::{
     DefinitionFault, DefinitionFaults, DefinitionFolder, Definitions, Settings,
 };
+use twinroute_router::trace::SpanQueue;
 
 /// Where the secrets of `[identity]` come from, where no file is named.
 const IDENTITY_VARIABLES: SecretVariables = SecretVariables {
@@ -67,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) journal: JournalConfig,
     pub(crate) audit: AuditSettings,
     pub(crate) outgoing: twinroute_outgoing::Settings,
+    pub(crate) tracing: twinroute_otlp::Settings,
     pub(crate) log: LogConfig,
     pub(crate) endpoints: BTreeMap<String, EndpointSettings>,
 }
@@ -89,6 +94,7 @@ impl Default for Config {
             journal: JournalConfig::default(),
             audit: AuditSettings::default(),
             outgoing: twinroute_outgoing::Settings::default(),
+            tracing: twinroute_otlp::Settings::default(),
             log: LogConfig::default(),
             endpoints: BTreeMap::new(),
         }
@@ -107,6 +113,7 @@ impl Config {
             ("ingress", self.ingress.check()),
             ("admin", self.admin.check()),
             ("management", self.management.check()),
+            ("tracing", self.tracing.check()),
         ] {
             match checked {
                 Ok(found) => warnings.extend(found.iter().map(|text| format!("[{table}]: {text}"))),
@@ -344,6 +351,22 @@ impl LoadedConfig {
             let files = settings.ca_files.iter().map(PathBuf::as_path);
             let error = anyhow::Error::from(error).context("[outgoing]");
             exit::about_files(format!("{error:#}"), files)
+        })
+    }
+
+    /// Where spans of traces are recorded, and what exports them, where that is configured. Blocks on the file system.
+    ///
+    /// # Errors
+    /// What cannot be used, by its key.
+    pub(crate) fn span_export(
+        &self,
+        outgoing: &OutgoingConnections,
+    ) -> anyhow::Result<Option<(SpanQueue, SpanExport)>> {
+        let mut settings = self.config.tracing.clone();
+        settings.headers_file = settings.headers_file.map(|path| self.path(&path));
+        SpanExport::new(&settings, outgoing, Arc::new(SystemClock)).map_err(|error| {
+            let files = settings.headers_file.iter().map(PathBuf::as_path);
+            exit::about_files(format!("[tracing]: {error}"), files)
         })
     }
 

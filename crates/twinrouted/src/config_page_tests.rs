@@ -130,5 +130,7 @@ fn the_page_shows_the_defaults() {
         assert!(text.take().is_some());
     }
     assert!(view.outgoing.proxy.take().is_some());
+    assert!(view.tracing.endpoint.take().is_some());
+    assert!(view.tracing.headers_file.take().is_some());
     same(&view, &Config::default());
 }

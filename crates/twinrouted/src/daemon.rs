@@ -1,7 +1,7 @@
 //! Wiring: from a configuration to a router that listens. No logic of its own.
 
 use crate::auditing;
-use crate::config::{Config, LoadedConfig};
+use crate::config::LoadedConfig;
 use crate::connect::azure_connect;
 use crate::file_permissions;
 use crate::keys;
@@ -29,6 +29,7 @@ use twinroute_model::clock::SystemClock;
 use twinroute_model::event::EventLimits;
 use twinroute_outgoing::OutgoingConnections;
 use twinroute_router::source::Definitions;
+use twinroute_router::trace::SpanQueue;
 use twinroute_router::{Router, RouterBuilder};
 
 /// A router with the real sinks, not yet built.
@@ -47,6 +48,8 @@ pub(crate) struct RunningDaemon {
     /// Those that take in: requests and changes of the definitions.
     servers: Vec<JoinHandle<()>>,
     admin: JoinHandle<()>,
+    /// Sends the spans of traces, where that is configured.
+    exporting: Option<JoinHandle<()>>,
     certificates: CertificateReporter,
     /// Until it is gone.
     _key: Option<KeyInUse>,
@@ -69,8 +72,7 @@ impl RunningDaemon {
     pub(crate) async fn start(loaded: LoadedConfig, log: LogControl) -> anyhow::Result<Self> {
         // Before anything that counts is made.
         let metrics = MetricsRecorder::install()?;
-        check(&loaded.config)?;
-        warn_of_open_folders(&loaded);
+        check(&loaded)?;
         let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
         let outgoing = loaded.outgoing()?;
         let endpoints = Arc::new(azure_connect(
@@ -87,7 +89,8 @@ impl RunningDaemon {
         let (phase, phases) = watch::channel(StopPhase::Running);
         let keeping = source.keep(until(StopPhase::Draining, phases.clone()));
         source.ready().await?;
-        let router = built(&loaded, &endpoints, source.definitions()?)?;
+        let (spans, exporting) = exporting(&loaded, &outgoing, phases.clone())?;
+        let router = built(&loaded, &endpoints, source.definitions()?, spans)?;
         source.show(&router);
         let listeners = ConfiguredServer::ingress(config).open(&loaded)?;
         let admin_listeners = ConfiguredServer::admin(config).open(&loaded)?;
@@ -132,6 +135,7 @@ impl RunningDaemon {
             phase,
             servers,
             admin,
+            exporting,
             certificates,
             _key: key,
         })
@@ -146,21 +150,21 @@ impl RunningDaemon {
         let status = self.router.stop(grace).await;
         self.phase.send_replace(StopPhase::Stopped);
         ended(self.admin.await);
+        if let Some(exporting) = self.exporting {
+            ended(exporting.await);
+        }
         self.certificates.report(status)
     }
 }
 
-fn warn_of_open_folders(loaded: &LoadedConfig) {
-    for warning in file_permissions::open_folders(loaded) {
-        tracing::warn!(warning, "warning about a data folder");
-    }
-}
-
 /// Refuses settings that cannot be used, and warns of others.
-fn check(config: &Config) -> anyhow::Result<()> {
-    let warnings = config.check();
+fn check(loaded: &LoadedConfig) -> anyhow::Result<()> {
+    let warnings = loaded.config.check();
     for warning in warnings.map_err(|errors| anyhow::anyhow!(errors.join("\n")))? {
         tracing::warn!(warning, "warning about the configuration");
+    }
+    for warning in file_permissions::open_folders(loaded) {
+        tracing::warn!(warning, "warning about a data folder");
     }
     Ok(())
 }
@@ -170,6 +174,7 @@ pub(crate) fn built(
     loaded: &LoadedConfig,
     endpoints: &Arc<AzureConnect>,
     definitions: Definitions,
+    spans: SpanQueue,
 ) -> anyhow::Result<Router> {
     let config = &loaded.config;
     listeners::warn_of_unnamed(config, &definitions.instances);
@@ -181,8 +186,22 @@ pub(crate) fn built(
         .expiry_warning(config.admin.expiry_warning)
         .metrics_endpoints_max(config.admin.metrics_endpoints_max)
         .unreadable(config.ingress.unreadable())
+        .spans(spans)
         .definitions(definitions);
     Ok(with_journal(builder, loaded)?.build()?)
+}
+
+/// Where the router records spans; they are exported until it has stopped, and nothing is where that is not configured.
+fn exporting(
+    loaded: &LoadedConfig,
+    outgoing: &OutgoingConnections,
+    phases: watch::Receiver<StopPhase>,
+) -> anyhow::Result<(SpanQueue, Option<JoinHandle<()>>)> {
+    let Some((spans, export)) = loaded.span_export(outgoing)? else {
+        return Ok((SpanQueue::default(), None));
+    };
+    let stopped = until(StopPhase::Stopped, phases);
+    Ok((spans, Some(tokio::spawn(export.run(stopped)))))
 }
 
 /// Opens the audit log, and has the management API note its changes there.

@@ -186,6 +186,7 @@ mod tests {
     use twinroute_model::event::{EventLimits, EventParts};
     use twinroute_model::name::{EndpointName, InstanceName};
     use twinroute_router::source::Definitions;
+    use twinroute_router::trace::SpanQueue;
 
     const KEY: &str = "bWFya2VkLWtleQ==";
 
@@ -225,7 +226,7 @@ mod tests {
             instances: management::offline(loaded).unwrap().instances(),
             ..Definitions::default()
         };
-        let router = daemon::built(loaded, &endpoints, definitions).unwrap();
+        let router = daemon::built(loaded, &endpoints, definitions, SpanQueue::default()).unwrap();
         assert_eq!(router.status().table.warnings, [""; 0]);
         router.stop(Duration::ZERO).await;
     }

@@ -13,6 +13,7 @@ use super::management_kill;
 use super::prometheus;
 use super::scene::{self, EmulatorProcess, RouterProcess, json_line, route};
 use super::sessions;
+use super::traces;
 use super::{PeerCheck, PeerStage};
 use crate::process::ChildProgram;
 use anyhow::ensure;
@@ -108,6 +109,12 @@ pub(super) const ALL: &[PeerCheck] = &[
         needs: &[Python, Node],
         time_max: MINUTE.saturating_mul(3),
         run: router_to_sdk,
+    },
+    PeerCheck {
+        name: "traces-decoded",
+        needs: &[Python],
+        time_max: MINUTE.saturating_mul(3),
+        run: traces::decoded,
     },
     PeerCheck {
         name: "sink-to-proton",

@@ -16,6 +16,7 @@ mod management_kill;
 mod prometheus;
 mod scene;
 mod sessions;
+mod traces;
 
 use crate::process::{self, ChildProgram};
 use crate::programs;

@@ -14,6 +14,7 @@ mod network;
 mod notifications;
 mod overload;
 mod refusals;
+mod traces;
 mod webhook;
 
 use expect_test::Expect;

@@ -2,9 +2,12 @@
 //!
 //! Attributes are application properties under the prefix `cloudEvents:`, as Azure Digital Twins writes
 //! them; `datacontenttype` is the `content-type` property, and the payload stands in one data section.
+//! A trace context stands beside them under the names that Azure's clients write and read: `traceparent`, `tracestate`, and
+//! `Diagnostic-Id` for older ones.
 //! The encoder writes bytes directly: one event costs no allocation beside its place in `out`.
 
 use crate::event::{Event, ExtensionValue};
+use crate::trace_context::TraceContext;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -18,6 +21,8 @@ pub struct MessageEnvelope<'a> {
     pub message_id: Option<&'a str>,
     /// Property `group-id`: the session, for Service Bus.
     pub group_id: Option<&'a str>,
+    /// Application properties `traceparent`, `Diagnostic-Id` and `tracestate`.
+    pub trace: Option<&'a TraceContext>,
 }
 
 const MESSAGE_ANNOTATIONS: u8 = 0x72;
@@ -44,7 +49,7 @@ pub fn write(event: &Event, envelope: &MessageEnvelope<'_>, out: &mut Vec<u8>) {
     let payload = event.payload();
     write_annotations(envelope, out);
     write_properties(envelope, payload.media_type, out);
-    write_application_properties(event, out);
+    write_application_properties(event, envelope.trace, out);
     write_data(&payload.bytes, out);
 }
 
@@ -104,9 +109,12 @@ mod names {
     pub(super) const TIME: &[u8] = b"\xa1\x10cloudEvents:time";
     pub(super) const SUBJECT: &[u8] = b"\xa1\x13cloudEvents:subject";
     pub(super) const DATASCHEMA: &[u8] = b"\xa1\x16cloudEvents:dataschema";
+    pub(super) const TRACEPARENT: &[u8] = b"\xa1\x0btraceparent";
+    pub(super) const DIAGNOSTIC_ID: &[u8] = b"\xa1\x0dDiagnostic-Id";
+    pub(super) const TRACESTATE: &[u8] = b"\xa1\x0atracestate";
 }
 
-fn write_application_properties(event: &Event, out: &mut Vec<u8>) {
+fn write_application_properties(event: &Event, trace: Option<&TraceContext>, out: &mut Vec<u8>) {
     section(APPLICATION_PROPERTIES, out);
     map(out, |out| {
         let mut entries = 0;
@@ -126,6 +134,14 @@ fn write_application_properties(event: &Event, out: &mut Vec<u8>) {
         ] {
             if let Some(value) = value {
                 attribute(name, value, out);
+            }
+        }
+        if let Some(trace) = trace {
+            let parent = trace.parent();
+            attribute(names::TRACEPARENT, parent.as_str(), out);
+            attribute(names::DIAGNOSTIC_ID, parent.as_str(), out);
+            if let Some(state) = trace.state() {
+                attribute(names::TRACESTATE, state, out);
             }
         }
         // That of the version.

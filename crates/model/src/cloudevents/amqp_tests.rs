@@ -134,6 +134,7 @@ fn an_envelope_fills_its_sections_alone() {
         partition_key: Some("7"),
         message_id: Some(&id),
         group_id: Some("room1"),
+        trace: None,
     };
     let message = written(&event, &envelope);
     let (sections, data) = AmqpReader(&message).message();

@@ -1,6 +1,7 @@
 //! Accepting: from a producer's events to the journal and the lanes, and the answer.
 
-use super::admission::{ADMISSION_WAIT_MAX, AdmissionGate, AdmissionTurn};
+use super::admission::{ADMISSION_WAIT_MAX, AdmissionGate};
+use super::admission_turn::AdmissionTurn;
 use super::answer::{AcceptError, AcceptedBatch, AckLevel};
 use super::appender::{JournalAppender, durable};
 use super::duplicates::{ClaimedBatch, FirstFailed, SharedDuplicateWindow};
@@ -9,6 +10,7 @@ use super::receipt::{BatchReceipt, EventTally};
 use crate::delivery::{Lane, LaneArrival, TrackedBatch};
 use crate::table::{CompiledInstance, LiveTable, MatchScratch};
 use crate::tap::{EventTaps, TapBatch, TapOutcome, TapView};
+use crate::trace::{BatchTrace, EventTraces, SpanQueue};
 use crate::user_code::{EventHooks, MappingFault};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -36,6 +38,8 @@ pub(crate) struct Acceptor {
     pub(crate) hooks: EventHooks,
     /// Whoever watches events pass.
     pub(crate) taps: EventTaps,
+    /// Where spans are recorded.
+    spans: SpanQueue,
     /// What was accepted since the start.
     pub(crate) tally: Arc<EventTally>,
     /// Whether a stop is over: nobody waits for deliveries any more.
@@ -59,6 +63,7 @@ impl Acceptor {
     ) -> Self {
         Self {
             taps: live.taps(),
+            spans: live.spans(),
             live,
             admission,
             duplicates,
@@ -149,26 +154,22 @@ impl Acceptor {
         };
         // After whatever there was to wait for, so that the table is the one in use.
         let (compiled, generation) = self.instance(instance)?;
-        let mut accepted = AcceptedBatch {
-            events: events.len(),
-            duplicates: 0,
-            changed: 0,
-            dropped: 0,
-            deliveries: 0,
-            unmatched: 0,
-            generation,
-            outcomes: BTreeMap::new(),
-            repeats_earlier: fresh.as_ref().is_some_and(|fresh| fresh.earlier),
-        };
+        let repeats_earlier = fresh.as_ref().is_some_and(|fresh| fresh.earlier);
+        let mut accepted = uncounted(events.len(), generation, repeats_earlier);
         let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
         // The one thing that a tap costs while there is none.
         let instance = instance.unwrap_or_else(|| self.live.default_instance().as_str());
-        let mut watched = self
+        let watched = self
             .taps
             .wants(&[TapOutcome::Accepted, TapOutcome::Unmatched])
             .then(|| (instance, self.taps.batch()));
-        let matching = (&*compiled, watched.as_mut());
+        let mut observers = BatchObservers {
+            watched,
+            trace: admitted.begin_trace(&self.spans, &compiled.name),
+        };
+        let matching = (&*compiled, &mut observers);
         let (mut matched, scratch) = self.matching(matching, events, repeats, &mut accepted)?;
+        let BatchObservers { watched, mut trace } = observers;
         matched.origin = admitted.origin(generation, &compiled.name);
         let unmatched = std::mem::take(&mut matched.unmatched);
         let origin = matched.origin.clone();
@@ -186,6 +187,10 @@ impl Acceptor {
         }
         let arrival = LaneArrival::Matched {
             came: Instant::now(),
+            traces: match &mut trace {
+                Some(trace) => trace.traces(),
+                None => EventTraces::new(admitted.trace(), Vec::new()),
+            },
             tracker: tracked.as_ref().map(|tracked| Arc::clone(&tracked.0)),
         };
         let mut receipt = BatchReceipt::new(
@@ -193,6 +198,7 @@ impl Acceptor {
             Arc::clone(&self.tally),
             (Arc::clone(&compiled), scratch),
             fresh.map(|fresh| fresh.claim),
+            trace,
         );
         let appended = self
             .appender
@@ -271,7 +277,7 @@ impl Acceptor {
     /// Matches the events of a batch that are no repeats, and counts them all.
     fn matching(
         &self,
-        (compiled, mut watched): (&CompiledInstance, Option<&mut WatchedBatch<'_>>),
+        (compiled, observers): (&CompiledInstance, &mut BatchObservers<'_>),
         events: Vec<Event>,
         repeats: Option<&[bool]>,
         accepted: &mut AcceptedBatch,
@@ -294,8 +300,12 @@ impl Acceptor {
             let event = mapped.event;
             let before = scratch.matched_count();
             compiled.matches(&event, &mut scratch);
-            if let Some(watched) = &mut watched {
+            if let Some(watched) = &mut observers.watched {
                 watch(watched, compiled, &event, (&scratch, before));
+            }
+            if let Some(trace) = &mut observers.trace {
+                let goes_on = !scratch.lanes.is_empty();
+                trace.add(&event, goes_on.then(|| matched.len()));
             }
             if scratch.lanes.is_empty() {
                 accepted.unmatched += 1;
@@ -321,6 +331,21 @@ impl Acceptor {
     }
 }
 
+/// A batch of so many events, before they are matched.
+fn uncounted(events: usize, generation: u64, repeats_earlier: bool) -> AcceptedBatch {
+    AcceptedBatch {
+        events,
+        duplicates: 0,
+        changed: 0,
+        dropped: 0,
+        deliveries: 0,
+        unmatched: 0,
+        generation,
+        outcomes: BTreeMap::new(),
+        repeats_earlier,
+    }
+}
+
 /// Refuses a batch that is for an endpoint which is full, and whose settings say so.
 fn check_endpoints(matched: &MatchedBatch, lanes: &[Arc<Lane>]) -> Result<(), AcceptError> {
     match matched.refusing(lanes) {
@@ -330,6 +355,12 @@ fn check_endpoints(matched: &MatchedBatch, lanes: &[Arc<Lane>]) -> Result<(), Ac
             retry_after: ENDPOINT_FULL_RETRY,
         }),
     }
+}
+
+/// Who sees the events of a batch while they are matched.
+struct BatchObservers<'a> {
+    watched: Option<WatchedBatch<'a>>,
+    trace: Option<Box<BatchTrace>>,
 }
 
 /// What is shown of a batch once it is accepted, and its instance.

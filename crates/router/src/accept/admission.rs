@@ -9,6 +9,7 @@
 //!
 //! No credit is given either while the disk has too much of what was accepted still before it.
 
+use super::admission_turn::{AdmissionTurn, EventProducer};
 use super::answer::AcceptError;
 use super::matched_batch::MatchedBatch;
 use super::slowdown::ProducerSlowdown;
@@ -16,7 +17,6 @@ use crate::delivery::{LANE_WAIT_MAX, Lane};
 use crate::status::{AdmissionState, AdmissionStatus};
 use futures_util::future::{FutureExt as _, select_all};
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,8 +24,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
-use twinroute_journal::BatchOrigin;
-use twinroute_model::name::InstanceName;
 
 /// How long a producer waits at most, unless told otherwise, before it is answered that the router is
 /// overloaded.
@@ -95,44 +93,6 @@ struct WaitingProducer {
     cost: i64,
     since: Instant,
     granted: oneshot::Sender<()>,
-}
-
-/// A producer's turn. It may be dropped unused.
-#[must_use = "it is what `Router::accept_admitted` takes"]
-#[derive(Debug)]
-pub struct AdmissionTurn {
-    /// Who sends, for the history.
-    producer: EventProducer,
-    /// What was paid for it.
-    cost: i64,
-    /// When the producer is to be answered at the latest.
-    until: Instant,
-}
-
-/// Who sends events, as far as that is known; the history keeps it. Cloning it allocates nothing.
-#[derive(Clone, Debug, Default)]
-pub struct EventProducer {
-    /// The name by which it is let in.
-    pub caller: Option<Arc<str>>,
-    /// Where it sends from.
-    pub address: Option<IpAddr>,
-}
-
-impl AdmissionTurn {
-    /// Says who sends what comes with this turn.
-    pub fn of(self, producer: EventProducer) -> Self {
-        Self { producer, ..self }
-    }
-
-    /// Where a batch of this turn comes from.
-    pub(super) fn origin(&self, generation: u64, instance: &InstanceName) -> BatchOrigin {
-        BatchOrigin {
-            generation,
-            instance: Some(instance.clone()),
-            caller: self.producer.caller.clone(),
-            address: self.producer.address,
-        }
-    }
 }
 
 /// The answer to a producer that waited long enough.
@@ -218,6 +178,8 @@ impl AdmissionGate {
         let cost = REQUEST_BYTES + bytes.min(ANNOUNCED_BYTES_MAX) as i64;
         let admitted = AdmissionTurn {
             producer: EventProducer::default(),
+            trace: None,
+            begun: now,
             cost,
             until: now + wait_max,
         };

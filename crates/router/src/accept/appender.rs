@@ -148,6 +148,7 @@ impl JournalAppender {
             receipt.accepted();
             return Ok(None);
         }
+        receipt.appended();
         let mut turn = None;
         loop {
             let full = match self.try_append(lanes, &mut batch, level, &arrival, receipt) {
@@ -186,7 +187,9 @@ impl JournalAppender {
         match &mut *journal {
             Journal::Memory(memory) => {
                 let entries = memory.append_from(batch.events_mut());
-                batch.push(lanes, entries.map_err(AppendError::Full)?, arrival);
+                let entries = entries.map_err(AppendError::Full)?;
+                let arrival = arrival.numbered(&entries);
+                batch.push(lanes, entries, &arrival);
                 drop(journal);
                 receipt.accepted();
                 Ok(None)
@@ -199,8 +202,8 @@ impl JournalAppender {
                 if level == AckLevel::Memory {
                     receipt.answered(events);
                 }
+                let arrival = arrival.numbered(&appended.entries);
                 let deliveries = batch.by_lane(lanes, appended.entries);
-                let arrival = arrival.clone();
                 self.commit(deliveries, arrival, bytes, appended.durable, receipt)
                     .map(Some)
             }

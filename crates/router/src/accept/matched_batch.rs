@@ -41,6 +41,11 @@ impl MatchedBatch {
         }
     }
 
+    /// Events so far.
+    pub(super) fn len(&self) -> usize {
+        self.lane_counts.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.lane_counts.is_empty()
     }

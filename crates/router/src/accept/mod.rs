@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod admission;
+mod admission_turn;
 mod answer;
 mod appender;
 mod commit;
@@ -15,8 +16,9 @@ mod slowdown;
 mod unreadable;
 
 pub(crate) use acceptor::{Acceptor, DELIVERED_DEADLINE};
-pub use admission::{ADMISSION_WAIT_MAX, AdmissionTurn, EventProducer};
+pub use admission::ADMISSION_WAIT_MAX;
 pub(crate) use admission::{AdmissionGate, give_turns};
+pub use admission_turn::{AdmissionTurn, EventProducer};
 pub use answer::{AcceptError, AcceptedBatch, AckLevel};
 pub(crate) use appender::{JournalAppender, OnDisk};
 pub use duplicates::DuplicateWindow;

@@ -3,6 +3,7 @@
 use super::answer::AcceptedBatch;
 use super::duplicates::BatchClaim;
 use crate::table::{CompiledInstance, MatchScratch};
+use crate::trace::BatchTrace;
 use metrics::{Counter, counter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,6 +81,8 @@ pub(super) struct BatchReceipt {
     /// Which routes matched.
     matched: Option<(Arc<CompiledInstance>, MatchScratch)>,
     claim: Option<BatchClaim>,
+    /// What its spans are recorded with, where they are.
+    trace: Option<Box<BatchTrace>>,
 }
 
 impl BatchReceipt {
@@ -89,6 +92,7 @@ impl BatchReceipt {
         tally: Arc<EventTally>,
         matched: (Arc<CompiledInstance>, MatchScratch),
         claim: Option<BatchClaim>,
+        trace: Option<Box<BatchTrace>>,
     ) -> Self {
         Self {
             tally: Some(tally),
@@ -100,6 +104,14 @@ impl BatchReceipt {
             answered_early: 0,
             matched: Some(matched),
             claim,
+            trace,
+        }
+    }
+
+    /// Its events are handed to the journal.
+    pub(super) fn appended(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.appended();
         }
     }
 
@@ -119,6 +131,9 @@ impl BatchReceipt {
         self.count();
         if let Some(claim) = self.claim.take() {
             claim.accept();
+        }
+        if let Some(trace) = self.trace.take() {
+            trace.accepted();
         }
     }
 

@@ -24,6 +24,7 @@ use crate::sink::{
     BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
 };
 use crate::status::{EndpointStatus, InstanceStatus};
+use crate::trace::EventTraces;
 use crate::unreadable_endpoint::{ENDPOINT, ENDPOINT_TYPE};
 use crate::user_code::UserSink;
 use bytes::Bytes;
@@ -167,6 +168,7 @@ impl UnreadableKeeper {
         let lane = acceptor.live.unreadable_lane(&name);
         let lanes = [lane.ok_or(AcceptError::Stopping)?];
         let arrival = LaneArrival::Matched {
+            traces: EventTraces::default(),
             came: Instant::now(),
             tracker: None,
         };

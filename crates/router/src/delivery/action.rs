@@ -46,6 +46,7 @@ pub(super) struct DeadLetterUpload {
     pub(super) instance: InstanceName,
     pub(super) endpoint: EndpointName,
     pub(super) epoch: u64,
+    pub(super) begun: Instant,
 }
 
 /// How that went.

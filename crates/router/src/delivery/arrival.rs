@@ -1,8 +1,11 @@
 //! How deliveries come to a lane.
 
 use super::tracker::DeliveryTracker;
+use crate::trace::EventTraces;
 use std::sync::Arc;
 use tokio::time::Instant;
+use twinroute_journal::JournalEntry;
+use twinroute_model::trace_context::TraceContext;
 
 /// Why there are deliveries, when their events were accepted, and who waits for how they end.
 #[derive(Clone, Debug)]
@@ -11,6 +14,8 @@ pub(crate) enum LaneArrival {
     Matched {
         came: Instant,
         tracker: Option<Arc<DeliveryTracker>>,
+        /// Which traces they are part of.
+        traces: EventTraces,
     },
     /// A dead letter is replayed: this one if it was kept here.
     Replayed {
@@ -21,9 +26,26 @@ pub(crate) enum LaneArrival {
 }
 
 impl LaneArrival {
+    /// The same, now that the journal has numbered the events.
+    pub(crate) fn numbered(&self, entries: &[JournalEntry]) -> Self {
+        let mut numbered = self.clone();
+        if let Self::Matched { traces, .. } = &mut numbered {
+            *traces = traces.numbered(entries);
+        }
+        numbered
+    }
+
     pub(super) fn came(&self) -> Instant {
         match self {
             Self::Matched { came, .. } | Self::Replayed { came, .. } => *came,
+        }
+    }
+
+    /// The trace that an event is part of, where that does not stand in it.
+    pub(super) fn trace_of(&self, sequence: u64) -> Option<Arc<TraceContext>> {
+        match self {
+            Self::Matched { traces, .. } => traces.of(sequence),
+            Self::Replayed { .. } => None,
         }
     }
 

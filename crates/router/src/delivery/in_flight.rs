@@ -2,6 +2,7 @@
 
 use super::queued_delivery::QueuedDelivery;
 use crate::sink::Delivery;
+use crate::trace::{AttemptSpans, SpanQueue, TracedDelivery};
 use crate::user_code::UserSink;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +21,10 @@ pub(super) struct InFlightBatch {
     /// Batches in flight when it was sent, itself included.
     pub(super) in_flight_then: usize,
     pub(super) epoch: u64,
+    /// Where its attempts are recorded.
+    pub(super) spans: SpanQueue,
+    /// Those that are, once its events are in memory.
+    pub(super) attempts: Option<AttemptSpans>,
 }
 
 impl InFlightBatch {
@@ -30,16 +35,26 @@ impl InFlightBatch {
 
     /// Its deliveries whose events are in memory.
     pub(super) fn deliveries(&self) -> Vec<Delivery> {
-        let delivery = |waiting: &QueuedDelivery| {
+        let delivery = |(place, waiting): (usize, &QueuedDelivery)| {
             let held = waiting.event.as_ref()?;
+            let attempts = self.attempts.as_ref();
+            let attempt = attempts.and_then(|attempts| attempts.context(place));
             Some(Delivery {
                 sequence: waiting.sequence,
                 event: held.clone(),
                 twin: waiting.twin,
                 attempts: waiting.attempts,
+                trace: attempt.or_else(|| waiting.trace.clone()),
             })
         };
-        self.batch.iter().filter_map(delivery).collect()
+        let batch = self.batch.iter().enumerate();
+        batch.filter_map(delivery).collect()
+    }
+
+    /// Its attempts begin, where they are recorded.
+    pub(super) fn begin_attempts(&mut self) {
+        let batch = self.batch.iter().map(traced);
+        self.attempts = AttemptSpans::begin(&self.spans, batch);
     }
 }
 
@@ -107,6 +122,15 @@ impl BatchesInFlight {
     pub(super) fn longest_open(&self) -> Option<Instant> {
         self.open.values().map(|batch| batch.begun).min()
     }
+}
+
+/// What spans are to know of a delivery; nothing of one that is not sent.
+fn traced(waiting: &QueuedDelivery) -> Option<TracedDelivery<'_>> {
+    Some(TracedDelivery {
+        trace: waiting.trace.as_deref(),
+        event: waiting.event.as_deref()?,
+        attempts: waiting.attempts,
+    })
 }
 
 fn bytes_of(batch: &[QueuedDelivery]) -> u64 {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use twinroute_journal::HeldEvent;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
+use twinroute_model::trace_context::TraceContext;
 
 /// A dead letter that is kept here.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct KeptDeadLetter {
     pub(crate) busy: bool,
     /// The store will never take it.
     pub(crate) unstorable: bool,
+    /// Its span, where that was recorded.
+    pub(crate) trace: Option<Arc<TraceContext>>,
 }
 
 /// Dead letters by sequence.

@@ -46,6 +46,7 @@ impl QueueScene {
             age_then: Duration::ZERO,
             ttl_stopped_then: Duration::ZERO,
             event: Some(entry.event),
+            trace: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! A delivery as its lane holds it.
 
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::HeldEvent;
+use twinroute_model::trace_context::TraceContext;
 
 /// A delivery that is not settled.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct QueuedDelivery {
     pub(crate) ttl_stopped_then: Duration,
     /// Its event, while that is in memory.
     pub(crate) event: Option<HeldEvent>,
+    /// The trace that it is part of, where that does not stand in its event. It ends with the process.
+    pub(crate) trace: Option<Arc<TraceContext>>,
 }
 
 impl QueuedDelivery {

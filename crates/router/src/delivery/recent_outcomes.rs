@@ -3,10 +3,10 @@
 //! Constraints: no bodies; what one step of a lane settles is handed over at once, under one lock; what is over the
 //! limits goes, oldest first.
 
-use super::durable::ClockReading;
 use super::queued_delivery::QueuedDelivery;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::history::HistoryState;
 use twinroute_model::clock::{Clock, Timestamp};
@@ -86,9 +86,10 @@ pub(crate) struct EventAbout<'a> {
 
 impl std::fmt::Debug for RecentOutcomes {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("RecentOutcomes");
-        shown.field("outcomes", &self.lock().outcomes);
-        shown.finish_non_exhaustive()
+        formatter
+            .debug_struct("RecentOutcomes")
+            .field("outcomes", &self.lock().outcomes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -214,8 +215,8 @@ impl OutcomeRun {
 pub(crate) struct LaneOutcomes {
     all: RecentOutcomes,
     run: OutcomeRun,
-    /// The present moment, read once for what is handed over together.
-    clock: Option<ClockReading>,
+    /// The present moment by both clocks, read once for what is handed over together.
+    moment: Option<(Timestamp, Instant)>,
 }
 
 impl LaneOutcomes {
@@ -227,7 +228,7 @@ impl LaneOutcomes {
         Self {
             all: all.clone(),
             run: OutcomeRun::new(instance, Some(endpoint)),
-            clock: None,
+            moment: None,
         }
     }
 
@@ -238,16 +239,14 @@ impl LaneOutcomes {
         waiting: Option<&QueuedDelivery>,
         state: HistoryState,
     ) {
-        let clock = *self.clock.get_or_insert_with(|| ClockReading {
-            wall: self.all.clock.now(),
-            now: Instant::now(),
-        });
+        let moment = || (self.all.clock.now(), Instant::now());
+        let (at, now) = *self.moment.get_or_insert_with(moment);
         let event = waiting.and_then(|waiting| waiting.event.as_deref());
         let about = event.map(|event| self.run.put(event));
         self.run.outcomes.push(RecentOutcome {
             sequence,
-            accepted_at: waiting.map(|waiting| clock.before(waiting.age(clock.now))),
-            at: clock.wall,
+            accepted_at: waiting.map(|waiting| before(at, waiting.age(now))),
+            at,
             failed_alone: waiting.map_or(0, |waiting| waiting.attempts),
             state,
             about,
@@ -258,9 +257,15 @@ impl LaneOutcomes {
     }
 
     pub(super) fn hand_over(&mut self) {
-        self.clock = None;
+        self.moment = None;
         if !self.run.outcomes.is_empty() {
             self.all.push(self.run.take());
         }
     }
+}
+
+/// The moment so long before another.
+fn before(moment: Timestamp, ago: Duration) -> Timestamp {
+    let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_millis(moment.unix_millis().saturating_sub(millis))
 }

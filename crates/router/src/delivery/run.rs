@@ -55,10 +55,12 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
             Some(completed) = running.next() => {
                 let now = Instant::now();
                 match completed {
-                    CompletedAction::Batch(flight, outcomes) => {
+                    CompletedAction::Batch(mut flight, outcomes) => {
                         // It goes once the lock is free, should it be the last of its sink.
                         let _sink = flight.sink.clone();
-                        lane.lock().finish(flight, outcomes, now);
+                        let mut state = lane.lock();
+                        state.end_attempts(&mut flight, &outcomes, now);
+                        state.finish(flight, outcomes, now);
                     }
                     CompletedAction::Probe(probe, said) => lane.lock().probed(&probe, said, now),
                     CompletedAction::DeadLetterUpload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
@@ -76,6 +78,7 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
 /// Sends a batch. No delivery is left without an outcome, whatever the sink does.
 async fn send(mut flight: InFlightBatch) -> CompletedAction {
     let some_absent = read_back(&mut flight).await;
+    flight.begin_attempts();
     let deliveries = flight.deliveries();
     if deliveries.is_empty() {
         let outcomes = vec![None; flight.batch.len()];

@@ -4,6 +4,7 @@ use super::hold::HoldReason;
 use super::recent_outcomes::RecentOutcomes;
 use crate::credential_refresh::RefreshTrigger;
 use crate::tap::EventTaps;
+use crate::trace::SpanQueue;
 use crate::user_code::{UserSink, UserStore};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(crate) struct LaneReports {
     pub(crate) taps: EventTaps,
     /// Where that is kept for a while, if the journal is in memory.
     pub(crate) recent: Option<RecentOutcomes>,
+    /// Where spans are recorded.
+    pub(crate) spans: SpanQueue,
 }
 
 /// What a lane is made of and may be given again while it runs.

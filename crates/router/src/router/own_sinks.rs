@@ -1,7 +1,8 @@
 //! Sinks of the program's own that come and go while a router runs.
 
 use super::Router;
-use crate::builder::{BuildError, add_custom, unknown};
+use crate::build_error::BuildError;
+use crate::builder::{add_custom, unknown};
 use crate::sink::{DeadLetterStore, Sink};
 use crate::table::CustomEndpoint;
 use crate::table::source::Definitions;

@@ -18,6 +18,7 @@ use crate::delivery::{Lane, LaneKey, RecentOutcomes};
 use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::tap::EventTaps;
+use crate::trace::SpanQueue;
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use rapidhash::RapidHashMap;
@@ -309,6 +310,11 @@ impl LiveTable {
     /// Where lanes keep what they settled, if the journal is in memory.
     pub(crate) fn recent_outcomes(&self) -> Option<RecentOutcomes> {
         self.lanes_locked().reports.recent.clone()
+    }
+
+    /// Where spans are recorded.
+    pub(crate) fn spans(&self) -> SpanQueue {
+        self.lanes_locked().reports.spans.clone()
     }
 
     /// Retires every lane; definitions change nothing from here on.

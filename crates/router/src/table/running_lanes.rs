@@ -3,6 +3,7 @@
 use super::recovered_lanes::RecoveredLanes;
 use crate::delivery::durable::LaneOrigin;
 use crate::delivery::{self, Lane, LaneKey, MetricLabels, RecentOutcomes};
+use crate::trace::SpanQueue;
 use crate::unreadable_endpoint;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,6 +62,12 @@ impl RunningLanes {
             },
             recovered,
         }
+    }
+
+    /// Has lanes that are started from here on record their spans.
+    pub(crate) fn with_spans(mut self, spans: SpanQueue) -> Self {
+        self.reports.spans = spans;
+        self
     }
 
     /// The lane of an endpoint, that of a removed one too while it finishes.

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use twinroute_model::cloudevents::amqp::{self, MessageEnvelope};
 use twinroute_model::event::{Event, EventLimits, ExtensionValue};
 use twinroute_model::settings::{PartitionKey, SessionKey};
+use twinroute_model::trace_context::TraceContext;
 use twinroute_model::twin::TwinKey;
 use twinroute_router::sink::Delivery;
 
@@ -27,8 +28,8 @@ const MESSAGE_FORMAT: u32 = 0;
 /// Source: Azure Service Bus quotas, "message/session/partition key size 128".
 const KEY_CHARS_MAX: usize = 128;
 /// More than a message has around its payload and its event's attributes: an envelope of three values of at most
-/// 128 characters of up to four bytes, the names of the attributes, and what AMQP writes around each.
-const AROUND_BYTES: usize = 3 * 4 * KEY_CHARS_MAX + 64 * (16 + EventLimits::EXTENSIONS_MAX);
+/// 128 characters of up to four bytes, a trace context, the names of the attributes, and what AMQP writes around each.
+const AROUND_BYTES: usize = 3 * 4 * KEY_CHARS_MAX + 1_024 + 64 * (16 + EventLimits::EXTENSIONS_MAX);
 
 /// What stands around an event's message, by destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,7 @@ impl MessageRouting {
             partition_key: key,
             message_id,
             group_id: key.filter(|_| matches!(self, Self::ServiceBus(_))),
+            trace: None,
         }
     }
 
@@ -183,7 +185,11 @@ pub(crate) fn plan(
         }
         let group = open.of(batch, place);
         let id = routing.message_id(&delivery.event);
-        let envelope = routing.envelope(group.key.as_deref(), id.as_deref());
+        let trace = delivery.trace_context();
+        let envelope = MessageEnvelope {
+            trace: trace.as_deref(),
+            ..routing.envelope(group.key.as_deref(), id.as_deref())
+        };
         // What an encoded event has beyond the memory of the event itself: names of properties.
         let mut bytes = Vec::with_capacity(delivery.event.size() + 256);
         amqp::write(&delivery.event, &envelope, &mut bytes);
@@ -342,7 +348,7 @@ impl TransferPlan {
         let near = data.len() + event.size() + AROUND_BYTES > limits.message_max;
         let id = routing.message_id(event);
         let envelope = routing.envelope(key, id.as_deref());
-        let attributes = attributes(event);
+        let attributes = attributes(event, delivery.trace_context().as_deref());
         let sections = vec![Data::from(data)];
         let message = message(&envelope, payload.media_type, Some(attributes), sections);
         if near {
@@ -432,9 +438,9 @@ fn message(
     }
 }
 
-/// CloudEvents attributes as application properties, under the prefix that Azure Digital Twins
-/// uses.
-fn attributes(event: &Event) -> ApplicationProperties {
+/// CloudEvents attributes as application properties, under the prefix that Azure Digital Twins uses, and a trace
+/// context.
+fn attributes(event: &Event, trace: Option<&TraceContext>) -> ApplicationProperties {
     let text = |value: &str| SimpleValue::String(value.to_owned());
     let mut builder = ApplicationProperties::builder()
         .insert("cloudEvents:id", text(event.id()))
@@ -457,6 +463,15 @@ fn attributes(event: &Event) -> ApplicationProperties {
             ExtensionValue::Boolean(value) => SimpleValue::Bool(value),
         };
         builder = builder.insert(format!("cloudEvents:{name}"), value);
+    }
+    if let Some(trace) = trace {
+        let parent = trace.parent();
+        builder = builder
+            .insert("traceparent", text(parent.as_str()))
+            .insert("Diagnostic-Id", text(parent.as_str()));
+        if let Some(state) = trace.state() {
+            builder = builder.insert("tracestate", text(state));
+        }
     }
     builder.build()
 }

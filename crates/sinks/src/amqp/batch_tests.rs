@@ -3,6 +3,7 @@ use crate::amqp::testing::broker;
 use fe2o3_amqp_types::messaging::MessageId;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use proptest::prelude::*;
+use std::sync::Arc;
 use twinroute_model::event::{EventLimits, EventParts};
 
 fn delivery(id: usize, subject: &str, data: &[u8]) -> Delivery {
@@ -50,6 +51,7 @@ fn a_message_has_every_attribute_where_the_binding_puts_it() {
         partition_key: Some("key"),
         message_id: Some("id"),
         group_id: Some("group"),
+        trace: None,
     };
     let mut bytes = Vec::new();
     amqp::write(&event, &envelope, &mut bytes);
@@ -83,7 +85,67 @@ fn a_message_has_every_attribute_where_the_binding_puts_it() {
     }
     assert_eq!(message.body.0.as_slice(), b"{\"a\": 1.10}");
     // The message for brokers without batches says the same.
-    assert_eq!(attributes(&event).0, found);
+    assert_eq!(attributes(&event, None).0, found);
+}
+
+/// An event with an extension `traceparent`, which came with the trace of a request.
+fn traced(parent: &str, request: Option<&str>) -> Delivery {
+    let event = EventParts::new("1", "h", "t");
+    let event = event.set("traceparent", parent).unwrap();
+    let event = event.build(&EventLimits::default()).unwrap();
+    let mut delivery = Delivery::new(1, event);
+    delivery.trace = request.map(|parent| {
+        let context = TraceContext::parse(parent).unwrap();
+        Arc::new(context.with_state("a=1"))
+    });
+    delivery
+}
+
+#[test]
+fn a_message_continues_its_events_trace_and_the_event_stays_as_it_is() {
+    const OWN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const NEARER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b8-01";
+    const OTHER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let text = |value: &str| SimpleValue::String(value.to_owned());
+    for (own, request, expect) in [
+        (OWN, None, Some((OWN, None))),
+        (OWN, Some(NEARER), Some((NEARER, Some("a=1")))),
+        (OWN, Some(OTHER), Some((OWN, None))),
+        ("00-x", Some(OTHER), Some((OTHER, Some("a=1")))),
+        ("00-x", None, None),
+    ] {
+        let delivery = traced(own, request);
+        let routing = MessageRouting::EventHubs(PartitionKey::None);
+        let limits = SizeLimits {
+            message_max: 1 << 20,
+            batch_max: 1 << 20,
+        };
+        // In a batch and alone.
+        for batched in [true, false] {
+            let batch = std::slice::from_ref(&delivery);
+            let mut planned = plan(routing, batched, limits, batch, 0..1);
+            let message = planned.transfers.remove(0).sendable.message;
+            let found = match batched {
+                true => {
+                    assert!(message.application_properties.is_none());
+                    let sections = Vec::from_iter(message.body);
+                    broker::decode(&sections[0].0).application_properties
+                }
+                false => message.application_properties,
+            };
+            let found = found.unwrap().0;
+            assert_eq!(found.get("cloudEvents:traceparent"), Some(&text(own)));
+            let parent = expect.map(|(parent, _)| text(parent));
+            assert_eq!(
+                found.get("traceparent"),
+                parent.as_ref(),
+                "{own} {request:?}"
+            );
+            assert_eq!(found.get("Diagnostic-Id"), parent.as_ref());
+            let state = expect.and_then(|(_, state)| state).map(text);
+            assert_eq!(found.get("tracestate"), state.as_ref());
+        }
+    }
 }
 
 #[test]
@@ -151,6 +213,7 @@ fn what_routes_a_message_is_annotations_and_properties() {
         partition_key: Some("k"),
         message_id: None,
         group_id: Some("k"),
+        trace: None,
     };
     let event = EventParts::new("1", "h", "t").build(&EventLimits::default());
     let mut bytes = Vec::new();

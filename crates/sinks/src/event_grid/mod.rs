@@ -21,6 +21,9 @@
 //! and on 403, 404 and 410 as above, and when there is no answer at all; with any other answer the
 //! topic answers and has let the key pass, whatever it thinks of a batch of no events.
 //!
+//! A request continues a trace (`traceparent`, `tracestate`) when all its events do, the same one: a header of one of
+//! several would be wrong for the others, which have their own in the extension `traceparent`.
+//!
 //! A duplicate is published again: Event Grid drops none. Receivers know it by `source` and `id`
 //! (CloudEvents) or `id` (Event Grid schema).
 
@@ -35,6 +38,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use request::{BYTES_MAX, BatchRequests};
 use reqwest::{Client, Url};
 use response::ResponseMeaning;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -44,6 +48,7 @@ use twinroute_model::clock::Clock;
 use twinroute_model::endpoint::EventGridTopic;
 use twinroute_model::secret::Secret;
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
+use twinroute_model::trace_context::TraceContext;
 use twinroute_outgoing::{OutgoingConnections, failure_text};
 use twinroute_router::sink::{
     BatchLimits, CredentialSlot, CredentialState, Delivery, DeliveryOutcome, EndpointFault,
@@ -52,6 +57,9 @@ use twinroute_router::sink::{
 
 /// Source: "Access keys and shared access signatures".
 const KEY_HEADER: HeaderName = HeaderName::from_static("aeg-sas-key");
+/// W3C Trace Context §3.2, §3.3.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 /// The version of the publish API.
 const API_VERSION: &str = "2018-01-01";
 /// Idle connections to one host that are kept. More than the 64 batches that may be in flight is of no use.
@@ -71,6 +79,22 @@ pub(crate) struct EventGrid {
     attempt_timeout: Duration,
     in_flight_max: usize,
     clock: Arc<dyn Clock>,
+}
+
+/// One POST.
+struct TopicRequest<'a> {
+    body: Bytes,
+    trace: Option<Cow<'a, TraceContext>>,
+}
+
+/// What all of some deliveries continue; nothing where they differ.
+fn common_trace<'a>(
+    mut deliveries: impl Iterator<Item = &'a Delivery>,
+) -> Option<Cow<'a, TraceContext>> {
+    let first = deliveries.next()?.trace_context()?;
+    let mut others = deliveries.map(Delivery::trace_context);
+    let is_common = others.all(|other| other.as_ref() == Some(&first));
+    is_common.then_some(first)
 }
 
 /// The HTTP client that all topics share; it keeps connections by host.
@@ -150,7 +174,12 @@ impl EventGrid {
         let mut open: Vec<Range<usize>> = requests.split().rev().collect();
         while let Some(range) = open.pop() {
             let many = range.len() > 1;
-            let (_, answer) = self.deliver(requests.body(&range), deadline).await;
+            let deliveries = range.clone().map(|item| &batch[requests.place(item)]);
+            let request = TopicRequest {
+                body: requests.body(&range),
+                trace: common_trace(deliveries),
+            };
+            let (_, answer) = self.deliver(request, deadline).await;
             let outcome = match answer {
                 ResponseMeaning::Delivered => DeliveryOutcome::Delivered,
                 ResponseMeaning::Refused(_) if many && Instant::now() >= deadline => {
@@ -188,7 +217,11 @@ impl EventGrid {
 
     async fn ask(&self) -> Result<(), EndpointFault> {
         let deadline = Instant::now() + self.attempt_timeout;
-        match self.deliver(Bytes::from_static(b"[]"), deadline).await {
+        let empty = TopicRequest {
+            body: Bytes::from_static(b"[]"),
+            trace: None,
+        };
+        match self.deliver(empty, deadline).await {
             (0 | 401 | 403 | 404 | 410, ResponseMeaning::Unavailable(fault)) => Err(fault),
             _ => Ok(()),
         }
@@ -196,12 +229,16 @@ impl EventGrid {
 
     /// Sends one request, and once more with the other key when the first is refused. Gives the status
     /// (0 for none) and what it means.
-    async fn deliver(&self, body: Bytes, deadline: Instant) -> (u16, ResponseMeaning) {
+    async fn deliver(
+        &self,
+        request: TopicRequest<'_>,
+        deadline: Instant,
+    ) -> (u16, ResponseMeaning) {
         let first = self.key.load(Ordering::Relaxed);
         let mut refused = None;
         for turn in 0..self.keys.len() {
             let index = (first + turn) % self.keys.len();
-            match self.post(&self.keys[index], body.clone(), deadline).await {
+            match self.post(&self.keys[index], &request, deadline).await {
                 (401, answer) => refused = Some((401, answer)),
                 (0, answer) => return (0, answer),
                 answered => {
@@ -227,7 +264,7 @@ impl EventGrid {
     async fn post(
         &self,
         key: &HeaderValue,
-        body: Bytes,
+        request: &TopicRequest<'_>,
         deadline: Instant,
     ) -> (u16, ResponseMeaning) {
         let content_type = match self.schema {
@@ -236,14 +273,18 @@ impl EventGrid {
             _ => "application/cloudevents-batch+json; charset=utf-8",
         };
         let exchange = async {
-            let response = self
+            let mut post = self
                 .client
                 .post(self.url.clone())
                 .header(KEY_HEADER, key)
-                .header(CONTENT_TYPE, content_type)
-                .body(body)
-                .send()
-                .await?;
+                .header(CONTENT_TYPE, content_type);
+            if let Some(trace) = &request.trace {
+                post = post.header(TRACE_PARENT, trace.parent().as_str());
+                if let Some(state) = trace.state() {
+                    post = post.header(TRACE_STATE, state);
+                }
+            }
+            let response = post.body(request.body.clone()).send().await?;
             Ok(response::read(response, &*self.clock).await)
         };
         match tokio::time::timeout_at(deadline, exchange).await {

@@ -12,8 +12,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::settings::{EndpointSettings, TopicSchema};
-use twinroute_router::sink::{CredentialSlot, DeliveryOutcome, EndpointFault, FaultKind, Sink};
+use twinroute_model::trace_context::TraceContext;
+use twinroute_router::sink::{
+    CredentialSlot, Delivery, DeliveryOutcome, EndpointFault, FaultKind, Sink,
+};
 
 struct SeenRequest {
     target: String,
@@ -376,4 +380,44 @@ async fn a_probe_without_an_answer_says_so_in_time() {
     let silent = topic.sink(&settings).probe().await;
     assert_eq!(probed(silent), "unreachable timeout");
     assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+/// Deliveries of events with these extensions `traceparent`; the last one came with the trace of a request.
+fn traced(parents: [&str; 2], request: &str) -> Vec<Delivery> {
+    let of = |(id, parent): (usize, &str)| {
+        let event = EventParts::new(&id.to_string(), "h", "t");
+        let event = event.set("traceparent", parent).unwrap();
+        let trace = TraceContext::parse(request).map(|trace| trace.with_state("a=1"));
+        let event = event.build(&EventLimits::default()).unwrap();
+        let mut delivery = Delivery::new(id as u64, event);
+        delivery.trace = trace.map(Arc::new);
+        delivery
+    };
+    parents.into_iter().enumerate().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_request_continues_the_one_trace_of_its_events() {
+    const ONE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const OTHER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (batch, expect) in [
+        (deliveries(0..2), [None, None]),
+        (traced([ONE, ONE], "00-x"), [Some(ONE), None]),
+        (traced([ONE, OTHER], "00-x"), [None, None]),
+        (traced([ONE, "00-x"], "00-x"), [None, None]),
+        (traced(["00-x", "00-x"], OTHER), [Some(OTHER), Some("a=1")]),
+        // An event's own counts for more than that of its request.
+        (traced([ONE, "00-x"], OTHER), [None, None]),
+        (traced([ONE, ONE], OTHER), [Some(ONE), None]),
+    ] {
+        let topic = ScriptedTopic::start(|_| reply(200)).await;
+        let outcomes = topic.sink(&settings()).send(&batch).await;
+        assert_eq!(outcomes, vec![DeliveryOutcome::Delivered; 2]);
+        let seen = topic.seen.lock().unwrap();
+        let header = |name: &str| {
+            let value = seen[0].headers.get(name);
+            value.map(|value| value.to_str().unwrap())
+        };
+        assert_eq!([header("traceparent"), header("tracestate")], expect);
+    }
 }

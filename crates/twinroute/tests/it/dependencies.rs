@@ -48,6 +48,7 @@ fn a_router_alone_has_few_crates_and_no_http_client_and_no_azure() {
         "fe2o3",
         "twinroute-sinks",
         "tower",
+        "opentelemetry",
     ] {
         assert!(!has(&default, unwanted), "{unwanted}");
     }

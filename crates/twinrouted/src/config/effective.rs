@@ -8,9 +8,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys whose values are secrets, or hold some.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "access_keys",
     "callers",
+    "headers",
     "proxy",
     "token",
     "tokens",

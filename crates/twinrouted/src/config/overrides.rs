@@ -12,7 +12,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 const PREFIX: &str = "TWINROUTE_";
 
 /// Tables that a variable may name. Names of endpoints are written in ways that variables have no letters for.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "ingress",
     "admin",
     "table",
@@ -23,6 +23,7 @@ const TABLES: [&str; 10] = [
     "journal",
     "audit",
     "outgoing",
+    "tracing",
 ];
 const LOG: &str = "log";
 

@@ -164,8 +164,8 @@ fn explained(words: &[&str]) -> (String, String) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let shown = text(&output.stdout);
-    let (then, now) = shown.split_once("\nnow").unwrap();
+    let printed = text(&output.stdout);
+    let (then, now) = printed.split_once("\nnow").unwrap();
     (then.to_owned(), now.to_owned())
 }
 
@@ -248,8 +248,8 @@ fn the_history_of_a_sealed_journal_is_searched_with_its_key() {
         .map(|row| row["id"].as_str().unwrap())
         .collect();
     assert_eq!(ids, ["one", "two"]);
-    let shown = printed(&with_key, &["show", "one"]);
-    assert!(shown.contains(r#""subject":"press-1""#), "{shown}");
+    let event = printed(&with_key, &["show", "one"]);
+    assert!(event.contains(r#""subject":"press-1""#), "{event}");
     let output = twinroute().arg("history").args(place).output().unwrap();
     assert!(!output.status.success(), "without the key");
     let complaint = text(&output.stderr);

@@ -35,6 +35,7 @@ mod running;
 mod secrets;
 mod session;
 mod steering;
+mod traces;
 
 use harness::{repository, scene, text, twinroute, with_config, write};
 use std::fs;

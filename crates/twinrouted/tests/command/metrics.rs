@@ -40,6 +40,7 @@ fn scene(folder: &Path, emulator: &RunningEmulator, admin: &str) {
          [admin]\nlisten = ['127.0.0.1:0']\nlisten_tls = ['127.0.0.1:0']\n{admin}\n\
          [management]\npath = 'management'\n\
          [journal]\npath = 'data'\nsegment_bytes = '1MiB'\nduplicate_window = '1m'\n\
+         [tracing]\nendpoint = 'http://127.0.0.1:9'\n\
          [log]\nformat = 'json'\n"
     );
     write(folder, "twinroute.toml", &settings);

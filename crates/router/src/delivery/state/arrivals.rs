@@ -11,6 +11,7 @@ use twinroute_journal::history::HistoryState;
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::{JournalEntry, PendingDelivery};
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
+use twinroute_model::trace_context::TraceContext;
 use twinroute_retry::schedule;
 
 /// Bytes of events that a lane keeps in memory when they are on disk too. Enough for a few batches; what
@@ -35,6 +36,7 @@ impl LaneCore {
                 age_then: delivery.age,
                 ttl_stopped_then: Duration::ZERO,
                 event: None,
+                trace: None,
             };
             match delivery.due {
                 // The clock may have been set since: at worst it waits once more.
@@ -61,6 +63,7 @@ impl LaneCore {
             event: None,
             busy: false,
             unstorable: false,
+            trace: None,
         };
         self.dead.insert(delivery.sequence, dead);
     }
@@ -82,7 +85,8 @@ impl LaneCore {
             if let Some(tracker) = arrival.tracker() {
                 self.trackers.add(entry.sequence, tracker);
             }
-            let waiting = self.arrived(entry, now);
+            let trace = arrival.trace_of(entry.sequence);
+            let waiting = self.arrived(entry, trace, now);
             match self.ended {
                 false => self.queue.push(waiting),
                 true => self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now),
@@ -120,7 +124,12 @@ impl LaneCore {
     }
 
     /// An accepted event as a delivery that was not tried.
-    fn arrived(&self, entry: JournalEntry, now: Instant) -> QueuedDelivery {
+    fn arrived(
+        &self,
+        entry: JournalEntry,
+        trace: Option<Arc<TraceContext>>,
+        now: Instant,
+    ) -> QueuedDelivery {
         let bytes = u32::try_from(entry.event.size()).unwrap_or(u32::MAX);
         QueuedDelivery {
             sequence: entry.sequence,
@@ -131,6 +140,7 @@ impl LaneCore {
             age_then: Duration::ZERO,
             ttl_stopped_then: self.ttl_clock.total(now),
             event: self.keeps_event(bytes).then_some(entry.event),
+            trace,
         }
     }
 

@@ -55,6 +55,7 @@ impl LaneCore {
             let event = waiting.event.as_deref();
             self.show(waiting.sequence, event, TapOutcome::DeadLettered, &why);
         }
+        let trace = self.dead_letter_span(&waiting, &about, now);
         let dead = KeptDeadLetter {
             about,
             accepted_at: wall.before(waiting.age(now)),
@@ -63,6 +64,7 @@ impl LaneCore {
             event: waiting.event.filter(|_| self.journal.is_none()),
             busy: false,
             unstorable: false,
+            trace,
         };
         self.dead.insert(waiting.sequence, dead);
         self.limit_dead_letters();

@@ -11,6 +11,7 @@ mod outcomes;
 mod retirement;
 mod room;
 mod show;
+mod spans;
 mod uploads;
 
 pub use control::PurgeResult;

@@ -97,6 +97,8 @@ impl LaneCore {
             begun: now,
             in_flight_then: self.in_flight.len(),
             epoch: self.epoch,
+            spans: self.reports.spans.clone(),
+            attempts: None,
         }
     }
 }

@@ -133,7 +133,7 @@ impl LaneCore {
     }
 
     /// What a sink said, as this endpoint's settings see it.
-    fn answer(&self, outcome: DeliveryOutcome) -> DeliveryOutcome {
+    pub(super) fn answer(&self, outcome: DeliveryOutcome) -> DeliveryOutcome {
         if self.setup.settings.answers.is_empty() {
             return outcome;
         }

@@ -32,6 +32,7 @@ impl LaneCore {
             instance: self.instance.clone(),
             endpoint: self.name.clone(),
             epoch: self.epoch,
+            begun: now,
         })
     }
 
@@ -50,6 +51,7 @@ impl LaneCore {
         now: Instant,
     ) {
         let sequence = upload.sequence;
+        self.upload_span(upload, &stored, now);
         match stored {
             UploadOutcome::Done => {
                 // One that had to make room meanwhile is counted as discarded already.

@@ -69,6 +69,12 @@ fn scene(
     put(folder, &mut own, "admin.token", admin);
     let secret = marks.plain("client_secret_file");
     put(folder, &mut own, "client.secret", &secret);
+    let header = marks.plain("headers of [tracing]");
+    let more = format!(
+        "authorization: Bearer {}\n",
+        marks.plain("headers_file of [tracing]")
+    );
+    put(folder, &mut own, "otlp.headers", &more);
     let text = format!(
         "instance = 'demo'\ndefinitions = 'table'\nshutdown_grace = '0s'\n\
          [ingress]\nlisten = ['127.0.0.1:0']\n\
@@ -78,6 +84,8 @@ fn scene(
          [identity]\ncredential = 'client-secret'\ntenant_id = '{TENANT}'\nclient_id = '{CLIENT}'\n\
          client_secret_file = 'client.secret'\nauthority = '{}'\n\
          [outgoing]\nca_files = ['tls/ca.pem']\n\
+         [tracing]\nendpoint = 'http://127.0.0.1:9'\ninterval = '100ms'\n\
+         headers = ['api-key: {header}']\nheaders_file = 'otlp.headers'\n\
          [log]\nfilter = 'trace'\nformat = 'json'\n",
         emulator.authority_url().unwrap()
     );
