@@ -81,6 +81,7 @@ const NEVER: [(&str, &[&str]); 9] = [
     ("filter", &["tokio", "hyper", "reqwest", "rustls", "notify"]),
     ("journal", &["hyper", "reqwest", "rustls", "fe2o3"]),
     ("retry", &["hyper", "reqwest", "fe2o3"]),
+    ("cluster", &["hyper", "reqwest", "fe2o3", "azure"]),
     (
         "router",
         &[
@@ -92,7 +93,6 @@ const NEVER: [(&str, &[&str]); 9] = [
             "opentelemetry",
         ],
     ),
-    ("cluster", &["hyper", "reqwest", "fe2o3", "azure"]),
     ("emulator", &["azure"]),
     (
         LIBRARY,

@@ -1,10 +1,12 @@
 //! The owner of a partition: folds its log, feeds lanes, records what became of deliveries, hands over.
 
+mod end;
 mod feed;
 mod opening;
 mod recorder;
 mod upkeep;
 
+pub(crate) use end::OwnerEnd;
 pub use feed::{OpenedPartition, OutcomeReport, PartitionNews, RecordedOutcome};
 
 use crate::lease_keeper::{LeaseKeeper, LeaseLoss, SendPermit};
@@ -15,24 +17,9 @@ use opening::{FoldedPartition, open};
 use recorder::SettlementRecorder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use twinroute_journal::partition::{
-    DamagedHistory, FoldedRecord, GroupOwner, HistoryDamage, SettlementGroup,
-};
+use twinroute_journal::partition::{DamagedHistory, FoldedRecord, GroupOwner, SettlementGroup};
 use twinroute_journal::{ClusterLogError, ExpectedRevision, PartitionNumber};
 use upkeep::{PartitionUpkeep, UpkeepDone};
-
-/// Why a router owns a partition no longer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum OwnerEnd {
-    /// It was handed over in order.
-    HandedOver,
-    /// Another was faster, or is owner by now.
-    Lost,
-    /// Its log is damaged.
-    Damaged(HistoryDamage),
-    /// The log refuses for good.
-    Log(ClusterLogError),
-}
 
 /// A partition to own.
 pub(crate) struct PartitionTask {

@@ -1,6 +1,6 @@
 //! From a claimed lease to an open partition: everything is folded, and nothing of an earlier owner counts any more.
 
-use super::OwnerEnd;
+use super::end::OwnerEnd;
 use super::recorder::SettlementRecorder;
 use crate::calls::expected_of;
 use crate::planted::PlantedFault;
@@ -185,17 +185,5 @@ async fn end_lower_epochs(
         while folded.fold.last_settlement() < behind {
             folded.next().await?;
         }
-    }
-}
-
-impl From<ClusterLogError> for OwnerEnd {
-    fn from(error: ClusterLogError) -> Self {
-        Self::Log(error)
-    }
-}
-
-impl From<HistoryDamage> for OwnerEnd {
-    fn from(damage: HistoryDamage) -> Self {
-        Self::Damaged(damage)
     }
 }
