@@ -194,11 +194,7 @@ impl<'a> LetterRequest<'a, LetterReplay> {
     /// Why it was not begun.
     pub async fn begin(mut self) -> Result<RunningReplay<'a>, ReplayError> {
         self.what.0.query = self.letters.text();
-        let begun = self.router.inner().replay(self.what.0).await?;
-        Ok(RunningReplay {
-            router: self.router,
-            begun,
-        })
+        RunningReplay::begin(self.router, self.what.0).await
     }
 }
 
@@ -218,7 +214,15 @@ pub struct RunningReplay<'a> {
     begun: ReplayStatus,
 }
 
-impl RunningReplay<'_> {
+impl<'a> RunningReplay<'a> {
+    pub(crate) async fn begin(
+        router: &'a Router,
+        request: ReplayRequest,
+    ) -> Result<Self, ReplayError> {
+        let begun = router.inner().replay(request).await?;
+        Ok(Self { router, begun })
+    }
+
     /// How it goes.
     #[must_use]
     pub fn status(&self) -> ReplayStatus {

@@ -37,6 +37,10 @@ pub enum Error {
     /// Dead letters are not listed or replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The history does not answer.
+    #[cfg(feature = "journal")]
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
     /// A batch was refused, whole.
     #[error(transparent)]
     Accept(#[from] AcceptError),
@@ -89,6 +93,8 @@ impl Error {
             Self::Replay(ReplayError::TooMany) => 409,
             #[cfg(feature = "journal")]
             Self::Journal(_) => 500,
+            #[cfg(feature = "journal")]
+            Self::History(error) => error.http_status(),
             #[cfg(feature = "azure")]
             Self::Azure(_) => 500,
             Self::Build(_) | Self::Io(_) | Self::Replay(_) => 500,
