@@ -23,7 +23,7 @@ const ALLOCATIONS_SLACK: f64 = 0.05;
 const TIMES_MORE: u64 = 20;
 
 /// Each step, how often it runs to be counted and how many events it has.
-const STEPS: [(&str, u64, u64); 17] = [
+const STEPS: [(&str, u64, u64); 19] = [
     ("parse-one", 2_000, 1),
     ("parse-batch", 30, 100),
     ("filter", 10_000, 1),
@@ -41,6 +41,8 @@ const STEPS: [(&str, u64, u64); 17] = [
     ("path-batch-memory", 40, 100),
     ("path-single-journal", 40, 100),
     ("path-batch-journal", 40, 100),
+    ("path-single-history", 40, 100),
+    ("path-batch-history", 40, 100),
 ];
 
 /// What is to be done with the counts.

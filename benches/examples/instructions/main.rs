@@ -11,6 +11,7 @@
 
 mod path;
 
+use path::PathJournal;
 use rustix::time::{ClockId, clock_gettime};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
@@ -55,10 +56,12 @@ fn main() {
         "match-1000-routes" => match_routes(times),
         "accept-one" => accept(1, times),
         "accept-batch" => accept(BATCH, times),
-        "path-single-memory" => path::run(false, false, times),
-        "path-batch-memory" => path::run(true, false, times),
-        "path-single-journal" => path::run(false, true, times),
-        "path-batch-journal" => path::run(true, true, times),
+        "path-single-memory" => path::run(false, PathJournal::Memory, times),
+        "path-batch-memory" => path::run(true, PathJournal::Memory, times),
+        "path-single-journal" => path::run(false, PathJournal::Disk, times),
+        "path-batch-journal" => path::run(true, PathJournal::Disk, times),
+        "path-single-history" => path::run(false, PathJournal::History, times),
+        "path-batch-history" => path::run(true, PathJournal::History, times),
         _ => {
             let Some(sink) = sink(&name) else {
                 eprintln!("there is no {name}");

@@ -7,6 +7,7 @@
 use futures_util::future::BoxFuture;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use twinroute_benches::{BATCH, batch_json, event_json, in_area};
@@ -28,8 +29,18 @@ const PRODUCERS: usize = 10;
 /// Longer than a round takes: a batch goes when it is full.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Where accepted events are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathJournal {
+    Memory,
+    /// Without a history.
+    Disk,
+    /// With what the history reads in it.
+    History,
+}
+
 /// Posts and delivers so many rounds.
-pub(crate) fn run(is_batch: bool, on_disk: bool, rounds: u64) {
+pub(crate) fn run(is_batch: bool, journal: PathJournal, rounds: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -37,7 +48,7 @@ pub(crate) fn run(is_batch: bool, on_disk: bool, rounds: u64) {
         .expect("a runtime");
     let (router, address) = {
         let _inside = runtime.enter();
-        let router = router(receiver(), on_disk.then(|| folder.path()));
+        let router = router(receiver(), journal, folder.path());
         let mut settings = Settings::default();
         settings.listen = vec!["127.0.0.1:0".parse().expect("an address")];
         let listeners = ListeningSocket::bind_all(&settings.listen, &settings.sockets());
@@ -57,7 +68,7 @@ pub(crate) fn run(is_batch: bool, on_disk: bool, rounds: u64) {
     }
 }
 
-fn router(receiver: SocketAddr, folder: Option<&std::path::Path>) -> Router {
+fn router(receiver: SocketAddr, journal: PathJournal, folder: &Path) -> Router {
     let topic = format!(
         r#"{{"properties":{{"endpointType":"EventGrid","accessKey1":"c2VjcmV0LWtleQ==",
             "TopicEndpoint":"http://{receiver}/api/events"}}}}"#
@@ -75,10 +86,16 @@ fn router(receiver: SocketAddr, folder: Option<&std::path::Path>) -> Router {
             "grid",
             "type = 'Microsoft.DigitalTwins.Twin.Update'",
         );
-    if let Some(folder) = folder {
+    if journal != PathJournal::Memory {
         let storage = FolderStorage::create(&folder.join("journal")).expect("a folder");
         let (disk, recovered) = DiskJournal::open(
-            JournalSettings::default(),
+            JournalSettings {
+                keep_bytes: match journal {
+                    PathJournal::History => 256 << 20,
+                    PathJournal::Disk | PathJournal::Memory => 0,
+                },
+                ..JournalSettings::default()
+            },
             Arc::new(storage),
             Arc::new(SystemClock),
         )

@@ -72,6 +72,10 @@ pub(crate) async fn page(
 ) -> Result<Response<ServerBody>, AdminRefusal> {
     let HistoryParameters { query, after, most } =
         HistoryParameters::parse(query).map_err(AdminRefusal::InvalidQuery)?;
+    if let Some(recent) = router.recent_history() {
+        let rows = recent.rows(query, after, most).await;
+        return Ok(answer::json(&rows, pretty));
+    }
     let rows = history(router)?.rows(query, after, most).await;
     let rows = rows.map_err(AdminRefusal::UnreadableHistory)?;
     Ok(answer::json(&rows, pretty))

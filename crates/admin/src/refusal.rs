@@ -46,7 +46,9 @@ pub(crate) enum AdminRefusal {
     UnknownEndpoint { name: String, known: String },
     #[error("dead letter {name}: is not kept here, or no longer; GET /dead-letters lists them")]
     UnknownDeadLetter { name: String },
-    #[error("the journal is in memory and keeps no history; set [journal] path")]
+    #[error(
+        "the journal is in memory and keeps no events, only their latest outcomes (GET /history); set [journal] path"
+    )]
     NoHistory,
     #[error("the history cannot be read")]
     UnreadableHistory(#[source] JournalOpenError),

@@ -25,8 +25,8 @@ pub struct JournalSettings {
     /// Bytes of segments in which everything is settled that are kept as history; 0: none. They are in addition to
     /// [`Self::bytes_max`], and the first to go when the disk has no room.
     pub keep_bytes: u64,
-    /// How long after its last event such a segment is kept at most, to be removed with the next group; 0: as long
-    /// as there is room.
+    /// How long after its last event such a segment is kept at most; it is removed within a second. 0: as long as
+    /// there is room.
     pub keep_for: Duration,
     /// How long a write or a sync may take before the journal is [`JournalHealth::Stalled`](super::JournalHealth::Stalled).
     pub disk_overdue_after: Duration,

@@ -17,7 +17,7 @@ use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
-use crate::history::EventHistory;
+use crate::history::{EventHistory, RecentHistory};
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::sink::HeldEvent;
 use crate::status::{RouterReadiness, RouterStatus, SourceStatus};
@@ -51,6 +51,7 @@ struct RouterParts {
     replays: ReplayJobs,
     reporter: StatusReporter,
     history: Option<EventHistory>,
+    recent: Option<RecentHistory>,
 }
 
 impl Drop for RouterParts {
@@ -110,6 +111,7 @@ impl Router {
         drop(tokio::spawn(LiveTable::forget_ended(Arc::downgrade(&live))));
         let order = hooks.clone();
         let history = appender.room.disk.as_ref().map(EventHistory::of);
+        let recent = live.recent_outcomes().as_ref().map(RecentHistory::new);
         let (tables, way) = (Arc::clone(&live), Arc::clone(&appender));
         let replays = ReplayJobs::new(tables, way, notes, order, history.clone());
         let duplicates = duplicates.map(SharedDuplicateWindow::new);
@@ -124,6 +126,7 @@ impl Router {
         };
         let parts = RouterParts {
             history,
+            recent,
             acceptor,
             replays,
             reporter,

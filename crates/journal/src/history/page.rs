@@ -33,6 +33,23 @@ pub struct HistoryCursor {
     pub(super) offset: u64,
 }
 
+impl HistoryCursor {
+    /// A place in a history of which the parts are numbered, as one in memory is.
+    #[must_use]
+    pub const fn numbered(number: u64) -> Self {
+        Self {
+            segment: 0,
+            offset: number,
+        }
+    }
+
+    /// The number of such a place.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.offset
+    }
+}
+
 impl fmt::Display for HistoryCursor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}-{}", self.segment, self.offset)

@@ -7,7 +7,7 @@ use super::drain::DrainRate;
 use super::matched_batch::{LaneDeliveries, MatchedBatch};
 use super::receipt::BatchReceipt;
 use super::room_maker::RoomMaker;
-use crate::delivery::{DeliveryTracker, Lane, LaneArrival};
+use crate::delivery::{DeliveryTracker, Lane, LaneArrival, RecentOutcomes};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct JournalAppender {
     commits: Option<mpsc::UnboundedSender<CommitMessage>>,
     /// Events that were acknowledged in memory and did not reach the disk.
     lost: Arc<AtomicU64>,
+    /// What happened lately, where the journal is in memory.
+    recent: Option<RecentOutcomes>,
 }
 
 impl JournalAppender {
@@ -61,6 +63,7 @@ impl JournalAppender {
         });
         Self {
             journal: Mutex::new(journal),
+            recent: room.live.recent_outcomes(),
             stopping: AtomicBool::new(false),
             drain: DrainRate::new(),
             room,
@@ -77,16 +80,17 @@ impl JournalAppender {
 
     /// Whether what is settled is kept for a while, and events that match nothing are too.
     pub(crate) fn keeps_history(&self) -> bool {
-        self.room
-            .disk
-            .as_ref()
-            .is_some_and(DiskJournal::keeps_history)
+        let disk = self.room.disk.as_ref();
+        self.recent.is_some() || disk.is_some_and(DiskJournal::keeps_history)
     }
 
     /// Records events that matched nothing, where there is a history.
     pub(super) fn record_unmatched(&self, origin: &BatchOrigin, events: &[(Event, u64)]) {
         if let Some(disk) = &self.room.disk {
             disk.record_unmatched(origin, events);
+        }
+        if let (Some(recent), Some(instance)) = (&self.recent, &origin.instance) {
+            recent.record_unmatched(instance, events.iter().map(|(event, _)| event));
         }
     }
 

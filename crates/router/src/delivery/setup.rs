@@ -1,6 +1,7 @@
 //! What a lane is made of.
 
 use super::hold::HoldReason;
+use super::recent_outcomes::RecentOutcomes;
 use crate::credential_refresh::RefreshTrigger;
 use crate::tap::EventTaps;
 use crate::user_code::{UserSink, UserStore};
@@ -19,6 +20,8 @@ pub(crate) struct LaneReports {
     pub(crate) refresh_trigger: RefreshTrigger,
     /// Where it shows what became of deliveries.
     pub(crate) taps: EventTaps,
+    /// Where that is kept for a while, if the journal is in memory.
+    pub(crate) recent: Option<RecentOutcomes>,
 }
 
 /// What a lane is made of and may be given again while it runs.

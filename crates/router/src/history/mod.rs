@@ -2,12 +2,14 @@
 
 mod plan;
 mod query;
+mod recent;
 mod routes;
 mod view;
 
 pub use crate::table::snapshot::RouteSnapshot;
 pub use plan::{EndpointPlan, PlanReport, RouteCount, RoutePlan};
 pub use query::{HistoryQuery, HistoryQueryText, OUTCOMES};
+pub use recent::RecentHistory;
 pub(crate) use view::decision;
 pub use view::{
     AttemptView, DeliveryRow, DeliveryView, EventView, HistoryRows, PastEvent, PastEvents,

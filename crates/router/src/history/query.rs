@@ -179,6 +179,12 @@ impl HistoryQuery {
                 .any(|(route, _)| *route == text.route)
     }
 
+    /// Whether events that were accepted then are asked for.
+    pub(super) fn is_in_time(&self, accepted_at: Timestamp) -> bool {
+        self.since.is_none_or(|since| accepted_at >= since)
+            && self.until.is_none_or(|until| accepted_at < until)
+    }
+
     /// Whether a row of such an event is shown.
     pub(super) fn shows(&self, row: &DeliveryRow) -> bool {
         let text = &self.text;

@@ -1,7 +1,7 @@
 //! What a router says of the past.
 
 use super::Router;
-use crate::history::{EventHistory, EventView, HistoryQuery, decision};
+use crate::history::{EventHistory, EventView, HistoryQuery, RecentHistory, decision};
 use twinroute_journal::JournalOpenError;
 use twinroute_model::name::{EndpointName, RouteId};
 
@@ -37,6 +37,12 @@ impl Router {
         }
     }
 
+    /// The latest outcomes, where its journal is in memory; nothing where that is on disk.
+    #[must_use]
+    pub fn recent_history(&self) -> Option<&RecentHistory> {
+        self.parts.recent.as_ref()
+    }
+
     /// The history of its journal; nothing where that is in memory.
     #[must_use]
     pub fn history(&self) -> Option<&EventHistory> {
@@ -47,3 +53,7 @@ impl Router {
 #[cfg(test)]
 #[path = "history_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "recent_history_tests.rs"]
+mod recent_tests;

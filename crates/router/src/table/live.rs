@@ -14,7 +14,7 @@ use super::running_lanes::RunningLanes;
 use super::snapshot::TableSnapshot;
 use super::source::{DefinitionFault, DefinitionFaults, Definitions};
 use crate::credential_refresh::CredentialRefresh;
-use crate::delivery::{Lane, LaneKey};
+use crate::delivery::{Lane, LaneKey, RecentOutcomes};
 use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::tap::EventTaps;
@@ -304,6 +304,11 @@ impl LiveTable {
     /// Where lanes show what passes.
     pub(crate) fn taps(&self) -> EventTaps {
         self.lanes_locked().reports.taps.clone()
+    }
+
+    /// Where lanes keep what they settled, if the journal is in memory.
+    pub(crate) fn recent_outcomes(&self) -> Option<RecentOutcomes> {
+        self.lanes_locked().reports.recent.clone()
     }
 
     /// Retires every lane; definitions change nothing from here on.

@@ -2,7 +2,7 @@
 
 use super::recovered_lanes::RecoveredLanes;
 use crate::delivery::durable::LaneOrigin;
-use crate::delivery::{self, Lane, LaneKey, MetricLabels};
+use crate::delivery::{self, Lane, LaneKey, MetricLabels, RecentOutcomes};
 use crate::unreadable_endpoint;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ impl RunningLanes {
         labels: MetricLabels,
         unreadable: impl Fn(&InstanceName) -> delivery::LaneSetup + Send + Sync + 'static,
     ) -> Self {
+        // Where the journal is on disk it has a history of its own.
+        let recent = recovered.is_none().then(|| RecentOutcomes::new(&clock));
         Self {
             clock,
             lanes: HashMap::new(),
@@ -51,10 +53,13 @@ impl RunningLanes {
             unreadable_setup: Box::new(unreadable),
             over: HashMap::new(),
             labels,
-            recovered,
             is_stopping: false,
             ended: Arc::default(),
-            reports: delivery::LaneReports::default(),
+            reports: delivery::LaneReports {
+                recent,
+                ..delivery::LaneReports::default()
+            },
+            recovered,
         }
     }
 

@@ -49,13 +49,15 @@ fn exit_78_is_not_for_a_busy_port() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     for table in ["ingress", "admin", "management"] {
-        let tables = format!("[table]\nsource = 'store'\n[{table}]\nlisten = ['{address}']\n");
-        let other = if table == "ingress" {
-            ""
-        } else {
-            "[ingress]\nlisten = ['127.0.0.1:0']\n"
-        };
-        let folder = with_tables(&format!("{tables}{other}"));
+        let mut tables = "[table]\nsource = 'store'\n".to_owned();
+        for other in ["ingress", "admin", "management"] {
+            let listen = match other == table {
+                true => address.to_string(),
+                false => "127.0.0.1:0".to_owned(),
+            };
+            tables += &format!("[{other}]\nlisten = ['{listen}']\n");
+        }
+        let folder = with_tables(&tables);
         check(folder.path(), 75, &format!("listen on {address}: cannot "));
     }
 }

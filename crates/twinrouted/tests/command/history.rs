@@ -258,3 +258,27 @@ fn the_history_of_a_sealed_journal_is_searched_with_its_key() {
         "{complaint}"
     );
 }
+
+/// What became of deliveries lately is known without a journal on disk; the events are not.
+#[test]
+fn the_latest_outcomes_are_shown_though_the_journal_is_in_memory() {
+    let folder = scene();
+    let route = r#"{"endpointName":"grid-1","filter":"subject = 'press-1'"}"#;
+    write(folder.path(), "table/routes/all.json", route);
+    let daemon = TestDaemon::start(folder.path());
+    post(&daemon, "two", "press-2");
+    let place = ["--admin", daemon.admin.as_str()];
+    let found = rows(&place, &["--twin", "press-2"]);
+    let about: Vec<_> = found
+        .iter()
+        .map(|row| (&row["id"], &row["outcome"]))
+        .collect();
+    assert_eq!(about, [(&"two".into(), &"unmatched".into())]);
+    assert!(rows(&place, &["--outcome", "delivered"]).is_empty());
+    for words in [&["history", "show", "two"][..], &["explain", "--id", "two"]] {
+        let output = twinroute().args(words).args(place).output().unwrap();
+        let complaint = text(&output.stderr);
+        assert!(!output.status.success());
+        assert!(complaint.contains("set [journal] path"), "{complaint}");
+    }
+}

@@ -7,6 +7,7 @@ use crate::delivery::queued_delivery::QueuedDelivery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::history::HistoryState;
 use twinroute_journal::ledger::DeliverySettlement;
 use twinroute_journal::{JournalEntry, PendingDelivery};
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
@@ -110,7 +111,9 @@ impl LaneCore {
                 if let Some(of) = *of
                     && self.dead.remove(of).is_some()
                 {
-                    self.ledger.settle(DeliverySettlement::Replayed);
+                    let replayed = DeliverySettlement::Replayed;
+                    self.keep_outcome(of, None, || HistoryState::Settled(replayed, None));
+                    self.ledger.settle(replayed);
                 }
             }
         }

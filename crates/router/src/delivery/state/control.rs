@@ -85,11 +85,11 @@ impl LaneCore {
     pub(in crate::delivery) fn purge(&mut self, dead_letters: bool) -> PurgeResult {
         let mut purged = PurgeResult::default();
         while let Some(waiting) = self.queue.evict_oldest() {
-            self.discard(waiting.sequence, DiscardReason::Purged);
+            self.discard(waiting.sequence, Some(&waiting), DiscardReason::Purged);
             purged.queued += 1;
         }
         while dead_letters && let Some(oldest) = self.dead.remove_oldest() {
-            self.discard(oldest.sequence, DiscardReason::Purged);
+            self.discard(oldest.sequence, None, DiscardReason::Purged);
             purged.dead_letters += 1;
         }
         self.hand_over();

@@ -8,6 +8,7 @@ use crate::delivery::tracker::DeliveryEnd;
 use crate::tap::TapOutcome;
 use std::sync::Arc;
 use tokio::time::Instant;
+use twinroute_journal::history::HistoryState;
 use twinroute_journal::ledger::DiscardReason;
 use twinroute_model::dead_letter::{DeadLetter, DeadLetterReason};
 use twinroute_model::settings::WhenFull;
@@ -42,6 +43,8 @@ impl LaneCore {
         if let Some(journal) = &self.journal {
             journal.dead_letter(waiting.sequence, &about);
         }
+        let letter = || HistoryState::Dead(Arc::clone(&about));
+        self.keep_outcome(waiting.sequence, Some(&waiting), letter);
         self.counters.get().deaths[reason as usize].increment(1);
         self.tell(waiting.sequence, DeliveryEnd::DeadLettered);
         if self.reports.taps.wants(&[TapOutcome::DeadLettered]) {
@@ -73,7 +76,7 @@ impl LaneCore {
             let Some(oldest) = self.dead.remove_oldest() else {
                 return;
             };
-            self.discard(oldest.sequence, DiscardReason::Overflow);
+            self.discard(oldest.sequence, None, DiscardReason::Overflow);
         }
     }
 
@@ -98,7 +101,9 @@ impl LaneCore {
     pub(super) fn overflow(&mut self, oldest: QueuedDelivery, now: Instant) {
         self.note_overflow(&oldest);
         match self.setup.settings.when_full {
-            WhenFull::DiscardOldest => self.discard(oldest.sequence, DiscardReason::Overflow),
+            WhenFull::DiscardOldest => {
+                self.discard(oldest.sequence, Some(&oldest), DiscardReason::Overflow);
+            }
             // One that refuses lets nothing come so far, but for a limit that became lower.
             _ => {
                 self.make_dead_letter(oldest, DeadLetterReason::Overflow, None, now);

@@ -23,6 +23,8 @@ use super::in_flight::BatchesInFlight;
 use super::kept_dead_letters::LaneDeadLetters;
 use super::log_throttle::LogThrottle;
 use super::queue::LaneQueue;
+use super::queued_delivery::QueuedDelivery;
+use super::recent_outcomes::LaneOutcomes;
 use super::setup::{LaneReports, LaneSetup};
 use super::target_health::TargetHealth;
 use super::ttl_clock::TtlClock;
@@ -37,6 +39,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::LaneId;
+use twinroute_journal::history::HistoryState;
 use twinroute_journal::ledger::{DeliverySettlement, DiscardReason, Ledger};
 use twinroute_model::clock::Clock;
 use twinroute_model::event::Event;
@@ -110,6 +113,8 @@ pub(super) struct LaneCore {
     clock: Arc<dyn Clock>,
     /// Whom it reports to.
     reports: LaneReports,
+    /// What it settled lately, if the journal is in memory.
+    recent: Option<LaneOutcomes>,
 }
 
 impl std::fmt::Debug for LaneCore {
@@ -167,6 +172,7 @@ impl LaneCore {
             store_health: TargetHealth::default(),
             trackers: DeliveryTrackers::default(),
             refusing,
+            recent: (reports.recent.as_ref()).map(|all| LaneOutcomes::new(all, instance, name)),
             reports,
             rng: fastrand::Rng::new(),
         };
@@ -184,6 +190,21 @@ impl LaneCore {
         if let Some(journal) = &mut self.journal {
             journal.hand_over();
         }
+        if let Some(recent) = &mut self.recent {
+            recent.hand_over();
+        }
+    }
+
+    /// Keeps how a delivery stands, where the journal is in memory. One that is `waiting` brings its event.
+    fn keep_outcome(
+        &mut self,
+        sequence: u64,
+        waiting: Option<&QueuedDelivery>,
+        state: impl FnOnce() -> HistoryState,
+    ) {
+        if let Some(recent) = &mut self.recent {
+            recent.record(sequence, waiting, state());
+        }
     }
 
     pub(super) fn number(&self) -> Option<LaneId> {
@@ -196,16 +217,24 @@ impl LaneCore {
         ClockReading { wall, now }
     }
 
-    fn settle(&mut self, sequence: u64, settlement: DeliverySettlement) {
+    fn settle(
+        &mut self,
+        sequence: u64,
+        waiting: Option<&QueuedDelivery>,
+        settlement: DeliverySettlement,
+    ) {
+        self.keep_outcome(sequence, waiting, || {
+            HistoryState::Settled(settlement, None)
+        });
         if let Some(journal) = &mut self.journal {
             journal.settle(sequence, settlement);
         }
         self.ledger.settle(settlement);
     }
 
-    /// Discards a delivery.
-    fn discard(&mut self, sequence: u64, reason: DiscardReason) {
-        self.settle(sequence, DeliverySettlement::Discarded(reason));
+    /// Discards a delivery, which may have been `waiting`.
+    fn discard(&mut self, sequence: u64, waiting: Option<&QueuedDelivery>, reason: DiscardReason) {
+        self.settle(sequence, waiting, DeliverySettlement::Discarded(reason));
         self.counters.get().discarded[reason as usize].increment(1);
         self.tell(sequence, DeliveryEnd::Discarded);
         if self.reports.taps.wants(&[TapOutcome::Discarded]) {

@@ -20,7 +20,8 @@ use twinroute_retry::schedule;
 
 impl LaneCore {
     fn settle_delivered(&mut self, waiting: &QueuedDelivery, is_watched: bool) {
-        self.settle(waiting.sequence, DeliverySettlement::Delivered);
+        let delivered = DeliverySettlement::Delivered;
+        self.settle(waiting.sequence, Some(waiting), delivered);
         self.tell(waiting.sequence, DeliveryEnd::Delivered);
         if is_watched {
             let event = waiting.event.as_deref();

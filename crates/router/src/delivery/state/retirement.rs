@@ -37,7 +37,7 @@ impl LaneCore {
                 DiscardReason::Removed => {
                     self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now)
                 }
-                reason => self.discard(waiting.sequence, reason),
+                reason => self.discard(waiting.sequence, Some(&waiting), reason),
             }
             count += 1;
         }
@@ -45,7 +45,7 @@ impl LaneCore {
         while reason == DiscardReason::Stopped
             && let Some(oldest) = self.dead.remove_oldest()
         {
-            self.discard(oldest.sequence, reason);
+            self.discard(oldest.sequence, None, reason);
             count += 1;
         }
         self.hand_over();

@@ -35,7 +35,7 @@ impl LaneCore {
             EvictionKind::Uploading => self.dead.remove_oldest_busy(),
             EvictionKind::Queued => self.evict_queued(now),
         }?;
-        self.discard(evicted.sequence, DiscardReason::DeadLetterOverflow);
+        self.discard(evicted.sequence, None, DiscardReason::DeadLetterOverflow);
         self.hand_over();
         self.log_eviction(now);
         Some(evicted)
@@ -64,7 +64,7 @@ impl LaneCore {
             if !self.is_kept(sequence) || self.dead.remove(sequence).is_none() {
                 continue;
             }
-            self.discard(sequence, DiscardReason::DeadLetterOverflow);
+            self.discard(sequence, None, DiscardReason::DeadLetterOverflow);
             self.log_eviction(now);
         }
         self.hand_over();

@@ -54,7 +54,7 @@ impl LaneCore {
             UploadOutcome::Done => {
                 // One that had to make room meanwhile is counted as discarded already.
                 if self.dead.remove(sequence).is_some() {
-                    self.settle(sequence, DeliverySettlement::DeadLettered);
+                    self.settle(sequence, None, DeliverySettlement::DeadLettered);
                     self.counters.dead_lettered.increment(1);
                 }
                 if self.store_health.fault.take().is_some() {
