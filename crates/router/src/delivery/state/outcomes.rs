@@ -64,14 +64,7 @@ impl LaneCore {
                     answered = true;
                     delivered += 1;
                     self.settle_delivered(&waiting, is_watched);
-                    ages.add(
-                        waiting.age(now),
-                        (
-                            &mut self.latency,
-                            &mut self.delivery_durations,
-                            &self.counters.get().deliveries,
-                        ),
-                    );
+                    ages.add(waiting.age(now), self.age_histograms());
                 }
                 Some(DeliveryOutcome::Reject(reason)) => {
                     answered = true;
@@ -89,11 +82,7 @@ impl LaneCore {
                 }
             }
         }
-        ages.end((
-            &mut self.latency,
-            &mut self.delivery_durations,
-            &self.counters.get().deliveries,
-        ));
+        ages.end(self.age_histograms());
         self.count_attempt(delivered, failed, now - flight.begun);
         if delivered > 0 {
             self.dead_lettered_in_a_row = 0;
@@ -118,6 +107,12 @@ impl LaneCore {
             self.update_ttl_clock(now);
         }
         self.note_fullness(now);
+    }
+
+    /// Where ages of deliveries that arrived are counted.
+    fn age_histograms(&mut self) -> AgeHistograms<'_> {
+        let recorded = &self.counters.get().deliveries;
+        (&mut self.latency, &mut self.delivery_durations, recorded)
     }
 
     /// Counts a batch that was answered, once for all that is in it.
