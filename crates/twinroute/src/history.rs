@@ -29,9 +29,9 @@
 use crate::Router;
 use crate::clock::Timestamp;
 use crate::dead_letters::{HistoryReplay, ReplayError, ReplayRequest, ReplayStatus, RunningReplay};
+pub use crate::error::HistoryError;
 use crate::event::Event;
 use std::pin::Pin;
-use twinroute_journal::JournalOpenError;
 use twinroute_journal::history::HistoryCursor;
 use twinroute_router::history::{DeliveryRow, EventHistory, HistoryQuery, HistoryQueryText};
 
@@ -155,16 +155,16 @@ impl From<DeliveryRow> for PastDelivery {
 
 /// A place in the history, where a page ends and the next begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryPlace(HistoryCursor);
+pub struct PastPlace(HistoryCursor);
 
 /// Some deliveries of the past.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct HistoryPage {
+pub struct PastDeliveryPage {
     /// In the order of acceptance.
     pub deliveries: Vec<PastDelivery>,
     /// Where the next page begins; nothing when all was looked at. A page may be short, or empty, and yet not the last.
-    pub next: Option<HistoryPlace>,
+    pub next: Option<PastPlace>,
 }
 
 /// Some events of the past.
@@ -174,24 +174,7 @@ pub struct PastEventPage {
     /// In the order of acceptance, as they were accepted.
     pub events: Vec<Event>,
     /// Where the next page begins; nothing when all was looked at. A page may be short, or empty, and yet not the last.
-    pub next: Option<HistoryPlace>,
-}
-
-/// Why the history does not answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HistoryError {
-    /// Something that is asked for is not understood.
-    #[error("{0}")]
-    Request(String),
-    /// The journal is in memory, which keeps nothing that is settled.
-    #[error(
-        "there is no history: start the router with a journal on disk, and have it keep settled events with `keep_bytes`"
-    )]
-    NoJournal,
-    /// The journal's folder cannot be read.
-    #[error("the history cannot be read")]
-    Unreadable(#[from] JournalOpenError),
+    pub next: Option<PastPlace>,
 }
 
 /// Something that is to be done with the history, all of it unless a choice is made; `.await` does it.
@@ -206,7 +189,7 @@ pub struct HistoryRequest<'a, W> {
 /// Deliveries are listed: `.await` gives a page of them.
 #[derive(Debug)]
 pub struct HistorySearch {
-    after: Option<HistoryPlace>,
+    after: Option<PastPlace>,
     most: usize,
 }
 
@@ -283,7 +266,7 @@ impl<W> HistoryRequest<'_, W> {
 
 impl HistoryRequest<'_, HistorySearch> {
     /// Goes on where a page ended.
-    pub fn after(mut self, place: HistoryPlace) -> Self {
+    pub fn after(mut self, place: PastPlace) -> Self {
         self.what.after = Some(place);
         self
     }
@@ -310,11 +293,11 @@ impl HistoryRequest<'_, HistorySearch> {
         })
     }
 
-    async fn deliveries(self) -> Result<HistoryPage, HistoryError> {
+    async fn deliveries(self) -> Result<PastDeliveryPage, HistoryError> {
         let most = self.what.most;
         let (history, query, after) = self.parts()?;
         let found = history.rows(query, after, most).await?;
-        Ok(HistoryPage {
+        Ok(PastDeliveryPage {
             deliveries: found.rows.into_iter().map(PastDelivery::from).collect(),
             next: place(&found.next, found.at_end),
         })
@@ -329,13 +312,13 @@ impl HistoryRequest<'_, HistorySearch> {
     }
 }
 
-fn place(next: &str, at_end: bool) -> Option<HistoryPlace> {
+fn place(next: &str, at_end: bool) -> Option<PastPlace> {
     let next = next.parse().ok().filter(|_| !at_end);
-    next.map(HistoryPlace)
+    next.map(PastPlace)
 }
 
 impl<'a> IntoFuture for HistoryRequest<'a, HistorySearch> {
-    type Output = Result<HistoryPage, HistoryError>;
+    type Output = Result<PastDeliveryPage, HistoryError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -417,17 +400,6 @@ impl Router {
             router: self,
             query: HistoryQueryText::default(),
             what,
-        }
-    }
-}
-
-impl HistoryError {
-    /// The status for whoever asked over HTTP.
-    pub(crate) fn http_status(&self) -> u16 {
-        match self {
-            Self::Request(_) => 400,
-            Self::NoJournal => 404,
-            Self::Unreadable(_) => 500,
         }
     }
 }

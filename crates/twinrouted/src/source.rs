@@ -256,14 +256,14 @@ fn status(azure: &AzureSource) -> SourceStatus {
         .map(|seconds| seconds.saturating_mul(1000));
     let mut warnings = status.warnings;
     warnings.extend(status.saved_problem);
-    let mut shown = SourceStatus::default();
-    shown.kind = "azure".to_owned();
-    shown.last_success = status.last_success;
-    shown.age_ms = age_ms;
-    shown.last_error = status.last_error.unwrap_or_default();
-    shown.failures = status.failures;
-    shown.saved = status.from_saved_file;
-    shown.waiting = status.waiting;
-    shown.warnings = warnings;
-    shown
+    let mut view = SourceStatus::default();
+    view.kind = "azure".to_owned();
+    view.last_success = status.last_success;
+    view.age_ms = age_ms;
+    view.last_error = status.last_error.unwrap_or_default();
+    view.failures = status.failures;
+    view.saved = status.from_saved_file;
+    view.waiting = status.waiting;
+    view.warnings = warnings;
+    view
 }

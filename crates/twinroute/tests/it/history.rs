@@ -3,7 +3,7 @@
 use crate::{CollectingSink, event};
 use std::time::Instant;
 use twinroute::dead_letters::ReplayState;
-use twinroute::history::{HistoryOutcome, HistoryPage};
+use twinroute::history::{HistoryOutcome, PastDeliveryPage};
 use twinroute::prelude::*;
 
 async fn start(folder: &std::path::Path, sink: impl Sink) -> Router {
@@ -13,7 +13,7 @@ async fn start(folder: &std::path::Path, sink: impl Sink) -> Router {
     builder.start().await.unwrap()
 }
 
-fn about(page: &HistoryPage) -> Vec<(&str, &str, HistoryOutcome)> {
+fn about(page: &PastDeliveryPage) -> Vec<(&str, &str, HistoryOutcome)> {
     let deliveries = page.deliveries.iter();
     deliveries
         .map(|one| (&*one.id, &*one.endpoint, one.outcome))
