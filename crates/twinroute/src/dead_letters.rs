@@ -31,16 +31,16 @@ struct LetterFilter {
 impl LetterFilter {
     fn text(&self) -> DeadLetterQueryText {
         let time = |time: Option<Timestamp>| time.map(Timestamp::rfc3339).unwrap_or_default();
-        let mut text = DeadLetterQueryText::default();
-        text.instance = self.instance.clone().unwrap_or_default();
-        text.endpoint = self.endpoint.clone().unwrap_or_default();
         let reason = self.reason.map(DeadLetterReason::as_str);
-        text.reason = reason.unwrap_or_default().to_owned();
-        text.since = time(self.since);
-        text.until = time(self.until);
-        text.event_type = self.event_type.clone().unwrap_or_default();
-        text.filter = self.filter.clone().unwrap_or_default();
-        text
+        DeadLetterQueryText {
+            instance: self.instance.clone().unwrap_or_default(),
+            endpoint: self.endpoint.clone().unwrap_or_default(),
+            reason: reason.unwrap_or_default().to_owned(),
+            since: time(self.since),
+            until: time(self.until),
+            event_type: self.event_type.clone().unwrap_or_default(),
+            filter: self.filter.clone().unwrap_or_default(),
+        }
     }
 
     fn query(&self) -> Result<DeadLetterQuery, ReplayError> {
@@ -194,11 +194,7 @@ impl<'a> LetterRequest<'a, LetterReplay> {
     /// Why it was not begun.
     pub async fn begin(mut self) -> Result<RunningReplay<'a>, ReplayError> {
         self.what.0.query = self.letters.text();
-        let begun = self.router.inner().replay(self.what.0).await?;
-        Ok(RunningReplay {
-            router: self.router,
-            begun,
-        })
+        RunningReplay::begin(self.router, self.what.0).await
     }
 }
 
@@ -218,7 +214,15 @@ pub struct RunningReplay<'a> {
     begun: ReplayStatus,
 }
 
-impl RunningReplay<'_> {
+impl<'a> RunningReplay<'a> {
+    pub(crate) async fn begin(
+        router: &'a Router,
+        request: ReplayRequest,
+    ) -> Result<Self, ReplayError> {
+        let begun = router.inner().replay(request).await?;
+        Ok(Self { router, begun })
+    }
+
     /// How it goes.
     #[must_use]
     pub fn status(&self) -> ReplayStatus {

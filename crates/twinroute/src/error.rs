@@ -37,6 +37,10 @@ pub enum Error {
     /// Dead letters are not listed or replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The history does not answer.
+    #[cfg(feature = "journal")]
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A batch was refused, whole.
     #[error(transparent)]
     Accept(#[from] AcceptError),
@@ -89,6 +93,8 @@ impl Error {
             Self::Replay(ReplayError::TooMany) => 409,
             #[cfg(feature = "journal")]
             Self::Journal(_) => 500,
+            #[cfg(feature = "journal")]
+            Self::History(error) => error.http_status(),
             #[cfg(feature = "azure")]
             Self::Azure(_) => 500,
             Self::Build(_) | Self::Io(_) | Self::Replay(_) => 500,
@@ -105,5 +111,35 @@ impl fmt::Debug for Error {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// Why the history does not answer.
+#[cfg(feature = "journal")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// Something that is asked for is not understood.
+    #[error("{0}")]
+    Request(String),
+    /// The journal is in memory, which keeps nothing that is settled.
+    #[error(
+        "there is no history: start the router with a journal on disk, and have it keep settled events with `keep_bytes`"
+    )]
+    NoJournal,
+    /// The journal's folder cannot be read.
+    #[error("the history cannot be read")]
+    Unreadable(#[from] twinroute_journal::JournalOpenError),
+}
+
+#[cfg(feature = "journal")]
+impl HistoryError {
+    /// The status for whoever asked over HTTP.
+    pub(crate) fn http_status(&self) -> u16 {
+        match self {
+            Self::Request(_) => 400,
+            Self::NoJournal => 404,
+            Self::Unreadable(_) => 500,
+        }
     }
 }

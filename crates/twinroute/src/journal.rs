@@ -3,6 +3,7 @@
 use crate::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use twinroute_journal::storage::FolderStorage;
 use twinroute_journal::{DiskJournal, JournalOpenError, JournalSettings, RecoveredJournal};
 use twinroute_model::clock::SystemClock;
@@ -42,6 +43,21 @@ impl JournalOptions {
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.settings.segment_bytes = bytes;
+        self
+    }
+
+    /// Bytes of files in which everything is settled that stay for the [history](crate::history), on top of those of open
+    /// events; the oldest are removed first, and before anything else when the disk has no room. None unless set.
+    #[must_use]
+    pub fn keep_bytes(mut self, bytes: u64) -> Self {
+        self.settings.keep_bytes = bytes;
+        self
+    }
+
+    /// How long such a file stays at most; as long as there is room unless set.
+    #[must_use]
+    pub fn keep_for(mut self, time: Duration) -> Self {
+        self.settings.keep_for = time;
         self
     }
 

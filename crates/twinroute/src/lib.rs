@@ -58,6 +58,8 @@ mod builder;
 pub mod dead_letters;
 pub mod definitions;
 mod error;
+#[cfg(feature = "journal")]
+pub mod history;
 #[cfg(feature = "ingress")]
 pub mod ingress;
 #[cfg(feature = "journal")]

@@ -256,14 +256,14 @@ fn status(azure: &AzureSource) -> SourceStatus {
         .map(|seconds| seconds.saturating_mul(1000));
     let mut warnings = status.warnings;
     warnings.extend(status.saved_problem);
-    let mut source = SourceStatus::default();
-    source.kind = "azure".to_owned();
-    source.last_success = status.last_success;
-    source.age_ms = age_ms;
-    source.last_error = status.last_error.unwrap_or_default();
-    source.failures = status.failures;
-    source.saved = status.from_saved_file;
-    source.waiting = status.waiting;
-    source.warnings = warnings;
-    source
+    let mut view = SourceStatus::default();
+    view.kind = "azure".to_owned();
+    view.last_success = status.last_success;
+    view.age_ms = age_ms;
+    view.last_error = status.last_error.unwrap_or_default();
+    view.failures = status.failures;
+    view.saved = status.from_saved_file;
+    view.waiting = status.waiting;
+    view.warnings = warnings;
+    view
 }

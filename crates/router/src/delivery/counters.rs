@@ -1,6 +1,6 @@
 //! What a lane counts for metrics.
 
-use super::metric_labels::{LaneSeries, REMAINDER, SeriesOwner};
+use super::metric_series::{LaneSeries, REMAINDER, SeriesOwner};
 use crate::sink::FaultKind;
 use metrics::{Counter, Histogram, Label, SharedString, counter, histogram};
 use std::cell::OnceCell;

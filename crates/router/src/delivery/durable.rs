@@ -4,7 +4,7 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
-use super::metric_labels::LaneSeries;
+use super::metric_series::LaneSeries;
 use super::ttl_clock::TtlClock;
 use crate::sink::FailureReason;
 use std::sync::Arc;

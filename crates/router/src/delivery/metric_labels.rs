@@ -1,29 +1,8 @@
 //! Which endpoints have series of their own: a scrape stays bounded however many endpoints there are.
 
+use super::metric_series::{LaneSeries, SeriesOwner};
 use super::setup::LaneKey;
 use std::collections::HashSet;
-
-/// The labels `adt_instance` and `endpoint` of what the endpoints without series of their own count together. No
-/// endpoint has this name: `_` is none of the characters that names consist of.
-pub const REMAINDER: &str = "_other";
-
-/// Under which labels an endpoint is counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum SeriesOwner {
-    /// Its own.
-    #[default]
-    Endpoint,
-    /// Those of [`REMAINDER`].
-    Remainder,
-}
-
-/// What a lane counts for the metrics recorder, and where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LaneSeries {
-    pub(crate) owner: SeriesOwner,
-    /// Whether the recorder gets its durations too; the status has them in any case.
-    pub(crate) has_durations: bool,
-}
 
 /// Gives labels to the first endpoints that ask. Whoever has some keeps them until the process ends, also when the
 /// endpoint is removed and comes back: a counter must neither jump nor be given to somebody else.

@@ -16,6 +16,8 @@ mod own_source;
 #[cfg(all(feature = "azure", feature = "watch"))]
 #[path = "../../examples/real_sinks.rs"]
 mod real_sinks;
+#[path = "../../examples/replay_history.rs"]
+mod replay_history;
 
 const WARM: &str =
     r#"{"specversion":"1.0","id":"1","source":"press-7","type":"t","data":{"temperature":21}}"#;
@@ -100,4 +102,11 @@ async fn own_source_is_followed() {
     router.accept(event()).await.unwrap();
     router.settled().await;
     assert_eq!(sink.ids(), ["1"]);
+}
+
+#[tokio::test]
+async fn replay_history_delivers_to_a_sink_that_came_later() {
+    let folder = tempdir().unwrap();
+    let arrived = replay_history::catch_up(folder.path()).await.unwrap();
+    assert_eq!(arrived, ["1", "2", "3"]);
 }

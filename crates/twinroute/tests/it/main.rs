@@ -9,6 +9,7 @@ mod accepting;
 mod definitions;
 mod dependencies;
 mod examples;
+mod history;
 mod journal;
 mod kit;
 mod layers;

@@ -57,9 +57,9 @@ async fn a_definition_of_an_own_kind_is_delivered_to() {
         (ids("1"), ids("2")),
         (vec!["1".to_owned(), "2".to_owned()], vec!["2".to_owned()])
     );
-    let endpoint = &router.status().instances[0].endpoints[0];
+    let view = &router.status().instances[0].endpoints[0];
     assert_eq!(
-        (&*endpoint.endpoint_type, &*endpoint.address),
+        (&*view.endpoint_type, &*view.address),
         ("pager", "pager.example:7")
     );
 }
@@ -111,9 +111,9 @@ async fn properties_are_not_shown() {
         .apply(pagers([("first", pager("0049-secret"))]))
         .await
         .unwrap();
-    let printed = format!("{:?} {:?}", router.definitions(), router.status());
+    let view = format!("{:?} {:?}", router.definitions(), router.status());
     assert!(
-        printed.contains("pager") && !printed.contains("0049-secret"),
-        "{printed}"
+        view.contains("pager") && !view.contains("0049-secret"),
+        "{view}"
     );
 }

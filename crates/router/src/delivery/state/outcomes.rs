@@ -109,14 +109,10 @@ impl LaneCore {
         self.note_fullness(now);
     }
 
-    /// Where ages of deliveries are counted.
+    /// Where ages of deliveries that arrived are counted.
     fn age_histograms(&mut self) -> AgeHistograms<'_> {
-        let counters = self.counters.get();
-        (
-            &mut self.latency,
-            &mut self.delivery_durations,
-            &counters.deliveries,
-        )
+        let recorded = &self.counters.get().deliveries;
+        (&mut self.latency, &mut self.delivery_durations, recorded)
     }
 
     /// Counts a batch that was answered, once for all that is in it.
