@@ -178,7 +178,16 @@ async fn read_again(
     let mut expected: HashMap<u64, String> = expected
         .map(|(number, sequence)| (*sequence, message_id(run, partition, number as u64)))
         .collect();
-    let mut tail = log.tail(partition, *first).await?;
+    // Nodes that were started a moment ago may not answer yet.
+    let deadline = Instant::now() + READ_MAX;
+    let mut tail = loop {
+        match log.tail(partition, *first).await {
+            Err(ClusterLogError::Unavailable(_)) if Instant::now() < deadline => {
+                sleep(AGAIN).await;
+            }
+            opened => break opened?,
+        }
+    };
     let mut next = *first;
     while next <= *last {
         let record = timeout(READ_MAX, tail.next()).await;
