@@ -56,12 +56,12 @@ fn main() {
         "match-1000-routes" => match_routes(times),
         "accept-one" => accept(1, times),
         "accept-batch" => accept(BATCH, times),
-        "path-single-memory" => path::run(false, PathJournal::Memory, times),
-        "path-batch-memory" => path::run(true, PathJournal::Memory, times),
-        "path-single-journal" => path::run(false, PathJournal::Disk, times),
-        "path-batch-journal" => path::run(true, PathJournal::Disk, times),
-        "path-single-history" => path::run(false, PathJournal::History, times),
-        "path-batch-history" => path::run(true, PathJournal::History, times),
+        "path-single-memory" => walk(false, PathJournal::Memory, times),
+        "path-batch-memory" => walk(true, PathJournal::Memory, times),
+        "path-single-journal" => walk(false, PathJournal::Disk, times),
+        "path-batch-journal" => walk(true, PathJournal::Disk, times),
+        "path-single-history" => walk(false, PathJournal::History, times),
+        "path-batch-history" => walk(true, PathJournal::History, times),
         _ => {
             let Some(sink) = sink(&name) else {
                 eprintln!("there is no {name}");
@@ -216,4 +216,12 @@ fn send(sink: MeasuredSink, times: u64) {
     });
     drop(emulator.stdin.take());
     emulator.wait().expect("the emulator ended");
+}
+
+/// Posts and delivers so many rounds.
+fn walk(is_batch: bool, journal: path::PathJournal, rounds: u64) {
+    let mut path = path::WholePath::start(is_batch, journal);
+    for _ in 0..rounds {
+        path.round();
+    }
 }

@@ -40,14 +40,6 @@ pub(crate) enum PathJournal {
     History,
 }
 
-/// Posts and delivers so many rounds.
-pub(crate) fn run(is_batch: bool, journal: PathJournal, rounds: u64) {
-    let mut path = WholePath::start(is_batch, journal);
-    for _ in 0..rounds {
-        path.round();
-    }
-}
-
 /// The way, with what posts.
 pub(crate) struct WholePath {
     pub(crate) router: Router,

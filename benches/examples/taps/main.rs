@@ -82,7 +82,11 @@ fn watch(path: &WholePath, number: usize) -> JoinHandle<()> {
             true => String::new(),
             false => "$body.modelId = 'dtmi:contoso:mill:None;1'".to_owned(),
         },
-        body: (number == 0).then(|| "true".to_owned()).unwrap_or_default(),
+        body: if number == 0 {
+            "true".to_owned()
+        } else {
+            String::new()
+        },
         ..TapRequest::default()
     };
     let selection = request.parse().expect("a legal selection");

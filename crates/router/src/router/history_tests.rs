@@ -240,24 +240,23 @@ fn sorted(mut routes: Vec<RouteSnapshot>) -> Vec<RouteSnapshot> {
     routes
 }
 
+async fn send_each(router: &Router, twins: &[&str]) {
+    for (id, twin) in twins.iter().enumerate() {
+        let events = vec![event(id, twin)];
+        let accepted = router.accept(None, events, AckLevel::Durable).await;
+        accepted.unwrap();
+    }
+    router.settled().await;
+    flush(router).await;
+}
+
 #[tokio::test]
 async fn a_plan_counts_what_the_real_change_then_counts() {
     let sim = SimulatedDisk::default();
     let (hub, none) = (ScriptedSink::default(), ScriptedSink::default());
     let router = router(&sim, [("hub", &hub, UPDATES), ("none", &none, "false")]);
     let twins = ["a", "b", "c", "a", "b", "a"];
-    let send = async |router: &Router| {
-        for (id, twin) in twins.iter().enumerate() {
-            let events = vec![event(id, twin)];
-            router
-                .accept(None, events, AckLevel::Durable)
-                .await
-                .unwrap();
-        }
-        router.settled().await;
-        flush(router).await;
-    };
-    send(&router).await;
+    send_each(&router, &twins).await;
     let default = router.default_instance().to_string();
     let mut definitions = changed("subject = 'a'", "subject = 'b' OR subject = 'a'");
     definitions.instances[0].name = router.default_instance().clone();
@@ -289,7 +288,7 @@ async fn a_plan_counts_what_the_real_change_then_counts() {
     let (hub_before, unmatched_before) = counted("hub");
     let (none_before, _) = counted("none");
     router.apply(&definitions).unwrap();
-    send(&router).await;
+    send_each(&router, &twins).await;
     let (hub_after, unmatched_after) = counted("hub");
     let (none_after, _) = counted("none");
     let of = |endpoint: &str| &report.endpoints[&format!("{default}/{endpoint}")];
