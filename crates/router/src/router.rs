@@ -444,6 +444,11 @@ impl Router {
         }
         self.parts.acceptor.stopped();
         self.parts.replays.note_all().await;
+        if let Some(disk) = self.parts.disk() {
+            // What is not recorded yet counts as backlog.
+            let latest = Instant::now() + STOP_MARGIN;
+            drop(timeout_at(latest, disk.flush()).await);
+        }
         let status = self.status();
         if let Some(disk) = self.parts.disk().cloned() {
             let closed = tokio::task::spawn_blocking(move || disk.close()).await;

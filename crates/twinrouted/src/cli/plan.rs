@@ -9,14 +9,13 @@ use super::history::{HistoryFilterOptions, HistoryPlace, HistorySource};
 use crate::cli::output;
 use crate::config::LoadedConfig;
 use anyhow::{Context as _, bail};
-use changed::ChangedDefinitions;
+use changed::{ChangedDefinitions, table_of};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use twinroute_model::endpoint::EndpointType;
 use twinroute_model::name::InstanceName;
 use twinroute_router::history::{ComparedTable, PlanReport, RoutePlan, RouteSnapshot};
-use twinroute_router::source::Definitions;
 use twinroute_router::status::RouterStatus;
 use twinroute_sinks::published;
 
@@ -146,27 +145,5 @@ fn table_of_journal(routes: Vec<RouteSnapshot>, loaded: Option<&LoadedConfig>) -
     let definitions = loaded.and_then(|loaded| loaded.definitions().ok());
     let mut table = definitions.map_or_else(ComparedTable::default, |known| table_of(&known));
     table.routes = routes;
-    table
-}
-
-fn table_of(definitions: &Definitions) -> ComparedTable {
-    let mut table = ComparedTable::default();
-    for instance in &definitions.instances {
-        let routes = instance.routes.iter().map(|route| RouteSnapshot {
-            instance: instance.name.to_string(),
-            route: route.id.to_string(),
-            endpoint: route.endpoint_name.to_string(),
-            filter: route.filter.clone(),
-        });
-        table.routes.extend(routes);
-        for endpoint in &instance.endpoints {
-            if let Some(kind) = EndpointType::parse(endpoint.endpoint_type()) {
-                let name = (instance.name.to_string(), endpoint.name.to_string());
-                table
-                    .destinations
-                    .insert(name, published::destination(kind));
-            }
-        }
-    }
     table
 }

@@ -102,11 +102,11 @@ fn fields_of_the_log_have_one_type_each_and_stand_in_both_formats() {
             .iter()
             .filter(|(name, _)| !OWN.contains(&name.as_str()))
         {
-            let shown = text_of(text, name);
-            let shown = shown.unwrap_or_else(|| panic!("{name} is missing: {text}"));
+            let printed = text_of(text, name);
+            let printed = printed.unwrap_or_else(|| panic!("{name} is missing: {text}"));
             let fits = match value {
-                Value::Number(_) => shown.parse::<f64>().is_ok(),
-                Value::Bool(_) => shown.parse::<bool>().is_ok(),
+                Value::Number(_) => printed.parse::<f64>().is_ok(),
+                Value::Bool(_) => printed.parse::<bool>().is_ok(),
                 _ => true,
             };
             assert!(fits, "{name} is {value} in JSON: {text}");

@@ -53,8 +53,8 @@ fn plan(place: &[&str], changed: &Path) -> Output {
 }
 
 fn report(output: &Output) -> Value {
-    let (shown, complaints) = (text(&output.stdout), text(&output.stderr));
-    serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{error}: {shown}{complaints}"))
+    let (printed, complaints) = (text(&output.stdout), text(&output.stderr));
+    serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}{complaints}"))
 }
 
 /// Exit code, matched before and after, unmatched after.

@@ -1,11 +1,11 @@
 //! The table after a change: that of a changed folder, or the one in use with what JSON files put in it.
 
 use super::json_document::{JsonDefinitions, PutDefinition};
-use super::table_of;
 use crate::connect::azure_connect;
 use anyhow::bail;
 use std::path::{Path, PathBuf};
 use twinroute_filter::{FilterOptions, RouteFilter};
+use twinroute_model::endpoint::EndpointType;
 use twinroute_model::event::EventLimits;
 use twinroute_model::name::InstanceName;
 use twinroute_model::words::hint;
@@ -134,4 +134,27 @@ fn fault_of(table: &ComparedTable, route: &RouteSnapshot) -> Option<DefinitionFa
 fn in_file(path: &Path, mut fault: DefinitionFault) -> DefinitionFault {
     fault.file = Some(path.to_owned());
     fault
+}
+
+/// The table that definitions make.
+pub(super) fn table_of(definitions: &Definitions) -> ComparedTable {
+    let mut table = ComparedTable::default();
+    for instance in &definitions.instances {
+        let routes = instance.routes.iter().map(|route| RouteSnapshot {
+            instance: instance.name.to_string(),
+            route: route.id.to_string(),
+            endpoint: route.endpoint_name.to_string(),
+            filter: route.filter.clone(),
+        });
+        table.routes.extend(routes);
+        for endpoint in &instance.endpoints {
+            if let Some(kind) = EndpointType::parse(endpoint.endpoint_type()) {
+                let name = (instance.name.to_string(), endpoint.name.to_string());
+                table
+                    .destinations
+                    .insert(name, published::destination(kind));
+            }
+        }
+    }
+    table
 }
