@@ -3,13 +3,14 @@
 use crate::compare::compare;
 use crate::page::{DocsPage, NumberRule, ShownCommand};
 use crate::repository;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -276,14 +277,21 @@ fn ports(text: &str) -> BTreeMap<u16, u16> {
     }
     named.sort_unstable();
     named.dedup();
-    // All are held until each has its own.
-    let held: Vec<(u16, TcpListener)> = named
-        .into_iter()
-        .map(|port| (port, TcpListener::bind("127.0.0.1:0").unwrap()))
-        .collect();
-    let each = held.iter();
-    each.map(|(port, listener)| (*port, listener.local_addr().unwrap().port()))
-        .collect()
+    named.into_iter().map(|port| (port, free_port())).collect()
+}
+
+/// A port that is free and that no other session has been given: it is bound only later, and the system might hand it
+/// out twice meanwhile.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if given.insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Puts other ports in where a port stands behind a host.
