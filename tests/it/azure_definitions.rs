@@ -1,7 +1,7 @@
 //! A program's router follows the definitions of an instance in Azure: here those of the management API of our own.
 
 use super::management_client::{
-    ARM, LIMIT, ROUTES, Server, TOKEN, outgoing, put, settings, tokens,
+    ARM, LIMIT, ROUTES, ServedManagement, TOKEN, outgoing, put, settings, tokens,
 };
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
@@ -52,7 +52,7 @@ fn put_secret(folder: &Path, connection_string: &str) {
         .unwrap();
 }
 
-fn azure_settings(server: &Server, secrets: &Path) -> AzureSettings {
+fn azure_settings(server: &ServedManagement, secrets: &Path) -> AzureSettings {
     let mut settings = settings(&server.url);
     settings.secrets_folder = Some(secrets.to_owned());
     settings.poll = Duration::from_secs(1);
@@ -105,7 +105,7 @@ async fn definitions_from_azure_are_followed_and_delivered_by() {
         .await
         .unwrap();
     let hub = emulator.event_hubs_connection_string("hub");
-    let server = Server::start();
+    let server = ServedManagement::start();
     let folder = tempfile::tempdir().unwrap();
     let settings = azure_settings(&server, folder.path());
     let http = client(&outgoing(), None).unwrap();
@@ -147,7 +147,7 @@ async fn definitions_from_azure_are_followed_and_delivered_by() {
 
 #[tokio::test]
 async fn definitions_from_azure_that_refuses_are_not_followed() {
-    let server = Server::start();
+    let server = ServedManagement::start();
     let folder = tempfile::tempdir().unwrap();
     let settings = azure_settings(&server, folder.path());
     let tokens = TokenSource::fixed("another".into(), Arc::new(SystemClock));

@@ -66,13 +66,13 @@ impl Sink for Nowhere {
     }
 }
 
-pub(super) struct Server {
+pub(super) struct ServedManagement {
     pub(super) url: String,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Server {
+impl ServedManagement {
     pub(super) fn start() -> Self {
         Self::listening(None)
     }
@@ -182,7 +182,7 @@ async fn define(api: &ArmApi, path: &str) {
 
 #[tokio::test]
 async fn what_is_put_is_read_back_as_definitions_that_lack_their_secrets() {
-    let server = Server::start();
+    let server = ServedManagement::start();
     let settings = settings(&server.url);
     let path = settings.path();
     let http = client(&outgoing(), None).unwrap();
@@ -275,7 +275,7 @@ fn certificates(folder: &std::path::Path) -> TlsSettings {
 async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
     let folder = tempfile::tempdir().unwrap();
     let tls = ServerTls::load(&certificates(folder.path())).unwrap();
-    let server = Server::listening(Some(&tls));
+    let server = ServedManagement::listening(Some(&tls));
     let ca_file = folder.path().join("ca.pem");
     let ask = async |ca_file, token: &'static str| {
         let http = client(&outgoing(), ca_file).unwrap();
@@ -296,7 +296,7 @@ async fn a_server_is_trusted_by_the_file_of_its_authority_alone() {
 /// What no client should send, over a real connection: each is answered in ARM's shape, and changes nothing.
 #[tokio::test]
 async fn hostile_requests_are_answered_and_change_nothing() {
-    let server = Server::start();
+    let server = ServedManagement::start();
     let http = client(&outgoing(), None).unwrap();
     let instance = format!(
         "{}/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.DigitalTwins/digitalTwinsInstances",

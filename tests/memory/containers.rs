@@ -1,6 +1,6 @@
 //! Containers of dead letters.
 
-use super::hostile::{ANSWERS, Endless, Server};
+use super::hostile::{ANSWERS, Endless, HostileServer};
 use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
@@ -24,7 +24,7 @@ const LISTING: Endless = Endless {
 
 pub(crate) async fn attack() {
     for answer in ANSWERS.into_iter().chain([LISTING]) {
-        let server = Server::start(answer).await;
+        let server = HostileServer::start(answer).await;
         let http = outgoing().http().build().unwrap();
         let client = ContainerClient::new(Arc::new(http), EventLimits::default().event_bytes_max);
         let uri = format!(

@@ -1,6 +1,6 @@
 //! Management APIs, and what the command line asks.
 
-use super::hostile::{ANSWERS, Endless, Server};
+use super::hostile::{ANSWERS, Endless, HostileServer};
 use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ const PAGE: Endless = Endless {
 
 pub(crate) async fn attack() {
     for answer in ANSWERS.into_iter().chain([LIST, PAGE]) {
-        let server = Server::start(answer).await;
+        let server = HostileServer::start(answer).await;
         let client = http::client(&outgoing(), None).unwrap();
         let api = ArmApi::without_token(&server.url(), client, Arc::new(SystemClock)).unwrap();
         let name = format!("management API, a definition: {} without end", answer.name);

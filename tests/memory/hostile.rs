@@ -87,12 +87,12 @@ pub(crate) const ANSWERS: [Endless; 13] = [
 ];
 
 /// A server that answers each connection so; it ends when this is dropped.
-pub(crate) struct Server {
+pub(crate) struct HostileServer {
     pub(crate) address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
-impl Server {
+impl HostileServer {
     pub(crate) async fn start(answer: Endless) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

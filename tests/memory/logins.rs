@@ -1,6 +1,6 @@
 //! Token services, key vaults and the keys of identity providers.
 
-use super::hostile::{ANSWERS, Server};
+use super::hostile::{ANSWERS, HostileServer};
 use super::{COST_BYTES_MAX, cost, outgoing, together};
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Url};
@@ -32,7 +32,7 @@ impl HttpClient for Everywhere {
 
 pub(crate) async fn attack() {
     for answer in ANSWERS {
-        let server = Server::start(answer).await;
+        let server = HostileServer::start(answer).await;
         let everywhere: Arc<dyn HttpClient> = Arc::new(Everywhere {
             http: Arc::new(outgoing().http().build().unwrap()),
             url: Url::parse(&server.url()).unwrap(),
@@ -77,7 +77,7 @@ async fn ask(tokens: TokenSource, number: usize) {
 }
 
 /// The keys and the metadata of an identity provider.
-async fn provider(server: &Server, answer: &str) {
+async fn provider(server: &HostileServer, answer: &str) {
     for place in ["jwks_uri", "openid_configuration"] {
         let text = format!(
             "[jwt]\nissuer = 'https://i.example'\naudience = ['a']\n{place} = '{}/keys'\nread = ['R']\n",

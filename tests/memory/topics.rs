@@ -1,6 +1,6 @@
 //! Event Grid topics and AMQP brokers.
 
-use super::hostile::{ANSWERS, Endless, Server};
+use super::hostile::{ANSWERS, Endless, HostileServer};
 use super::{COST_BYTES_MAX, cost, outgoing, together};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ const FRAMES: [Endless; 5] = [
 
 pub(crate) async fn attack() {
     for answer in ANSWERS {
-        let server = Server::start(answer).await;
+        let server = HostileServer::start(answer).await;
         let properties = format!(
             r#""endpointType":"EventGrid","TopicEndpoint":"{}/api/events","accessKey1":"a-key-that-is-secret""#,
             server.url()
@@ -53,7 +53,7 @@ pub(crate) async fn attack() {
         send(&name, &properties).await;
     }
     for frames in FRAMES {
-        let server = Server::start(frames).await;
+        let server = HostileServer::start(frames).await;
         let properties = format!(
             r#""endpointType":"EventHub","connectionStringPrimaryKey":"Endpoint=sb://localhost:{};SharedAccessKeyName=n;SharedAccessKey=a2V5;EntityPath=hub;UseDevelopmentEmulator=true""#,
             server.address.port()

@@ -14,7 +14,7 @@ use twinroute_model::stable_hash::{mix, stable_hash};
 pub struct MemberRecord {
     /// Its name.
     pub router: RouterName,
-    /// Which start of it: two that have one name are told apart by it.
+    /// Which start of it: it distinguishes two that have one name.
     pub incarnation: u64,
     /// The layout of records that it writes.
     pub version: u64,

@@ -55,7 +55,7 @@ impl Sink for TraceSink {
 }
 
 /// A router that records, with its sink.
-struct Scene {
+struct TraceScene {
     router: Router,
     sink: TraceSink,
     spans: SpanReceiver,
@@ -68,7 +68,7 @@ fn recording(sample: f64) -> (SpanQueue, SpanReceiver) {
     })
 }
 
-fn scene(sample: f64, answers: impl IntoIterator<Item = DeliveryOutcome>) -> Scene {
+fn scene(sample: f64, answers: impl IntoIterator<Item = DeliveryOutcome>) -> TraceScene {
     scene_with(sample, answers, |builder| builder)
 }
 
@@ -76,7 +76,7 @@ fn scene_with(
     sample: f64,
     answers: impl IntoIterator<Item = DeliveryOutcome>,
     more: impl FnOnce(RouterBuilder) -> RouterBuilder,
-) -> Scene {
+) -> TraceScene {
     let sink = TraceSink::of(answers);
     let (queue, spans) = recording(sample);
     let settings = EndpointSettings::default().with(|own| own.attempts_max = 2);
@@ -85,14 +85,14 @@ fn scene_with(
         .sink_with("only", sink.clone(), settings)
         .route("all", "only", "type = 't'");
     let router = more(builder).build().unwrap();
-    Scene {
+    TraceScene {
         router,
         sink,
         spans,
     }
 }
 
-impl Scene {
+impl TraceScene {
     async fn accept(
         &self,
         request: Option<&str>,
@@ -453,7 +453,7 @@ async fn after_a_restart_an_events_own_trace_goes_on_and_that_of_its_request_is_
     let (queue, spans) = recording(0.0);
     let router = open(&after, &sink, queue);
     router.settled().await;
-    let mut scene = Scene {
+    let mut scene = TraceScene {
         router,
         sink,
         spans,

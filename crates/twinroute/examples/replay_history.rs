@@ -10,9 +10,9 @@ use twinroute::prelude::*;
 
 /// Keeps the ids of what it is given.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<Vec<String>>>);
+struct ShelfSink(Arc<Mutex<Vec<String>>>);
 
-impl Sink for Shelf {
+impl Sink for ShelfSink {
     async fn send(&self, batch: &[Delivery]) -> SendResult {
         let ids = batch.iter().map(|delivery| delivery.event.id().to_owned());
         self.0.lock().expect("no panic").extend(ids);
@@ -30,7 +30,7 @@ fn event(id: &str) -> Result<Event, twinroute::Error> {
 
 /// Delivers three events to one sink, and then to another one that was added after them; gives what that one got.
 pub(crate) async fn catch_up(folder: &Path) -> Result<Vec<String>, twinroute::Error> {
-    let (archive, late) = (Shelf::default(), Shelf::default());
+    let (archive, late) = (ShelfSink::default(), ShelfSink::default());
     let router = Router::builder()
         .journal(JournalOptions::new(folder).keep_bytes(64 << 20))
         .sink("archive", archive)

@@ -44,7 +44,7 @@ pub struct Tally {
 /// Everything that is wrong with a run, and how much it was about.
 #[must_use]
 pub fn check(history: &History) -> (Vec<Violation>, Tally) {
-    let mut judge = Judge::new(history);
+    let mut judge = RunJudge::new(history);
     judge.arrivals();
     judge.letters();
     judge.posts();
@@ -55,7 +55,7 @@ pub fn check(history: &History) -> (Vec<Violation>, Tally) {
     (judge.violations, judge.tally)
 }
 
-struct Judge<'a> {
+struct RunJudge<'a> {
     history: &'a History,
     known: HashMap<EventId, (&'a Post, &'a Event)>,
     /// When each arrived last.
@@ -83,7 +83,7 @@ struct Ends {
     kept: u64,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> RunJudge<'a> {
     fn new(history: &'a History) -> Self {
         let known = history.posts.iter().flat_map(|post| {
             let with_id = move |(index, event)| (id(post, index), (post, event));

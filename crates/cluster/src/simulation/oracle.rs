@@ -27,7 +27,7 @@ impl fmt::Display for SimulationViolation {
 }
 
 /// What is there to judge.
-pub(super) struct Judge<'a> {
+pub(super) struct ClusterJudge<'a> {
     pub(super) plan: &'a FaultPlan,
     pub(super) log: &'a SimulatedLog,
     pub(super) world: &'a WorldRecord,
@@ -48,7 +48,7 @@ struct PartitionReading {
     fold: PartitionFold,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> ClusterJudge<'a> {
     pub(super) fn new(
         plan: &'a FaultPlan,
         log: &'a SimulatedLog,

@@ -9,7 +9,7 @@ use twinroute_journal::{NewEvent, PartitionNumber};
 use twinroute_model::event::{EventLimits, EventParts};
 use twinroute_model::stable_hash::mix;
 
-/// Routers by number; none while one is away.
+/// Routers by number; none while one is unavailable.
 pub(super) type RouterSlots = Arc<Mutex<Vec<Option<SimulatedRouter>>>>;
 
 /// A request waits so long for its acknowledgement.

@@ -3,7 +3,7 @@
 use super::faults::{ACTIVE, FaultPlan, SimulatedFault};
 use super::lanes::SimulatedLanes;
 use super::log::SimulatedLog;
-use super::oracle::{Judge, SimulationViolation};
+use super::oracle::{ClusterJudge, SimulationViolation};
 use super::producers::{RouterSlots, SimulatedProducer};
 use super::routers::{RouterMaker, SimulatedRouter};
 use super::world::SimulatedWorld;
@@ -75,7 +75,7 @@ async fn run_within(seed: u64, planted: PlantedFaults) -> SimulationOutcome {
     let record = std::mem::take(&mut *world.record());
     let register = LaneRegister::default();
     let lanes = SimulatedLanes::bind(&register);
-    let judge = Judge::new(&run.plan, &log, &record, lanes, &register);
+    let judge = ClusterJudge::new(&run.plan, &log, &record, lanes, &register);
     SimulationOutcome {
         seed,
         violations: judge.judge(is_calm),

@@ -141,9 +141,9 @@ fn said(span: &Span, name: &str) -> String {
     }
 }
 
-struct Quiet;
+struct AllTakingSink;
 
-impl Sink for Quiet {
+impl Sink for AllTakingSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits::default()
     }
@@ -166,7 +166,7 @@ fn settings(url: &str, more: &str) -> Settings {
 /// A router whose spans are exported until the sender is used.
 fn exporting(settings: &Settings) -> (Router, JoinHandle<()>, oneshot::Sender<()>) {
     let (queue, export) = export_of(settings).unwrap().unwrap();
-    let builder = Router::builder().spans(queue).sink("quiet", Quiet);
+    let builder = Router::builder().spans(queue).sink("quiet", AllTakingSink);
     let router = builder.route("all", "quiet", "true").build().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(export.run(async { drop(stopped.await) }));

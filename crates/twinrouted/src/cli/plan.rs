@@ -9,15 +9,13 @@ use super::history::{HistoryFilterOptions, HistoryPlace, HistorySource};
 use crate::cli::output;
 use crate::config::LoadedConfig;
 use anyhow::{Context as _, bail};
-use changed::{ChangedDefinitions, table_of};
+use changed::{ChangedDefinitions, add_destination, table_of};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use twinroute_model::endpoint::EndpointType;
 use twinroute_model::name::InstanceName;
 use twinroute_router::history::{ComparedTable, PlanReport, RoutePlan, RouteSnapshot};
 use twinroute_router::status::RouterStatus;
-use twinroute_sinks::published;
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanOptions {
@@ -129,12 +127,8 @@ fn table_of_status(status: &RouterStatus) -> ComparedTable {
         });
         table.routes.extend(routes);
         for endpoint in &instance.endpoints {
-            if let Some(kind) = EndpointType::parse(&endpoint.endpoint_type) {
-                let name = (instance.name.clone(), endpoint.name.clone());
-                table
-                    .destinations
-                    .insert(name, published::destination(kind));
-            }
+            let name = (instance.name.clone(), endpoint.name.clone());
+            add_destination(&mut table, name, &endpoint.endpoint_type);
         }
     }
     table

@@ -1,7 +1,7 @@
 //! Judges dead letters: where they are, what is in them, and whether there was a reason.
 
 use super::violation::{Violation, Wrong};
-use super::{Judge, LAG};
+use super::{LAG, RunJudge};
 use crate::crash::history::{Endpoint, EventId, Letter, Place};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,7 +25,7 @@ enum Name {
     Second,
 }
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// Every dead letter is of something that was refused, is what was posted, stands where it belongs,
     /// and is alone; an event has one or arrived, and both only for a reason.
     pub(super) fn letters(&mut self) {

@@ -148,13 +148,21 @@ pub(super) fn table_of(definitions: &Definitions) -> ComparedTable {
         });
         table.routes.extend(routes);
         for endpoint in &instance.endpoints {
-            if let Some(kind) = EndpointType::parse(endpoint.endpoint_type()) {
-                let name = (instance.name.to_string(), endpoint.name.to_string());
-                table
-                    .destinations
-                    .insert(name, published::destination(kind));
-            }
+            let name = (instance.name.to_string(), endpoint.name.to_string());
+            add_destination(&mut table, name, endpoint.endpoint_type());
         }
     }
     table
+}
+
+/// Adds what is published of an endpoint's type; nothing where there is no such type.
+pub(super) fn add_destination(
+    table: &mut ComparedTable,
+    name: (String, String),
+    endpoint_type: &str,
+) {
+    if let Some(kind) = EndpointType::parse(endpoint_type) {
+        let published = published::destination(kind);
+        table.destinations.insert(name, published);
+    }
 }
