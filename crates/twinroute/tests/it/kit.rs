@@ -43,6 +43,8 @@ enum SinkFlaw {
     PanicsWithoutPayload,
     /// Writes JSON again, in its own way.
     RewritesJson,
+    /// Says something of its own in each event.
+    AddsExtension,
     /// Says that it takes nothing at a time.
     NoLimits,
     /// Forgets a batch while another is on its way.
@@ -88,6 +90,10 @@ impl FlawedSink {
                 let builder = builder.event_type(event.event_type());
                 let builder = builder.subject(event.subject().unwrap());
                 self.shelf.lock().push(builder.json(value).build().unwrap());
+            }
+            (SinkFlaw::AddsExtension, _) => {
+                let marked = Event::clone(event).with_extension("shelf", 7);
+                self.shelf.lock().push(marked.unwrap());
             }
             _ => self.shelf.put(delivery),
         }
@@ -192,14 +198,18 @@ async fn each_flaw_is_found_by_its_check() {
         (
             SinkFlaw::MissingOutcomes,
             "delivered is there",
-            "it gave 19 outcomes for 20 deliveries",
+            "it gave 19 outcomes for a batch of 20 events: give one for each delivery",
         ),
         (
             SinkFlaw::MissingOutcomes,
             "outcomes",
-            "it gave 0 outcomes for 1 deliveries",
+            "it gave 0 outcomes for a batch of 1 event: give one",
         ),
-        (SinkFlaw::OtherOrder, "order", "of the same twin"),
+        (
+            SinkFlaw::OtherOrder,
+            "order",
+            "of the same twin: send a batch in its order",
+        ),
         (
             SinkFlaw::RefusesAll,
             "partial",
@@ -208,7 +218,7 @@ async fn each_flaw_is_found_by_its_check() {
         (
             SinkFlaw::LostConnection,
             "cancelled",
-            "it panicked over a batch of 3 events",
+            "it panicked over a batch of 3 events: nobody gave it back: give an error",
         ),
         (
             SinkFlaw::EmptiesAtStart,
@@ -223,20 +233,38 @@ async fn each_flaw_is_found_by_its_check() {
         (
             SinkFlaw::HangsOnText,
             "outcomes",
-            "a batch of 1 events did not end within 10 s",
+            "a batch of 1 event did not end within 10 s: give up in time",
         ),
         (
             SinkFlaw::PanicsWithoutPayload,
             "outcomes",
-            "it panicked over a batch of 1 events",
+            "it panicked over a batch of 1 event: no payload: give an error",
         ),
         (
             SinkFlaw::RewritesJson,
             "delivered is there",
             "event there-0 arrived with another payload",
         ),
-        (SinkFlaw::NoLimits, "limits", "in_flight_max is 0"),
-        (SinkFlaw::OneAtATime, "at once", "is not at the destination"),
+        (
+            SinkFlaw::AddsExtension,
+            "delivered is there",
+            "event there-0 arrived with `shelf`, which it did not have: send it as it is",
+        ),
+        (
+            SinkFlaw::NoLimits,
+            "limits",
+            "in_flight_max is 0: nothing could be sent; say 1 at least",
+        ),
+        (
+            SinkFlaw::OneAtATime,
+            "at once",
+            "though it was delivered: say `Delivered` only of what the destination has",
+        ),
+        (
+            SinkFlaw::RefusesAll,
+            "partial",
+            "did not arrive within 10 s of being accepted; the endpoint's last error: ",
+        ),
     ] {
         let failed = failed(flaw).await;
         let found = failed.iter().find(|(name, _)| *name == check);
