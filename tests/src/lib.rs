@@ -5,5 +5,10 @@
 #[doc = include_str!("../../docs/guide/library.md")]
 pub struct LibraryGuide;
 
+/// That of the emulator, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/emulator.md")]
+pub struct EmulatorPage;
+
 pub mod crash;
 pub mod rotation;

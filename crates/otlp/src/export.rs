@@ -2,7 +2,7 @@
 
 use crate::collector::CollectorClient;
 use crate::headers;
-use crate::refused::RefusedSpans;
+use crate::refused::{REMINDER, RefusedSpans};
 use crate::settings::Settings;
 use crate::span_data::{ClockAnchor, span_data};
 use metrics::{Counter, counter, describe_counter};
@@ -28,9 +28,6 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 /// After a failure, how long nothing is sent; doubled with each in a row.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// How often trouble that goes on is logged.
-pub(crate) const REMINDER: Duration = Duration::from_secs(10 * 60);
 
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]

@@ -1,12 +1,15 @@
 //! Spans that a collector refuses in an answer that takes the others.
 
-use crate::export::REMINDER;
 use bytes::Bytes;
 use metrics::{Counter, counter};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
+use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_model::visible;
+
+/// How often trouble that goes on is logged.
+pub(crate) const REMINDER: Duration = Duration::from_secs(10 * 60);
 
 /// Bytes of a collector's reason that are shown.
 const REASON_BYTES_MAX: usize = 300;

@@ -51,8 +51,8 @@ impl LaneCore {
             "" => reason.to_string(),
             outcome => format!("{reason}: {outcome}"),
         };
-        let shown = (waiting.sequence, waiting.event.as_deref());
-        self.show(shown, TapOutcome::DeadLettered, now, why);
+        let view = (waiting.sequence, waiting.event.as_deref());
+        self.show(view, TapOutcome::DeadLettered, now, why);
         let trace = self.dead_letter_span(&waiting, &about, now);
         let dead = KeptDeadLetter {
             about,

@@ -23,8 +23,8 @@ impl LaneCore {
         let delivered = DeliverySettlement::Delivered;
         self.settle(waiting.sequence, Some(waiting), delivered);
         self.tell(waiting.sequence, DeliveryEnd::Delivered);
-        let shown = (waiting.sequence, waiting.event.as_deref());
-        self.show(shown, TapOutcome::Delivered, now, String::new);
+        let view = (waiting.sequence, waiting.event.as_deref());
+        self.show(view, TapOutcome::Delivered, now, String::new);
     }
 
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
@@ -189,8 +189,8 @@ impl LaneCore {
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
             attempts, reason = %reason, ?delay, "an event failed alone and will be retried");
-        let shown = (waiting.sequence, waiting.event.as_deref());
-        self.show(shown, TapOutcome::Retrying, now, || reason.to_string());
+        let view = (waiting.sequence, waiting.event.as_deref());
+        self.show(view, TapOutcome::Retrying, now, || reason.to_string());
         let retrying = QueuedDelivery {
             attempts,
             ..waiting
