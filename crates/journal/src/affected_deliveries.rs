@@ -86,6 +86,10 @@ impl AffectedDeliveries {
                         member(event.content, "source")?,
                     ))
                 });
+            if whole && made_by == MadeBy::Carrying {
+                // What is damaged stands before the content, and may be the sequence. Counts tell what is lost of it.
+                continue;
+            }
             if whole {
                 self.read.insert(event.sequence);
             }
@@ -227,12 +231,20 @@ impl AffectedDeliveries {
         let mut known = std::mem::take(&mut self.read);
         // Damaged bytes may say anything: what they say must fit what is known otherwise.
         for ((sequence, number), affected) in std::mem::take(&mut self.deliveries) {
-            let quarantined = damage[affected.damage].kind == DamageKind::Quarantined;
+            let stood_in = &damage[affected.damage];
+            let quarantined = stood_in.kind == DamageKind::Quarantined;
+            let may_be = stood_in.sequences.as_ref().is_none_or(|range| {
+                affected.made_by == MadeBy::Carrying || range.contains(&sequence)
+            });
             let open = index.is_open(sequence, number);
             let Some(name) = index.lanes.get(&number).map(|lane| lane.name.clone()) else {
                 known.remove(&sequence);
                 continue;
             };
+            if !may_be {
+                known.remove(&sequence);
+                continue;
+            }
             if open || !quarantined || sequence >= next_sequence {
                 continue;
             }
