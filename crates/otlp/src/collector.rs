@@ -1,5 +1,6 @@
 //! The HTTP client that the exporter sends with: ours, with our trust, proxies and limits.
 
+use crate::refused::PartialRefusal;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -27,22 +28,29 @@ pub(crate) struct CollectorClient {
     limit: Duration,
     /// Why the last request failed: the exporter does not repeat it.
     fault: Arc<Mutex<String>>,
+    /// What it refused of the last request that it took, which the exporter does not hand on.
+    refused: Arc<Mutex<PartialRefusal>>,
 }
 
 impl CollectorClient {
     pub(crate) fn new(client: Client, headers: HeaderMap, limit: Duration) -> Self {
-        let fault = Arc::default();
         Self {
             client,
             headers,
             limit,
-            fault,
+            fault: Arc::default(),
+            refused: Arc::default(),
         }
     }
 
     /// Why the last request failed; nothing where the exporter itself failed.
     pub(crate) fn take_fault(&self) -> String {
         std::mem::take(&mut *self.fault.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What was refused of the last request that was taken.
+    pub(crate) fn take_refused(&self) -> PartialRefusal {
+        std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn failed(&self, fault: String) -> HttpError {
@@ -70,7 +78,10 @@ impl CollectorClient {
         }
         let body = read_success(answer, ANSWER_BYTES_MAX).await;
         let body = body.map_err(|error| self.failed(failure_text(&error)))?;
-        Ok(Response::new(body.into_bytes()))
+        let body = body.into_bytes();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = PartialRefusal::read(&body);
+        Ok(Response::new(body))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::collector::CollectorClient;
 use crate::headers;
+use crate::refused::RefusedSpans;
 use crate::settings::Settings;
 use crate::span_data::{ClockAnchor, span_data};
 use metrics::{Counter, counter, describe_counter};
@@ -29,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// How often trouble that goes on is logged.
-const REMINDER: Duration = Duration::from_secs(10 * 60);
+pub(crate) const REMINDER: Duration = Duration::from_secs(10 * 60);
 
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,16 @@ pub struct SpanExport {
     batch_max: usize,
     exported: Counter,
     lost: Counter,
+    refused: RefusedSpans,
+    sums: ExportSums,
     trouble: Option<CollectorTrouble>,
+}
+
+/// What became of spans, for the log.
+#[derive(Debug, Default)]
+struct ExportSums {
+    exported: u64,
+    dropped: u64,
 }
 
 /// A collector that takes nothing.
@@ -132,6 +142,8 @@ impl SpanExport {
             batch_max: settings.batch_spans_max,
             exported,
             lost,
+            refused: RefusedSpans::new(),
+            sums: ExportSums::default(),
             trouble: None,
         };
         Ok(Some((queue, export)))
@@ -158,6 +170,15 @@ impl SpanExport {
             }
         }
         self.finish(spans).await;
+        let ExportSums { exported, dropped } = self.sums;
+        let refused = self.refused.all();
+        tracing::info!(
+            endpoint = self.collector,
+            exported,
+            dropped,
+            refused,
+            "the export of spans has ended"
+        );
     }
 
     /// Takes spans until a batch is full or its first has waited long enough; true at the end.
@@ -189,7 +210,7 @@ impl SpanExport {
     }
 
     /// Sends what waits at the end.
-    async fn finish(mut self, mut spans: Vec<TraceSpan>) {
+    async fn finish(&mut self, mut spans: Vec<TraceSpan>) {
         let until = Instant::now() + self.timeout;
         loop {
             let room = self.batch_max.saturating_sub(spans.len());
@@ -203,10 +224,15 @@ impl SpanExport {
             let batch = std::mem::take(&mut spans);
             let count = batch.len() as u64;
             if timeout_at(until, self.export(batch)).await.is_err() {
-                self.lost.increment(count);
+                self.lose(count);
                 return;
             }
         }
+    }
+
+    fn lose(&mut self, spans: u64) {
+        self.lost.increment(spans);
+        self.sums.dropped += spans;
     }
 
     async fn export(&mut self, spans: Vec<TraceSpan>) {
@@ -219,7 +245,10 @@ impl SpanExport {
         let batch = spans.map(|span| span_data(span, &self.scope, self.anchor));
         match self.exporter.export(batch.collect()).await {
             Ok(()) => {
-                self.exported.increment(count);
+                let refusal = self.client.take_refused();
+                let taken = count - self.refused.count(&refusal, count, &self.collector);
+                self.exported.increment(taken);
+                self.sums.exported += taken;
                 if let Some(trouble) = self.trouble.take() {
                     let (lost, lasted) = (trouble.lost, trouble.since.elapsed());
                     tracing::info!(
@@ -231,7 +260,7 @@ impl SpanExport {
                 }
             }
             Err(error) => {
-                self.lost.increment(count);
+                self.lose(count);
                 let reason = match self.client.take_fault() {
                     fault if fault.is_empty() => error.to_string(),
                     fault => fault,

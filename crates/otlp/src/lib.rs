@@ -8,6 +8,7 @@
 mod collector;
 mod export;
 mod headers;
+mod refused;
 mod settings;
 mod span_data;
 

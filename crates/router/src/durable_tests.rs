@@ -3,6 +3,7 @@
 use super::dead_letter_tests::{MemoryStore, ended, reject};
 use super::tests::{ScriptedSink, endpoint_status, event};
 use super::*;
+use crate::accept::AcceptedBatch;
 use crate::dead_letters::DeadLetterQuery;
 use crate::replay::{ReplayRequest, ReplayState};
 use crate::sink::{DeliveryOutcome, FailureReason, FaultKind};

@@ -4,6 +4,7 @@ use super::dead_letter_tests::{MemoryStore, ended};
 use super::shares_tests::event_of;
 use super::tests::{ScriptedSink, endpoint_status};
 use super::*;
+use crate::accept::AcceptedBatch;
 use crate::replay::ReplayRequest;
 use crate::sink::FaultKind;
 use crate::status::EndpointStatus;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::accept::AcceptedBatch;
 use crate::sink::{
     BatchLimits, Delivery, DeliveryOutcome, EndpointFault, FailureReason, FaultKind, Sink,
 };

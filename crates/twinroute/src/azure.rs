@@ -43,12 +43,12 @@ use twinroute_sinks::connect::AzureConnector;
 
 /// How to reach Azure.
 ///
-/// ```no_run
+/// ```
 /// use twinroute::azure::{Azure, LoginMethod};
 ///
 /// let login = LoginMethod::AzureCli { tenant_id: None };
-/// let connector = Azure::default().login(login).into_connector()?;
-/// # Ok::<(), twinroute::Error>(())
+/// let connector = Azure::default().login(login).into_connector();
+/// assert!(connector.is_ok());
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is made before `into_connector`"]
@@ -142,6 +142,30 @@ impl Azure {
 }
 
 /// Makes what the endpoints of definitions need: their sinks, and the containers of their dead letters.
+///
+/// ```
+/// # #[cfg(feature = "watch")] {
+/// use twinroute::azure::Azure;
+/// use twinroute::definitions::FolderSource;
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let folder = tempfile::tempdir()?;
+/// std::fs::create_dir_all(folder.path().join("endpoints"))?;
+/// let hub = r#"{"properties":{"endpointType":"EventHub","authenticationType":"KeyBased","connectionStringPrimaryKey":
+///     "Endpoint=sb://plant.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=c2VjcmV0;EntityPath=hub"}}"#;
+/// std::fs::write(folder.path().join("endpoints/hub.json"), hub)?;
+///
+/// // Nothing connects before an event goes to the endpoint.
+/// let router = Router::builder().connect(Azure::connector()?).start().await?;
+/// let definitions = FolderSource::new(folder.path(), router.default_instance().clone());
+/// let _followed = router.follow(definitions).await?;
+/// assert_eq!(router.status().instances[0].endpoints[0].endpoint_type, "EventHub");
+/// # Ok(())
+/// # }
+/// # }
+/// ```
 pub struct AzureConnect {
     sinks: AzureConnector,
     identities: IdentitySet,

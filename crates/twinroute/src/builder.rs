@@ -11,6 +11,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Collects what a router is made of. All that is wrong is said by [`RouterBuilder::start`].
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// let router = Router::builder()
+///     .sink("archive", sink)
+///     .route("warm", "archive", "$body.temperature > 20")
+///     .default_instance("plant-2")
+///     .memory_bytes_max(64 << 20)
+///     .start()
+///     .await?;
+/// assert_eq!(router.default_instance().as_str(), "plant-2");
+/// assert_eq!(router.status().journal.bytes_max, 64 << 20);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing runs before `start`"]
 pub struct RouterBuilder {
     inner: twinroute_router::RouterBuilder,

@@ -49,6 +49,26 @@ impl LetterFilter {
 }
 
 /// Something that is to be done with dead letters, all of them unless a choice is made; `.await` does it.
+///
+/// ```
+/// use twinroute::dead_letters::DeadLetterReason;
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|batch: Vec<Delivery>| async move {
+/// #     Ok(batch.iter().map(|_| DeliveryOutcome::reject("it fits no page")).collect())
+/// # });
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let router = Router::builder().sink("archive", sink).route("all", "archive", "true").start().await?;
+/// router.accept(event).ack(AckLevel::Delivered).await?;
+///
+/// let page = router.dead_letters().endpoint("archive").reason(DeadLetterReason::Rejected).most(10).await?;
+/// assert_eq!((page.dead_letters.len(), &*page.dead_letters[0].id), (1, "1"));
+/// assert_eq!(page.next, None);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is done before `.await`"]
 #[derive(Debug)]
 pub struct LetterRequest<'a, W> {
@@ -66,6 +86,24 @@ pub struct LetterListing {
 
 /// Dead letters are delivered after all: `.await` begins, and resolves when all were put back or the replay stopped
 /// itself. Dropping that future leaves the replay running.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|batch: Vec<Delivery>| async move {
+/// #     Ok(batch.iter().map(|_| DeliveryOutcome::reject("it fits no page")).collect())
+/// # });
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let router = Router::builder().sink("archive", sink).route("all", "archive", "true").start().await?;
+/// router.accept(event).ack(AckLevel::Delivered).await?;
+///
+/// let replay = router.replay().endpoint("archive").most(10).await?;
+/// assert_eq!(replay.replayed, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LetterReplay(ReplayRequest);
 
@@ -208,6 +246,25 @@ impl<'a> IntoFuture for LetterRequest<'a, LetterReplay> {
 }
 
 /// A replay that was begun. It goes on when this is dropped.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|batch: Vec<Delivery>| async move {
+/// #     Ok(batch.iter().map(|_| DeliveryOutcome::reject("it fits no page")).collect())
+/// # });
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let router = Router::builder().sink("archive", sink).route("all", "archive", "true").start().await?;
+/// router.accept(event).ack(AckLevel::Delivered).await?;
+///
+/// let running = router.replay().per_second(500.0).begin().await?;
+/// assert!(running.status().replayed <= 1);
+/// assert_eq!(running.ended().await.replayed, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RunningReplay<'a> {
     router: &'a Router,
@@ -320,6 +377,24 @@ impl Router {
 }
 
 /// Steers a running endpoint.
+///
+/// ```
+/// use twinroute::dead_letters::PurgeScope;
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let router = Router::builder().sink("archive", sink).route("all", "archive", "true").start().await?;
+/// let archive = router.endpoint("archive").expect("it was added");
+/// archive.pause();
+/// router.accept(event).await?;
+/// assert_eq!(archive.purge(PurgeScope::Queued).queued, 1);
+/// archive.resume();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct EndpointControl(twinroute_router::dead_letters::EndpointHandle);
 

@@ -13,6 +13,16 @@ use twinroute_router::source::DefinitionFaults;
 /// all of them become this with `?`.
 ///
 /// It shows itself in words, with its causes, also where a program's `main` ends with it.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # fn main() -> Result<(), twinroute::Error> {
+/// let error = twinroute::Error::from(Event::from_json("{}").unwrap_err());
+/// assert_eq!((error.http_status(), error.is_retryable()), (400, false));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -178,6 +178,25 @@ pub struct PastEventPage {
 }
 
 /// Something that is to be done with the history, all of it unless a choice is made; `.await` does it.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let folder = tempfile::tempdir()?;
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let event = Event::builder().id("17").source("press-7").event_type("t").build()?;
+/// let journal = JournalOptions::new(folder.path()).keep_bytes(64 << 20);
+/// let builder = Router::builder().journal(journal).sink("archive", sink);
+/// let router = builder.route("all", "archive", "true").start().await?;
+/// router.accept(event).await?;
+/// let page = router.history().twin("press-7").most(10).events().await?;
+/// assert_eq!((page.events.len(), page.events[0].id()), (1, "17"));
+/// # router.stop(Duration::from_secs(5)).await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is done before `.await`"]
 #[derive(Debug)]
 pub struct HistoryRequest<'a, W> {

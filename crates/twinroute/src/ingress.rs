@@ -6,11 +6,17 @@
 //! ```
 //! use twinroute::prelude::*;
 //!
-//! # async fn mount(router: &Router) -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let router = Router::builder().start().await?;
 //! let events = router.ingress().access_key("a secret that producers show").service()?;
 //! let app: axum::Router = axum::Router::new()
 //!     .route("/health", axum::routing::get(|| async { "fine" }))
 //!     .nest_service("/twinroute", events);
+//! # let mut app = app;
+//! # let request = http::Request::post("/twinroute/events").body(axum::body::Body::empty())?;
+//! # let answer = tower_service::Service::call(&mut app, request).await?;
+//! # assert_eq!(answer.status(), http::StatusCode::UNAUTHORIZED);
 //! # Ok(())
 //! # }
 //! ```
@@ -42,6 +48,18 @@ use std::task::{Context, Poll};
 use twinroute_ingress::IngressServer;
 
 /// Collects how events come in over HTTP.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// let router = Router::builder().start().await?;
+/// let events = router.ingress().access_key("a secret that producers show").ack(AckLevel::Memory).service();
+/// assert!(events.is_ok());
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is served before `service`"]
 pub struct IngressBuilder<'a> {
     router: &'a Router,
@@ -54,6 +72,22 @@ pub struct IngressBuilder<'a> {
 pub struct InvalidIngress(String);
 
 /// Takes events over HTTP. Cheap to clone; it is a service of `tower` and of `hyper`.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let router = Router::builder().start().await?;
+/// let events = router.ingress().allow_anonymous().service()?;
+/// let event = r#"{"specversion":"1.0","id":"1","source":"press-7","type":"t"}"#;
+/// let request = http::Request::post("/events").header("content-type", "application/cloudevents+json");
+/// let request = request.body(http_body_util::Full::new(bytes::Bytes::from(event)))?;
+/// let answer = hyper::service::Service::call(&events, request).await?;
+/// assert_eq!(answer.status(), http::StatusCode::ACCEPTED);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct IngressService(IngressServer);
 

@@ -11,9 +11,17 @@ use twinroute_model::clock::SystemClock;
 /// A journal on disk: its folder and how it works.
 ///
 /// ```
-/// use twinroute::JournalOptions;
+/// use twinroute::prelude::*;
 ///
-/// let journal = JournalOptions::new("data").bytes_max(1 << 30);
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let folder = tempfile::tempdir()?;
+/// let journal = JournalOptions::new(folder.path()).bytes_max(1 << 30).keep_for(Duration::from_secs(3_600));
+/// let router = Router::builder().journal(journal).start().await?;
+/// assert_eq!(router.status().journal.bytes_max, 1 << 30);
+/// # router.stop(Duration::ZERO).await;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct JournalOptions {

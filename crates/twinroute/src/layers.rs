@@ -4,9 +4,13 @@
 //! use twinroute::layers::SinkLayers as _;
 //! use twinroute::prelude::*;
 //!
-//! # fn build(pager: impl Sink) -> twinroute::RouterBuilder {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), twinroute::Error> {
+//! # let pager = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
 //! let pager = pager.time_limit(Duration::from_secs(3)).rate_limit(50).traced("pager");
-//! Router::builder().sink("pager", pager)
+//! assert_eq!(pager.limits().events_max, 50);
+//! let router = Router::builder().sink("pager", pager).start().await?;
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -20,6 +24,18 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
 /// Puts layers around a sink.
+///
+/// ```
+/// use twinroute::layers::SinkLayers as _;
+/// use twinroute::prelude::*;
+///
+/// # fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// let sink = sink.rate_limit(20).time_limit(Duration::from_secs(3));
+/// assert_eq!(sink.limits().events_max, 20);
+/// # Ok(())
+/// # }
+/// ```
 pub trait SinkLayers: Sink + Sized {
     /// Drops a batch, and says that the endpoint is unavailable, when the sink does not answer in time. Each batch then is
     /// sent again, so the limit should be far above what a batch takes.
@@ -49,6 +65,20 @@ pub trait SinkLayers: Sink + Sized {
 impl<S: Sink> SinkLayers for S {}
 
 /// A sink with a limit of time.
+///
+/// ```
+/// use twinroute::layers::SinkLayers as _;
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let one = [Delivery::new(1, Event::builder().id("1").source("press-7").event_type("t").build()?)];
+/// let stuck = sink_fn(|_| std::future::pending()).time_limit(Duration::from_millis(5));
+/// let late = stuck.send(&one).await.unwrap_err();
+/// assert!(late.to_string().contains("did not end within 0.005 s"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TimeLimited<S> {
     sink: S,
@@ -84,6 +114,24 @@ impl<S> TimeLimited<S> {
 }
 
 /// A sink with a rate.
+///
+/// ```
+/// use twinroute::layers::SinkLayers as _;
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let one = [Delivery::new(1, Event::builder().id("1").source("press-7").event_type("t").build()?)];
+/// let sink = sink.rate_limit(100);
+/// let begun = std::time::Instant::now();
+/// for _ in 0..4 {
+///     sink.send(&one).await.expect("it is delivered");
+/// }
+/// assert!(begun.elapsed() >= Duration::from_millis(29));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RateLimited<S> {
     sink: S,
@@ -126,6 +174,20 @@ impl<S: Sink> Sink for RateLimited<S> {
 }
 
 /// A sink whose batches are spans.
+///
+/// ```
+/// use twinroute::layers::SinkLayers as _;
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let one = [Delivery::new(1, Event::builder().id("1").source("press-7").event_type("t").build()?)];
+/// let sink = sink.traced("pager");
+/// assert_eq!(sink.send(&one).await, Ok(SendOutcome::all_delivered()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TracedSink<S> {
     sink: S,

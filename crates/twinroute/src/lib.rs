@@ -55,9 +55,12 @@ mod accept;
 #[cfg(feature = "azure")]
 pub mod azure;
 mod builder;
+pub mod clock;
 pub mod dead_letters;
 pub mod definitions;
 mod error;
+pub mod event;
+pub mod filter;
 #[cfg(feature = "journal")]
 pub mod history;
 #[cfg(feature = "ingress")]
@@ -65,10 +68,14 @@ pub mod ingress;
 #[cfg(feature = "journal")]
 mod journal;
 pub mod layers;
+pub mod name;
 pub mod prelude;
 mod router;
+pub mod settings;
 pub mod sink;
+pub mod status;
 pub mod testing;
+pub mod trace;
 
 pub use accept::AcceptRequest;
 pub use builder::RouterBuilder;
@@ -82,64 +89,88 @@ pub use sink::{SendError, SendOutcome, SendResult, Sink, SinkSetup, sink_fn};
 pub use twinroute_cloudevents_sdk as cloudevents_sdk;
 #[cfg(feature = "journal")]
 pub use twinroute_journal::JournalOpenError;
-pub use twinroute_router::accept::{AcceptError, AcceptedBatch, AckLevel};
-pub use twinroute_router::{BuildError, DuplicateWindow, EndpointResult, IntoMappedEvent};
-
-/// Events: read, built, written.
-pub mod event {
-    pub use twinroute_model::event::{
-        Event, EventBuilder, EventData, EventLimits, EventProblem, ExtensionValue, InvalidEvent,
-        TypedPayload,
-    };
-    pub use twinroute_model::twin::TwinKey;
-}
-
-/// How endpoints are delivered to: the settings that [`SinkSetup::settings`] changes.
-pub mod settings {
-    pub use twinroute_model::settings::{
-        AmqpAuth, AmqpTransport, AnswerMeaning, EndpointSettings, KeptDeadLetters, PartitionKey,
-        SessionKey, TopicSchema, TwinOrdering, WhenFull,
-    };
-}
-
-/// Names of instances, endpoints and routes.
-pub mod name {
-    pub use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
-}
-
-/// Traces: what destinations continue of them, and the spans of a router's own.
-pub mod trace {
-    pub use twinroute_router::trace::{
-        SpanQueue, SpanReceiver, SpanSettings, SpanStep, SpanValue, TraceContext, TraceParent,
-        TraceSpan,
-    };
-}
-
-/// What a router shows of itself.
-pub mod status {
-    pub use twinroute_journal::ledger::DiscardReason;
-    pub use twinroute_router::status::{
-        AdmissionState, AdmissionStatus, CredentialStatus, DeadLetterStatus, EndpointMetrics,
-        EndpointState, EndpointStatus, InstanceStatus, JournalKind, JournalStatus,
-        LetterStoreState, RetryStatus, RouteStatus, RouterReadiness, RouterStatus, SourceStatus,
-        SyncBucket, SyncStatus, TableStatus,
-    };
-    pub use twinroute_router::{DurationHistogram, REMAINDER};
-}
-
-/// Filters: parsed, and explained.
-pub mod filter {
-    pub use twinroute_filter::anchor::{FieldCondition, FilterAnchor, IndexedField, StringTest};
-    pub use twinroute_filter::ast::{
-        CompareExpr, CompareOp, CompareOperand, ExprGroup, FieldPath, FilterExpr, FilterFunction,
-        FilterSpan, FunctionCall, LiteralValue, PathTarget,
-    };
-    pub use twinroute_filter::check::{CheckCode, FilterWarning};
-    pub use twinroute_filter::explain::{ClauseResult, FilterExplanation, SeenValue};
-    pub use twinroute_filter::{FilterOptions, RouteFilter};
-}
-
-/// Time, for programs that bring a clock of their own.
-pub mod clock {
-    pub use twinroute_model::clock::{Clock, SteadyTime, SystemClock, Timestamp};
-}
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// let starting = Router::builder().route("all", "archive", "true").start();
+/// let Err(twinroute::Error::Build(wrong)) = starting.await else {
+///     panic!("no sink has that name");
+/// };
+/// assert!(wrong.to_string().contains("archive"));
+/// # Ok(())
+/// # }
+/// ```
+pub use twinroute_router::BuildError;
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// let window = twinroute::DuplicateWindow::new(Duration::from_secs(60), 10_000);
+/// let builder = Router::builder().duplicate_window(window);
+/// let router = builder.sink("archive", sink).route("all", "archive", "true").start().await?;
+/// let event = || Event::builder().id("1").source("press-7").event_type("t").build();
+/// assert_eq!(router.accept(event()?).await?.duplicates, 0);
+/// assert_eq!(router.accept(event()?).await?.duplicates, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub use twinroute_router::DuplicateWindow;
+pub use twinroute_router::EndpointResult;
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let builder = Router::builder().map_event(|event| (event.subject() == Some("room7")).then_some(event));
+/// let router = builder.sink("archive", sink).route("all", "archive", "true").start().await?;
+/// let accepted = router.accept(event).await?;
+/// assert_eq!((accepted.dropped, accepted.deliveries), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
+pub use twinroute_router::IntoMappedEvent;
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let router = Router::builder().start().await?;
+/// let refused = router.accept_batch([event]).instance("elsewhere").await.unwrap_err();
+/// assert_eq!((refused.http_status(), refused.is_retryable()), (404, false));
+/// assert!(refused.to_string().contains("elsewhere"));
+/// # Ok(())
+/// # }
+/// ```
+pub use twinroute_router::accept::AcceptError;
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let router = Router::builder().sink("archive", sink).route("all", "archive", "true").start().await?;
+/// let accepted = router.accept(event).ack(AckLevel::Delivered).await?;
+/// assert_eq!((accepted.events, accepted.deliveries, accepted.unmatched), (1, 1, 0));
+/// assert_eq!(accepted.outcomes.values().map(|endpoint| endpoint.delivered).sum::<u64>(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub use twinroute_router::accept::AcceptedBatch;
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # fn main() -> Result<(), twinroute::Error> {
+/// assert_eq!(AckLevel::parse("durable"), Some(AckLevel::Durable));
+/// assert_eq!(AckLevel::Delivered.as_str(), "delivered");
+/// # Ok(())
+/// # }
+/// ```
+pub use twinroute_router::accept::AckLevel;

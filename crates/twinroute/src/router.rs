@@ -18,6 +18,22 @@ use std::time::Duration;
 /// Its endpoints have tasks in the tokio runtime that it was started in. [`Router::stop`] lets them finish. When the last
 /// clone is dropped without it the tasks end at once: a journal on disk gets what was handed to it and is closed, which
 /// blocks for that long, and can be opened again in the next line; what is in memory alone is gone.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let router = Router::builder().sink("archive", sink).route("all", "archive", "true").start().await?;
+/// router.accept(event).await?;
+/// router.settled().await;
+/// let last = router.stop(Duration::from_secs(5)).await;
+/// assert_eq!((last.journal.accepted, last.instances[0].endpoints[0].delivered), (1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Router {
     pub(crate) table: TableHandle,

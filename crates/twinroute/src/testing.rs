@@ -57,13 +57,35 @@ use std::time::Duration;
 
 /// How a sink is checked.
 ///
-/// ```no_run
-/// # use twinroute::prelude::*;
-/// # async fn check<S: Sink>(make: impl Fn() -> S, arrived: impl AsyncFn() -> Vec<Event>, page: Event) {
+/// ```
+/// use twinroute::prelude::*;
 /// use twinroute::testing::SinkCheck;
 ///
-/// let check = SinkCheck::default().refused(page).time_limit(Duration::from_secs(3));
-/// check.run(make, arrived).await.unwrap();
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # use std::sync::{Arc, Mutex};
+/// # type Shelf = Arc<Mutex<Vec<Event>>>;
+/// # let shelf = Shelf::default();
+/// # let make = || {
+/// #     let shelf = Arc::clone(&shelf);
+/// #     sink_fn(move |batch: Vec<Delivery>| {
+/// #         let fits = |one: &Delivery| one.event.json_data().is_none_or(|page| page.len() < 100);
+/// #         let kept = batch.iter().filter(|one| fits(one)).map(|one| Event::clone(&one.event));
+/// #         shelf.lock().expect("no panic").extend(kept);
+/// #         let outcomes = batch.iter().map(|one| match fits(one) {
+/// #             true => DeliveryOutcome::Delivered,
+/// #             false => DeliveryOutcome::reject("it fits no page"),
+/// #         });
+/// #         let outcome: SendOutcome = outcomes.collect();
+/// #         async move { Ok(outcome) }
+/// #     })
+/// # };
+/// # let arrived = async || shelf.lock().expect("no panic").clone();
+/// let page = Event::builder().id("page").source("press-7").event_type("t").json(format_args!("\"{:200}\"", ""));
+/// let check = SinkCheck::default().refused(page.build()?).time_limit(Duration::from_secs(3)).events(20);
+/// let report = check.run(make, arrived).await.unwrap();
+/// assert!(report.passed.contains(&"partial"));
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -92,6 +114,21 @@ pub struct SinkReport {
 }
 
 /// What a sink does not do.
+///
+/// ```
+/// use twinroute::prelude::*;
+/// use twinroute::testing::SinkCheck;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// // It says `Delivered`, and delivers nothing.
+/// let make = || sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// let check = SinkCheck::default().time_limit(Duration::from_millis(200)).events(10);
+/// let failures = check.run(make, async || Vec::<Event>::new()).await.unwrap_err();
+/// assert_eq!(failures.failed[0].0, "delivered is there");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SinkFailures {

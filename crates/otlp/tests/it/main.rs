@@ -7,13 +7,21 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -34,6 +42,8 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// In place of a status: no answer at all, and 200 with a mebibyte.
 const NEVER: u16 = 1;
 const LARGE: u16 = 2;
+/// 200, and two spans of the request are refused.
+const PARTIAL: u16 = 3;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -115,10 +125,19 @@ async fn answer(
     let (status, body) = match status {
         NEVER => std::future::pending().await,
         LARGE => (200, vec![b'x'; 1 << 20]),
+        PARTIAL => (200, two_refused()),
         status => (status, Vec::new()),
     };
     let answer = Response::builder().status(status);
     Ok(answer.body(Full::from(body)).unwrap())
+}
+
+fn two_refused() -> Vec<u8> {
+    let partial_success = Some(ExportTracePartialSuccess {
+        rejected_spans: 2,
+        error_message: "too old".to_owned(),
+    });
+    ExportTraceServiceResponse { partial_success }.encode_to_vec()
 }
 
 fn spans_of(body: ExportTraceServiceRequest) -> Vec<Span> {
@@ -277,6 +296,56 @@ async fn a_collector_that_refuses_costs_spans_and_no_events() {
     let spans = collector.spans().await;
     assert_eq!(said(&spans[1], "cloudevents.event_id"), "2");
     assert_eq!(router.status().instances[0].endpoints[0].delivered, 2);
+}
+
+/// Counters by name and labels, for what is made while it is the recorder.
+#[derive(Default)]
+struct CounterRecorder(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl CounterRecorder {
+    fn value(&self, series: &str) -> u64 {
+        self.0.lock().unwrap()[series].load(Ordering::Relaxed)
+    }
+}
+
+impl Recorder for CounterRecorder {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let labels = key.labels().map(|label| label.value().to_owned());
+        let series = [vec![key.name().to_owned()], labels.collect()].concat();
+        let mut counters = self.0.lock().unwrap();
+        Counter::from_arc(Arc::clone(counters.entry(series.join(" ")).or_default()))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// OTLP 1.9, "Partial Success": a collector says in a 200 how many spans it refused.
+#[tokio::test]
+async fn spans_that_a_partial_success_refuses_are_counted() {
+    let mut collector = FakeCollector::start(&[PARTIAL, 200, 503]).await;
+    let mut settings = settings(&collector.url, "batch_spans_max = 3");
+    settings.interval = Duration::from_secs(60);
+    let recorder = CounterRecorder::default();
+    let (router, task, stop) = with_local_recorder(&recorder, || exporting(&settings));
+    for id in ["1", "2", "3"] {
+        accept(&router, id).await;
+        assert_eq!(collector.spans().await.len(), 3);
+    }
+    stop.send(()).unwrap();
+    ended(task).await;
+    let dropped = |reason: &str| recorder.value(&format!("twinroute_spans_dropped_total {reason}"));
+    assert_eq!((dropped("refused"), dropped("export-failed")), (2, 3));
+    assert_eq!(recorder.value("twinroute_spans_exported_total"), 1 + 3);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use twinroute_model::event::Event;
 use twinroute_model::name::InstanceName;
 
 /// How long level `delivered` waits unless told otherwise.
-pub(crate) const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
+pub const DELIVERED_DEADLINE: Duration = Duration::from_secs(30);
 
 /// When to come back to an endpoint that is full.
 const ENDPOINT_FULL_RETRY: Duration = Duration::from_secs(5);
@@ -101,12 +101,16 @@ impl Acceptor {
         level: AckLevel,
         until: impl Future<Output = ()>,
     ) -> Result<AcceptedBatch, AcceptError> {
-        let bytes = events.iter().map(|event| event.size() as u64).sum();
-        let admitted = self.admission.admit(bytes, ADMISSION_WAIT_MAX).await;
-        let count = events.len() as u64;
-        let admitted = admitted.inspect_err(|_| self.tally.refused.add(count))?;
+        let admitted = self.admitted(&events).await?;
         self.accept_admitted(admitted, instance, events, level, until)
             .await
+    }
+
+    /// Waits for the turn of these events.
+    pub(crate) async fn admitted(&self, events: &[Event]) -> Result<AdmissionTurn, AcceptError> {
+        let bytes = events.iter().map(|event| event.size() as u64).sum();
+        let admitted = self.admission.admit(bytes, ADMISSION_WAIT_MAX).await;
+        admitted.inspect_err(|_| self.tally.refused.add(events.len() as u64))
     }
 
     /// As [`Router::accept_admitted`](crate::Router::accept_admitted).
@@ -159,10 +163,8 @@ impl Acceptor {
         let repeats = fresh.as_ref().map(|fresh| &*fresh.repeats);
         // The one thing that a tap costs while there is none.
         let instance = instance.unwrap_or_else(|| self.live.default_instance().as_str());
-        let watched = self
-            .taps
-            .wants(&[TapOutcome::Accepted, TapOutcome::Unmatched])
-            .then(|| (instance, self.taps.batch()));
+        let watched = self.taps.batch(admitted.begun);
+        let watched = watched.map(|watched| (instance, watched));
         let mut observers = BatchObservers {
             watched,
             trace: admitted.begin_trace(&self.spans, &compiled.name),
@@ -301,7 +303,13 @@ impl Acceptor {
             let before = scratch.matched_count();
             compiled.matches(&event, &mut scratch);
             if let Some(watched) = &mut observers.watched {
-                watch(watched, compiled, &event, (&scratch, before));
+                let outcome = match scratch.lanes.is_empty() {
+                    true => TapOutcome::Unmatched,
+                    false => TapOutcome::Accepted,
+                };
+                if watched.1.admits(outcome) {
+                    watch(watched, compiled, (&event, outcome), (&scratch, before));
+                }
             }
             if let Some(trace) = &mut observers.trace {
                 let goes_on = !scratch.lanes.is_empty();
@@ -364,14 +372,14 @@ struct BatchObservers<'a> {
 }
 
 /// What is shown of a batch once it is accepted, and its instance.
-type WatchedBatch<'a> = (&'a str, TapBatch);
+type WatchedBatch<'a> = (&'a str, TapBatch<'a>);
 
 /// Puts an event that was just matched with what is shown once it is accepted.
 #[cold]
 fn watch(
     (instance, watched): &mut WatchedBatch<'_>,
     compiled: &CompiledInstance,
-    event: &Event,
+    (event, outcome): (&Event, TapOutcome),
     (scratch, before): (&MatchScratch, usize),
 ) {
     let lanes = scratch.lanes.iter();
@@ -379,10 +387,6 @@ fn watch(
     let endpoints: Vec<&str> = lanes.map(|lane| lane.name.as_str()).collect();
     let routes = compiled.matched_since(scratch, before);
     let routes: Vec<&str> = routes.map(|route| route.definition.id.as_str()).collect();
-    let outcome = match endpoints.is_empty() {
-        true => TapOutcome::Unmatched,
-        false => TapOutcome::Accepted,
-    };
     watched.add(&TapView {
         instance,
         endpoints: &endpoints,

@@ -15,7 +15,8 @@ mod room_maker;
 mod slowdown;
 mod unreadable;
 
-pub(crate) use acceptor::{Acceptor, DELIVERED_DEADLINE};
+pub(crate) use acceptor::Acceptor;
+pub use acceptor::DELIVERED_DEADLINE;
 pub use admission::ADMISSION_WAIT_MAX;
 pub(crate) use admission::{AdmissionGate, give_turns};
 pub use admission_turn::{AdmissionTurn, EventProducer};

@@ -1,5 +1,6 @@
 //! The taps that are open, and what each is shown.
 
+use super::budget::TapBudget;
 use super::selection::{TapOutcome, TapSelection, TapView};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,10 +27,6 @@ const BODY_BYTES_MAX: usize = 32 << 10;
 // What all taps hold together: 64 MiB and some attributes.
 const _: () = assert!(TAPS_MAX * LINES_MAX * BODY_BYTES_MAX <= 64 << 20);
 
-/// Events that a tap compares with its selection in a second; those beyond are counted as skipped. A filter takes
-/// less than a microsecond each.
-const EXAMINED_MAX: u32 = 5_000;
-
 /// How often a watcher hears that there is nothing, or of what was missed.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -46,6 +43,7 @@ pub(crate) struct EventTaps(Arc<TapList>);
 struct TapList {
     /// A bit for each outcome that some tap shows.
     wanted: AtomicUsize,
+    budget: TapBudget,
     taps: Mutex<Vec<Arc<OpenTap>>>,
 }
 
@@ -53,7 +51,8 @@ struct OpenTap {
     number: u64,
     selection: TapSelection,
     window: Mutex<TapWindow>,
-    lines: Sender<String>,
+    /// Lines that all taps which show an event share.
+    lines: Sender<Arc<str>>,
     missed: Arc<MissedEvents>,
 }
 
@@ -69,19 +68,18 @@ struct MissedEvents {
 /// What a tap saw in the present second.
 struct TapWindow {
     began: Instant,
-    examined: u32,
     emitted: u32,
-    /// Events that were selected, ever.
-    selected: u64,
+    /// Events that it might have shown, ever.
+    passed: u64,
 }
 
-/// Lines of a batch that is not accepted yet.
-pub(crate) struct TapBatch {
-    taps: Vec<Arc<OpenTap>>,
-    /// Those that have shown or examined as much as they may in this second.
-    spent: Vec<Arc<OpenTap>>,
-    added: u64,
-    lines: Vec<(usize, String)>,
+/// What is shown of a batch once it is accepted.
+pub(crate) struct TapBatch<'a> {
+    list: &'a TapList,
+    now: Instant,
+    /// Those that are open, once there is an event for them to look at.
+    taps: Option<Vec<Arc<OpenTap>>>,
+    lines: Vec<(Arc<OpenTap>, Arc<str>)>,
 }
 
 impl EventTaps {
@@ -89,6 +87,11 @@ impl EventTaps {
     pub(crate) fn wants(&self, outcomes: &[TapOutcome]) -> bool {
         let wanted = self.0.wanted.load(Ordering::Relaxed);
         wanted != 0 && wanted & bits(outcomes) != 0
+    }
+
+    /// Whether something of that outcome is to be shown now. If so it has to be.
+    pub(crate) fn admits(&self, outcome: TapOutcome, now: Instant) -> bool {
+        self.wants(&[outcome]) && self.0.admits(outcome, now)
     }
 
     /// Watches from here on.
@@ -100,14 +103,15 @@ impl EventTaps {
         let (sender, lines) = channel(LINES_MAX);
         let missed = Arc::new(MissedEvents::default());
         let number = taps.last().map_or(0, |last| last.number + 1);
+        let outcomes = selection.outcomes().into();
+        let skipped = self.0.budget.skipped(selection.outcomes());
         taps.push(Arc::new(OpenTap {
             number,
             selection,
             window: Mutex::new(TapWindow {
                 began: Instant::now(),
-                examined: 0,
                 emitted: 0,
-                selected: 0,
+                passed: 0,
             }),
             lines: sender,
             missed: Arc::clone(&missed),
@@ -117,8 +121,10 @@ impl EventTaps {
         Ok(EventTap {
             taps: self.clone(),
             number,
+            outcomes,
             lines,
             missed,
+            skipped,
             reported: Instant::now(),
         })
     }
@@ -131,34 +137,36 @@ impl EventTaps {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<OpenTap>>> {
-        self.0.taps.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
-    /// For the events of a batch, which are shown once it is accepted.
-    pub(crate) fn batch(&self) -> TapBatch {
-        let now = Instant::now();
-        let (spent, taps) = self
-            .lock()
-            .iter()
-            .map(Arc::clone)
-            .partition(|tap| tap.is_spent(now));
-        TapBatch {
-            taps,
-            spent,
-            added: 0,
-            lines: Vec::new(),
-        }
+    /// For the events of a batch, which are shown once it is accepted. Nothing while nobody watches.
+    pub(crate) fn batch(&self, now: Instant) -> Option<TapBatch<'_>> {
+        let watched = self.wants(&[TapOutcome::Accepted, TapOutcome::Unmatched]);
+        watched.then(|| TapBatch::new(&self.0, now))
     }
 
-    /// Shows something at once.
-    pub(crate) fn show(&self, view: &TapView<'_>) {
-        let mut batch = self.batch();
+    /// Shows something that was admitted.
+    pub(crate) fn show(&self, view: &TapView<'_>, now: Instant) {
+        let mut batch = TapBatch::new(&self.0, now);
         batch.add(view);
         batch.publish();
     }
 }
 
 impl TapList {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<OpenTap>>> {
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admits(&self, outcome: TapOutcome, now: Instant) -> bool {
+        let admits = self.budget.admits(outcome, now);
+        if !admits {
+            self.budget.skip(outcome, 1);
+        }
+        admits
+    }
+
     fn note_wanted(&self, taps: &[Arc<OpenTap>]) {
         let wanted = taps.iter().map(|tap| bits(tap.selection.outcomes()));
         let wanted = wanted.fold(0, |all, one| all | one);
@@ -172,25 +180,36 @@ fn bits(outcomes: &[TapOutcome]) -> usize {
         .fold(0, |bits, outcome| bits | 1 << *outcome as usize)
 }
 
-impl TapBatch {
-    /// Has whoever wants it see this once the batch is accepted.
+impl<'a> TapBatch<'a> {
+    fn new(list: &'a TapList, now: Instant) -> Self {
+        Self {
+            list,
+            now,
+            taps: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Whether an event of that outcome is to be [added](Self::add). If so it has to be.
+    pub(crate) fn admits(&self, outcome: TapOutcome) -> bool {
+        self.list.admits(outcome, self.now)
+    }
+
+    /// Has whoever wants it see this once the batch is accepted. All who show it share its line.
     pub(crate) fn add(&mut self, view: &TapView<'_>) {
-        self.added += 1;
-        for (place, tap) in self.taps.iter().enumerate() {
-            if tap.selection.wants(view.outcome) && tap.admits(view) {
-                self.lines
-                    .push((place, line(view, tap.selection.with_body)));
-            }
+        let taps = self.taps.get_or_insert_with(|| self.list.lock().clone());
+        let (mut short, mut whole) = (None, None);
+        for tap in taps.iter().filter(|tap| tap.admits(view, self.now)) {
+            let with_body = tap.selection.with_body;
+            let line = if with_body { &mut whole } else { &mut short };
+            let line = line.get_or_insert_with(|| Arc::from(line_of(view, with_body)));
+            self.lines.push((Arc::clone(tap), Arc::clone(line)));
         }
     }
 
     /// The batch is accepted.
     pub(crate) fn publish(self) {
-        for tap in self.spent {
-            tap.missed.skipped.fetch_add(self.added, Ordering::Relaxed);
-        }
-        for (place, line) in self.lines {
-            let tap = &self.taps[place];
+        for (tap, line) in self.lines {
             // Nobody waits here: who is too slow misses it.
             if tap.lines.try_send(line).is_err() {
                 tap.missed.dropped.fetch_add(1, Ordering::Relaxed);
@@ -200,42 +219,31 @@ impl TapBatch {
 }
 
 impl OpenTap {
-    /// Whether it can show nothing more in this second.
-    fn is_spent(&self, now: Instant) -> bool {
-        let Ok(mut window) = self.window.try_lock() else {
+    /// Whether it shows this now. What is cheap comes first: the outcome, the rate, the sample, and only then what was
+    /// selected. Another thread that asks just then counts as its rate.
+    fn admits(&self, view: &TapView<'_>, now: Instant) -> bool {
+        if !self.selection.wants(view.outcome) {
             return false;
+        }
+        let Ok(mut window) = self.window.try_lock() else {
+            return self.skip();
         };
         if now.saturating_duration_since(window.began) >= Duration::from_secs(1) {
-            (window.began, window.examined, window.emitted) = (now, 0, 0);
-        }
-        window.examined >= EXAMINED_MAX || window.emitted >= self.selection.rate
-    }
-
-    /// Whether it shows this now. Another thread that asks just then counts as its rate.
-    fn admits(&self, view: &TapView<'_>) -> bool {
-        let skip = || {
-            self.missed.skipped.fetch_add(1, Ordering::Relaxed);
-            false
-        };
-        let Ok(mut window) = self.window.try_lock() else {
-            return skip();
-        };
-        if window.examined >= EXAMINED_MAX {
-            return skip();
-        }
-        window.examined += 1;
-        if !self.selection.takes(view) {
-            return false;
-        }
-        window.selected += 1;
-        if !(window.selected - 1).is_multiple_of(u64::from(self.selection.sample)) {
-            return false;
+            (window.began, window.emitted) = (now, 0);
         }
         if window.emitted >= self.selection.rate {
-            return skip();
+            return self.skip();
         }
-        window.emitted += 1;
-        true
+        window.passed += 1;
+        let sampled = (window.passed - 1).is_multiple_of(u64::from(self.selection.sample));
+        let takes = sampled && self.selection.takes(view);
+        window.emitted += u32::from(takes);
+        takes
+    }
+
+    fn skip(&self) -> bool {
+        self.missed.skipped.fetch_add(1, Ordering::Relaxed);
+        false
     }
 }
 
@@ -244,8 +252,11 @@ impl OpenTap {
 pub struct EventTap {
     taps: EventTaps,
     number: u64,
-    lines: Receiver<String>,
+    outcomes: Box<[TapOutcome]>,
+    lines: Receiver<Arc<str>>,
     missed: Arc<MissedEvents>,
+    /// What no tap looked at, as it was last reported.
+    skipped: u64,
     reported: Instant,
 }
 
@@ -269,23 +280,23 @@ impl EventTap {
     /// who is gone. Nothing once the router stops. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<String> {
         if self.reported.elapsed() >= Duration::from_secs(1)
-            && let Some(missed) = self.missed.line()
+            && let Some(missed) = self.missed_line()
         {
             self.reported = Instant::now();
             return Some(missed);
         }
         match timeout(IDLE, self.lines.recv()).await {
-            Ok(line) => line,
-            Err(_) => Some(self.missed.line().unwrap_or_else(|| "\n".to_owned())),
+            Ok(line) => line.map(|line| line.as_ref().to_owned()),
+            Err(_) => Some(self.missed_line().unwrap_or_else(|| "\n".to_owned())),
         }
     }
-}
 
-impl MissedEvents {
     /// What was missed since the last time, if anything was.
-    fn line(&self) -> Option<String> {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        let skipped = self.skipped.swap(0, Ordering::Relaxed);
+    fn missed_line(&mut self) -> Option<String> {
+        let dropped = self.missed.dropped.swap(0, Ordering::Relaxed);
+        let unseen = self.taps.0.budget.skipped(&self.outcomes);
+        let skipped = self.missed.skipped.swap(0, Ordering::Relaxed);
+        let skipped = skipped + (unseen - std::mem::replace(&mut self.skipped, unseen));
         let some = dropped + skipped > 0;
         some.then(|| format!("{{\"dropped\":{dropped},\"skipped\":{skipped}}}\n"))
     }
@@ -321,7 +332,7 @@ struct TapLine<'a> {
     event: Option<Box<RawValue>>,
 }
 
-fn line(view: &TapView<'_>, with_body: bool) -> String {
+fn line_of(view: &TapView<'_>, with_body: bool) -> String {
     let event = view.event;
     let line = TapLine {
         time: SystemClock.now().rfc3339(),

@@ -119,7 +119,7 @@ pub struct TapRequest {
     /// Events a second at most, 1 to 1,000; 100 when empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rate: String,
-    /// Of the events that are selected, one in so many; all when empty.
+    /// Of the events that pass, one in so many is compared with the selection; all when empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sample: String,
     /// `true`: with the whole event.
@@ -230,13 +230,12 @@ impl TapSelection {
         &self.outcomes
     }
 
-    /// Whether it shows this.
+    /// Whether it shows this, which is of an outcome that it [wants](Self::wants).
     pub(super) fn takes(&self, view: &TapView<'_>) -> bool {
         let names = |wanted: &str, names: &[&str]| {
             wanted.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(wanted))
         };
-        self.wants(view.outcome)
-            && names(&self.instance, &[view.instance])
+        names(&self.instance, &[view.instance])
             && names(&self.endpoint, view.endpoints)
             && (self.route.is_empty() || view.routes.contains(&self.route.as_str()))
             && self.takes_event(view)

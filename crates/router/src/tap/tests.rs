@@ -4,7 +4,8 @@ use crate::Router;
 use crate::accept::AckLevel;
 use crate::router::tests::{ScriptedSink, event};
 use crate::sink::DeliveryOutcome;
-use crate::tap::{EventTap, TapRequest};
+use crate::tap::budget::TapBudget;
+use crate::tap::{EventTap, TapOutcome, TapRequest};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -182,4 +183,77 @@ async fn tap_with_bodies_shows_events_as_they_came() {
     let first = line(&mut tap).await;
     assert_eq!(first["event"]["id"], "1", "{first}");
     assert_eq!(line(&mut tap).await["id"], "3");
+}
+
+/// However many watch, they look at so many events a second together; what is beyond is counted for each of them.
+#[tokio::test(start_paused = true)]
+async fn ten_taps_look_at_no_more_events_than_one() {
+    let router = router(&ScriptedSink::default());
+    let request = TapRequest {
+        rate: "1000".to_owned(),
+        ..TapRequest::default()
+    };
+    let mut taps: Vec<_> = (0..10).map(|_| open(&router, &request)).collect();
+    post(&router, 0..5_000, "room-1").await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    for tap in &mut taps {
+        let missed = line(tap).await;
+        let expect = serde_json::json!({ "dropped": 1_000 - 128, "skipped": 4_000 });
+        assert_eq!(missed, expect);
+    }
+    // Who comes later missed none of them.
+    let mut late = open(&router, &TapRequest::default());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(late.next().await.unwrap(), "\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn flood_of_accepted_events_hides_no_dead_letter_from_a_tap() {
+    let sink = ScriptedSink::default();
+    let router = router(&sink);
+    let of = |outcome: &str| TapRequest {
+        outcome: outcome.to_owned(),
+        ..TapRequest::default()
+    };
+    let mut dead = open(&router, &of("dead-lettered"));
+    let _flooded = open(&router, &of("accepted"));
+    post(&router, 0..3_000, "room-2").await;
+    sink.answer([DeliveryOutcome::reject("http-400")]);
+    post(&router, 3_000..3_001, "room-1").await;
+    assert_eq!(line(&mut dead).await["id"], "3000");
+}
+
+/// Of a filter that is expensive, only the sample is compared.
+#[tokio::test(start_paused = true)]
+async fn sample_of_a_tap_is_taken_before_the_selection() {
+    let router = router(&ScriptedSink::default());
+    let request = TapRequest {
+        filter: "subject = 'room-2'".to_owned(),
+        sample: "2".to_owned(),
+        ..TapRequest::default()
+    };
+    let mut tap = open(&router, &request);
+    for (id, twin) in ["room-1", "room-2", "room-2", "room-1"].iter().enumerate() {
+        post(&router, id..id + 1, twin).await;
+    }
+    assert_eq!(line(&mut tap).await["id"], "2");
+    assert_eq!(tap.next().await.unwrap(), "\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_of_taps_is_a_burst_and_then_even() {
+    let budget = TapBudget::default();
+    let admitted = |events: usize| {
+        let now = tokio::time::Instant::now();
+        (0..events)
+            .filter(|_| budget.admits(TapOutcome::Accepted, now))
+            .count()
+    };
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    assert_eq!(admitted(5_000), 1_000);
+    tokio::time::advance(Duration::from_millis(10)).await;
+    assert_eq!(admitted(5_000), 10);
+    assert!(budget.admits(TapOutcome::DeadLettered, tokio::time::Instant::now()));
+    tokio::time::advance(Duration::from_millis(700)).await;
+    assert_eq!(admitted(5_000), 700);
 }

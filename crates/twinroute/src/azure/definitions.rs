@@ -31,20 +31,26 @@ pub enum AzureDefinitionsError {
 /// The definitions of an instance in Azure, kept current until this is dropped. Secrets, which Azure hides, come from
 /// variables and from the folder that the settings name.
 ///
-/// ```no_run
+/// ```
 /// use twinroute::azure::{Azure, AzureDefinitions, AzureSettings, OutgoingConnections};
 /// use twinroute::prelude::*;
 ///
-/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut settings = AzureSettings::default();
 /// settings.subscription = "00000000-0000-0000-0000-000000000000".to_owned();
 /// settings.resource_group = "plant".to_owned();
 /// settings.instance = "berlin".to_owned();
+/// # settings.management_url = "https://127.0.0.1:1".to_owned();
 /// let outgoing = OutgoingConnections::of_environment()?;
-/// let definitions = AzureDefinitions::open(&settings, &outgoing)?;
+/// let definitions = std::sync::Arc::new(AzureDefinitions::open(&settings, &outgoing)?);
+/// assert_eq!(definitions.status().last_success, None);
 ///
-/// let router = Router::builder().default_instance("berlin").connect(Azure::connector()?).start().await?;
+/// let builder = Router::builder().default_instance("berlin").connect(Azure::connector()?);
+/// let router = builder.start().await?;
+/// # if settings.management_url.is_empty() {
 /// let _followed = router.follow(definitions).await?;
+/// # }
 /// # Ok(())
 /// # }
 /// ```

@@ -95,6 +95,21 @@ fn plainly() -> ApplyChange {
 /// A route that is to be there, or not to be there any more; `.await` changes the table.
 ///
 /// Gives the generation of the table in use afterwards. Once this was polled, dropping it does not undo it.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// let router = Router::builder().sink("archive", sink).start().await?;
+/// let generation = router.upsert_route("warm", "archive", "$body.temperature > 25").await?;
+/// assert_eq!(router.definitions().instances[0].routes.len(), 1);
+/// assert_eq!(router.remove_route("warm").await?, generation + 1);
+/// assert!(router.remove_route("warm").await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing changes before `.await`"]
 pub struct DefinitionChange {
     table: TableHandle,

@@ -21,6 +21,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// ```
 /// use twinroute::definitions::{DefinitionFaults, Definitions, Route, Source};
 /// use tokio::sync::{Mutex, watch};
+/// use twinroute::name::{EndpointName, RouteId};
 /// use twinroute::prelude::*;
 ///
 /// /// A table that somebody else keeps.
@@ -38,6 +39,24 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 ///         }
 ///     }
 /// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+/// let (table, shared) = watch::channel(Definitions::default());
+/// let router = Router::builder().sink("archive", sink).start().await?;
+/// let _followed = router.follow(Shared(Mutex::new(shared))).await?;
+///
+/// let (id, endpoint_name) = (RouteId::new("all")?, EndpointName::new("archive")?);
+/// let route = Route { id, endpoint_name, filter: "true".to_owned() };
+/// table.send_modify(|all| all.instance_mut(router.default_instance()).routes.push(route));
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// while router.dry_run(None, &event)?.is_empty() {
+///     tokio::time::sleep(Duration::from_millis(10)).await;
+/// }
+/// assert_eq!(router.definitions().instances[0].routes[0].filter, "true");
+/// # Ok(())
+/// # }
 /// ```
 pub trait Source: Send + Sync + 'static {
     /// Reads all definitions. It must not block the thread; its future may be dropped.
@@ -63,6 +82,27 @@ impl<S: Source> Source for Arc<S> {
 }
 
 /// A source that a router follows. Dropping it ends that; the table stays as it is.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// use twinroute::definitions::{DefinitionFaults, Definitions, Source};
+/// #
+/// # struct Nothing;
+/// # impl Source for Nothing {
+/// #     async fn read(&self) -> Result<Definitions, DefinitionFaults> { Ok(Definitions::default()) }
+/// #     async fn changed(&self) { std::future::pending().await }
+/// # }
+///
+/// let router = Router::builder().start().await?;
+/// let followed = router.follow(Nothing).await?;
+/// assert_eq!(router.status().table.generation, 1);
+/// drop(followed);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it ends the following"]
 #[derive(Debug)]
 pub struct FollowedSource(AbortHandle);
@@ -150,6 +190,26 @@ mod folder {
     const POLL: Duration = Duration::from_secs(60);
 
     /// A folder of definitions, one JSON body a file, followed as its files change.
+    ///
+    /// ```
+    /// use twinroute::definitions::FolderSource;
+    /// use twinroute::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), twinroute::Error> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let sink = sink_fn(|_| async { Ok(SendOutcome::all_delivered()) });
+    /// std::fs::create_dir(folder.path().join("routes"))?;
+    /// let route = r#"{"endpointName":"archive","filter":"subject = 'room7'"}"#;
+    /// std::fs::write(folder.path().join("routes/rooms.json"), route)?;
+    ///
+    /// let router = Router::builder().sink("archive", sink).start().await?;
+    /// let source = FolderSource::new(folder.path(), router.default_instance().clone());
+    /// let _followed = router.follow(source).await?;
+    /// assert_eq!(router.definitions().instances[0].routes[0].filter, "subject = 'room7'");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct FolderSource {
         folder: DefinitionFolder,

@@ -26,6 +26,9 @@ use std::time::Duration;
 ///         Ok(outcomes.collect())
 ///     }
 /// }
+/// # let event = Event::builder().id("1").source("desk").event_type("t").build().expect("it is legal");
+/// # let sent = futures_util::FutureExt::now_or_never(Pager.send(&[Delivery::new(1, event)]));
+/// # assert_eq!(sent.expect("it waits for nothing"), Ok(vec![DeliveryOutcome::reject("nobody is named")].into()));
 /// ```
 ///
 /// **It must not block the thread**: a call that does keeps a worker of the runtime from everybody else. Whatever else it
@@ -74,6 +77,17 @@ pub type SendResult = Result<SendOutcome, SendError>;
 
 /// What became of a batch that the destination answered. Collect it from one [`DeliveryOutcome`] for each delivery, in
 /// order.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # fn main() -> Result<(), twinroute::Error> {
+/// let outcomes = [DeliveryOutcome::Delivered, DeliveryOutcome::reject("it fits no page")];
+/// let outcome: SendOutcome = outcomes.into_iter().collect();
+/// assert_ne!(outcome, SendOutcome::all_delivered());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendOutcome(BatchAnswer);
 
@@ -112,6 +126,22 @@ impl From<Vec<DeliveryOutcome>> for SendOutcome {
 }
 
 /// Why a destination takes nothing just now. Its words are shown in logs and in the status, so they hold no secret.
+///
+/// ```
+/// use twinroute::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
+/// # let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// let full = || SendError::throttled("the shelf is full").retry_after(Duration::from_secs(30));
+/// let shelf = sink_fn(move |_| async move { Err(full()) });
+/// let router = Router::builder().sink("shelf", shelf).route("all", "shelf", "true").start().await?;
+/// let accepted = router.accept(event).ack(AckLevel::Delivered).deadline(Duration::from_millis(50)).await?;
+/// assert_eq!(accepted.open(), 1);
+/// assert!(router.status().instances[0].endpoints[0].last_error.contains("the shelf is full"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.reason)]
 pub struct SendError(EndpointFault);
@@ -178,7 +208,8 @@ impl From<EndpointFault> for SendError {
 ///     Ok(SendOutcome::all_delivered())
 /// });
 /// let router = Router::builder().sink("printer", print).route("all", "printer", "true").start().await?;
-/// # router.stop(Duration::from_secs(1)).await;
+/// let event = Event::builder().id("1").source("press-7").event_type("t").build()?;
+/// assert_eq!(router.accept(event).ack(AckLevel::Delivered).await?.open(), 0);
 /// # Ok(())
 /// # }
 /// ```

@@ -11,12 +11,17 @@ use std::sync::Arc;
 /// use twinroute::prelude::*;
 /// use twinroute::settings::TwinOrdering;
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), twinroute::Error> {
 /// let send = |_: Vec<Delivery>| async { Ok(SendOutcome::all_delivered()) };
 /// let setup = SinkSetup::new(sink_fn(send)).settings(|settings| {
 ///     settings.ordering = TwinOrdering::None;
-///     settings.attempt_timeout = Duration::from_secs(5);
+///     settings.attempts_max = 3;
 /// });
-/// let builder = Router::builder().sink("archive", setup);
+/// let router = Router::builder().sink("archive", setup).start().await?;
+/// assert_eq!(router.status().instances[0].endpoints[0].retry.attempts_max, 3);
+/// # Ok(())
+/// # }
 /// ```
 pub struct SinkSetup(EndpointSink);
 

@@ -1,6 +1,6 @@
 //! The checks, one function each.
 
-use super::probe::{CheckResult, ObservedEvent, SinkProbe};
+use super::probe::{CheckResult, NOT_TAKEN, ObservedEvent, SinkProbe, panic_text, panicked};
 use super::samples::{deliveries, many, numbered, unusual};
 use crate::event::Event;
 use crate::sink::Delivery;
@@ -59,14 +59,17 @@ where
     fn limits(&self) -> CheckResult {
         let sink = self.sink()?;
         let limits = catch_unwind(AssertUnwindSafe(|| sink.limits()));
-        let limits = limits.map_err(|_| "it panicked in limits".to_owned())?;
+        let limits =
+            limits.map_err(|panic| format!("it panicked in limits: {}", panic_text(&*panic)))?;
         for (name, value) in [
             ("events_max", limits.events_max),
             ("bytes_max", limits.bytes_max),
             ("in_flight_max", limits.in_flight_max),
         ] {
             if value == 0 {
-                return Err(format!("{name} is 0"));
+                return Err(format!(
+                    "{name} is 0: nothing could be sent; say 1 at least"
+                ));
             }
         }
         Ok(())
@@ -86,7 +89,7 @@ where
         for event in unusual("outcomes") {
             // One that it does not take at all is a matter of `partial`.
             match self.send(&sink, &deliveries(&[event])).await {
-                Err(why) if !why.starts_with("it did not take") => return Err(why),
+                Err(why) if !why.starts_with(NOT_TAKEN) => return Err(why),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -131,7 +134,8 @@ where
             if before.is_some_and(|before| before > number(id)) {
                 let before = before.unwrap_or_default();
                 return Err(format!(
-                    "event {id} arrived after order-{before} of the same twin"
+                    "event {id} arrived after order-{before} of the same twin: send a batch in its order, and one \
+                     at a time (`in_flight_max: 1`) where the destination keeps no order between two"
                 ));
             }
         }
@@ -170,12 +174,12 @@ where
         let id = refused.id();
         if settled.is_err() || dead != 1 {
             return Err(format!(
-                "event {id}, which is refused, did not become a dead letter"
+                "event {id}, which is refused, did not become a dead letter: say `DeliveryOutcome::reject` of it"
             ));
         }
         match self.are_there(std::iter::once(refused)).await {
             Ok(()) => Err(format!(
-                "event {id} was said to be refused and is at the destination"
+                "event {id} was said to be refused and is at the destination: say `Delivered` of what it has"
             )),
             Err(_) => Ok(()),
         }
@@ -203,7 +207,7 @@ where
         let mut left = polls;
         let polled = poll_fn(|context| match sending.as_mut().poll(context) {
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(true)),
-            Poll::Ready(Err(_)) => Poll::Ready(Err("it panicked over a batch".to_owned())),
+            Poll::Ready(Err(panic)) => Poll::Ready(Err(panicked(batch.len(), &*panic))),
             Poll::Pending => {
                 left -= 1;
                 match left {

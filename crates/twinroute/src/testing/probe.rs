@@ -2,9 +2,10 @@
 
 use super::samples::deliveries;
 use crate::event::Event;
-use crate::sink::{Delivery, DeliveryOutcome};
+use crate::sink::{Delivery, DeliveryOutcome, FailureReason};
 use crate::{Router, Sink, SinkSetup};
 use futures_util::FutureExt as _;
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -48,6 +49,12 @@ pub(super) struct SinkProbe<M, W> {
     pub(super) time_limit: Duration,
 }
 
+/// How a sink's refusal of a whole batch begins.
+pub(super) const NOT_TAKEN: &str = "it did not take a batch";
+
+/// What a sink does to events.
+const AS_IT_IS: &str = "send it as it is, and change events with `RouterBuilder::map_event`";
+
 /// Asked again this often while something is expected to arrive.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -61,7 +68,12 @@ where
     /// A new sink.
     pub(super) fn sink(&self) -> Result<S, String> {
         let made = catch_unwind(AssertUnwindSafe(|| (self.make)()));
-        made.map_err(|_| "the sink cannot be made: it panicked".to_owned())
+        made.map_err(|panic| {
+            format!(
+                "the sink cannot be made: it panicked: {}",
+                panic_text(&*panic)
+            )
+        })
     }
 
     /// Sends a batch. Gives one outcome for each delivery.
@@ -76,16 +88,26 @@ where
         let outcomes = match timeout(self.time_limit, sending).await {
             Err(_) => {
                 return Err(format!(
-                    "a batch of {events} events did not end within {seconds} s"
+                    "{} did not end within {seconds} s: give up in time and say why, as with \
+                     `SinkLayers::time_limit`, or set `SinkCheck::time_limit` where it needs longer",
+                    batch_of(events)
                 ));
             }
-            Ok(Err(_)) => return Err(format!("it panicked over a batch of {events} events")),
-            Ok(Ok(Err(error))) => return Err(format!("it did not take a batch: {error}")),
+            Ok(Err(panic)) => return Err(panicked(events, &*panic)),
+            Ok(Ok(Err(error))) => {
+                return Err(format!(
+                    "{NOT_TAKEN}: {error}: while it is checked its destination has to take events"
+                ));
+            }
             Ok(Ok(Ok(outcome))) => outcome.into_outcomes(events),
         };
         match outcomes.len() {
             given if given == events => Ok(outcomes),
-            given => Err(format!("it gave {given} outcomes for {events} deliveries")),
+            given => Err(format!(
+                "it gave {given} outcomes for {}: give one for each delivery, in their order, or \
+                 `SendOutcome::all_delivered()`",
+                batch_of(events)
+            )),
         }
     }
 
@@ -93,9 +115,16 @@ where
     pub(super) async fn deliver(&self, sink: &S, events: &[Event]) -> CheckResult {
         let outcomes = self.send(sink, &deliveries(events)).await?;
         for (event, outcome) in events.iter().zip(&outcomes) {
-            if *outcome != DeliveryOutcome::Delivered {
-                return Err(format!("event {} was not delivered", event.id()));
-            }
+            let reason = match outcome {
+                DeliveryOutcome::Delivered => continue,
+                DeliveryOutcome::Retry { reason, .. } | DeliveryOutcome::Reject(reason) => reason,
+                DeliveryOutcome::Unavailable(fault) => &fault.reason,
+                _ => &FailureReason::from("another outcome"),
+            };
+            return Err(format!(
+                "event {} was not delivered: {reason}: its destination has to take it, or the sink refuses too much",
+                event.id()
+            ));
         }
         self.are_there(events.iter()).await
     }
@@ -109,7 +138,8 @@ where
             let Some(there) = by_id.get(event.id()) else {
                 let id = event.id();
                 return Err(format!(
-                    "event {id} is not at the destination, though it was delivered"
+                    "event {id} is not at the destination, though it was delivered: say `Delivered` only of what \
+                     the destination has"
                 ));
             };
             if let Some(there) = &there.event {
@@ -156,7 +186,12 @@ where
         if timeout(self.time_limit, arriving).await.is_ok() {
             return Ok(());
         }
-        let missing = self.are_there(events.iter()).await.err();
+        let here = self.observed().await;
+        let here: std::collections::HashSet<&str> = here.iter().map(|one| &*one.id).collect();
+        let missing = events.iter().find(|event| !here.contains(event.id()));
+        let Some(missing) = missing else {
+            return self.are_there(events.iter()).await;
+        };
         let status = router.status();
         let error = status.instances.iter().flat_map(|one| &one.endpoints);
         let error: String = error.map(|endpoint| &*endpoint.last_error).collect();
@@ -164,13 +199,33 @@ where
             true => String::new(),
             false => format!("; the endpoint's last error: {error}"),
         };
-        Err(format!("{}{why}", missing.unwrap_or_default()))
+        let (id, seconds) = (missing.id(), self.time_limit.as_secs_f64());
+        Err(format!(
+            "event {id} did not arrive within {seconds} s of being accepted{why}"
+        ))
     }
+}
+
+fn batch_of(events: usize) -> String {
+    let plural = if events == 1 { "" } else { "s" };
+    format!("a batch of {events} event{plural}")
+}
+
+/// What is said of a sink that panicked.
+pub(super) fn panicked(events: usize, panic: &(dyn Any + Send)) -> String {
+    let (batch, why) = (batch_of(events), panic_text(panic));
+    format!("it panicked over {batch}: {why}: give an error, such as `SendError::unavailable`")
+}
+
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a reason")
 }
 
 /// Whether an event arrived as it was sent.
 fn same(sent: &Event, there: &Event) -> CheckResult {
-    let names = [
+    let mut names = vec![
         "source",
         "type",
         "subject",
@@ -179,16 +234,19 @@ fn same(sent: &Event, there: &Event) -> CheckResult {
         "datacontenttype",
     ];
     let id = sent.id();
-    for name in names
-        .into_iter()
-        .chain(sent.extensions().map(|(name, _)| name))
-    {
-        if sent.attribute(name) != there.attribute(name) {
-            return Err(format!("event {id} arrived with another `{name}`"));
+    let extensions = sent.extensions().chain(there.extensions());
+    names.extend(extensions.map(|(name, _)| name));
+    let changed = |what: &str| Err(format!("event {id} arrived with {what}: {AS_IT_IS}"));
+    for name in names {
+        match (sent.attribute(name), there.attribute(name)) {
+            (sent, there) if sent == there => {}
+            (Some(_), None) => return changed(&format!("no `{name}`")),
+            (None, _) => return changed(&format!("`{name}`, which it did not have")),
+            (Some(_), Some(_)) => return changed(&format!("another `{name}`")),
         }
     }
     match sent.payload().bytes == there.payload().bytes {
         true => Ok(()),
-        false => Err(format!("event {id} arrived with another payload")),
+        false => changed("another payload"),
     }
 }

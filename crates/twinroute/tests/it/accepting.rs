@@ -2,8 +2,10 @@
 
 use crate::{CollectingSink, closed, event};
 use futures_util::FutureExt as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use twinroute::prelude::*;
+use twinroute::trace::{SpanQueue, SpanSettings, TraceContext};
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_matched_and_delivered_once_for_two_routes_to_one_endpoint() {
@@ -92,4 +94,65 @@ async fn what_is_wrong_is_said_at_the_start() {
         assert!(text.contains(expect), "{text}");
         assert_eq!(refused.http_status(), 500);
     }
+}
+
+/// What `accept` and `accept_batch` are given of a trace is what sinks continue, also where no spans are recorded.
+#[tokio::test(start_paused = true)]
+async fn a_trace_that_comes_with_the_call_is_continued_and_an_events_own_counts_for_more() {
+    const CALL: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const OWN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let sink = sink_fn(move |batch: Vec<Delivery>| {
+        let parents = batch.iter().map(|delivery| {
+            let context = delivery.trace_context();
+            context.map(|context| context.parent().as_str().to_owned())
+        });
+        kept.lock().unwrap().extend(parents);
+        async { Ok(SendOutcome::all_delivered()) }
+    });
+    let builder = Router::builder().sink("archive", sink);
+    let router = builder.route("all", "archive", "true");
+    let router = router.start().await.unwrap();
+    let trace = || TraceContext::parse(CALL);
+    let own = event(2).with_extension("traceparent", OWN).unwrap();
+    router.accept(event(0)).await.unwrap();
+    router.accept(event(1)).trace(trace()).await.unwrap();
+    let batch = router.accept_batch([own, event(3)]).trace(trace());
+    batch.ack(AckLevel::Delivered).await.unwrap();
+    let broken = TraceContext::parse("00-zero");
+    router.accept(event(4)).trace(broken).await.unwrap();
+    router.settled().await;
+    let expect = [None, Some(CALL), Some(OWN), Some(CALL), None];
+    assert_eq!(
+        *seen.lock().unwrap(),
+        expect.map(|one| one.map(str::to_owned))
+    );
+}
+
+/// Where spans are recorded, the one of acceptance stands below the caller's.
+#[tokio::test(start_paused = true)]
+async fn spans_of_a_call_with_a_trace_are_below_the_callers() {
+    let settings = SpanSettings {
+        sample: 0.0,
+        spans_max: 64,
+    };
+    let (queue, mut receiver) = SpanQueue::new(settings);
+    let builder = Router::builder().spans(queue);
+    let router = builder.sink("archive", CollectingSink::default());
+    let router = router
+        .route("all", "archive", "true")
+        .start()
+        .await
+        .unwrap();
+    let caller = TraceContext::root(7, 9).unwrap();
+    router.accept(event(1)).trace(caller).await.unwrap();
+    router.settled().await;
+    drop(router);
+    let mut spans = Vec::new();
+    while receiver.take(&mut spans, 64).await > 0 {}
+    let accept = spans.iter().find(|span| span.step.as_str() == "accept");
+    let accept = accept.unwrap();
+    assert_eq!((accept.context.trace_id(), accept.parent), (7, Some(9)));
+    assert!(accept.parent_is_remote);
 }

@@ -43,6 +43,8 @@ enum SinkFlaw {
     PanicsWithoutPayload,
     /// Writes JSON again, in its own way.
     RewritesJson,
+    /// Says something of its own in each event.
+    AddsExtension,
     /// Says that it takes nothing at a time.
     NoLimits,
     /// Forgets a batch while another is on its way.
@@ -88,6 +90,10 @@ impl FlawedSink {
                 let builder = builder.event_type(event.event_type());
                 let builder = builder.subject(event.subject().unwrap());
                 self.shelf.lock().push(builder.json(value).build().unwrap());
+            }
+            (SinkFlaw::AddsExtension, _) => {
+                let marked = Event::clone(event).with_extension("shelf", 7);
+                self.shelf.lock().push(marked.unwrap());
             }
             _ => self.shelf.put(delivery),
         }
@@ -181,63 +187,88 @@ async fn a_sink_that_is_right_passes_all() {
     assert_eq!(failed(SinkFlaw::None).await, []);
 }
 
+/// Flaws, the check that finds each, and what it says: what is wrong, and what to do.
+const FINDINGS: [(SinkFlaw, &str, &str); 15] = [
+    (
+        SinkFlaw::LatePut,
+        "delivered is there",
+        "is not at the destination, though it was delivered",
+    ),
+    (
+        SinkFlaw::MissingOutcomes,
+        "delivered is there",
+        "it gave 19 outcomes for a batch of 20 events: give one for each delivery",
+    ),
+    (
+        SinkFlaw::MissingOutcomes,
+        "outcomes",
+        "it gave 0 outcomes for a batch of 1 event: give one",
+    ),
+    (
+        SinkFlaw::OtherOrder,
+        "order",
+        "of the same twin: send a batch in its order",
+    ),
+    (
+        SinkFlaw::RefusesAll,
+        "partial",
+        "beside an event that may be refused: event partial-",
+    ),
+    (
+        SinkFlaw::LostConnection,
+        "cancelled",
+        "it panicked over a batch of 3 events: nobody gave it back: give an error",
+    ),
+    (
+        SinkFlaw::EmptiesAtStart,
+        "restart",
+        "after a restart: event restart-0 is not at",
+    ),
+    (
+        SinkFlaw::NoRepeats,
+        "repeats",
+        "event repeats-0 was not delivered",
+    ),
+    (
+        SinkFlaw::HangsOnText,
+        "outcomes",
+        "a batch of 1 event did not end within 10 s: give up in time",
+    ),
+    (
+        SinkFlaw::PanicsWithoutPayload,
+        "outcomes",
+        "it panicked over a batch of 1 event: no payload: give an error",
+    ),
+    (
+        SinkFlaw::RewritesJson,
+        "delivered is there",
+        "event there-0 arrived with another payload",
+    ),
+    (
+        SinkFlaw::AddsExtension,
+        "delivered is there",
+        "event there-0 arrived with `shelf`, which it did not have: send it as it is",
+    ),
+    (
+        SinkFlaw::NoLimits,
+        "limits",
+        "in_flight_max is 0: nothing could be sent; say 1 at least",
+    ),
+    (
+        SinkFlaw::OneAtATime,
+        "at once",
+        "though it was delivered: say `Delivered` only of what the destination has",
+    ),
+    (
+        SinkFlaw::RefusesAll,
+        "partial",
+        "did not arrive within 10 s of being accepted; the endpoint's last error: ",
+    ),
+];
+
 #[tokio::test(start_paused = true)]
 async fn each_flaw_is_found_by_its_check() {
-    for (flaw, check, why) in [
-        (
-            SinkFlaw::LatePut,
-            "delivered is there",
-            "is not at the destination, though it was delivered",
-        ),
-        (
-            SinkFlaw::MissingOutcomes,
-            "delivered is there",
-            "it gave 19 outcomes for 20 deliveries",
-        ),
-        (
-            SinkFlaw::MissingOutcomes,
-            "outcomes",
-            "it gave 0 outcomes for 1 deliveries",
-        ),
-        (SinkFlaw::OtherOrder, "order", "of the same twin"),
-        (
-            SinkFlaw::RefusesAll,
-            "partial",
-            "beside an event that may be refused: event partial-",
-        ),
-        (
-            SinkFlaw::LostConnection,
-            "cancelled",
-            "it panicked over a batch of 3 events",
-        ),
-        (
-            SinkFlaw::EmptiesAtStart,
-            "restart",
-            "after a restart: event restart-0 is not at",
-        ),
-        (
-            SinkFlaw::NoRepeats,
-            "repeats",
-            "event repeats-0 was not delivered",
-        ),
-        (
-            SinkFlaw::HangsOnText,
-            "outcomes",
-            "a batch of 1 events did not end within 10 s",
-        ),
-        (
-            SinkFlaw::PanicsWithoutPayload,
-            "outcomes",
-            "it panicked over a batch of 1 events",
-        ),
-        (
-            SinkFlaw::RewritesJson,
-            "delivered is there",
-            "event there-0 arrived with another payload",
-        ),
-        (SinkFlaw::NoLimits, "limits", "in_flight_max is 0"),
-        (SinkFlaw::OneAtATime, "at once", "is not at the destination"),
-    ] {
+    for (flaw, check, why) in FINDINGS {
         let failed = failed(flaw).await;
         let found = failed.iter().find(|(name, _)| *name == check);
         let found = found.unwrap_or_else(|| panic!("{check} finds nothing: {failed:?}"));

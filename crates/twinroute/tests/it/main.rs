@@ -8,6 +8,7 @@
 mod accepting;
 mod definitions;
 mod dependencies;
+mod documented;
 mod examples;
 mod history;
 mod journal;

@@ -4,6 +4,7 @@ pub(super) mod render;
 
 use super::ask::{self, AdminTarget};
 use crate::cli::output;
+use crate::cli::screen::ScreenSize;
 use crate::config::LoadedConfig;
 use crate::keys;
 use anyhow::bail;
@@ -171,7 +172,7 @@ async fn list(options: &HistoryOptions) -> anyhow::Result<ExitCode> {
         output::print(if options.json {
             render::json_lines(&page.rows)?
         } else {
-            render::rows(&page.rows, has_head)
+            render::rows(&page.rows, has_head, ScreenSize::of_stdout().columns)
         })?;
         let is_stuck = page.next == after;
         after = page.next;

@@ -4,6 +4,7 @@ use super::ask::AdminTarget;
 use super::history::{HistoryFilterOptions, HistorySource, render};
 use super::replay::{self, ReplayCommand};
 use crate::cli::output;
+use crate::cli::screen::ScreenSize;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
@@ -99,7 +100,7 @@ impl ReplayOptions {
             output::print(if self.json {
                 render::json_lines(&rows)?
             } else {
-                render::rows(&rows, has_head)
+                render::rows(&rows, has_head, ScreenSize::of_stdout().columns)
             })?;
             after = page.next;
             if page.at_end || listed == most {

@@ -47,7 +47,7 @@ pub(crate) struct TapOptions {
     /// Shows so many a second at most, 1 to 1000; how many were skipped is said.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     rate: u32,
-    /// Shows one in so many of the events that are selected.
+    /// Looks at one in so many of the events that pass.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     sample: u32,
     /// Ends after so many.

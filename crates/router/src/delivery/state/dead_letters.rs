@@ -47,14 +47,12 @@ impl LaneCore {
         self.keep_outcome(waiting.sequence, Some(&waiting), letter);
         self.counters.get().deaths[reason as usize].increment(1);
         self.tell(waiting.sequence, DeliveryEnd::DeadLettered);
-        if self.reports.taps.wants(&[TapOutcome::DeadLettered]) {
-            let why = match &*about.outcome {
-                "" => reason.to_string(),
-                outcome => format!("{reason}: {outcome}"),
-            };
-            let event = waiting.event.as_deref();
-            self.show(waiting.sequence, event, TapOutcome::DeadLettered, &why);
-        }
+        let why = || match &*about.outcome {
+            "" => reason.to_string(),
+            outcome => format!("{reason}: {outcome}"),
+        };
+        let shown = (waiting.sequence, waiting.event.as_deref());
+        self.show(shown, TapOutcome::DeadLettered, now, why);
         let trace = self.dead_letter_span(&waiting, &about, now);
         let dead = KeptDeadLetter {
             about,

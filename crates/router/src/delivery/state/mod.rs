@@ -238,22 +238,35 @@ impl LaneCore {
         self.settle(sequence, waiting, DeliverySettlement::Discarded(reason));
         self.counters.get().discarded[reason as usize].increment(1);
         self.tell(sequence, DeliveryEnd::Discarded);
-        if self.reports.taps.wants(&[TapOutcome::Discarded]) {
-            self.show(sequence, None, TapOutcome::Discarded, &reason.to_string());
+        let outcome = TapOutcome::Discarded;
+        if self.reports.taps.wants(&[outcome]) {
+            self.show((sequence, None), outcome, Instant::now(), || {
+                reason.to_string()
+            });
         }
     }
 
     /// Shows what became of a delivery to whoever watches; its event is known while it is in memory.
-    fn show(&self, sequence: u64, event: Option<&Event>, outcome: TapOutcome, reason: &str) {
-        self.reports.taps.show(&TapView {
+    fn show(
+        &self,
+        (sequence, event): (u64, Option<&Event>),
+        outcome: TapOutcome,
+        now: Instant,
+        reason: impl FnOnce() -> String,
+    ) {
+        if !self.reports.taps.admits(outcome, now) {
+            return;
+        }
+        let view = TapView {
             instance: self.instance.as_str(),
             endpoints: &[self.name.as_str()],
             routes: &[],
             sequence: Some(sequence),
             event,
             outcome,
-            reason,
-        });
+            reason: &reason(),
+        };
+        self.reports.taps.show(&view, now);
     }
 
     /// Tells whoever waits for a delivery how it ended.

@@ -19,14 +19,12 @@ use twinroute_model::settings::AnswerMeaning;
 use twinroute_retry::schedule;
 
 impl LaneCore {
-    fn settle_delivered(&mut self, waiting: &QueuedDelivery, is_watched: bool) {
+    fn settle_delivered(&mut self, waiting: &QueuedDelivery, now: Instant) {
         let delivered = DeliverySettlement::Delivered;
         self.settle(waiting.sequence, Some(waiting), delivered);
         self.tell(waiting.sequence, DeliveryEnd::Delivered);
-        if is_watched {
-            let event = waiting.event.as_deref();
-            self.show(waiting.sequence, event, TapOutcome::Delivered, "");
-        }
+        let shown = (waiting.sequence, waiting.event.as_deref());
+        self.show(shown, TapOutcome::Delivered, now, String::new);
     }
 
     /// Takes note of what became of a batch; no outcome is that of an event which the disk did not give
@@ -47,7 +45,6 @@ impl LaneCore {
         let mut ages = AgeRun::default();
         let (mut delivered, mut failed) = (0, 0);
         let mut outcomes = outcomes.into_iter();
-        let is_watched = self.reports.taps.wants(&[TapOutcome::Delivered]);
         for waiting in flight.batch {
             let outcome = outcomes.next();
             let outcome = outcome.expect("there is one for each delivery");
@@ -63,7 +60,7 @@ impl LaneCore {
                 Some(DeliveryOutcome::Delivered) => {
                     answered = true;
                     delivered += 1;
-                    self.settle_delivered(&waiting, is_watched);
+                    self.settle_delivered(&waiting, now);
                     ages.add(waiting.age(now), self.age_histograms());
                 }
                 Some(DeliveryOutcome::Reject(reason)) => {
@@ -192,15 +189,8 @@ impl LaneCore {
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
             attempts, reason = %reason, ?delay, "an event failed alone and will be retried");
-        if self.reports.taps.wants(&[TapOutcome::Retrying]) {
-            let event = waiting.event.as_deref();
-            self.show(
-                waiting.sequence,
-                event,
-                TapOutcome::Retrying,
-                &reason.to_string(),
-            );
-        }
+        let shown = (waiting.sequence, waiting.event.as_deref());
+        self.show(shown, TapOutcome::Retrying, now, || reason.to_string());
         let retrying = QueuedDelivery {
             attempts,
             ..waiting

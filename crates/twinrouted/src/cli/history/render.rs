@@ -5,53 +5,103 @@ use std::fmt::Write as _;
 use twinroute_model::visible::one_line;
 use twinroute_router::history::{DeliveryRow, DeliveryView, EventView, RouteDecision};
 
-/// One row a delivery, in at most 110 columns.
-pub(in crate::cli) fn rows(rows: &[DeliveryRow], has_head: bool) -> String {
-    let mut text = String::new();
+const HEAD: [&str; 7] = [
+    "accepted", "id", "twin", "endpoint", "outcome", "tries", "type",
+];
+
+/// The widths that columns have at least, so that pages stand below each other.
+const WIDTHS: [usize; 7] = [19, 14, 16, 14, 16, 5, 4];
+
+/// The widths that they have at most on a screen. An id is never cut: it is what the next command is asked with.
+const WIDTHS_MAX: [usize; 7] = [19, usize::MAX, 24, 24, 40, 5, 60];
+
+/// Columns that a narrow screen has less of, or goes without: the type, then the tries, then why it came to its outcome.
+const TYPE: usize = 6;
+const TRIES: usize = 5;
+const OUTCOME: usize = 4;
+
+const TYPE_MIN: usize = 8;
+const OUTCOME_MIN: usize = 12;
+
+/// One row a delivery, in as many columns as the screen has where that is known, and as long as it is elsewhere.
+pub(in crate::cli) fn rows(rows: &[DeliveryRow], has_head: bool, columns: Option<usize>) -> String {
+    let mut table: Vec<[String; 7]> = rows.iter().map(cells).collect();
     if has_head {
-        line(
-            &mut text,
-            [
-                "accepted", "id", "twin", "endpoint", "outcome", "tries", "type",
-            ],
-        );
+        table.insert(0, HEAD.map(str::to_owned));
     }
-    for row in rows {
-        let twin = row.twin.rsplit('/').next().unwrap_or_default();
-        let outcome = match row.reason.as_str() {
-            "" => row.outcome.clone(),
-            reason => format!("{}: {reason}", row.outcome),
-        };
-        let endpoint = if row.endpoint.is_empty() {
-            "-"
-        } else {
-            &row.endpoint
-        };
-        line(
-            &mut text,
-            [
-                &seconds(&row.accepted_at),
-                &row.id,
-                twin,
-                endpoint,
-                &outcome,
-                &row.attempts.to_string(),
-                &row.event_type,
-            ],
-        );
+    let widths = widths(&table, columns);
+    let mut text = String::new();
+    for cells in &table {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
+            write!(line, "{:<width$}  ", cut(cell, width)).expect("a String takes everything");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     text
 }
 
-fn line(text: &mut String, cells: [&str; 7]) {
-    const WIDTHS: [usize; 6] = [19, 14, 16, 14, 16, 5];
-    let mut line = String::new();
-    for (cell, width) in cells.iter().zip(WIDTHS) {
-        write!(line, "{:<width$}  ", cut(cell, width)).expect("a String takes everything");
+fn cells(row: &DeliveryRow) -> [String; 7] {
+    let endpoint = match row.endpoint.as_str() {
+        "" => "-",
+        endpoint => endpoint,
+    };
+    let outcome = match row.reason.as_str() {
+        "" => row.outcome.clone(),
+        reason => format!("{}: {reason}", row.outcome),
+    };
+    [
+        seconds(&row.accepted_at),
+        row.id.clone(),
+        row.twin.rsplit('/').next().unwrap_or_default().to_owned(),
+        endpoint.to_owned(),
+        outcome,
+        row.attempts.to_string(),
+        row.event_type.clone(),
+    ]
+}
+
+/// The widths of columns; 0 for one that is left out.
+fn widths(table: &[[String; 7]], columns: Option<usize>) -> [usize; 7] {
+    let mut widths = WIDTHS;
+    for (place, width) in widths.iter_mut().enumerate() {
+        let cells = table
+            .iter()
+            .map(|cells| one_line(&cells[place]).chars().count());
+        let most = columns.map_or(usize::MAX, |_| WIDTHS_MAX[place]);
+        *width = cells.max().unwrap_or_default().max(*width).min(most);
     }
-    line.push_str(&cut(cells[6], 24));
-    text.push_str(line.trim_end());
-    text.push('\n');
+    let Some(columns) = columns else {
+        return widths;
+    };
+    // On a screen that has no room for the usual widths, nothing is wider than what is in it.
+    let taken = |widths: &[usize; 7]| {
+        widths
+            .iter()
+            .map(|width| width + 2 * usize::from(*width > 0))
+            .sum::<usize>()
+            - 2
+    };
+    if taken(&widths) > columns {
+        for (place, width) in widths.iter_mut().enumerate() {
+            let cells = table
+                .iter()
+                .map(|cells| one_line(&cells[place]).chars().count());
+            *width = cells.max().unwrap_or_default().min(*width);
+        }
+    }
+    let beyond = |widths: &[usize; 7]| taken(widths).saturating_sub(columns);
+    widths[TYPE] = match widths[TYPE].saturating_sub(beyond(&widths)) {
+        left if left < TYPE_MIN => 0,
+        left => left,
+    };
+    if beyond(&widths) > 0 {
+        widths[TRIES] = 0;
+    }
+    let left = widths[OUTCOME].saturating_sub(beyond(&widths));
+    widths[OUTCOME] = left.max(OUTCOME_MIN);
+    widths
 }
 
 /// One object a line.
@@ -187,5 +237,77 @@ fn deliveries(text: &mut String, delivery: &DeliveryView) {
             "    {}  {} ({})",
             failed.at, failed.outcome, failed.fault
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn delivery(outcome: &str, reason: &str, endpoint: &str) -> DeliveryRow {
+        DeliveryRow {
+            id: "f899803e-00000005".to_owned(),
+            twin: "plant.api.weu.digitaltwins.azure.net/room103".to_owned(),
+            accepted_at: "2026-11-22T10:00:00.123Z".to_owned(),
+            event_type: "Microsoft.DigitalTwins.Twin.Update".to_owned(),
+            endpoint: endpoint.to_owned(),
+            outcome: outcome.to_owned(),
+            reason: reason.to_owned(),
+            attempts: 1,
+            ..DeliveryRow::default()
+        }
+    }
+
+    fn table() -> Vec<DeliveryRow> {
+        vec![
+            delivery(
+                "dead-letter",
+                "rejected: http-400: it fits no page",
+                "telemetry-hub",
+            ),
+            delivery("unmatched", "", ""),
+        ]
+    }
+
+    /// `history show` wants the whole id.
+    #[test]
+    fn no_id_of_the_history_is_cut_on_any_screen() {
+        for columns in [None, Some(40), Some(80), Some(110), Some(140), Some(300)] {
+            let text = rows(&table(), true, columns);
+            let ids = text
+                .lines()
+                .filter(|line| line.contains("f899803e-00000005 "));
+            assert_eq!(ids.count(), 2, "{columns:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn history_fits_a_screen_and_is_whole_in_a_pipe() {
+        for columns in [80, 110, 140] {
+            let text = rows(&table(), true, Some(columns));
+            let longest = text.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(columns), "{columns}: {longest:?} {text}");
+        }
+        expect![[r#"
+            accepted             id                 twin     endpoint       outcome
+            2026-11-22 10:00:00  f899803e-00000005  room103  telemetry-hub  dead-letter: re…
+            2026-11-22 10:00:00  f899803e-00000005  room103  -              unmatched
+        "#]]
+        .assert_eq(&rows(&table(), true, Some(80)));
+        expect![[r#"
+            accepted             id                 twin     endpoint       outcome                                   tries  type
+            2026-11-22 10:00:00  f899803e-00000005  room103  telemetry-hub  dead-letter: rejected: http-400: it fit…  1      Microsoft.DigitalTwins.Twi…
+            2026-11-22 10:00:00  f899803e-00000005  room103  -              unmatched                                 1      Microsoft.DigitalTwins.Twi…
+        "#]].assert_eq(&rows(&table(), true, Some(140)));
+        let piped = rows(&table(), false, None);
+        assert!(
+            piped.contains("dead-letter: rejected: http-400: it fits no page"),
+            "{piped}"
+        );
+        assert!(
+            piped.contains("Microsoft.DigitalTwins.Twin.Update"),
+            "{piped}"
+        );
     }
 }
