@@ -86,7 +86,7 @@ pub(crate) fn read(disk: &DiskJournal, sequence: u64) -> String {
 }
 
 pub(crate) fn usage(disk: &DiskJournal) -> JournalUsage {
-    UsageGauge(Arc::clone(disk.totals())).usage()
+    disk.gauge().usage()
 }
 
 pub(crate) fn crash(sim: &SimulatedDisk, disk: DiskJournal, leaves: PowerLossRemains) {
@@ -422,7 +422,7 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     crash(&sim, disk, PowerLossRemains::Nothing);
     let (disk, _) = open(&sim, settings);
     assert_eq!((usage(&disk).events, usage(&disk).bytes), (3, 3 * bytes));
-    assert_eq!(UsageGauge(Arc::clone(disk.totals())).memory_bytes(), 0);
+    assert_eq!(disk.gauge().memory_bytes(), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::delivery::MetricLabels;
 #[cfg(doc)]
 use crate::delivery::REMAINDER;
 use crate::descriptions;
+use crate::event_journal::EventJournal;
 use crate::expiry::WARNING_BEFORE;
 use crate::replay::ReplayNotes;
 use crate::router::Router;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
+use twinroute_journal::{DiskJournal, MemoryJournal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
@@ -406,13 +407,16 @@ impl RouterBuilder {
         let (mut damage, mut last) = (JournalDamage::default(), None);
         let disk = self.disk.as_ref().map(|(disk, _)| disk.clone());
         let (journal, recovered) = match self.disk {
-            None => (Journal::memory(self.journal_bytes_max), None),
+            None => (
+                EventJournal::Memory(MemoryJournal::new(self.journal_bytes_max)),
+                None,
+            ),
             Some((disk, recovered)) => {
                 // Before the lanes take over what was recovered.
                 damage = JournalDamage::of(&recovered);
                 last = self.last_definitions.map(LastEndpoints::open);
                 let recovered = RecoveredLanes::new(disk.clone(), recovered);
-                (Journal::Disk(disk), Some(recovered))
+                (EventJournal::Disk(disk), Some(recovered))
             }
         };
         let unreadable = UnreadableLanes::new(&self.unreadable);

@@ -52,6 +52,7 @@ mod damage;
 pub mod dead_letters;
 mod delivery;
 mod descriptions;
+mod event_journal;
 mod expiry;
 pub mod history;
 pub mod replay;

@@ -17,6 +17,7 @@ use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
+use crate::event_journal::EventJournal;
 use crate::history::{EventHistory, RecentHistory};
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::sink::HeldEvent;
@@ -31,7 +32,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use twinroute_filter::explain::{FilterExplanation, explain};
-use twinroute_journal::{DiskJournal, Journal};
+use twinroute_journal::DiskJournal;
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 
@@ -96,7 +97,7 @@ impl Router {
     pub(crate) fn start(
         live: LiveTable,
         unreadable: &UnreadableLanes,
-        (journal, damage): (Journal, JournalDamage),
+        (journal, damage): (EventJournal, JournalDamage),
         notes: Option<ReplayNotes>,
         (duplicates, hooks): (Option<DuplicateWindow>, EventHooks),
         expiry_warning: Duration,

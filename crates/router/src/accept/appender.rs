@@ -8,14 +8,14 @@ use super::matched_batch::{LaneDeliveries, MatchedBatch};
 use super::receipt::BatchReceipt;
 use super::room_maker::RoomMaker;
 use crate::delivery::{DeliveryTracker, Lane, LaneArrival, RecentOutcomes};
+use crate::event_journal::EventJournal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use twinroute_journal::{
-    AppendError, BatchOrigin, DiskJournal, DurableTicket, Journal, JournalFull, NewEvent,
-    NotDurable,
+    AppendError, BatchOrigin, DiskJournal, DurableTicket, JournalFull, NewEvent, NotDurable,
 };
 use twinroute_model::event::Event;
 
@@ -33,7 +33,7 @@ pub(super) async fn durable(on_disk: OnDisk) -> Result<(), AcceptError> {
 /// Appends to the journal and queues for the lanes, in one order for all.
 pub(crate) struct JournalAppender {
     /// Held while a batch is numbered and handed to its lanes, so that lanes see one order.
-    journal: Mutex<Journal>,
+    journal: Mutex<EventJournal>,
     stopping: AtomicBool,
     drain: DrainRate,
     pub(crate) room: Arc<RoomMaker>,
@@ -49,7 +49,7 @@ pub(crate) struct JournalAppender {
 impl JournalAppender {
     /// Must be called within a tokio runtime: with a journal on disk a task hands batches to their lanes.
     pub(crate) fn new(
-        journal: Journal,
+        journal: EventJournal,
         room: Arc<RoomMaker>,
         admission: Arc<AdmissionGate>,
     ) -> Self {
@@ -108,7 +108,7 @@ impl JournalAppender {
         self.lost.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Journal> {
+    fn lock(&self) -> MutexGuard<'_, EventJournal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -185,7 +185,7 @@ impl JournalAppender {
             return Err(AppendError::Closed);
         }
         match &mut *journal {
-            Journal::Memory(memory) => {
+            EventJournal::Memory(memory) => {
                 let entries = memory.append_from(batch.events_mut());
                 let entries = entries.map_err(AppendError::Full)?;
                 let arrival = arrival.numbered(&entries);
@@ -194,7 +194,7 @@ impl JournalAppender {
                 receipt.accepted();
                 Ok(None)
             }
-            Journal::Disk(disk) => {
+            EventJournal::Disk(disk) => {
                 let (events, bytes) = (batch.events_mut().len() as u64, batch.bytes());
                 let origin = batch.origin.clone();
                 let appended = disk.append_of(batch.events_mut(), origin)?;
@@ -240,7 +240,7 @@ impl JournalAppender {
             return Err(AcceptError::Stopping);
         }
         match &mut *journal {
-            Journal::Memory(memory) => {
+            EventJournal::Memory(memory) => {
                 let entry = match of {
                     // It takes the place of the dead letter, which the lane lets go.
                     Some(_) => memory.exchange(event, twin),
@@ -253,7 +253,7 @@ impl JournalAppender {
                 lane.push(vec![entry], &arrival);
                 Ok(None)
             }
-            Journal::Disk(disk) => {
+            EventJournal::Disk(disk) => {
                 let number = lane.number.ok_or(AcceptError::Stopping)?;
                 let bytes = event.size() as u64;
                 let appended = disk.replay(number, of, event, twin);

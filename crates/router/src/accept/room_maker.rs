@@ -8,6 +8,7 @@
 //! is above its own.
 
 use crate::delivery::{EvictionKind, Lane, LaneRoom};
+use crate::event_journal::EventJournal;
 use crate::status::InstanceStatus;
 use crate::table::LiveTable;
 use std::cmp::Reverse;
@@ -16,7 +17,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_journal::{DiskJournal, Journal, JournalFull, JournalUsage, UsageGauge};
+use twinroute_journal::{DiskJournal, JournalFull, JournalUsage, UsageGauge};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.
@@ -65,7 +66,7 @@ impl ExhaustedJournal {
 pub(crate) type RoomTurn<'a> = MutexGuard<'a, Option<ExhaustedJournal>>;
 
 impl RoomMaker {
-    pub(crate) fn new(live: Arc<LiveTable>, journal: &Journal) -> Self {
+    pub(crate) fn new(live: Arc<LiveTable>, journal: &EventJournal) -> Self {
         Self {
             live,
             gauge: journal.gauge(),

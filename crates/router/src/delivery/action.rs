@@ -1,12 +1,13 @@
 //! What a lane's state has its loop do, and what comes back of it.
 
+use super::event_reader::EventReader;
 use super::in_flight::InFlightBatch;
 use super::kept_dead_letters::KeptDeadLetter;
 use crate::sink::{DeliveryOutcome, EndpointFault};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::{DiskJournal, UnreadableEvent};
+use twinroute_journal::UnreadableEvent;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What the loop is to do next.
@@ -42,7 +43,7 @@ pub(super) struct DeadLetterUpload {
     pub(super) dead: KeptDeadLetter,
     pub(super) store: UserStore,
     /// Where the event is read from, if it is not in memory.
-    pub(super) disk: Option<DiskJournal>,
+    pub(super) reader: Option<EventReader>,
     pub(super) instance: InstanceName,
     pub(super) endpoint: EndpointName,
     pub(super) epoch: u64,

@@ -4,21 +4,19 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
+use super::event_reader::EventReader;
 use super::metric_series::LaneSeries;
 use super::ttl_clock::TtlClock;
 use crate::sink::FailureReason;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use twinroute_journal::ledger::{DeliverySettlement, Ledger};
 use twinroute_journal::{
     DiskJournal, FailedSendFault, LaneId, LaneState, PendingDelivery, RecoveredLane,
-    UnreadableEvent,
 };
 use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
-use twinroute_model::event::Event;
 
 /// A lane's place in the journal on disk.
 pub(crate) struct LaneJournal {
@@ -34,15 +32,6 @@ struct FailedRun {
     fault: FailedSendFault,
     reason: FailureReason,
     sequences: Vec<u64>,
-}
-
-/// Reads one event back without blocking.
-pub(super) async fn read_one(disk: DiskJournal, sequence: u64) -> Result<Event, UnreadableEvent> {
-    let read = spawn_blocking(move || disk.read(&[sequence]).pop());
-    read.await
-        .ok()
-        .flatten()
-        .unwrap_or(Err(UnreadableEvent::Damaged))
 }
 
 /// What a lane begins with.
@@ -74,8 +63,8 @@ impl LaneOrigin {
     }
 
     /// Where its events are read back from.
-    pub(crate) fn disk(&self) -> Option<DiskJournal> {
-        self.journal.as_ref().map(|journal| journal.disk.clone())
+    pub(crate) fn reader(&self) -> Option<EventReader> {
+        self.journal.as_ref().map(LaneJournal::reader)
     }
 
     /// A lane whose deliveries outlive the process.
@@ -108,8 +97,13 @@ impl LaneJournal {
     }
 
     /// To read events back from.
-    pub(super) fn disk(&self) -> &DiskJournal {
-        &self.disk
+    pub(super) fn reader(&self) -> EventReader {
+        EventReader::Disk(self.disk.clone())
+    }
+
+    /// Whether there is room in memory for events that can be read back.
+    pub(super) fn has_memory(&self) -> bool {
+        self.disk.has_memory()
     }
 
     pub(super) fn settle(&mut self, sequence: u64, settlement: DeliverySettlement) {

@@ -1,5 +1,6 @@
 //! Batches in flight: what a lane knows of each until it is answered.
 
+use super::event_reader::EventReader;
 use super::queued_delivery::QueuedDelivery;
 use crate::sink::Delivery;
 use crate::trace::{AttemptSpans, SpanQueue, TracedDelivery};
@@ -7,7 +8,6 @@ use crate::user_code::UserSink;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::DiskJournal;
 
 /// A batch on its way.
 pub(super) struct InFlightBatch {
@@ -16,7 +16,7 @@ pub(super) struct InFlightBatch {
     pub(super) batch: Vec<QueuedDelivery>,
     pub(super) deadline: Duration,
     /// Where events that are not in memory are read from.
-    pub(super) disk: Option<DiskJournal>,
+    pub(super) reader: Option<EventReader>,
     pub(super) begun: Instant,
     /// Batches in flight when it was sent, itself included.
     pub(super) in_flight_then: usize,

@@ -150,7 +150,7 @@ impl LaneCore {
         let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
         match &self.journal {
             None => true,
-            Some(journal) => room && !held_back && journal.disk().has_memory(),
+            Some(journal) => room && !held_back && journal.has_memory(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::LaneCore;
 use super::health::BeforeSending;
 use crate::delivery::action::LaneAction;
+use crate::delivery::durable::LaneJournal;
 use crate::delivery::in_flight::InFlightBatch;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::sink::{BatchLimits, EndpointFault};
@@ -92,7 +93,7 @@ impl LaneCore {
             id: self.in_flight.begin(&batch, now),
             sink: self.setup.sink.clone(),
             batch,
-            disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
+            reader: self.journal.as_ref().map(LaneJournal::reader),
             deadline: self.send_time_max(),
             begun: now,
             in_flight_then: self.in_flight.len(),

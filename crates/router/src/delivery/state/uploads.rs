@@ -2,6 +2,7 @@
 
 use super::LaneCore;
 use crate::delivery::action::{DeadLetterUpload, UploadOutcome};
+use crate::delivery::durable::LaneJournal;
 use crate::delivery::kept_dead_letters::KeptDeadLetter;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
@@ -28,7 +29,7 @@ impl LaneCore {
             sequence,
             dead,
             store,
-            disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
+            reader: self.journal.as_ref().map(LaneJournal::reader),
             instance: self.instance.clone(),
             endpoint: self.name.clone(),
             epoch: self.epoch,
