@@ -2,9 +2,7 @@ use super::super::DamageKind;
 use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use super::super::storage::{FolderStorage, Storage};
 use super::super::totals::JournalFull;
-use super::super::{
-    InspectError, JournalReport, JournalUsage, RecoveredJournal, UsageGauge, repair,
-};
+use super::super::{InspectError, JournalReport, JournalUsage, RecoveredJournal, repair};
 use super::*;
 use crate::ledger::DiscardReason;
 use twinroute_model::clock::ManualClock;

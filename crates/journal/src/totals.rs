@@ -1,7 +1,9 @@
 //! How much a journal holds, and who gives it back.
 
+use super::entry::JournalEntry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use twinroute_model::event::Event;
 
 /// The journal would pass its limit; nothing was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,25 @@ impl UsageGauge {
             bytes_max: self.0.bytes_max,
             bytes_released: self.0.bytes_released.load(Ordering::Relaxed),
         }
+    }
+
+    /// That of a journal whose events stand in a log elsewhere, which holds at most `bytes_max` bytes.
+    #[must_use]
+    pub fn of_log(bytes_max: u64) -> Self {
+        Self(Arc::new(UsageTotals::on_disk(bytes_max)))
+    }
+
+    /// Events of such a log that are not settled, and their bytes, from now on.
+    pub fn set_held(&self, events: u64, bytes: u64) {
+        let before = self.0.held();
+        let none = HeldSize::default();
+        self.0.logged(before, none, HeldSize { events, bytes });
+    }
+
+    /// An event of such a log, which counts as memory until the last clone of it is dropped.
+    #[must_use]
+    pub fn hold(&self, sequence: u64, event: Event, twin: u64) -> JournalEntry {
+        JournalEntry::new(sequence, event, twin, &self.0)
     }
 
     /// Bytes of accepted events that are in memory, each counted once.

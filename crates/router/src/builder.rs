@@ -2,6 +2,7 @@
 
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
 use crate::build_error::BuildError;
+use crate::cluster_journal::ClusterJournal;
 use crate::damage::JournalDamage;
 use crate::delivery::MetricLabels;
 #[cfg(doc)]
@@ -42,6 +43,7 @@ pub struct RouterBuilder {
     default_instance: Result<InstanceName, InvalidName>,
     journal_bytes_max: u64,
     disk: Option<(DiskJournal, RecoveredJournal)>,
+    cluster: Option<ClusterJournal>,
     last_definitions: Option<LastDefinitions>,
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
@@ -165,6 +167,7 @@ impl RouterBuilder {
             default_instance: InstanceName::new("default"),
             journal_bytes_max: 256 << 20,
             disk: None,
+            cluster: None,
             last_definitions: None,
             replay_notes: None,
             duplicates: None,
@@ -221,6 +224,18 @@ impl RouterBuilder {
     pub fn journal_on_disk(mut self, disk: DiskJournal, recovered: RecoveredJournal) -> Self {
         self.journal_bytes_max = disk.bytes_max();
         self.disk = Some((disk, recovered));
+        self
+    }
+
+    /// Shares a log with other routers: what is acknowledged outlives this router, and the loss of any one node of the log.
+    /// Of the partitions that this router owns it delivers what any router has accepted. Replaces
+    /// [`Self::journal_on_disk`].
+    ///
+    /// The bytes that may wait in all are then those of the log.
+    #[must_use]
+    pub fn journal_in_cluster(mut self, cluster: ClusterJournal) -> Self {
+        self.journal_bytes_max = cluster.bytes_max();
+        self.cluster = Some(cluster);
         self
     }
 
@@ -406,7 +421,10 @@ impl RouterBuilder {
         descriptions::describe();
         let (mut damage, mut last) = (JournalDamage::default(), None);
         let disk = self.disk.as_ref().map(|(disk, _)| disk.clone());
-        let (journal, recovered) = match self.disk {
+        let cluster = self.cluster;
+        let disk = disk.filter(|_| cluster.is_none());
+        let (journal, recovered) = match self.disk.filter(|_| cluster.is_none()) {
+            None if let Some(cluster) = &cluster => (EventJournal::Cluster(cluster.clone()), None),
             None => (
                 EventJournal::Memory(MemoryJournal::new(self.journal_bytes_max)),
                 None,
@@ -427,7 +445,7 @@ impl RouterBuilder {
             MetricLabels::new(self.metrics_endpoints_max, self.has_duration_metrics),
             move |instance| of_unreadable.setup(instance),
         );
-        let lanes = lanes.with_spans(self.spans);
+        let lanes = lanes.with_spans(self.spans).with_cluster(cluster);
         let parts = LiveParts {
             connect: self.connect,
             clock: self.clock,

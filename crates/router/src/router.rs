@@ -1,6 +1,7 @@
 //! The embedding API: build a router, accept events, watch it work.
 
 mod history;
+mod in_cluster;
 mod own_sinks;
 mod weak;
 
@@ -11,6 +12,7 @@ use crate::accept::{
     DELIVERED_DEADLINE, DuplicateWindow, JournalAppender, RoomMaker, SharedDuplicateWindow,
     UnreadableDelivery, UnreadableKeeper, UnreadableLanes, give_turns, make_room_on_disk,
 };
+use crate::cluster_journal::ClusterJournal;
 use crate::credential_refresh::CredentialRefresh;
 use crate::damage::JournalDamage;
 use crate::dead_letters::{
@@ -71,11 +73,22 @@ impl RouterParts {
         self.acceptor.appender.room.disk.as_ref()
     }
 
+    /// The journal over a shared log, where it is.
+    fn cluster(&self) -> Option<&ClusterJournal> {
+        self.acceptor.appender.room.cluster.as_ref()
+    }
+
     fn abandon(&self) {
         // Whoever still hands over events does so before the lanes end.
         self.acceptor.appender.close();
         self.acceptor.stopped();
         self.replays.abort_all();
+        if let Some(cluster) = self.cluster() {
+            // As a crash would: the next owner finds in the log what is not settled.
+            cluster.abandon();
+            self.acceptor.live.abandon();
+            return;
+        }
         let open = self.acceptor.live.abandon();
         let Some(disk) = self.disk() else {
             if open > 0 {
@@ -119,6 +132,7 @@ impl Router {
         let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender, hooks));
         unreadable.connect(&acceptor);
         replays.resume();
+        in_cluster::feed_lanes(&acceptor);
         let reporter = StatusReporter {
             acceptor: Arc::clone(&acceptor),
             damage,
@@ -420,6 +434,7 @@ impl Router {
 
     /// Resolves when every delivery made so far is settled.
     pub async fn settled(&self) {
+        self.heard_of().await;
         for lane in self.parts.acceptor.live.lanes() {
             lane.idle().await;
         }
@@ -433,6 +448,9 @@ impl Router {
         self.parts.acceptor.appender.close();
         let latest = deadline.max(Instant::now() + STOP_MARGIN);
         self.parts.acceptor.appender.handed_over(latest).await;
+        if let Some(cluster) = self.parts.cluster() {
+            return self.leave(cluster, latest).await;
+        }
         let lanes = self.parts.acceptor.live.lanes();
         self.parts.acceptor.live.stop(deadline);
         for lane in lanes {
@@ -468,6 +486,10 @@ pub(crate) mod tests;
 #[cfg(test)]
 #[path = "reload_tests.rs"]
 pub(crate) mod reload_tests;
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod cluster_tests;
 
 #[cfg(test)]
 #[path = "flood_tests.rs"]

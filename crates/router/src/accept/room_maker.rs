@@ -7,6 +7,7 @@
 //! never less than what the journal holds: while somebody is within its share and the journal is full, somebody else
 //! is above its own.
 
+use crate::cluster_journal::ClusterJournal;
 use crate::delivery::{EvictionKind, Lane, LaneRoom};
 use crate::event_journal::EventJournal;
 use crate::status::InstanceStatus;
@@ -31,6 +32,8 @@ pub(crate) struct RoomMaker {
     pub(crate) gauge: UsageGauge,
     /// The journal on disk, where it is.
     pub(crate) disk: Option<DiskJournal>,
+    /// The journal over a shared log, where it is. Nobody makes room in that: it is others' too.
+    pub(crate) cluster: Option<ClusterJournal>,
     turn: Mutex<Option<ExhaustedJournal>>,
     relieved_at: std::sync::Mutex<Option<Instant>>,
 }
@@ -71,8 +74,17 @@ impl RoomMaker {
             live,
             gauge: journal.gauge(),
             disk: journal.disk().cloned(),
+            cluster: journal.cluster().cloned(),
             turn: Mutex::default(),
             relieved_at: std::sync::Mutex::default(),
+        }
+    }
+
+    /// What the journal holds.
+    pub(crate) fn usage(&self) -> JournalUsage {
+        match &self.cluster {
+            Some(cluster) => cluster.gauge().usage(),
+            None => self.gauge.usage(),
         }
     }
 

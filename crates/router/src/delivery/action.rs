@@ -3,6 +3,7 @@
 use super::event_reader::EventReader;
 use super::in_flight::InFlightBatch;
 use super::kept_dead_letters::KeptDeadLetter;
+use super::partition_shares::AwaitedRecord;
 use crate::sink::{DeliveryOutcome, EndpointFault};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub(super) enum LaneAction {
     OtherSink(UserSink),
     Probe(CredentialProbe),
     DeadLetterUpload(Box<DeadLetterUpload>),
+    /// Wait until an outcome stands in the shared log.
+    AwaitRecord(AwaitedRecord),
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
     End,
@@ -28,6 +31,8 @@ pub(super) enum CompletedAction {
     Batch(InFlightBatch, Vec<Option<DeliveryOutcome>>),
     Probe(CredentialProbe, Result<(), EndpointFault>),
     DeadLetterUpload(Box<DeadLetterUpload>, UploadOutcome),
+    /// An outcome, by sequence and epoch, and whether it is recorded.
+    Record(u64, u64, bool),
 }
 
 /// Whether the destination takes the credential is to be asked.

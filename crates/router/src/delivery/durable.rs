@@ -4,9 +4,13 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
+use super::cluster_lane::ClusterLane;
 use super::event_reader::EventReader;
+use super::lane_journal::LaneJournal;
 use super::metric_series::LaneSeries;
+use super::setup::LaneKey;
 use super::ttl_clock::TtlClock;
+use crate::cluster_journal::ClusterJournal;
 use crate::sink::FailureReason;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +23,7 @@ use twinroute_model::clock::{Clock, Timestamp};
 use twinroute_model::dead_letter::DeadLetter;
 
 /// A lane's place in the journal on disk.
-pub(crate) struct LaneJournal {
+pub(crate) struct DiskLane {
     disk: DiskJournal,
     number: LaneId,
     settled: Vec<(u64, DeliverySettlement)>,
@@ -62,6 +66,13 @@ impl LaneOrigin {
         }
     }
 
+    /// A lane whose deliveries stand in a log that several routers share.
+    pub(crate) fn clustered(journal: ClusterJournal, key: &LaneKey, clock: Arc<dyn Clock>) -> Self {
+        let mut origin = Self::in_memory(clock, Ledger::default());
+        origin.journal = Some(LaneJournal::Cluster(ClusterLane::new(journal, key)));
+        origin
+    }
+
     /// Where its events are read back from.
     pub(crate) fn reader(&self) -> Option<EventReader> {
         self.journal.as_ref().map(LaneJournal::reader)
@@ -74,14 +85,14 @@ impl LaneOrigin {
         clock: Arc<dyn Clock>,
         recovered: Option<RecoveredLane>,
     ) -> Self {
-        let journal = LaneJournal {
+        let journal = DiskLane {
             disk,
             number,
             settled: Vec::new(),
             failed: Vec::new(),
         };
         let mut origin = Self::in_memory(clock, Ledger::default());
-        origin.journal = Some(journal);
+        origin.journal = Some(LaneJournal::Disk(journal));
         if let Some(lane) = recovered {
             origin.ledger = lane.ledger;
             origin.state = lane.state;
@@ -91,7 +102,7 @@ impl LaneOrigin {
     }
 }
 
-impl LaneJournal {
+impl DiskLane {
     pub(crate) fn number(&self) -> LaneId {
         self.number
     }
@@ -162,10 +173,10 @@ impl LaneJournal {
     }
 }
 
-impl std::fmt::Debug for LaneJournal {
+impl std::fmt::Debug for DiskLane {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("LaneJournal")
+            .debug_struct("DiskLane")
             .field("number", &self.number)
             .finish_non_exhaustive()
     }

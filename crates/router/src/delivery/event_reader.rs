@@ -1,5 +1,6 @@
 //! Where a lane's events are read back from when they are not in memory, and where what was recorded of them stands.
 
+use crate::cluster_journal::ClusterJournal;
 use tokio::task::spawn_blocking;
 use twinroute_journal::{DiskJournal, HeldEvent, NotDurable, UnreadableEvent};
 
@@ -8,6 +9,8 @@ use twinroute_journal::{DiskJournal, HeldEvent, NotDurable, UnreadableEvent};
 pub(crate) enum EventReader {
     /// From segments on this machine's disk.
     Disk(DiskJournal),
+    /// From a log that several routers share.
+    Cluster(ClusterJournal),
 }
 
 impl EventReader {
@@ -23,6 +26,7 @@ impl EventReader {
                 });
                 reading.await.unwrap_or_default()
             }
+            Self::Cluster(cluster) => cluster.read(&sequences).await,
         }
     }
 
@@ -36,13 +40,21 @@ impl EventReader {
                 read.unwrap_or(Err(UnreadableEvent::Damaged))
                     .map(HeldEvent::from)
             }
+            Self::Cluster(cluster) => {
+                let read = cluster.read(&[sequence]).await.pop().flatten();
+                read.ok_or(UnreadableEvent::Settled)
+            }
         }
     }
 
     /// Waits until all that lanes have recorded so far of an event outlives this process.
-    pub(super) async fn recorded(&self, _sequence: u64) -> Result<(), NotDurable> {
+    pub(super) async fn recorded(&self, sequence: u64) -> Result<(), NotDurable> {
         match self {
             Self::Disk(disk) => disk.flush().await,
+            Self::Cluster(cluster) => match cluster.recorded(sequence).await {
+                true => Ok(()),
+                false => Err(NotDurable::Closed),
+            },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Batches in flight: what a lane knows of each until it is answered.
 
 use super::event_reader::EventReader;
+use super::partition_shares::OwnedEpochs;
 use super::queued_delivery::QueuedDelivery;
 use crate::sink::Delivery;
 use crate::trace::{AttemptSpans, SpanQueue, TracedDelivery};
@@ -21,6 +22,10 @@ pub(super) struct InFlightBatch {
     /// Batches in flight when it was sent, itself included.
     pub(super) in_flight_then: usize,
     pub(super) epoch: u64,
+    /// In which epochs its partitions are owned, where there are some.
+    pub(super) epochs: OwnedEpochs,
+    /// It was not sent: the lease of a partition ended before.
+    pub(super) is_withheld: bool,
     /// Where its attempts are recorded.
     pub(super) spans: SpanQueue,
     /// Those that are, once its events are in memory.

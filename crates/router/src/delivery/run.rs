@@ -5,6 +5,7 @@ use super::action::{
     CompletedAction, CredentialProbe, DeadLetterUpload, LaneAction, UploadOutcome,
 };
 use super::in_flight::InFlightBatch;
+use super::partition_shares::AwaitedRecord;
 use super::queued_delivery::QueuedDelivery;
 use crate::sink::{DeadLetterDocument, EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -45,6 +46,10 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
                 running.push(store(upload).boxed());
                 continue;
             }
+            LaneAction::AwaitRecord(awaited) => {
+                running.push(recorded(awaited).boxed());
+                continue;
+            }
             LaneAction::Wait(until) => until,
             LaneAction::End => break,
         };
@@ -60,6 +65,9 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
                         let mut state = lane.lock();
                         state.end_attempts(&mut flight, &outcomes, now);
                         state.finish(flight, outcomes, now);
+                    }
+                    CompletedAction::Record(sequence, epoch, is_recorded) => {
+                        lane.lock().recorded(sequence, epoch, is_recorded, now);
                     }
                     CompletedAction::Probe(probe, said) => lane.lock().probed(&probe, said, now),
                     CompletedAction::DeadLetterUpload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
@@ -77,6 +85,11 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
 /// Sends a batch. No delivery is left without an outcome, whatever the sink does.
 async fn send(mut flight: InFlightBatch) -> CompletedAction {
     let some_absent = read_back(&mut flight).await;
+    if !flight.may_be_sent() {
+        flight.is_withheld = true;
+        let outcomes = vec![None; flight.batch.len()];
+        return CompletedAction::Batch(flight, outcomes);
+    }
     flight.begin_attempts();
     let deliveries = flight.deliveries();
     if deliveries.is_empty() {
@@ -92,6 +105,16 @@ async fn send(mut flight: InFlightBatch) -> CompletedAction {
         outcomes.into_iter().map(Some).collect()
     };
     CompletedAction::Batch(flight, outcomes)
+}
+
+/// Waits until an outcome is recorded, or never will be.
+async fn recorded(awaited: AwaitedRecord) -> CompletedAction {
+    let AwaitedRecord {
+        sequence,
+        epoch,
+        heard,
+    } = awaited;
+    CompletedAction::Record(sequence, epoch, heard.await.is_ok())
 }
 
 /// Asks a destination whether it takes the credential.

@@ -3,8 +3,8 @@
 use super::LaneCore;
 use super::health::BeforeSending;
 use crate::delivery::action::LaneAction;
-use crate::delivery::durable::LaneJournal;
 use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::lane_journal::LaneJournal;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::sink::{BatchLimits, EndpointFault};
 use crate::user_code::UserSink;
@@ -21,6 +21,9 @@ impl LaneCore {
         if self.abandoned {
             return LaneAction::End;
         }
+        if let Some(awaited) = self.unrecorded.to_await.pop() {
+            return LaneAction::AwaitRecord(awaited);
+        }
         if !self.setup.sink.is(sink) {
             return LaneAction::OtherSink(self.setup.sink.clone());
         }
@@ -35,8 +38,12 @@ impl LaneCore {
         if let Some(end) = self.ending(now) {
             return end;
         }
+        self.drop_ended_partitions();
         let expiry = self.limit_age(now);
         self.limit_queue(now);
+        if let Some(awaited) = self.unrecorded.to_await.pop() {
+            return LaneAction::AwaitRecord(awaited);
+        }
         if let Some(upload) = self.next_upload(now) {
             return LaneAction::DeadLetterUpload(Box::new(upload));
         }
@@ -90,6 +97,8 @@ impl LaneCore {
 
     fn launch(&mut self, batch: Vec<QueuedDelivery>, now: Instant) -> InFlightBatch {
         InFlightBatch {
+            epochs: self.begin_flight(&batch),
+            is_withheld: false,
             id: self.in_flight.begin(&batch, now),
             sink: self.setup.sink.clone(),
             batch,
