@@ -8,6 +8,7 @@ use crate::keys;
 use crate::keys::KeyInUse;
 use crate::listeners::{self, ConfiguredServer};
 use crate::management;
+use crate::shared_log;
 use crate::source::ConfiguredSource;
 use anyhow::Context as _;
 use std::path::Path;
@@ -28,6 +29,7 @@ use twinroute_listen::ListeningSocket;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::EventLimits;
 use twinroute_outgoing::OutgoingConnections;
+use twinroute_router::cluster_journal::ClusterJournal;
 use twinroute_router::source::Definitions;
 use twinroute_router::trace::SpanQueue;
 use twinroute_router::{Router, RouterBuilder};
@@ -90,7 +92,8 @@ impl RunningDaemon {
         let keeping = source.keep(until(StopPhase::Draining, phases.clone()));
         source.ready().await?;
         let (spans, exporting) = exporting(&loaded, &outgoing, phases.clone())?;
-        let router = built(&loaded, &endpoints, source.definitions()?, spans)?;
+        let cluster = shared_log::open(&loaded, &outgoing).await?;
+        let router = built(&loaded, &endpoints, source.definitions()?, spans, cluster)?;
         source.show(&router);
         let listeners = ConfiguredServer::ingress(config).open(&loaded)?;
         let admin_listeners = ConfiguredServer::admin(config).open(&loaded)?;
@@ -175,6 +178,7 @@ pub(crate) fn built(
     endpoints: &Arc<AzureConnect>,
     definitions: Definitions,
     spans: SpanQueue,
+    cluster: Option<ClusterJournal>,
 ) -> anyhow::Result<Router> {
     let config = &loaded.config;
     listeners::warn_of_unnamed(config, &definitions.instances);
@@ -188,7 +192,7 @@ pub(crate) fn built(
         .unreadable(config.ingress.unreadable())
         .spans(spans)
         .definitions(definitions);
-    Ok(with_journal(builder, loaded)?.build()?)
+    Ok(with_journal(builder, loaded, cluster)?.build()?)
 }
 
 /// Where the router records spans; they are exported until it has stopped, and nothing is where that is not configured.
@@ -214,12 +218,19 @@ fn audited(source: &ConfiguredSource, loaded: &LoadedConfig) -> anyhow::Result<A
 }
 
 /// Has the router keep its events where the configuration says.
-fn with_journal(builder: RouterBuilder, loaded: &LoadedConfig) -> anyhow::Result<RouterBuilder> {
+fn with_journal(
+    builder: RouterBuilder,
+    loaded: &LoadedConfig,
+    cluster: Option<ClusterJournal>,
+) -> anyhow::Result<RouterBuilder> {
     let config = &loaded.config.journal;
     let builder = match config.duplicates() {
         None => builder,
         Some(window) => builder.duplicate_window(window),
     };
+    if let Some(cluster) = cluster {
+        return Ok(builder.journal_in_cluster(cluster));
+    }
     let Some(folder) = loaded.journal_folder() else {
         tracing::warn!(
             "the journal is in memory: accepted events that were not delivered yet are lost with the process (a crash, \

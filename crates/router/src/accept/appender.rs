@@ -90,7 +90,7 @@ impl JournalAppender {
     /// Whether what is acknowledged can be on disk.
     pub(crate) fn is_durable(&self) -> bool {
         match &self.room.cluster {
-            Some(cluster) => cluster.is_durable(),
+            Some(cluster) => cluster.durable().is_ok(),
             None => self.commits.is_some(),
         }
     }

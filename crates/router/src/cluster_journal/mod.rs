@@ -198,9 +198,13 @@ impl ClusterJournal {
         self.0.gauge.hold(sequence, event, twin)
     }
 
-    /// Whether what a quorum has is synced.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.0.context.facts.durable.is_ok()
+    /// Whether what a quorum has is synced; why not, with what to do, if it is not.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn durable(&self) -> Result<(), &str> {
+        let durable = self.0.context.facts.durable.as_ref();
+        durable.map(|()| ()).map_err(String::as_str)
     }
 
     /// The number of an endpoint's lane in this process.
