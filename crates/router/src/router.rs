@@ -2,6 +2,8 @@
 
 mod history;
 mod in_cluster;
+#[cfg(test)]
+pub(crate) mod journal_body;
 mod own_sinks;
 mod weak;
 
@@ -490,6 +492,10 @@ pub(crate) mod reload_tests;
 #[cfg(test)]
 #[path = "cluster_tests.rs"]
 mod cluster_tests;
+
+#[cfg(test)]
+#[path = "every_journal_tests.rs"]
+mod every_journal_tests;
 
 #[cfg(test)]
 #[path = "flood_tests.rs"]

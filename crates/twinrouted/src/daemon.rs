@@ -131,8 +131,12 @@ impl RunningDaemon {
             servers.push(tokio::spawn(serving));
         }
         let draining = until(StopPhase::Draining, phases);
-        let reloading = reload(source, (hangup, audit), router.clone(), draining);
-        servers.push(tokio::spawn(reloading));
+        servers.push(tokio::spawn(reload(
+            source,
+            (hangup, audit),
+            router.clone(),
+            draining,
+        )));
         Ok(Self {
             router,
             phase,

@@ -5,6 +5,7 @@
 //! before anything follows from it. Who owns what is decided in `twinroute_cluster`.
 
 mod owned;
+mod show;
 mod tasks;
 
 pub(crate) use owned::OwnedPartition;
@@ -203,8 +204,10 @@ impl ClusterJournal {
     /// # Errors
     /// When it is not.
     pub fn durable(&self) -> Result<(), &str> {
-        let durable = self.0.context.facts.durable.as_ref();
-        durable.map(|()| ()).map_err(String::as_str)
+        match &self.0.context.facts.durable {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(reason),
+        }
     }
 
     /// The number of an endpoint's lane in this process.

@@ -120,6 +120,12 @@ impl OwnedPartitions {
         self.lock().len()
     }
 
+    /// What of one of them is not settled; none of a partition that is not owned.
+    pub(crate) fn held_of(&self, partition: PartitionNumber) -> Option<PartitionHolding> {
+        let owned = self.lock();
+        owned.get(&partition).map(|owned| *owned.held.borrow())
+    }
+
     /// What of all of them is not settled.
     pub(crate) fn held(&self) -> PartitionHolding {
         let owned = self.lock();

@@ -4,12 +4,19 @@ use super::Router;
 use crate::accept::Acceptor;
 use crate::cluster_journal::{APPEND_WAIT_MAX, ClusterJournal};
 use crate::partition_feed::PartitionFeed;
-use crate::status::RouterStatus;
+use crate::status::{ClusterStatus, RouterStatus};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Router {
+    /// What this router sees of the cluster that it is of; the default where its journal is shared with no other.
+    #[must_use]
+    pub fn cluster_status(&self) -> ClusterStatus {
+        let cluster = self.parts.cluster();
+        cluster.map(ClusterJournal::status).unwrap_or_default()
+    }
+
     /// Resolves when lanes have what the log has acknowledged, where there is one.
     pub(super) async fn heard_of(&self) {
         if let Some(cluster) = self.parts.cluster() {
