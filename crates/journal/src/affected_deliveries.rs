@@ -25,10 +25,10 @@ pub(super) struct AffectedDeliveries {
     in_first_group: bool,
     /// How many damages a start has found before.
     examined: usize,
-    /// How many damages the last checkpoint stands behind.
-    checked: usize,
-    /// Whether there was any.
-    has_counts: bool,
+    /// How many damages there were when the present group began.
+    group_behind: Option<usize>,
+    /// How many damages the last checkpoint stands behind that was read whole: it has the counts of all lanes.
+    checked: Option<usize>,
     /// Lanes that are younger than that.
     young: BTreeSet<u32>,
     /// No event before this sequence was read, for segments are gone: which damage that is.
@@ -107,9 +107,16 @@ impl AffectedDeliveries {
         index: &mut LogIndex,
         damage: &[DamagedRange],
     ) {
-        self.has_counts |= matches!(record, JournalRecord::Checkpoint { .. });
         if let JournalRecord::Group(group) = record {
             self.in_first_group = group.number == 0;
+            self.group_behind = Some(damage.len());
+        }
+        // Of one that is damaged nobody knows which lanes it had.
+        if matches!(record, JournalRecord::Checkpoint { .. })
+            && self.group_behind == Some(damage.len())
+        {
+            self.checked = self.group_behind;
+            self.young.clear();
         }
         if !damage.iter().any(DamagedRange::may_take_records) {
             return;
@@ -128,10 +135,6 @@ impl AffectedDeliveries {
             }
             JournalRecord::Binding { lane, .. } if !index.lanes.contains_key(lane) => {
                 self.young.insert(*lane);
-            }
-            JournalRecord::Checkpoint { .. } => {
-                self.checked = damage.len();
-                self.young.clear();
             }
             JournalRecord::Copy { event, .. } => {
                 let sequence = event.sequence;
@@ -209,7 +212,7 @@ impl AffectedDeliveries {
     fn is_counted(&self, place: usize, index: &LogIndex) -> bool {
         let mut old = index.lanes.keys().filter(|lane| !self.young.contains(lane));
         let counted = |lane| self.counted.get(lane).is_some_and(|count| *count > place);
-        place < self.checked && old.all(counted)
+        self.checked.is_some_and(|checked| place < checked) && old.all(counted)
     }
 
     /// What is lost. Counts as made what nobody has counted yet.
@@ -252,7 +255,7 @@ impl AffectedDeliveries {
         let mut uncounted = Vec::new();
         let mut is_counted = true;
         // Without any counts what was carried into the last segment is not counted elsewhere either.
-        let mut only_last = self.has_counts;
+        let mut only_last = self.checked.is_some();
         for (place, damage) in damage.iter().enumerate() {
             let takes = damage.takes_records();
             if takes && !self.is_counted(place, index) {

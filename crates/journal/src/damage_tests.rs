@@ -340,3 +340,48 @@ fn a_cut_anywhere_in_the_last_segment_leaves_all_groups_before_it() {
         }
     }
 }
+
+/// Where damage takes the counts of some lanes and leaves those of others, behind events that were carried
+/// forward: what the lanes without counts have lost is counted too.
+#[test]
+fn counts_that_stand_in_damage_are_not_taken_for_those_of_all_lanes() {
+    let sim = SimulatedDisk::default();
+    let (disk, _) = open(&sim, SETTINGS);
+    let [one, two, three] = ["one", "two", "three"].map(|name| lane(&disk, name));
+    for lanes in [&[one, three][..], &[one, two], &[three]] {
+        append(&disk, "waits", lanes);
+    }
+    crash(&sim, disk, PowerLossRemains::All);
+    // The next start begins a segment, with counts and with what is carried into it.
+    let (disk, _) = open(&sim, SETTINGS);
+    while sim.contents(SEGMENT).is_some() {
+        disk.flush().wait().unwrap();
+    }
+    crash(&sim, disk, PowerLossRemains::All);
+    let mut places = Vec::new();
+    super::read(&sim, &mut |place, _| places.push(place)).unwrap();
+    let newest = crate::file_names::segment_name(places[0].segment);
+    let ends = places
+        .iter()
+        .map(|place| place.offset + u64::from(place.bytes));
+    let ends: Vec<_> = ends.collect();
+    for (first, from) in places.iter().enumerate() {
+        for to in &ends[first..] {
+            let damaged = sim.fork();
+            let zeros = vec![0; usize::try_from(to - from.offset).unwrap()];
+            damaged.overwrite(&newest, usize::try_from(from.offset).unwrap(), &zeros);
+            for start in 0..2 {
+                let (disk, recovered) = open(&damaged, SETTINGS);
+                let waiting: usize = recovered.lanes.iter().map(|lane| lane.pending.len()).sum();
+                let report = &recovered.report;
+                assert_eq!(
+                    report.lost_all() + waiting as u64,
+                    5,
+                    "{} to {to}, start {start}: {report}",
+                    from.offset
+                );
+                crash(&damaged, disk, PowerLossRemains::All);
+            }
+        }
+    }
+}

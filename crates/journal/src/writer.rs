@@ -203,7 +203,8 @@ impl GroupWriter {
         }
         self.show_usage(&mut inbox);
         drop(inbox);
-        for batch in round.work.batches {
+        // Whoever waits does so for the first: once it is answered, so are the others.
+        for batch in round.work.batches.into_iter().rev() {
             answer(batch.waiter, Ok(()));
         }
         for flush in round.flushes {
