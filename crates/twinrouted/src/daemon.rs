@@ -105,8 +105,7 @@ impl RunningDaemon {
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
         let gate = ConfiguredServer::ingress(config).gate(&loaded, &outgoing)?;
-        let clock = Arc::new(SystemClock);
-        let network = source.network();
+        let (clock, network) = (Arc::new(SystemClock), source.network());
         let ingress =
             IngressServer::with_gate(&config.ingress, router.clone(), clock, gate, network);
         let draining = until(StopPhase::Draining, phases.clone());
@@ -123,13 +122,9 @@ impl RunningDaemon {
             tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
         let mut servers = vec![ingress];
         servers.extend(keeping);
-        if let Some(management) = source.management().cloned() {
-            let draining = until(StopPhase::Draining, phases.clone());
-            let gate = ConfiguredServer::management(config).gate(&loaded, &outgoing)?;
-            let serving =
-                async move { management.serve(management_listeners, gate, draining).await };
-            servers.push(tokio::spawn(serving));
-        }
+        let draining = until(StopPhase::Draining, phases.clone());
+        let serving = (management_listeners, draining);
+        servers.extend(serve_management(&source, &loaded, &outgoing, serving)?);
         let draining = until(StopPhase::Draining, phases);
         servers.push(tokio::spawn(reload(
             source,
@@ -162,6 +157,24 @@ impl RunningDaemon {
         }
         self.certificates.report(status)
     }
+}
+
+/// Answers as the management API until `draining` completes, where it is served.
+fn serve_management(
+    source: &ConfiguredSource,
+    loaded: &LoadedConfig,
+    outgoing: &OutgoingConnections,
+    (listeners, draining): (
+        Vec<ListeningSocket>,
+        impl Future<Output = ()> + Send + 'static,
+    ),
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(management) = source.management().cloned() else {
+        return Ok(None);
+    };
+    let gate = ConfiguredServer::management(&loaded.config).gate(loaded, outgoing)?;
+    let serving = async move { management.serve(listeners, gate, draining).await };
+    Ok(Some(tokio::spawn(serving)))
 }
 
 /// Refuses settings that cannot be used, and warns of others.
