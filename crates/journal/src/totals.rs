@@ -1,9 +1,7 @@
 //! How much a journal holds, and who gives it back.
 
-use super::entry::JournalEntry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use twinroute_model::event::Event;
 
 /// The journal would pass its limit; nothing was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,12 +58,6 @@ impl UsageGauge {
         let before = self.0.held();
         let none = HeldSize::default();
         self.0.logged(before, none, HeldSize { events, bytes });
-    }
-
-    /// An event of such a log, which counts as memory until the last clone of it is dropped.
-    #[must_use]
-    pub fn hold(&self, sequence: u64, event: Event, twin: u64) -> JournalEntry {
-        JournalEntry::new(sequence, event, twin, &self.0)
     }
 
     /// Bytes of accepted events that are in memory, each counted once.

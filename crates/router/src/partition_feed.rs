@@ -141,7 +141,10 @@ impl PartitionFeed {
         };
         let mut by_lane: BTreeMap<LaneId, Vec<JournalEntry>> = BTreeMap::new();
         for (event, (sequence, content)) in events.iter().zip(events_of(record, partition)) {
-            debug_assert_eq!(event.sequence, sequence, "both are in the record's order");
+            debug_assert!(
+                event.sequence == sequence,
+                "both are in the order of the record"
+            );
             let entry = self.journal.hold(sequence, content, event.twin);
             let Some(of) = event.replay_of else {
                 for lane in &event.lanes {

@@ -134,7 +134,7 @@ impl Router {
         let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender, hooks));
         unreadable.connect(&acceptor);
         replays.resume();
-        in_cluster::feed_lanes(&acceptor);
+        Self::feed_lanes(&acceptor);
         let reporter = StatusReporter {
             acceptor: Arc::clone(&acceptor),
             damage,

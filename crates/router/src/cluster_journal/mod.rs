@@ -196,7 +196,7 @@ impl ClusterJournal {
 
     /// An event that was accepted, in memory.
     pub(crate) fn hold(&self, sequence: u64, event: Event, twin: u64) -> JournalEntry {
-        self.0.gauge.hold(sequence, event, twin)
+        JournalEntry::of_log(sequence, event, twin, &self.0.gauge)
     }
 
     /// Whether what a quorum has is synced; why not, with what to do, if it is not.

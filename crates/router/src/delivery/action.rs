@@ -1,8 +1,8 @@
 //! What a lane's state has its loop do, and what comes back of it.
 
-use super::event_reader::EventReader;
 use super::in_flight::InFlightBatch;
 use super::kept_dead_letters::KeptDeadLetter;
+use super::lane_reader::LaneReader;
 use super::partition_shares::AwaitedRecord;
 use crate::sink::{DeliveryOutcome, EndpointFault};
 use crate::user_code::{UserSink, UserStore};
@@ -48,7 +48,7 @@ pub(super) struct DeadLetterUpload {
     pub(super) dead: KeptDeadLetter,
     pub(super) store: UserStore,
     /// Where the event is read from, if it is not in memory.
-    pub(super) reader: Option<EventReader>,
+    pub(super) reader: Option<LaneReader>,
     pub(super) instance: InstanceName,
     pub(super) endpoint: EndpointName,
     pub(super) epoch: u64,

@@ -4,22 +4,15 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
-use super::cluster_lane::ClusterLane;
-use super::event_reader::EventReader;
-use super::lane_journal::LaneJournal;
-use super::metric_series::LaneSeries;
-use super::setup::LaneKey;
+use super::lane_reader::LaneReader;
 use super::ttl_clock::TtlClock;
-use crate::cluster_journal::ClusterJournal;
 use crate::sink::FailureReason;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::ledger::{DeliverySettlement, Ledger};
-use twinroute_journal::{
-    DiskJournal, FailedSendFault, LaneId, LaneState, PendingDelivery, RecoveredLane,
-};
-use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_journal::{DiskJournal, FailedSendFault, LaneId, LaneState};
+use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
 
 /// A lane's place in the journal on disk.
@@ -38,78 +31,23 @@ struct FailedRun {
     sequences: Vec<u64>,
 }
 
-/// What a lane begins with.
-pub(crate) struct LaneOrigin {
-    /// Where it notes what becomes of its deliveries; nowhere when the journal is in memory.
-    pub(crate) journal: Option<LaneJournal>,
-    pub(crate) clock: Arc<dyn Clock>,
-    /// What it had counted before.
-    pub(crate) ledger: Ledger,
-    /// What it had recorded of itself.
-    pub(crate) state: LaneState,
-    /// What it had not settled before the restart.
-    pub(crate) pending: Vec<PendingDelivery>,
-    /// Under which labels it counts.
-    pub(crate) series: LaneSeries,
-}
-
-impl LaneOrigin {
-    /// A lane whose deliveries end with the process.
-    pub(crate) fn in_memory(clock: Arc<dyn Clock>, ledger: Ledger) -> Self {
+impl DiskLane {
+    pub(super) fn new(disk: DiskJournal, number: LaneId) -> Self {
         Self {
-            journal: None,
-            clock,
-            ledger,
-            state: LaneState::default(),
-            pending: Vec::new(),
-            series: LaneSeries::default(),
-        }
-    }
-
-    /// A lane whose deliveries stand in a log that several routers share.
-    pub(crate) fn clustered(journal: ClusterJournal, key: &LaneKey, clock: Arc<dyn Clock>) -> Self {
-        let mut origin = Self::in_memory(clock, Ledger::default());
-        origin.journal = Some(LaneJournal::Cluster(ClusterLane::new(journal, key)));
-        origin
-    }
-
-    /// Where its events are read back from.
-    pub(crate) fn reader(&self) -> Option<EventReader> {
-        self.journal.as_ref().map(LaneJournal::reader)
-    }
-
-    /// A lane whose deliveries outlive the process.
-    pub(crate) fn durable(
-        disk: DiskJournal,
-        number: LaneId,
-        clock: Arc<dyn Clock>,
-        recovered: Option<RecoveredLane>,
-    ) -> Self {
-        let journal = DiskLane {
             disk,
             number,
             settled: Vec::new(),
             failed: Vec::new(),
-        };
-        let mut origin = Self::in_memory(clock, Ledger::default());
-        origin.journal = Some(LaneJournal::Disk(journal));
-        if let Some(lane) = recovered {
-            origin.ledger = lane.ledger;
-            origin.state = lane.state;
-            origin.pending = lane.pending;
         }
-        origin
     }
-}
 
-impl DiskLane {
     pub(crate) fn number(&self) -> LaneId {
         self.number
     }
 
     /// To read events back from.
-    pub(super) fn reader(&self) -> EventReader {
-        EventReader::Disk(self.disk.clone())
+    pub(super) fn reader(&self) -> LaneReader {
+        LaneReader::Disk(self.disk.clone())
     }
 
     /// Whether there is room in memory for events that can be read back.

@@ -1,6 +1,6 @@
 //! Batches in flight: what a lane knows of each until it is answered.
 
-use super::event_reader::EventReader;
+use super::lane_reader::LaneReader;
 use super::partition_shares::OwnedEpochs;
 use super::queued_delivery::QueuedDelivery;
 use crate::sink::Delivery;
@@ -17,7 +17,7 @@ pub(super) struct InFlightBatch {
     pub(super) batch: Vec<QueuedDelivery>,
     pub(super) deadline: Duration,
     /// Where events that are not in memory are read from.
-    pub(super) reader: Option<EventReader>,
+    pub(super) reader: Option<LaneReader>,
     pub(super) begun: Instant,
     /// Batches in flight when it was sent, itself included.
     pub(super) in_flight_then: usize,

@@ -2,7 +2,7 @@
 
 use super::cluster_lane::ClusterLane;
 use super::durable::{ClockReading, DiskLane};
-use super::event_reader::EventReader;
+use super::lane_reader::LaneReader;
 use super::ttl_clock::TtlClock;
 use crate::sink::FailureReason;
 use twinroute_journal::ledger::DeliverySettlement;
@@ -24,10 +24,10 @@ impl LaneJournal {
     }
 
     /// Where its events are read back from.
-    pub(super) fn reader(&self) -> EventReader {
+    pub(super) fn reader(&self) -> LaneReader {
         match self {
             Self::Disk(disk) => disk.reader(),
-            Self::Cluster(cluster) => EventReader::Cluster(cluster.journal.clone()),
+            Self::Cluster(cluster) => LaneReader::Cluster(cluster.journal.clone()),
         }
     }
 

@@ -9,14 +9,15 @@ mod backlog;
 mod cluster_lane;
 mod concurrency;
 mod counters;
-pub(crate) mod durable;
+mod durable;
 mod duration_histogram;
-mod event_reader;
 mod eviction;
 mod hold;
 mod in_flight;
 mod kept_dead_letters;
 mod lane_journal;
+pub(crate) mod lane_origin;
+mod lane_reader;
 mod latency;
 mod log_throttle;
 mod metric_labels;
@@ -53,8 +54,8 @@ pub(crate) use tracker::{DeliveryTracker, TrackedBatch};
 use crate::status::EndpointStatus;
 use crate::user_code::UserStore;
 use backlog::SharedBacklog;
-use durable::LaneOrigin;
-use event_reader::EventReader;
+use lane_origin::LaneOrigin;
+use lane_reader::LaneReader;
 use state::{LaneCore, LaneRetirement, ProgramReports};
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
@@ -96,7 +97,7 @@ pub(crate) struct Lane {
     /// Tells them that they need not any more.
     caught_up: Notify,
     /// Where dead letters are read from; nowhere when the journal is in memory.
-    reader: Option<EventReader>,
+    reader: Option<LaneReader>,
     wake: Notify,
     /// Tells whoever waits for the lane to be empty that it may be.
     settled: Notify,

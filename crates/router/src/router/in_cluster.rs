@@ -37,20 +37,20 @@ impl Router {
         acceptor.live.stop(Instant::now());
         status
     }
-}
 
-/// Becomes a member of its cluster, where the journal is a shared log, and has lanes hear of its partitions.
-pub(super) fn feed_lanes(acceptor: &Acceptor) {
-    let Some(journal) = acceptor.appender.room.cluster.clone() else {
-        return;
-    };
-    let news = journal.start();
-    let feed = PartitionFeed {
-        live: Arc::downgrade(&acceptor.live),
-        clock: acceptor.live.clock(),
-        replays: acceptor.appender.replays.clone(),
-        draining: BTreeSet::new(),
-        journal: journal.clone(),
-    };
-    journal.spawn(feed.run(news));
+    /// Becomes a member of its cluster, where the journal is a shared log, and has lanes hear of its partitions.
+    pub(super) fn feed_lanes(acceptor: &Acceptor) {
+        let Some(journal) = acceptor.appender.room.cluster.clone() else {
+            return;
+        };
+        let news = journal.start();
+        let feed = PartitionFeed {
+            live: Arc::downgrade(&acceptor.live),
+            clock: acceptor.live.clock(),
+            replays: acceptor.appender.replays.clone(),
+            draining: BTreeSet::new(),
+            journal: journal.clone(),
+        };
+        journal.spawn(feed.run(news));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::recovered_lanes::RecoveredLanes;
 use crate::cluster_journal::ClusterJournal;
-use crate::delivery::durable::LaneOrigin;
+use crate::delivery::lane_origin::LaneOrigin;
 use crate::delivery::{self, Lane, LaneKey, MetricLabels, RecentOutcomes};
 use crate::trace::SpanQueue;
 use crate::unreadable_endpoint;

@@ -20,10 +20,11 @@ pub(super) use show::ProgramReports;
 
 use super::concurrency::AdaptiveConcurrency;
 use super::counters::LaneCounters;
-use super::durable::{ClockReading, LaneOrigin};
+use super::durable::ClockReading;
 use super::in_flight::BatchesInFlight;
 use super::kept_dead_letters::LaneDeadLetters;
 use super::lane_journal::LaneJournal;
+use super::lane_origin::LaneOrigin;
 use super::log_throttle::LogThrottle;
 use super::partition_shares::{PartitionShares, UnrecordedOutcomes};
 use super::queue::LaneQueue;

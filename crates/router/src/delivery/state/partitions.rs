@@ -292,8 +292,8 @@ impl LaneCore {
 impl InFlightBatch {
     /// Whether each of its partitions may be sent of right now.
     pub(in crate::delivery) fn may_be_sent(&self) -> bool {
-        use crate::delivery::event_reader::EventReader;
-        let Some(EventReader::Cluster(journal)) = &self.reader else {
+        use crate::delivery::lane_reader::LaneReader;
+        let Some(LaneReader::Cluster(journal)) = &self.reader else {
             return true;
         };
         let mut batch = self.batch.iter();

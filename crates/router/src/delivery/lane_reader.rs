@@ -6,14 +6,14 @@ use twinroute_journal::{DiskJournal, HeldEvent, NotDurable, UnreadableEvent};
 
 /// Reads events back. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) enum EventReader {
+pub(crate) enum LaneReader {
     /// From segments on this machine's disk.
     Disk(DiskJournal),
     /// From a log that several routers share.
     Cluster(ClusterJournal),
 }
 
-impl EventReader {
+impl LaneReader {
     /// Reads events without blocking; none in place of one that is not given back.
     pub(super) async fn read(&self, sequences: Vec<u64>) -> Vec<Option<HeldEvent>> {
         match self {
