@@ -46,13 +46,8 @@ impl LaneCore {
         let mut ages = AgeRun::default();
         let (mut delivered, mut failed) = (0, 0);
         let mut outcomes = outcomes.into_iter();
-<<<<<<< HEAD
-        for waiting in flight.batch {
-=======
-        let is_watched = self.reports.taps.wants(&[TapOutcome::Delivered]);
         let taken = std::mem::take(&mut flight.batch);
         for waiting in taken {
->>>>>>> clusterj
             let outcome = outcomes.next();
             let outcome = outcome.expect("there is one for each delivery");
             let (sequence, twin) = (waiting.sequence, waiting.twin);
