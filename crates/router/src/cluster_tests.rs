@@ -7,6 +7,7 @@ use crate::cluster_journal::{APPEND_WAIT_MAX, ClusterSettings};
 use crate::replay::ReplayRequest;
 use crate::sink::{DeliveryOutcome, FailureReason};
 use std::collections::BTreeMap;
+use tokio::time::sleep;
 use twinroute_cluster::simulation::{LogLink, SimulatedLog};
 use twinroute_journal::RouterName;
 use twinroute_model::settings::EndpointSettings;
