@@ -16,7 +16,10 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("journal", &["files", "model"]),
     ("jetstream", &["journal", "model"]),
     ("retry", &["outgoing", "model"]),
-    ("router", &["files", "filter", "journal", "retry", "model"]),
+    (
+        "router",
+        &["cluster", "files", "filter", "journal", "retry", "model"],
+    ),
     ("cluster", &["journal", "files", "model"]),
     ("credential", &["files", "outgoing", "model"]),
     ("outgoing", &["model"]),

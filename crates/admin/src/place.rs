@@ -12,6 +12,7 @@ pub(crate) enum AdminPath<'a> {
     Metrics,
     Status,
     Ledger,
+    Cluster,
     LogLevel,
     Tap,
     Endpoint {
@@ -65,6 +66,7 @@ impl<'a> AdminPath<'a> {
             ["metrics"] => Self::Metrics,
             ["status"] => Self::Status,
             ["ledger"] => Self::Ledger,
+            ["cluster"] => Self::Cluster,
             ["log-level"] => Self::LogLevel,
             ["tap"] => Self::Tap,
             ["endpoints", instance, endpoint, step] => Self::Endpoint {
@@ -97,6 +99,7 @@ impl<'a> AdminPath<'a> {
             | Self::Metrics
             | Self::Status
             | Self::Ledger
+            | Self::Cluster
             | Self::DeadLetters
             | Self::History
             | Self::HistoryEvents
@@ -164,6 +167,7 @@ impl<'a> AdminPath<'a> {
             | Self::Metrics
             | Self::Status
             | Self::Ledger
+            | Self::Cluster
             | Self::LogLevel
             | Self::Endpoint { .. }
             | Self::Replays

@@ -229,6 +229,7 @@ impl AdminContext {
             }
             (AdminPath::Status, _) => Ok(answer::json(&self.admin.status(), pretty)),
             (AdminPath::Ledger, _) => Ok(answer::json(&LedgerReport::of(&router.status()), pretty)),
+            (AdminPath::Cluster, _) => Ok(answer::json(&router.cluster_status(), pretty)),
             (AdminPath::LogLevel, _) => {
                 let log = self.admin.log.as_ref();
                 Ok(log.ok_or(AdminRefusal::UnknownPath)?.answer(pretty))

@@ -7,15 +7,19 @@ use twinroute_journal::{ClusterEntry, ClusterKey, ClusterLogError, ExpectedRevis
 
 impl ClusterContext {
     /// The answer to a call, or that there was none in time.
-    pub(crate) async fn call<T>(&self, call: LogFuture<'_, T>) -> Result<T, ClusterLogError> {
-        timeout(self.times.call_max, call)
+    pub async fn call<T>(&self, call: LogFuture<'_, T>) -> Result<T, ClusterLogError> {
+        let answer = timeout(self.times.call_max, call)
             .await
             .unwrap_or_else(|_| {
                 let waited = self.times.call_max.as_secs_f32();
                 Err(ClusterLogError::Unavailable(
                     format!("no answer in {waited} s").into(),
                 ))
-            })
+            });
+        if !matches!(answer, Err(ClusterLogError::Unavailable(_))) {
+            self.health.answered();
+        }
+        answer
     }
 
     /// The answer to a call that is made until there is one. Dropping it is what ends it otherwise.

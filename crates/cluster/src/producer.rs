@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
-use twinroute_journal::partition::GroupFormer;
+use twinroute_journal::partition::{GroupFormer, PreparedBatch};
 use twinroute_journal::{
-    AppendError, AppendedRecord, ClusterLogError, NewEvent, PartitionNumber, RecordAppend,
+    AppendError, AppendedRecord, ClusterLogError, LaneId, NewEvent, PartitionNumber, RecordAppend,
 };
+use twinroute_model::event::Event;
 
 /// Resolves when the log has a batch: with the sequence of the record that holds its end. Dropping it undoes nothing.
 pub type AppendTicket = oneshot::Receiver<u64>;
@@ -21,9 +22,11 @@ pub struct ClusterProducer {
     partitions: Arc<BTreeMap<PartitionNumber, PartitionProducer>>,
 }
 
+type PartitionFormer = GroupFormer<oneshot::Sender<u64>>;
+
 #[derive(Debug)]
 struct PartitionProducer {
-    former: Mutex<GroupFormer<oneshot::Sender<u64>>>,
+    former: Mutex<PartitionFormer>,
     /// There is something to append.
     work: Notify,
     /// The last sequence that was acknowledged to this router.
@@ -31,7 +34,7 @@ struct PartitionProducer {
 }
 
 impl PartitionProducer {
-    fn lock(&self) -> MutexGuard<'_, GroupFormer<oneshot::Sender<u64>>> {
+    fn lock(&self) -> MutexGuard<'_, PartitionFormer> {
         self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,6 +84,63 @@ impl ClusterProducer {
         let accepted_at = self.context.clock.now();
         let pushed = of.lock().push(batch, accepted_at, done);
         pushed.map_err(|(error, _)| error)?;
+        of.work.notify_one();
+        Ok(ticket)
+    }
+
+    /// Takes a batch of several partitions, whole or not at all. Does not wait.
+    ///
+    /// # Errors
+    /// Why nothing of it was taken.
+    ///
+    /// # Panics
+    /// When the cluster has no such partition.
+    pub fn append_all(
+        &self,
+        batches: &BTreeMap<PartitionNumber, Vec<NewEvent>>,
+    ) -> Result<Vec<AppendTicket>, AppendError> {
+        let accepted_at = self.context.clock.now();
+        // Locked in the order of their numbers, so that no two callers wait for each other.
+        let mut formers = Vec::with_capacity(batches.len());
+        for (partition, batch) in batches {
+            let of = &self.partitions[partition];
+            let former = of.lock();
+            let prepared = former.prepare(batch, accepted_at)?;
+            former.check_room(&prepared)?;
+            formers.push((of, former, prepared));
+        }
+        let push = |(of, mut former, prepared): (
+            &PartitionProducer,
+            MutexGuard<'_, PartitionFormer>,
+            PreparedBatch,
+        )| {
+            let (done, ticket) = oneshot::channel();
+            former.push_prepared(prepared, done);
+            of.work.notify_one();
+            ticket
+        };
+        Ok(formers.into_iter().map(push).collect())
+    }
+
+    /// Takes a dead letter that goes through its lane again; `replay_of` is its sequence where it is kept in the same
+    /// partition, and is settled by the same record. Does not wait.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn append_replay(
+        &self,
+        lane: LaneId,
+        replay_of: Option<u64>,
+        (event, twin): (&Event, u64),
+    ) -> Result<AppendTicket, AppendError> {
+        let partition = PartitionNumber::of_twin(twin, self.context.facts.partitions);
+        let of = &self.partitions[&partition];
+        let mut former = of.lock();
+        let accepted_at = self.context.clock.now();
+        let prepared = former.prepare_replay(lane, replay_of, (event, twin), accepted_at)?;
+        former.check_room(&prepared)?;
+        let (done, ticket) = oneshot::channel();
+        former.push_prepared(prepared, done);
         of.work.notify_one();
         Ok(ticket)
     }

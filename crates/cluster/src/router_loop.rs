@@ -3,6 +3,7 @@
 use crate::calls::expected_of;
 use crate::lease::{LeaseRecord, WatchedRevision};
 use crate::member::{MemberRecord, MemberWatch};
+use crate::membership_view::{MembershipView, PartitionView};
 use crate::owner::{OwnerEnd, PartitionNews, PartitionTask};
 use crate::plan::{ClusterView, LeaseView, PartitionStep, partition_step};
 use crate::producer::ClusterProducer;
@@ -36,6 +37,7 @@ pub struct ClusterMember {
     context: ClusterContext,
     producer: ClusterProducer,
     news: mpsc::UnboundedSender<PartitionNews>,
+    view: watch::Sender<MembershipView>,
     members: MemberWatch,
     leases: BTreeMap<PartitionNumber, LeaseView>,
     owned: BTreeMap<PartitionNumber, watch::Sender<bool>>,
@@ -46,17 +48,19 @@ pub struct ClusterMember {
 }
 
 impl ClusterMember {
-    /// A router that is no member yet. Lanes hear of partitions from `news`.
+    /// A router that is no member yet. Lanes hear of partitions from `news`; what it sees of the cluster goes to `view`.
     #[must_use]
     pub fn new(
         context: ClusterContext,
         producer: ClusterProducer,
         news: mpsc::UnboundedSender<PartitionNews>,
+        view: watch::Sender<MembershipView>,
     ) -> Self {
         Self {
             context,
             producer,
             news,
+            view,
             members: MemberWatch::default(),
             leases: BTreeMap::new(),
             owned: BTreeMap::new(),
@@ -183,6 +187,33 @@ impl ClusterMember {
                 }
             }
         }
+        self.show(members);
+    }
+
+    /// Shows what was seen, if it is not what was seen before.
+    fn show(&self, members: BTreeSet<RouterName>) {
+        let partitions = self.leases.iter().map(|(partition, lease)| {
+            let held = lease.record.as_ref().filter(|record| !record.is_released);
+            // A claim says 0: its epoch is its revision.
+            let epoch = |record: &LeaseRecord| match record.epoch {
+                0 => lease.watched.revision,
+                epoch => epoch,
+            };
+            PartitionView {
+                partition: *partition,
+                owner: held.map(|record| record.owner.clone()),
+                epoch: held.map_or(0, epoch),
+            }
+        });
+        let seen = MembershipView {
+            members: members.into_iter().collect(),
+            partitions: partitions.collect(),
+        };
+        self.view.send_if_modified(|view| {
+            let is_new = *view != seen;
+            *view = seen;
+            is_new
+        });
     }
 
     fn step(

@@ -1,6 +1,7 @@
 //! What a router of a cluster is made with.
 
 use crate::lease::LeaseTimes;
+use crate::log_health::LogHealth;
 use crate::planted::{PlantedFault, PlantedFaults};
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -105,6 +106,8 @@ pub struct ClusterContext {
     pub register: LaneRegister,
     /// Wall time, for what is recorded.
     pub clock: Arc<dyn Clock>,
+    /// Whether the log answers.
+    pub health: LogHealth,
     /// Runs tasks.
     pub spawner: TaskSpawner,
     /// Times and limits.

@@ -245,8 +245,8 @@ fn ack_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AckLev
     match AckLevel::parse(&word) {
         None if word == "auto" => Ok(None),
         None => Err(serde::de::Error::custom(format_args!(
-            "acknowledgement level {word:?}: must be \"auto\", \"memory\", \"durable\" or \
-             \"delivered\""
+            "acknowledgement level {word:?}: must be \"auto\", \"memory\", \"replicated\", \"durable\" \
+             or \"delivered\""
         ))),
         level => Ok(level),
     }
@@ -298,7 +298,7 @@ mod tests {
             ),
             (
                 "ack = \"fast\"",
-                "acknowledgement level \"fast\": must be \"auto\", \"memory\", \"durable\" or \"delivered\"",
+                "acknowledgement level \"fast\": must be \"auto\", \"memory\", \"replicated\", \"durable\" or \"delivered\"",
             ),
             (
                 "ack_deadline = \"0s\"",

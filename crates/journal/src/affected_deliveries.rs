@@ -86,6 +86,10 @@ impl AffectedDeliveries {
                         member(event.content, "source")?,
                     ))
                 });
+            if whole && made_by == MadeBy::Carrying {
+                // What is damaged stands before the content, and may be the sequence. Counts tell what is lost of it.
+                continue;
+            }
             if whole {
                 self.read.insert(event.sequence);
             }
@@ -215,21 +219,26 @@ impl AffectedDeliveries {
         self.checked.is_some_and(|checked| place < checked) && old.all(counted)
     }
 
-    /// What is lost. Counts as made what nobody has counted yet.
-    pub(super) fn lost(
-        mut self,
+    /// Names deliveries whose records could be made out in the damage, as far as that fits what is known otherwise;
+    /// gives the sequences that need no other name.
+    fn name_seen(
+        &mut self,
         index: &mut LogIndex,
         damage: &[DamagedRange],
         next_sequence: u64,
-        tail: Option<LogTail>,
-    ) -> LostSummary {
-        let mut lost = LostSummary::default();
+        lost: &mut LostSummary,
+    ) -> BTreeSet<u64> {
         let mut known = std::mem::take(&mut self.read);
         // Damaged bytes may say anything: what they say must fit what is known otherwise.
         for ((sequence, number), affected) in std::mem::take(&mut self.deliveries) {
-            let quarantined = damage[affected.damage].kind == DamageKind::Quarantined;
+            let stood_in = &damage[affected.damage];
+            let quarantined = stood_in.kind == DamageKind::Quarantined;
+            let may_be = stood_in.sequences.as_ref().is_none_or(|range| {
+                affected.made_by == MadeBy::Carrying || range.contains(&sequence)
+            });
             let open = index.is_open(sequence, number);
-            let Some(name) = index.lanes.get(&number).map(|lane| lane.name.clone()) else {
+            let lane = index.lanes.get(&number).filter(|_| may_be);
+            let Some(name) = lane.map(|lane| lane.name.clone()) else {
                 known.remove(&sequence);
                 continue;
             };
@@ -252,6 +261,19 @@ impl AffectedDeliveries {
                 event: affected.event,
             });
         }
+        known
+    }
+
+    /// What is lost. Counts as made what nobody has counted yet.
+    pub(super) fn lost(
+        mut self,
+        index: &mut LogIndex,
+        damage: &[DamagedRange],
+        next_sequence: u64,
+        tail: Option<LogTail>,
+    ) -> LostSummary {
+        let mut lost = LostSummary::default();
+        let known = self.name_seen(index, damage, next_sequence, &mut lost);
         let mut uncounted = Vec::new();
         let mut is_counted = true;
         // Without any counts what was carried into the last segment is not counted elsewhere either.

@@ -16,7 +16,7 @@ use super::recovered::RecoveredJournal;
 use super::settings::{AdmissionLimit, JournalSettings};
 use super::storage::Storage;
 use super::time::JournalTime;
-use super::totals::{HeldSize, UsageTotals};
+use super::totals::{HeldSize, UsageGauge, UsageTotals};
 use super::watch::{self, DiskWatch, SyncTimes, WatchThread};
 use super::window::CommitWindow;
 use super::writer::GroupWriter;
@@ -420,8 +420,10 @@ impl DiskJournal {
         self.0.close()
     }
 
-    pub(super) fn totals(&self) -> &Arc<UsageTotals> {
-        &self.0.totals
+    /// A handle that reads usage without the journal.
+    #[must_use]
+    pub fn gauge(&self) -> UsageGauge {
+        UsageGauge(Arc::clone(&self.0.totals))
     }
 }
 

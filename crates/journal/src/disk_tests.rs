@@ -2,9 +2,7 @@ use super::super::DamageKind;
 use super::super::sim::{DiskFault, PowerLossRemains, SimulatedDisk};
 use super::super::storage::{FolderStorage, Storage};
 use super::super::totals::JournalFull;
-use super::super::{
-    InspectError, JournalReport, JournalUsage, RecoveredJournal, UsageGauge, repair,
-};
+use super::super::{InspectError, JournalReport, JournalUsage, RecoveredJournal, repair};
 use super::*;
 use crate::ledger::DiscardReason;
 use twinroute_model::clock::ManualClock;
@@ -86,7 +84,7 @@ pub(crate) fn read(disk: &DiskJournal, sequence: u64) -> String {
 }
 
 pub(crate) fn usage(disk: &DiskJournal) -> JournalUsage {
-    UsageGauge(Arc::clone(disk.totals())).usage()
+    disk.gauge().usage()
 }
 
 pub(crate) fn crash(sim: &SimulatedDisk, disk: DiskJournal, leaves: PowerLossRemains) {
@@ -422,7 +420,7 @@ fn caps_refuse_whole_batches_until_what_is_live_is_settled() {
     crash(&sim, disk, PowerLossRemains::Nothing);
     let (disk, _) = open(&sim, settings);
     assert_eq!((usage(&disk).events, usage(&disk).bytes), (3, 3 * bytes));
-    assert_eq!(UsageGauge(Arc::clone(disk.totals())).memory_bytes(), 0);
+    assert_eq!(disk.gauge().memory_bytes(), 0);
 }
 
 #[test]

@@ -3,8 +3,6 @@
 use super::appended::LaneHolding;
 use super::disk::DiskJournal;
 use super::record::LaneId;
-use super::totals::UsageGauge;
-use std::sync::Arc;
 
 /// What a journal on disk takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +42,7 @@ impl DiskJournal {
     /// Whether events may be kept in memory although they are on disk.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        let memory = UsageGauge(Arc::clone(&self.0.totals)).memory_bytes();
+        let memory = self.gauge().memory_bytes();
         memory < self.0.settings.memory_bytes_max
     }
 

@@ -1,6 +1,6 @@
 //! The handle of an accepted event: whoever has a clone of it keeps the event in memory.
 
-use super::totals::{MemoryShare, UsageTotals};
+use super::totals::{MemoryShare, UsageGauge, UsageTotals};
 use std::ops::Deref;
 use std::sync::Arc;
 use twinroute_model::event::Event;
@@ -29,6 +29,12 @@ struct CountedEvent {
 }
 
 impl JournalEntry {
+    /// An entry whose event stands in a log elsewhere; in memory it counts until the last clone is dropped.
+    #[must_use]
+    pub fn of_log(sequence: u64, event: Event, twin: u64, gauge: &UsageGauge) -> Self {
+        Self::new(sequence, event, twin, &gauge.0)
+    }
+
     /// An entry whose room was taken already.
     pub(crate) fn new(sequence: u64, event: Event, twin: u64, totals: &Arc<UsageTotals>) -> Self {
         let share = MemoryShare::new(event.size() as u64, totals);

@@ -109,6 +109,31 @@ impl Ledger {
         }
     }
 
+    /// Counts what another has counted too.
+    pub fn add(&mut self, other: &Self) {
+        self.combine(other, u64::saturating_add);
+    }
+
+    /// Counts no longer what another has counted, which was added before.
+    pub fn subtract(&mut self, other: &Self) {
+        self.combine(other, u64::saturating_sub);
+    }
+
+    fn combine(&mut self, other: &Self, with: impl Fn(u64, u64) -> u64) {
+        for (own, other) in [
+            (&mut self.matched, other.matched),
+            (&mut self.replayed, other.replayed),
+            (&mut self.delivered, other.delivered),
+            (&mut self.dead_lettered, other.dead_lettered),
+            (&mut self.dead_replayed, other.dead_replayed),
+        ] {
+            *own = with(*own, other);
+        }
+        for (own, other) in self.discarded.iter_mut().zip(other.discarded) {
+            *own = with(*own, other);
+        }
+    }
+
     /// Deliveries that came to an end, whichever.
     #[must_use]
     pub fn settled(&self) -> u64 {

@@ -84,63 +84,6 @@ pub use settings::JournalSettings;
 pub use totals::{JournalFull, JournalUsage, UsageGauge};
 pub use watch::SyncTimes;
 
-use std::sync::Arc;
-
-/// Where accepted events wait until every lane has settled them.
-///
-/// A closed set; a clustered journal would be a further variant.
-#[derive(Debug)]
-pub enum Journal {
-    /// Nothing outlives the process.
-    Memory(MemoryJournal),
-    /// What is acknowledged as durable outlives the machine's power.
-    Disk(DiskJournal),
-}
-
-impl Journal {
-    /// A journal in memory of at most `bytes_max` bytes.
-    #[must_use]
-    pub fn memory(bytes_max: u64) -> Self {
-        Self::Memory(MemoryJournal::new(bytes_max))
-    }
-
-    /// The word for status and metrics.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Memory(_) => "memory",
-            Self::Disk(_) => "disk",
-        }
-    }
-
-    /// The sequence that the next event gets.
-    #[must_use]
-    pub fn next_sequence(&self) -> u64 {
-        match self {
-            Self::Memory(memory) => memory.next_sequence(),
-            Self::Disk(disk) => disk.next_sequence(),
-        }
-    }
-
-    /// The journal on disk, if it is one.
-    #[must_use]
-    pub fn disk(&self) -> Option<&DiskJournal> {
-        match self {
-            Self::Memory(_) => None,
-            Self::Disk(disk) => Some(disk),
-        }
-    }
-
-    /// A handle that reads usage without the journal.
-    #[must_use]
-    pub fn gauge(&self) -> UsageGauge {
-        match self {
-            Self::Memory(memory) => UsageGauge(Arc::clone(memory.totals())),
-            Self::Disk(disk) => UsageGauge(Arc::clone(disk.totals())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +124,7 @@ mod tests {
     fn bytes_come_back_when_the_last_lane_lets_go() {
         let mut journal = MemoryJournal::new(1 << 20);
         let entry = journal.append(vec![event()]).unwrap().remove(0);
-        let gauge = Journal::Memory(journal).gauge();
+        let gauge = journal.gauge();
         let second_lane = entry.clone();
         drop(entry);
         assert_eq!(gauge.usage().events, 1);

@@ -1,6 +1,6 @@
 //! The journal in memory: nothing outlives the process.
 
-use super::totals::{HeldSize, UsageTotals};
+use super::totals::{HeldSize, UsageGauge, UsageTotals};
 use super::{JournalEntry, JournalFull, NewEvent};
 use std::sync::Arc;
 use twinroute_model::event::Event;
@@ -22,11 +22,15 @@ impl MemoryJournal {
         }
     }
 
-    pub(super) fn totals(&self) -> &Arc<UsageTotals> {
-        &self.totals
+    /// A handle that reads usage without the journal.
+    #[must_use]
+    pub fn gauge(&self) -> UsageGauge {
+        UsageGauge(Arc::clone(&self.totals))
     }
 
-    pub(super) fn next_sequence(&self) -> u64 {
+    /// The sequence that the next event gets.
+    #[must_use]
+    pub const fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
 

@@ -47,6 +47,19 @@ impl UsageGauge {
         }
     }
 
+    /// That of a journal whose events stand in a log elsewhere, which holds at most `bytes_max` bytes.
+    #[must_use]
+    pub fn of_log(bytes_max: u64) -> Self {
+        Self(Arc::new(UsageTotals::on_disk(bytes_max)))
+    }
+
+    /// Events of such a log that are not settled, and their bytes, from now on.
+    pub fn set_held(&self, events: u64, bytes: u64) {
+        let before = self.0.held();
+        let none = HeldSize::default();
+        self.0.logged(before, none, HeldSize { events, bytes });
+    }
+
     /// Bytes of accepted events that are in memory, each counted once.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {

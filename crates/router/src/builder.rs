@@ -2,11 +2,13 @@
 
 use crate::accept::{DuplicateWindow, UnreadableLanes, UnreadableSettings};
 use crate::build_error::BuildError;
+use crate::cluster_journal::ClusterJournal;
 use crate::damage::JournalDamage;
 use crate::delivery::MetricLabels;
 #[cfg(doc)]
 use crate::delivery::REMAINDER;
 use crate::descriptions;
+use crate::event_journal::EventJournal;
 use crate::expiry::WARNING_BEFORE;
 use crate::replay::ReplayNotes;
 use crate::router::Router;
@@ -23,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use twinroute_journal::{DiskJournal, Journal, RecoveredJournal};
+use twinroute_journal::{DiskJournal, MemoryJournal, RecoveredJournal};
 use twinroute_model::clock::{Clock, SystemClock};
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, InvalidName, RouteId};
@@ -41,6 +43,7 @@ pub struct RouterBuilder {
     default_instance: Result<InstanceName, InvalidName>,
     journal_bytes_max: u64,
     disk: Option<(DiskJournal, RecoveredJournal)>,
+    cluster: Option<ClusterJournal>,
     last_definitions: Option<LastDefinitions>,
     replay_notes: Option<PathBuf>,
     duplicates: Option<DuplicateWindow>,
@@ -164,6 +167,7 @@ impl RouterBuilder {
             default_instance: InstanceName::new("default"),
             journal_bytes_max: 256 << 20,
             disk: None,
+            cluster: None,
             last_definitions: None,
             replay_notes: None,
             duplicates: None,
@@ -220,6 +224,18 @@ impl RouterBuilder {
     pub fn journal_on_disk(mut self, disk: DiskJournal, recovered: RecoveredJournal) -> Self {
         self.journal_bytes_max = disk.bytes_max();
         self.disk = Some((disk, recovered));
+        self
+    }
+
+    /// Shares a log with other routers: what is acknowledged outlives this router, and the loss of any one node of the log.
+    /// Of the partitions that this router owns it delivers what any router has accepted. Replaces
+    /// [`Self::journal_on_disk`].
+    ///
+    /// The bytes that may wait in all are then those of the log.
+    #[must_use]
+    pub fn journal_in_cluster(mut self, cluster: ClusterJournal) -> Self {
+        self.journal_bytes_max = cluster.bytes_max();
+        self.cluster = Some(cluster);
         self
     }
 
@@ -405,14 +421,20 @@ impl RouterBuilder {
         descriptions::describe();
         let (mut damage, mut last) = (JournalDamage::default(), None);
         let disk = self.disk.as_ref().map(|(disk, _)| disk.clone());
-        let (journal, recovered) = match self.disk {
-            None => (Journal::memory(self.journal_bytes_max), None),
+        let cluster = self.cluster;
+        let disk = disk.filter(|_| cluster.is_none());
+        let (journal, recovered) = match self.disk.filter(|_| cluster.is_none()) {
+            None if let Some(cluster) = &cluster => (EventJournal::Cluster(cluster.clone()), None),
+            None => (
+                EventJournal::Memory(MemoryJournal::new(self.journal_bytes_max)),
+                None,
+            ),
             Some((disk, recovered)) => {
                 // Before the lanes take over what was recovered.
                 damage = JournalDamage::of(&recovered);
                 last = self.last_definitions.map(LastEndpoints::open);
                 let recovered = RecoveredLanes::new(disk.clone(), recovered);
-                (Journal::Disk(disk), Some(recovered))
+                (EventJournal::Disk(disk), Some(recovered))
             }
         };
         let unreadable = UnreadableLanes::new(&self.unreadable);
@@ -423,7 +445,7 @@ impl RouterBuilder {
             MetricLabels::new(self.metrics_endpoints_max, self.has_duration_metrics),
             move |instance| of_unreadable.setup(instance),
         );
-        let lanes = lanes.with_spans(self.spans);
+        let lanes = lanes.with_spans(self.spans).with_cluster(cluster);
         let parts = LiveParts {
             connect: self.connect,
             clock: self.clock,

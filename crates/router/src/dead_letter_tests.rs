@@ -2,6 +2,7 @@
 
 use super::tests::{ScriptedSink, accept, endpoint_status, event, fault};
 use super::*;
+use crate::builder::RouterBuilder;
 use crate::dead_letters::{DeadLetterQuery, DeadLetterQueryText};
 use crate::replay::{ReplayRequest, ReplayState, ReplayStatus};
 use crate::sink::{
@@ -101,7 +102,7 @@ pub(crate) fn reject() -> DeliveryOutcome {
     DeliveryOutcome::Reject(FailureReason::new("bad", "no such field"))
 }
 
-fn quick() -> EndpointSettings {
+pub(super) fn quick() -> EndpointSettings {
     EndpointSettings::default().with(|own| {
         own.retry_schedule = vec![Duration::from_secs(1)];
         own.attempts_max = 2;
@@ -109,7 +110,16 @@ fn quick() -> EndpointSettings {
 }
 
 fn router(sink: &ScriptedSink, settings: EndpointSettings, store: Option<&MemoryStore>) -> Router {
-    let builder = Router::builder().sink_with("only", sink.clone(), settings);
+    of(Router::builder(), sink, settings, store)
+}
+
+pub(super) fn of(
+    builder: RouterBuilder,
+    sink: &ScriptedSink,
+    settings: EndpointSettings,
+    store: Option<&MemoryStore>,
+) -> Router {
+    let builder = builder.sink_with("only", sink.clone(), settings);
     let builder = match store {
         Some(store) => builder.dead_letters(store.clone()),
         None => builder,
@@ -117,7 +127,7 @@ fn router(sink: &ScriptedSink, settings: EndpointSettings, store: Option<&Memory
     builder.route("all", "only", "true").build().unwrap()
 }
 
-fn status(router: &Router) -> EndpointStatus {
+pub(super) fn status(router: &Router) -> EndpointStatus {
     endpoint_status(router, "only")
 }
 
@@ -132,50 +142,6 @@ pub(crate) async fn ended(router: &Router, number: u64) -> ReplayStatus {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_dies_goes_to_its_store_however_often_that_fails() {
-    let (sink, shelf) = (ScriptedSink::default(), MemoryStore::default());
-    sink.answer(vec![reject(); 20]);
-    shelf.fail([FaultKind::Unauthorized; 12]);
-    let router = router(&sink, quick(), Some(&shelf));
-    accept(&router, (0..20).map(|id| event(id, "a")).collect()).await;
-    while status(&router).dead_letters.store.as_str() != "unauthorized" {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let dead = status(&router).dead_letters;
-    assert!(dead.awaiting_upload > 0 && dead.local == 0, "{dead:?}");
-    assert!(
-        dead.backing_off_ms > 0 && dead.last_error.contains("script"),
-        "{dead:?}"
-    );
-    while status(&router).dead_letters.uploaded < 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    router.settled().await;
-    let mut ids = shelf.ids();
-    ids.sort_by_key(|id| id.parse::<u32>().unwrap());
-    let expect: Vec<String> = (0..20).map(|id| id.to_string()).collect();
-    assert_eq!(ids, expect);
-    assert_eq!(status(&router).dead_letters.store.as_str(), "ok");
-    assert_eq!(router.status().journal.events, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_its_store_will_never_take_stays_and_does_not_block_others() {
-    let (sink, shelf) = (ScriptedSink::default(), MemoryStore::default());
-    sink.answer(vec![reject(); 2]);
-    shelf.fail([FaultKind::Unsupported]);
-    let router = router(&sink, quick(), Some(&shelf));
-    accept(&router, vec![event(1, "a"), event(2, "b")]).await;
-    router.settled().await;
-    let dead = status(&router).dead_letters;
-    assert_eq!((dead.uploaded, dead.local, dead.awaiting_upload), (1, 1, 0));
-    let page = router
-        .dead_letters(&DeadLetterQuery::default(), None, 10)
-        .await;
-    assert!(page.dead_letters[0].unstorable && page.next.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,73 +202,6 @@ async fn dead_letters_are_found_by_what_is_asked() {
         (view.outcome.as_str(), event.id()),
         ("bad: no such field", "1")
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_replay_delivers_only_to_the_endpoint_that_failed() {
-    let (sink, other) = (ScriptedSink::default(), ScriptedSink::default());
-    sink.answer(vec![reject(); 3]);
-    let router = Router::builder()
-        .sink_with("only", sink.clone(), quick())
-        .sink("other", other.clone())
-        .route("all", "only", "true")
-        .route("all-too", "other", "true")
-        .build()
-        .unwrap();
-    accept(&router, vec![event(1, "a"), event(2, "b"), event(3, "a")]).await;
-    router.settled().await;
-    let request = ReplayRequest {
-        per_second: 1.0,
-        ..ReplayRequest::default()
-    };
-    let begun = Instant::now();
-    let number = router.replay(request).await.unwrap().number;
-    let replay = ended(&router, number).await;
-    assert_eq!(replay.state, ReplayState::Done, "{replay:?}");
-    assert_eq!((replay.replayed, replay.delivered), (3, 3));
-    assert!(begun.elapsed() >= Duration::from_secs(2), "the rate holds");
-    assert_eq!(sink.ids(), ["1", "2", "3", "1", "2", "3"]);
-    assert_eq!(other.ids(), ["1", "2", "3"]);
-    let status = status(&router);
-    assert_eq!(
-        (status.matched, status.replayed, status.delivered),
-        (3, 3, 3)
-    );
-    let dead = status.dead_letters;
-    assert_eq!((dead.replayed, dead.local, dead.uploaded), (3, 0, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_replay_stops_itself_when_the_failure_persists() {
-    let sink = ScriptedSink::default();
-    sink.answer(vec![reject(); 200]);
-    let router = router(&sink, quick(), None);
-    accept(&router, (0..100).map(|id| event(id, "a")).collect()).await;
-    router.settled().await;
-    let number = router
-        .replay(ReplayRequest::default())
-        .await
-        .unwrap()
-        .number;
-    let replay = ended(&router, number).await;
-    assert_eq!(replay.state, ReplayState::Stopped);
-    let reason = &replay.reason;
-    assert!(
-        reason.contains("the failure persists") && reason.contains("bad"),
-        "{reason}"
-    );
-    assert!(replay.replayed < 20, "{replay:?}");
-    assert_eq!(status(&router).dead_letters.local, 100);
-    // Nor does it go on against an endpoint that takes nothing.
-    sink.set_down(true);
-    accept(&router, vec![event(100, "a")]).await;
-    let number = router
-        .replay(ReplayRequest::default())
-        .await
-        .unwrap()
-        .number;
-    let replay = ended(&router, number).await;
-    assert!(replay.reason.contains("it is unreachable"), "{replay:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,25 +294,6 @@ async fn a_paused_endpoint_sends_nothing_and_a_purge_empties_it() {
     endpoint.resume();
     router.settled().await;
     assert_eq!(sink.ids(), ["3"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_a_moment_is_tried_when_asked() {
-    let sink = ScriptedSink::default();
-    sink.answer([DeliveryOutcome::Retry {
-        after: Some(Duration::from_secs(200)),
-        reason: FailureReason::new("busy", ""),
-    }]);
-    let router = router(&sink, quick(), None);
-    accept(&router, vec![event(1, "a")]).await;
-    while status(&router).retrying == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let asked = Instant::now();
-    router.endpoint(None, "only").unwrap().retry_now();
-    router.settled().await;
-    assert_eq!(sink.ids(), ["1", "1"]);
-    assert!(asked.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,13 +47,16 @@
 pub mod accept;
 mod build_error;
 mod builder;
+pub mod cluster_journal;
 mod credential_refresh;
 mod damage;
 pub mod dead_letters;
 mod delivery;
 mod descriptions;
+mod event_journal;
 mod expiry;
 pub mod history;
+mod partition_feed;
 pub mod replay;
 mod router;
 pub mod sink;

@@ -2,6 +2,9 @@
 
 mod accepting;
 mod history;
+mod in_cluster;
+#[cfg(test)]
+pub(crate) mod journal_body;
 mod own_sinks;
 mod weak;
 
@@ -11,12 +14,14 @@ use crate::accept::{
     AcceptError, Acceptor, AckLevel, AdmissionGate, DuplicateWindow, JournalAppender, RoomMaker,
     SharedDuplicateWindow, UnreadableLanes, give_turns, make_room_on_disk,
 };
+use crate::cluster_journal::ClusterJournal;
 use crate::credential_refresh::CredentialRefresh;
 use crate::damage::JournalDamage;
 use crate::dead_letters::{
     self, DeadLetterCursor, DeadLetterPage, DeadLetterQuery, DeadLetterView, EndpointHandle,
 };
 use crate::delivery::Lane;
+use crate::event_journal::EventJournal;
 use crate::history::{EventHistory, RecentHistory};
 use crate::replay::{ReplayError, ReplayJobs, ReplayNotes, ReplayRequest, ReplayStatus};
 use crate::sink::HeldEvent;
@@ -30,7 +35,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use twinroute_filter::explain::{FilterExplanation, explain};
-use twinroute_journal::{DiskJournal, Journal};
+use twinroute_journal::DiskJournal;
 use twinroute_model::event::Event;
 use twinroute_model::name::{EndpointName, InstanceName, RouteId};
 
@@ -69,11 +74,22 @@ impl RouterParts {
         self.acceptor.appender.room.disk.as_ref()
     }
 
+    /// The journal over a shared log, where it is.
+    fn cluster(&self) -> Option<&ClusterJournal> {
+        self.acceptor.appender.room.cluster.as_ref()
+    }
+
     fn abandon(&self) {
         // Whoever still hands over events does so before the lanes end.
         self.acceptor.appender.close();
         self.acceptor.stopped();
         self.replays.abort_all();
+        if let Some(cluster) = self.cluster() {
+            // As a crash would: the next owner finds in the log what is not settled.
+            cluster.abandon();
+            self.acceptor.live.abandon();
+            return;
+        }
         let open = self.acceptor.live.abandon();
         let Some(disk) = self.disk() else {
             if open > 0 {
@@ -95,7 +111,7 @@ impl Router {
     pub(crate) fn start(
         live: LiveTable,
         unreadable: &UnreadableLanes,
-        (journal, damage): (Journal, JournalDamage),
+        (journal, damage): (EventJournal, JournalDamage),
         notes: Option<ReplayNotes>,
         (duplicates, hooks): (Option<DuplicateWindow>, EventHooks),
         expiry_warning: Duration,
@@ -117,6 +133,7 @@ impl Router {
         let acceptor = Arc::new(Acceptor::new(live, admission, duplicates, appender, hooks));
         unreadable.connect(&acceptor);
         replays.resume();
+        Self::feed_lanes(&acceptor);
         let reporter = StatusReporter {
             acceptor: Arc::clone(&acceptor),
             damage,
@@ -320,6 +337,7 @@ impl Router {
 
     /// Resolves when every delivery made so far is settled.
     pub async fn settled(&self) {
+        self.heard_of().await;
         for lane in self.parts.acceptor.live.lanes() {
             lane.idle().await;
         }
@@ -333,6 +351,9 @@ impl Router {
         self.parts.acceptor.appender.close();
         let latest = deadline.max(Instant::now() + STOP_MARGIN);
         self.parts.acceptor.appender.handed_over(latest).await;
+        if let Some(cluster) = self.parts.cluster() {
+            return self.leave(cluster, latest).await;
+        }
         let lanes = self.parts.acceptor.live.lanes();
         self.parts.acceptor.live.stop(deadline);
         for lane in lanes {
@@ -368,6 +389,14 @@ pub(crate) mod tests;
 #[cfg(test)]
 #[path = "reload_tests.rs"]
 pub(crate) mod reload_tests;
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod cluster_tests;
+
+#[cfg(test)]
+#[path = "every_journal_tests.rs"]
+mod every_journal_tests;
 
 #[cfg(test)]
 #[path = "flood_tests.rs"]

@@ -6,12 +6,8 @@ use crate::sink::{
 use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 use tokio::sync::Semaphore;
-use twinroute_model::dead_letter::DeadLetterReason;
 use twinroute_model::event::{EventLimits, EventParts};
-use twinroute_model::settings::EndpointSettings;
 
 /// A sink that answers by script, then with `Delivered`, and keeps what it was given.
 #[derive(Clone, Default)]
@@ -155,33 +151,6 @@ fn two_sinks(first: &ScriptedSink, second: &ScriptedSink) -> Router {
         .unwrap()
 }
 
-/// Of few endpoints each is looked at, of many a table is kept.
-#[tokio::test(start_paused = true)]
-async fn events_of_a_batch_reach_those_endpoints_alone_that_they_match() {
-    const ENDPOINTS: usize = 20;
-    let sinks: Vec<_> = (0..ENDPOINTS).map(|_| ScriptedSink::default()).collect();
-    let mut builder = Router::builder();
-    for (number, sink) in sinks.iter().enumerate() {
-        let name = format!("end{number}");
-        let filter = format!("subject = 'room{number}' OR subject = 'room{}'", number / 2);
-        builder = builder
-            .sink(&name, sink.clone())
-            .route(&name, &name, &filter);
-    }
-    let router = builder.build().unwrap();
-    let events = (0..3 * ENDPOINTS).map(|id| event(id, &format!("room{}", id * 7 % ENDPOINTS)));
-    accept(&router, events.collect()).await;
-    router.settled().await;
-    for (number, sink) in sinks.iter().enumerate() {
-        let is_for = |id: &usize| [number, number / 2].contains(&(id * 7 % ENDPOINTS));
-        let expect: Vec<String> = (0..3 * ENDPOINTS)
-            .filter(is_for)
-            .map(|id| id.to_string())
-            .collect();
-        assert_eq!(sink.ids(), expect, "end{number}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn matching_routes_make_one_delivery_an_endpoint() {
     let (first, second) = (ScriptedSink::default(), ScriptedSink::default());
@@ -265,100 +234,6 @@ async fn a_dead_endpoint_does_not_delay_a_healthy_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_fails_alone_waits_while_others_go_on() {
-    let sink = ScriptedSink::default();
-    let retry = DeliveryOutcome::Retry {
-        after: None,
-        reason: FailureReason::new("busy", ""),
-    };
-    let reject = DeliveryOutcome::Reject(FailureReason::new("bad", "no such field"));
-    sink.answer([retry, DeliveryOutcome::Delivered, reject]);
-    let router = Router::builder()
-        .sink("only", sink.clone())
-        .route("all", "only", "true")
-        .build()
-        .unwrap();
-    let events = vec![event(1, "a"), event(2, "b"), event(3, "c")];
-    accept(&router, events).await;
-    while endpoint_status(&router, "only").retrying == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let retrying_at = Instant::now();
-    accept(&router, vec![event(4, "a"), event(5, "b")]).await;
-    router.settled().await;
-    assert_eq!(
-        sink.ids(),
-        ["1", "2", "3", "5", "1", "4"],
-        "twin a waits for its first event"
-    );
-    assert!(retrying_at.elapsed() >= Duration::from_secs(9));
-    let status = endpoint_status(&router, "only");
-    assert_eq!((status.delivered, status.dead_letters.local), (4, 1));
-    assert_eq!(
-        status.dead_letters.by_reason[&DeadLetterReason::Rejected],
-        1
-    );
-    assert_eq!(status.last_error, "bad: no such field");
-}
-
-#[tokio::test(start_paused = true)]
-async fn attempts_end() {
-    let sink = ScriptedSink::default();
-    let retry = DeliveryOutcome::Retry {
-        after: None,
-        reason: FailureReason::new("busy", ""),
-    };
-    sink.answer(vec![retry; 2]);
-    let settings = EndpointSettings::default().with(|own| own.attempts_max = 2);
-    let router = Router::builder()
-        .sink_with("only", sink.clone(), settings)
-        .route("all", "only", "true")
-        .build()
-        .unwrap();
-    accept(&router, vec![event(1, "a")]).await;
-    router.settled().await;
-    assert_eq!(sink.ids(), ["1", "1"]);
-    let dead = endpoint_status(&router, "only").dead_letters;
-    assert_eq!(
-        (dead.local, dead.by_reason[&DeadLetterReason::Exhausted]),
-        (1, 1)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sink_that_panics_or_miscounts_loses_nothing() {
-    struct BrokenSink(AtomicU64);
-    impl Sink for BrokenSink {
-        fn limits(&self) -> BatchLimits {
-            BatchLimits {
-                events_max: 10,
-                bytes_max: 1 << 20,
-                in_flight_max: 1,
-            }
-        }
-        fn send<'a>(&'a self, batch: &'a [Delivery]) -> BoxFuture<'a, Vec<DeliveryOutcome>> {
-            let call = self.0.fetch_add(1, Ordering::Relaxed);
-            async move {
-                match call {
-                    0 => panic!("on purpose"),
-                    1 => Vec::new(),
-                    _ => vec![DeliveryOutcome::Delivered; batch.len()],
-                }
-            }
-            .boxed()
-        }
-    }
-    let router = Router::builder()
-        .sink("broken", BrokenSink(AtomicU64::new(0)))
-        .route("all", "broken", "true")
-        .build()
-        .unwrap();
-    accept(&router, vec![event(1, "a"), event(2, "b")]).await;
-    router.settled().await;
-    assert_eq!(endpoint_status(&router, "broken").delivered, 2);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
     let sink = ScriptedSink::gated();
     let router = Router::builder()
@@ -398,49 +273,6 @@ async fn a_full_journal_refuses_whole_batches_and_says_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_its_own_cap_a_lane_lets_its_oldest_go_and_counts_them() {
-    let sink = ScriptedSink::default();
-    sink.set_down(true);
-    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 3);
-    let router = Router::builder()
-        .sink_with("only", sink.clone(), settings)
-        .route("all", "only", "true")
-        .build()
-        .unwrap();
-    for id in 1..=5 {
-        accept(&router, vec![event(id, "a")]).await;
-    }
-    let status = endpoint_status(&router, "only");
-    assert_eq!((status.matched, status.queued), (5, 3));
-    assert_eq!((status.dead_letters.local, status.discarded), (2, 0));
-    sink.set_down(false);
-    router.settled().await;
-    assert_eq!(sink.ids(), ["3", "4", "5"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_event_that_pushes_a_retrying_one_out_does_not_wait_for_the_rest() {
-    let sink = ScriptedSink::default();
-    let settings = EndpointSettings::default().with(|own| own.queue_events_max = 2);
-    let router = Router::builder()
-        .sink_with("sink", sink.clone(), settings)
-        .route("all", "sink", "true")
-        .build()
-        .unwrap();
-    let failed = || DeliveryOutcome::Retry {
-        after: None,
-        reason: FailureReason::new("test", "this one"),
-    };
-    sink.answer([failed(), failed()]);
-    accept(&router, vec![event(1, "a"), event(2, "b")]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(endpoint_status(&router, "sink").retrying, 2);
-    accept(&router, vec![event(3, "c")]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(sink.ids(), ["1", "2", "3"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn stopping_waits_then_counts_what_it_discards() {
     let (first, second) = (ScriptedSink::default(), ScriptedSink::default());
     second.set_down(true);
@@ -464,32 +296,4 @@ async fn stopping_waits_then_counts_what_it_discards() {
         .accept(None, vec![event(2, "x")], AckLevel::Memory)
         .await;
     assert_eq!(refused, Err(AcceptError::Stopping));
-}
-
-#[tokio::test]
-async fn the_ledger_adds_up_at_every_moment() {
-    let sink = ScriptedSink::default();
-    let retry = DeliveryOutcome::Retry {
-        after: None,
-        reason: FailureReason::new("busy", ""),
-    };
-    let unavailable = DeliveryOutcome::Unavailable(fault(FaultKind::Throttled));
-    sink.answer((0..200).map(|n| match n % 5 {
-        0 => retry.clone(),
-        1 => unavailable.clone(),
-        _ => DeliveryOutcome::Delivered,
-    }));
-    let router = Router::builder()
-        .sink("only", sink.clone())
-        .route("all", "only", "true")
-        .build()
-        .unwrap();
-    for id in 0..500 {
-        accept(&router, vec![event(id, ["a", "b", "c"][id % 3])]).await;
-        endpoint_status(&router, "only");
-        tokio::task::yield_now().await;
-    }
-    let status = router.stop(Duration::ZERO).await;
-    assert_eq!(status.instances[0].endpoints[0].unaccounted(), 0);
-    assert_eq!(status.instances[0].endpoints[0].matched, 500);
 }

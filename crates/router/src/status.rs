@@ -1,8 +1,10 @@
 //! What a router shows of itself: one snapshot, the same for `/status`, the terminal and tests.
 
+mod cluster;
 mod states;
 mod text_form;
 
+pub use cluster::{ClusterMemberStatus, ClusterStatus, PartitionBacklog, PartitionStatus};
 pub use states::{AdmissionState, EndpointState, JournalKind, LetterStoreState};
 pub(crate) use text_form::moment;
 

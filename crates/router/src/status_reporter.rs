@@ -1,6 +1,7 @@
 //! One snapshot of a router, put together from its parts.
 
 use crate::accept::{Acceptor, RoomMaker, unreadable_warnings};
+use crate::cluster_journal::ClusterJournal;
 use crate::damage::{self, JournalDamage};
 use crate::expiry;
 use crate::status::{
@@ -37,6 +38,9 @@ impl StatusReporter {
             "stopping".to_owned()
         } else {
             match self.room().disk.as_ref().map(DiskJournal::health) {
+                None if let Some(cluster) = &self.room().cluster => {
+                    cluster.fault().unwrap_or_default()
+                }
                 None | Some(JournalHealth::Ok) => String::new(),
                 Some(JournalHealth::Full(reason)) => {
                     format!("the journal cannot be written: {reason}")
@@ -60,12 +64,14 @@ impl StatusReporter {
         warnings.extend(unreadable_warnings(instances));
         warnings.extend(self.acceptor.admission.warning());
         warnings.extend(self.damage.warning.clone());
+        let cluster = self.room().cluster.iter();
+        warnings.extend(cluster.flat_map(ClusterJournal::quarantined));
         warnings
     }
 
     /// A snapshot of everything.
     pub(crate) fn status(&self) -> RouterStatus {
-        let usage = self.room().gauge.usage();
+        let usage = self.room().usage();
         let disk_full = self.room().is_disk_full();
         gauge!("twinroute_journal_disk_full").set(f64::from(u8::from(disk_full)));
         gauge!("twinroute_journal_bytes").set(usage.bytes as f64);
@@ -85,9 +91,10 @@ impl StatusReporter {
             admission: self.acceptor.admission.status(),
             table,
             journal: JournalStatus {
-                kind: match self.room().disk {
-                    Some(_) => JournalKind::Disk,
-                    None => JournalKind::Memory,
+                kind: match (&self.room().disk, &self.room().cluster) {
+                    (Some(_), _) => JournalKind::Disk,
+                    (None, Some(_)) => JournalKind::Cluster,
+                    (None, None) => JournalKind::Memory,
                 },
                 events: usage.events,
                 bytes: usage.bytes,

@@ -1,5 +1,6 @@
 //! The configuration file: read, checked, defaults filled in.
 
+mod cluster;
 mod effective;
 mod journal;
 mod mistake;
@@ -8,6 +9,7 @@ mod overrides;
 pub(crate) mod reference;
 mod variables;
 
+pub(crate) use cluster::ClusterConfig;
 pub(crate) use effective::{EffectiveValue, effective};
 pub(crate) use journal::JournalConfig;
 pub(crate) use mistake::ConfigMistakes;
@@ -69,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) secrets: SecretsSettings,
     pub(crate) management: twinroute_management::Settings,
     pub(crate) journal: JournalConfig,
+    pub(crate) cluster: ClusterConfig,
     pub(crate) audit: AuditSettings,
     pub(crate) outgoing: twinroute_outgoing::Settings,
     pub(crate) tracing: twinroute_otlp::Settings,
@@ -92,6 +95,7 @@ impl Default for Config {
             secrets: SecretsSettings::default(),
             management: twinroute_management::Settings::default(),
             journal: JournalConfig::default(),
+            cluster: ClusterConfig::default(),
             audit: AuditSettings::default(),
             outgoing: twinroute_outgoing::Settings::default(),
             tracing: twinroute_otlp::Settings::default(),
@@ -142,14 +146,15 @@ impl Config {
         if let Err(error) = self.outgoing.check() {
             errors.push(format!("[outgoing]: {error}"));
         }
-        if self.ingress.ack == Some(AckLevel::Durable) && !self.journal.on_disk() {
+        errors.extend(self.unavailable_ack().map(str::to_owned));
+        self.journal.check(&mut errors);
+        self.cluster.check(&mut errors);
+        if self.cluster.is_shared() && self.journal.on_disk() {
             errors.push(
-                "[ingress]: ack = \"durable\" is not available: the journal is in memory; set \
-                 [journal] path, or use \"memory\" or \"delivered\""
+                "[cluster]: events stand in the log that is shared: leave path in [journal] out"
                     .to_owned(),
             );
         }
-        self.journal.check(&mut errors);
         warnings.extend(self.key_beside_events());
         if let Err(error) = self.audit.check() {
             errors.push(format!("[audit]: {error}"));
@@ -177,6 +182,25 @@ impl Config {
              it elsewhere with key_file or key_variable in [management]"
                 .to_owned()
         })
+    }
+
+    /// Why the level that producers get unless they ask is not available.
+    fn unavailable_ack(&self) -> Option<&'static str> {
+        match (self.ingress.ack?, self.cluster.is_shared()) {
+            (AckLevel::Delivered, true) => Some(
+                "[ingress]: ack = \"delivered\" is not available: another router of the cluster may be the one that \
+                 delivers; use \"replicated\" or \"durable\"",
+            ),
+            (AckLevel::Replicated, false) => Some(
+                "[ingress]: ack = \"replicated\" is not available: this router shares its journal with no other; use \
+                 \"durable\" with path in [journal], or set urls in [cluster]",
+            ),
+            (AckLevel::Durable, false) if !self.journal.on_disk() => Some(
+                "[ingress]: ack = \"durable\" is not available: the journal is in memory; set \
+                 [journal] path, or use \"memory\" or \"delivered\"",
+            ),
+            _ => None,
+        }
     }
 
     fn check_secrets(&self) -> Result<(), String> {

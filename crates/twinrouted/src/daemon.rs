@@ -8,6 +8,7 @@ use crate::keys;
 use crate::keys::KeyInUse;
 use crate::listeners::{self, ConfiguredServer};
 use crate::management;
+use crate::shared_log;
 use crate::source::ConfiguredSource;
 use anyhow::Context as _;
 use std::path::Path;
@@ -28,6 +29,7 @@ use twinroute_listen::ListeningSocket;
 use twinroute_model::clock::SystemClock;
 use twinroute_model::event::EventLimits;
 use twinroute_outgoing::OutgoingConnections;
+use twinroute_router::cluster_journal::ClusterJournal;
 use twinroute_router::source::Definitions;
 use twinroute_router::trace::SpanQueue;
 use twinroute_router::{Router, RouterBuilder};
@@ -90,7 +92,8 @@ impl RunningDaemon {
         let keeping = source.keep(until(StopPhase::Draining, phases.clone()));
         source.ready().await?;
         let (spans, exporting) = exporting(&loaded, &outgoing, phases.clone())?;
-        let router = built(&loaded, &endpoints, source.definitions()?, spans)?;
+        let cluster = shared_log::open(&loaded, &outgoing).await?;
+        let router = built(&loaded, &endpoints, source.definitions()?, spans, cluster)?;
         source.show(&router);
         let listeners = ConfiguredServer::ingress(config).open(&loaded)?;
         let admin_listeners = ConfiguredServer::admin(config).open(&loaded)?;
@@ -102,8 +105,7 @@ impl RunningDaemon {
         announce(&management_listeners, "answers as the management API");
         announce(&admin_listeners, "answers /status and /metrics");
         let gate = ConfiguredServer::ingress(config).gate(&loaded, &outgoing)?;
-        let clock = Arc::new(SystemClock);
-        let network = source.network();
+        let (clock, network) = (Arc::new(SystemClock), source.network());
         let ingress =
             IngressServer::with_gate(&config.ingress, router.clone(), clock, gate, network);
         let draining = until(StopPhase::Draining, phases.clone());
@@ -120,16 +122,16 @@ impl RunningDaemon {
             tokio::spawn(async move { admin.serve(admin_listeners, &limits, stopped).await });
         let mut servers = vec![ingress];
         servers.extend(keeping);
-        if let Some(management) = source.management().cloned() {
-            let draining = until(StopPhase::Draining, phases.clone());
-            let gate = ConfiguredServer::management(config).gate(&loaded, &outgoing)?;
-            let serving =
-                async move { management.serve(management_listeners, gate, draining).await };
-            servers.push(tokio::spawn(serving));
-        }
+        let draining = until(StopPhase::Draining, phases.clone());
+        let serving = (management_listeners, draining);
+        servers.extend(serve_management(&source, &loaded, &outgoing, serving)?);
         let draining = until(StopPhase::Draining, phases);
-        let reloading = reload(source, (hangup, audit), router.clone(), draining);
-        servers.push(tokio::spawn(reloading));
+        servers.push(tokio::spawn(reload(
+            source,
+            (hangup, audit),
+            router.clone(),
+            draining,
+        )));
         Ok(Self {
             router,
             phase,
@@ -157,6 +159,24 @@ impl RunningDaemon {
     }
 }
 
+/// Answers as the management API until `draining` completes, where it is served.
+fn serve_management(
+    source: &ConfiguredSource,
+    loaded: &LoadedConfig,
+    outgoing: &OutgoingConnections,
+    (listeners, draining): (
+        Vec<ListeningSocket>,
+        impl Future<Output = ()> + Send + 'static,
+    ),
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(management) = source.management().cloned() else {
+        return Ok(None);
+    };
+    let gate = ConfiguredServer::management(&loaded.config).gate(loaded, outgoing)?;
+    let serving = async move { management.serve(listeners, gate, draining).await };
+    Ok(Some(tokio::spawn(serving)))
+}
+
 /// Refuses settings that cannot be used, and warns of others.
 fn check(loaded: &LoadedConfig) -> anyhow::Result<()> {
     let warnings = loaded.config.check();
@@ -175,6 +195,7 @@ pub(crate) fn built(
     endpoints: &Arc<AzureConnect>,
     definitions: Definitions,
     spans: SpanQueue,
+    cluster: Option<ClusterJournal>,
 ) -> anyhow::Result<Router> {
     let config = &loaded.config;
     listeners::warn_of_unnamed(config, &definitions.instances);
@@ -188,7 +209,7 @@ pub(crate) fn built(
         .unreadable(config.ingress.unreadable())
         .spans(spans)
         .definitions(definitions);
-    Ok(with_journal(builder, loaded)?.build()?)
+    Ok(with_journal(builder, loaded, cluster)?.build()?)
 }
 
 /// Where the router records spans; they are exported until it has stopped, and nothing is where that is not configured.
@@ -214,12 +235,19 @@ fn audited(source: &ConfiguredSource, loaded: &LoadedConfig) -> anyhow::Result<A
 }
 
 /// Has the router keep its events where the configuration says.
-fn with_journal(builder: RouterBuilder, loaded: &LoadedConfig) -> anyhow::Result<RouterBuilder> {
+fn with_journal(
+    builder: RouterBuilder,
+    loaded: &LoadedConfig,
+    cluster: Option<ClusterJournal>,
+) -> anyhow::Result<RouterBuilder> {
     let config = &loaded.config.journal;
     let builder = match config.duplicates() {
         None => builder,
         Some(window) => builder.duplicate_window(window),
     };
+    if let Some(cluster) = cluster {
+        return Ok(builder.journal_in_cluster(cluster));
+    }
     let Some(folder) = loaded.journal_folder() else {
         tracing::warn!(
             "the journal is in memory: accepted events that were not delivered yet are lost with the process (a crash, \

@@ -21,6 +21,7 @@ mod places;
 mod process;
 mod rotation;
 mod scene;
+mod shared_log;
 mod source;
 mod stop_signals;
 

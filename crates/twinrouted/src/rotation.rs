@@ -226,7 +226,8 @@ mod tests {
             instances: management::offline(loaded).unwrap().instances(),
             ..Definitions::default()
         };
-        let router = daemon::built(loaded, &endpoints, definitions, SpanQueue::default()).unwrap();
+        let router =
+            daemon::built(loaded, &endpoints, definitions, SpanQueue::default(), None).unwrap();
         assert_eq!(router.status().table.warnings, [""; 0]);
         router.stop(Duration::ZERO).await;
     }

@@ -80,6 +80,7 @@ async fn reads_need_a_token_and_changes_one_that_may_write() {
         "/status",
         "/metrics",
         "/ledger",
+        "/cluster",
         "/dead-letters",
         "/replays",
     ] {

@@ -82,6 +82,7 @@ async fn what_there_is_and_what_there_is_not() {
         GET    /readyz                    200 while events are accepted, else 503 and why not
         GET    /status                    the router: table, journal, every endpoint and route
         GET    /ledger                    what became of all deliveries, per endpoint and in total
+        GET    /cluster                   routers that share a log, and who owns which partition
         GET    /tap                       events as they pass, one a line, until you end it: ?instance route endpoint
                                           type twin filter outcome rate sample body
         GET    /metrics                   counters (Prometheus text)

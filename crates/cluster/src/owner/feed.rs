@@ -2,12 +2,12 @@
 
 use crate::lease_keeper::SendPermit;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
-use twinroute_journal::ledger::DeliverySettlement;
+use tokio::sync::{mpsc, oneshot, watch};
+use twinroute_journal::ledger::{DeliverySettlement, Ledger};
 use twinroute_journal::partition::{
     FailedDelivery, FoldedEvent, HistoryDamage, OpenClusterDelivery,
 };
-use twinroute_journal::{LaneId, PartitionNumber};
+use twinroute_journal::{ClusterRecord, LaneId, PartitionNumber};
 use twinroute_model::dead_letter::DeadLetter;
 
 /// What lanes hear of a partition, in order. For each epoch: opened, then events, then closed.
@@ -21,6 +21,8 @@ pub enum PartitionNews {
         partition: PartitionNumber,
         /// The events, in order.
         events: Vec<FoldedEvent>,
+        /// The record that holds them.
+        record: ClusterRecord,
     },
     /// It is about to be handed over: nothing more is to be sent, and [`OutcomeReport::Drained`] is to follow the outcomes of
     /// what is in flight.
@@ -38,12 +40,27 @@ pub struct OpenedPartition {
     pub partition: PartitionNumber,
     /// Which owning of it this is: higher for each.
     pub epoch: u64,
+    /// The sequence of the last record that was folded.
+    pub folded_to: u64,
+    /// What each lane has counted in it by then.
+    pub ledgers: Vec<(LaneId, Ledger)>,
     /// What is not settled, in the order of the log.
     pub pending: Vec<OpenClusterDelivery>,
+    /// What of it is not settled, from now on.
+    pub held: watch::Receiver<PartitionHolding>,
     /// Until when may be sent.
     pub permit: SendPermit,
     /// Where outcomes go. It has no bound of its own: a lane reports each delivery a few times at most.
     pub outcomes: mpsc::UnboundedSender<OutcomeReport>,
+}
+
+/// Events of a partition that are not settled by all of their lanes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionHolding {
+    /// How many.
+    pub events: u64,
+    /// What they take in their records, in bytes.
+    pub bytes: u64,
 }
 
 /// Resolves when an outcome stands in the log. An error: this router owns the partition no longer, and it may stand there or
@@ -78,6 +95,11 @@ pub enum OutcomeReport {
         /// What is known of it.
         letter: Arc<DeadLetter>,
         /// Heard when it is.
+        recorded: oneshot::Sender<()>,
+    },
+    /// Nothing new: somebody waits for all that was reported before.
+    Flush {
+        /// Heard when it is recorded.
         recorded: oneshot::Sender<()>,
     },
     /// Nothing is in flight any more: the answer to [`PartitionNews::Draining`].

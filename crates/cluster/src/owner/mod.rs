@@ -7,7 +7,7 @@ mod recorder;
 mod upkeep;
 
 pub(crate) use end::OwnerEnd;
-pub use feed::{OpenedPartition, OutcomeReport, PartitionNews, RecordedOutcome};
+pub use feed::{OpenedPartition, OutcomeReport, PartitionHolding, PartitionNews, RecordedOutcome};
 
 use crate::lease_keeper::{LeaseKeeper, LeaseLoss, SendPermit};
 use crate::planted::PlantedFault;
@@ -18,7 +18,7 @@ use recorder::SettlementRecorder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use twinroute_journal::partition::{DamagedHistory, FoldedRecord, GroupOwner, SettlementGroup};
-use twinroute_journal::{ClusterLogError, ExpectedRevision, PartitionNumber};
+use twinroute_journal::{ClusterLogError, ClusterRecord, ExpectedRevision, PartitionNumber};
 use upkeep::{PartitionUpkeep, UpkeepDone};
 
 /// A partition to own.
@@ -96,9 +96,13 @@ impl PartitionTask {
             Err(end) => return end,
         };
         let (outcomes, reports) = mpsc::unbounded_channel();
+        let held = watch::Sender::new(held_by(&folded));
         let opened = PartitionNews::Opened(OpenedPartition {
             partition: self.partition,
             epoch,
+            folded_to: folded.fold.folded_to(),
+            held: held.subscribe(),
+            ledgers: folded.fold.ledgers().collect(),
             pending: folded.fold.pending().collect(),
             permit,
             outcomes,
@@ -115,10 +119,16 @@ impl PartitionTask {
             waiters: Vec::new(),
             flush_at: None,
             news: self.news.clone(),
+            held,
             hand_over: HandOverState::None,
         };
         owner.run(reports, &mut self.hand_over).await
     }
+}
+
+fn held_by(folded: &FoldedPartition) -> PartitionHolding {
+    let (events, bytes) = folded.fold.held();
+    PartitionHolding { events, bytes }
 }
 
 /// How far a hand-over is.
@@ -144,6 +154,8 @@ struct PartitionOwner {
     /// When they are, if there are any.
     flush_at: Option<Instant>,
     news: mpsc::UnboundedSender<PartitionNews>,
+    /// What is not settled, for whoever wants to know.
+    held: watch::Sender<PartitionHolding>,
     hand_over: HandOverState,
 }
 
@@ -180,7 +192,7 @@ impl PartitionOwner {
                 let record = record?;
                 self.upkeep.folded(record.bytes.len());
                 match self.folded.fold.fold(&record) {
-                    Ok(folded) => self.folded(folded),
+                    Ok(folded) => self.folded(folded, record),
                     Err(damage) if self.context.times.planted.has(PlantedFault::DamageIgnored) => {
                         tracing::warn!(%damage, "ignored");
                     }
@@ -224,13 +236,18 @@ impl PartitionOwner {
         }
     }
 
-    fn folded(&mut self, record: FoldedRecord) {
-        if self.recorder.folded(&record) {
+    fn folded(&mut self, folded: FoldedRecord, record: ClusterRecord) {
+        self.held.send_replace(held_by(&self.folded));
+        if self.recorder.folded(&folded) {
             self.upkeep.recorded();
         }
-        if let FoldedRecord::Events(events) = record {
+        if let FoldedRecord::Events(events) = folded {
             let partition = self.partition;
-            drop(self.news.send(PartitionNews::Arrived { partition, events }));
+            drop(self.news.send(PartitionNews::Arrived {
+                partition,
+                events,
+                record,
+            }));
         }
     }
 
@@ -254,6 +271,11 @@ impl PartitionOwner {
                 self.outcomes.dead(lane, sequence, letter);
                 self.waiters.push(recorded);
             }
+            OutcomeReport::Flush { recorded } if self.outcomes.is_empty() => {
+                self.recorder.when_recorded(recorded);
+                return;
+            }
+            OutcomeReport::Flush { recorded } => self.waiters.push(recorded),
             OutcomeReport::Drained => {
                 if matches!(self.hand_over, HandOverState::Draining(_)) {
                     self.hand_over = HandOverState::Settling;

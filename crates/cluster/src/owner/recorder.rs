@@ -55,6 +55,15 @@ impl SettlementRecorder {
         self.in_flight.is_none()
     }
 
+    /// Tells `recorded` once what is in flight is recorded; at once when nothing is.
+    pub(super) fn when_recorded(&mut self, recorded: oneshot::Sender<()>) {
+        match &mut self.in_flight {
+            Some(record) => record.waiters.push(recorded),
+            // Whoever waited may have ended.
+            None => drop(recorded.send(())),
+        }
+    }
+
     /// Writes the epoch record.
     pub(super) fn claim(&mut self, fold: &PartitionFold) {
         let statement = fold.statement(&self.owner, true);

@@ -92,7 +92,9 @@ impl SimulatedLanes {
                 let lanes = self.open(opened);
                 open.insert(lanes.sender.partition, lanes);
             }
-            PartitionNews::Arrived { partition, events } => {
+            PartitionNews::Arrived {
+                partition, events, ..
+            } => {
                 let Some(lanes) = open.get(&partition).map(|_| self.lanes) else {
                     return;
                 };
@@ -139,6 +141,7 @@ impl SimulatedLanes {
             pending,
             permit,
             outcomes,
+            ..
         } = opened;
         let count = pending.len();
         self.world.trace(format_args!(

@@ -4,6 +4,8 @@ use super::lanes::SimulatedLanes;
 use super::link::LogLink;
 use super::log::SimulatedLog;
 use super::world::SimulatedWorld;
+use crate::log_health::LogHealth;
+use crate::membership_view::MembershipView;
 use crate::planted::PlantedFaults;
 use crate::producer::ClusterProducer;
 use crate::router_loop::ClusterMember;
@@ -76,7 +78,12 @@ impl RouterMaker {
         spawner.spawn(simulated.run(heard));
         let (stop, stopped) = watch::channel(false);
         let (ended_sender, ended) = watch::channel(false);
-        let member = ClusterMember::new(context, producer.clone(), news);
+        let member = ClusterMember::new(
+            context,
+            producer.clone(),
+            news,
+            watch::channel(MembershipView::default()).0,
+        );
         let (world, name) = (self.world.clone(), name.to_owned());
         spawner.spawn(async move {
             let end = member.run(stopped).await;
@@ -114,6 +121,7 @@ impl RouterMaker {
                 incarnation,
             },
             register: LaneRegister::default(),
+            health: LogHealth::default(),
             clock: Arc::new(self.world.clone()),
             spawner,
             times: ClusterTimes {

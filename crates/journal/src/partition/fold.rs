@@ -269,6 +269,14 @@ impl PartitionFold {
                 GroupPart::Record(JournalRecord::Event { event, lanes }) => {
                     self.apply_event(sequence, place, event, &numbers.all(lanes), events)
                 }
+                GroupPart::Record(JournalRecord::Replay {
+                    event,
+                    lane,
+                    replay_of,
+                }) => numbers.of(lane).and_then(|lane| {
+                    let place = (sequence, place);
+                    self.apply_replay(place, event, lane, replay_of, events)
+                }),
                 GroupPart::Record(record) => numbers
                     .renumbered(record, &self.register)
                     .map(|record| self.index.apply(&record, place)),
@@ -288,27 +296,58 @@ impl PartitionFold {
         events: &mut Vec<FoldedEvent>,
     ) -> Option<()> {
         let lanes = lanes.as_ref()?;
-        let index = u16::try_from(events.len()).ok()?;
-        if usize::from(index) >= GROUP_EVENTS_MAX {
-            return None;
-        }
-        let partition = self.partition;
-        event.sequence = EventPlace {
-            record,
-            partition,
-            index,
-        }
-        .sequence();
+        event.sequence = self.place(record, events.len())?;
         let bytes: Vec<_> = lanes.iter().map(|lane| lane.0.to_le_bytes()).collect();
         events.push(FoldedEvent {
             sequence: event.sequence,
             twin: event.twin(),
             lanes: lanes.clone(),
+            bytes: place.bytes,
+            accepted_at: event.accepted_at,
+            replay_of: None,
         });
         let lanes = LaneList::of(&bytes);
         self.index
             .apply(&JournalRecord::Event { event, lanes }, place);
         Some(())
+    }
+
+    fn apply_replay(
+        &mut self,
+        (record, place): (u64, FramePlace),
+        mut event: AcceptedEvent<'_>,
+        lane: LaneId,
+        replay_of: u64,
+        events: &mut Vec<FoldedEvent>,
+    ) -> Option<()> {
+        event.sequence = self.place(record, events.len())?;
+        events.push(FoldedEvent {
+            sequence: event.sequence,
+            twin: event.twin(),
+            lanes: vec![lane],
+            bytes: place.bytes,
+            accepted_at: event.accepted_at,
+            replay_of: Some(replay_of),
+        });
+        let lane = lane.0;
+        let replay = JournalRecord::Replay {
+            event,
+            lane,
+            replay_of,
+        };
+        self.index.apply(&replay, place);
+        Some(())
+    }
+
+    /// The sequence of a record's event behind `before` others; none where a group cannot have so many.
+    fn place(&self, record: u64, before: usize) -> Option<u64> {
+        let index = u16::try_from(before).ok()?;
+        let place = EventPlace {
+            record,
+            partition: self.partition,
+            index,
+        };
+        (before < GROUP_EVENTS_MAX).then(|| place.sequence())
     }
 
     /// A checkpoint as of the last record.
@@ -402,6 +441,13 @@ impl PartitionFold {
         self.index.open
     }
 
+    /// Events that are not settled by all of their lanes, and what they take in their records, in bytes.
+    #[must_use]
+    pub fn held(&self) -> (u64, u64) {
+        let held = self.index.held();
+        (held.events, held.bytes)
+    }
+
     /// What each lane has counted in this partition.
     pub fn ledgers(&self) -> impl Iterator<Item = (LaneId, Ledger)> {
         let lanes = self.index.lanes.iter();
@@ -425,6 +471,7 @@ impl PartitionFold {
                     sequence,
                     lane: LaneId(open.lane),
                     twin: live.twin,
+                    bytes: live.place.bytes,
                     accepted_at: live.accepted_at,
                     attempts: open.attempts,
                     due: open.due,

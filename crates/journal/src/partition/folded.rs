@@ -28,6 +28,12 @@ pub struct FoldedEvent {
     pub twin: u64,
     /// The lanes it is for.
     pub lanes: Vec<LaneId>,
+    /// What it takes in its record, in bytes.
+    pub bytes: u32,
+    /// When it was accepted, by the clock of the router that did.
+    pub accepted_at: Timestamp,
+    /// Of a replay: the dead letter whose place it takes; 0: of none that is kept.
+    pub replay_of: Option<u64>,
 }
 
 /// A delivery of a partition that is not settled.
@@ -39,6 +45,8 @@ pub struct OpenClusterDelivery {
     pub lane: LaneId,
     /// Stable hash of its event's twin.
     pub twin: u64,
+    /// What its event takes in its record, in bytes.
+    pub bytes: u32,
     /// When its event was accepted, by the clock of the router that did.
     pub accepted_at: Timestamp,
     /// Attempts in which it failed alone.

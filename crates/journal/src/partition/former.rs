@@ -15,6 +15,7 @@ use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
+use twinroute_model::event::Event;
 
 /// A head and its frame take no more.
 const HEAD_BYTES: usize = 128;
@@ -57,6 +58,15 @@ pub struct GroupFormer<T> {
     in_flight: Option<InFlightGroup<T>>,
     /// Groups that were formed.
     counter: u64,
+}
+
+/// A batch that was laid out for its partition, and waits nowhere yet.
+#[derive(Debug)]
+pub struct PreparedBatch {
+    frames: Vec<u8>,
+    /// Where its events end in `frames`.
+    ends: VecDeque<usize>,
+    lanes: BTreeSet<LaneId>,
 }
 
 #[derive(Debug)]
@@ -109,37 +119,89 @@ impl<T> GroupFormer<T> {
         accepted_at: Timestamp,
         ticket: T,
     ) -> Result<(), (AppendError, T)> {
-        let encoded = self.encode(batch, accepted_at);
-        let (frames, ends, lanes) = match encoded {
-            Ok(encoded) => encoded,
+        let prepared = self.prepare(batch, accepted_at);
+        let fits = prepared.and_then(|prepared| self.check_room(&prepared).map(|()| prepared));
+        match fits {
+            Ok(prepared) => self.push_prepared(prepared, ticket),
             Err(error) => return Err((error, ticket)),
-        };
-        // One batch may wait whatever its length is, which its request bounds.
-        if self.bytes > 0 && self.bytes + frames.len() > self.limits.waiting_bytes_max {
-            let backlog = AppendError::Backlog(JournalFull {
-                bytes: self.bytes as u64,
-                bytes_new: frames.len() as u64,
-                bytes_max: self.limits.waiting_bytes_max as u64,
-            });
-            return Err((backlog, ticket));
         }
-        self.bytes += frames.len();
-        self.waiting.push_back(WaitingBatch {
-            frames,
-            ends,
-            from: 0,
-            lanes,
-            ticket,
-        });
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart")]
-    fn encode(
+    /// Whether a batch may wait here.
+    ///
+    /// # Errors
+    /// [`AppendError::Backlog`].
+    pub fn check_room(&self, batch: &PreparedBatch) -> Result<(), AppendError> {
+        let bytes_new = batch.frames.len();
+        // One batch may wait whatever its length is, which its request bounds.
+        if self.bytes > 0 && self.bytes + bytes_new > self.limits.waiting_bytes_max {
+            return Err(AppendError::Backlog(JournalFull {
+                bytes: self.bytes as u64,
+                bytes_new: bytes_new as u64,
+                bytes_max: self.limits.waiting_bytes_max as u64,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Takes a batch that was prepared here, and whose room was checked.
+    pub fn push_prepared(&mut self, batch: PreparedBatch, ticket: T) {
+        self.bytes += batch.frames.len();
+        self.waiting.push_back(WaitingBatch {
+            frames: batch.frames,
+            ends: batch.ends,
+            from: 0,
+            lanes: batch.lanes,
+            ticket,
+        });
+    }
+
+    /// As [`Self::prepare`], for a dead letter that goes through its lane again. `replay_of` is its sequence if it is kept
+    /// in this partition: then it is settled as replayed by the same record.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLarge`].
+    pub fn prepare_replay(
+        &self,
+        lane: LaneId,
+        replay_of: Option<u64>,
+        (event, twin): (&Event, u64),
+        accepted_at: Timestamp,
+    ) -> Result<PreparedBatch, AppendError> {
+        let beside = encode::NewEventContext {
+            accepted_at,
+            stamper: None,
+        };
+        let too_large = |bytes| AppendError::TooLarge {
+            index: 0,
+            bytes,
+            bytes_max: self.limits.record_bytes_max,
+        };
+        let mut frames = Vec::new();
+        let of = replay_of.unwrap_or_default();
+        encode::replay(&mut frames, beside, twin, lane.0, of, event)
+            .map_err(|encode::TooLong(bytes)| too_large(bytes))?;
+        let alone = frames.len() + HEAD_BYTES + BINDING_BYTES;
+        if alone > self.limits.record_bytes_max {
+            return Err(too_large(alone));
+        }
+        Ok(PreparedBatch {
+            ends: VecDeque::from([frames.len()]),
+            frames,
+            lanes: BTreeSet::from([lane]),
+        })
+    }
+
+    /// Lays a batch out, which takes nothing in yet.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLarge`].
+    pub fn prepare(
         &self,
         batch: &[NewEvent],
         accepted_at: Timestamp,
-    ) -> Result<(Vec<u8>, VecDeque<usize>, BTreeSet<LaneId>), AppendError> {
+    ) -> Result<PreparedBatch, AppendError> {
         let beside = encode::NewEventContext {
             accepted_at,
             stamper: None,
@@ -167,7 +229,11 @@ impl<T> GroupFormer<T> {
             lanes.extend(&new.lanes);
             ends.push_back(frames.len());
         }
-        Ok((frames, ends, lanes))
+        Ok(PreparedBatch {
+            frames,
+            ends,
+            lanes,
+        })
     }
 
     /// The group to append: the one in flight, or a new one of what waits. None when nothing does.

@@ -20,7 +20,7 @@ pub use checkpoint::{PartitionCheckpoint, UnreadableCheckpoint};
 pub use damage::{DamagedHistory, HistoryDamage};
 pub use fold::PartitionFold;
 pub use folded::{FoldedEvent, FoldedRecord, OpenClusterDelivery};
-pub use former::{FormerLimits, GroupFormer};
+pub use former::{FormerLimits, GroupFormer, PreparedBatch};
 pub use group::{GroupOrigin, GroupOwner, OwnerStatement};
 pub use lanes::{ClusterLaneId, LaneName, LaneRegister};
 pub use place::{EventPlace, GROUP_EVENTS_MAX};

@@ -18,6 +18,11 @@ impl GroupNumbers {
             .collect()
     }
 
+    /// The lane that a number stands for; none where the group does not say.
+    pub(crate) fn of(&self, number: u32) -> Option<LaneId> {
+        self.0.get(&number).copied()
+    }
+
     /// The record with numbers of the register. A binding is taken note of. None of a record that no group holds, or whose
     /// lane the group does not say.
     pub(crate) fn renumbered<'a>(

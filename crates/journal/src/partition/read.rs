@@ -14,7 +14,9 @@ pub fn events_of(
 ) -> impl Iterator<Item = (u64, Event)> {
     let parts = GroupReader::new(record, partition).map_while(Result::ok);
     let events = parts.filter_map(|(_, part)| match part {
-        GroupPart::Record(JournalRecord::Event { event, .. }) => Some(event),
+        GroupPart::Record(
+            JournalRecord::Event { event, .. } | JournalRecord::Replay { event, .. },
+        ) => Some(event),
         _ => None,
     });
     (0..).zip(events).filter_map(move |(index, event)| {

@@ -82,15 +82,22 @@ impl Acceptor {
 
     /// The level that requests get which ask for none: the strongest that the journal gives at once.
     pub(crate) fn default_level(&self) -> AckLevel {
-        match self.appender.is_durable() {
-            false => AckLevel::Memory,
-            true => AckLevel::Durable,
+        match (self.appender.is_durable(), self.appender.is_replicated()) {
+            (true, _) => AckLevel::Durable,
+            (false, true) => AckLevel::Replicated,
+            (false, false) => AckLevel::Memory,
         }
     }
 
     /// Whether the journal gives a level.
     pub(crate) fn gives(&self, level: AckLevel) -> bool {
-        level != AckLevel::Durable || self.appender.is_durable()
+        match level {
+            AckLevel::Memory => true,
+            AckLevel::Replicated => self.appender.is_replicated(),
+            AckLevel::Durable => self.appender.is_durable(),
+            // What became of a delivery its owner knows, which may be another router.
+            AckLevel::Delivered => !self.appender.is_replicated(),
+        }
     }
 
     /// As [`Router::accept_until`](crate::Router::accept_until).
@@ -211,7 +218,7 @@ impl Acceptor {
         }
         self.appender.record_unmatched(&origin, &unmatched);
         if let Some(on_disk) = on_disk.filter(|_| level != AckLevel::Memory) {
-            durable(on_disk).await?;
+            durable(on_disk, self.appender.is_replicated()).await?;
         }
         Ok((accepted, tracked))
     }
@@ -241,7 +248,18 @@ impl Acceptor {
         }
         Err(AcceptError::AckUnavailable {
             level: level.as_str(),
-            reason: "the journal is in memory; use \"memory\" or \"delivered\"",
+            reason: match (level, self.appender.is_replicated()) {
+                (AckLevel::Delivered, true) => {
+                    "another router of the cluster may be the one that delivers; use \"replicated\" or \"durable\""
+                }
+                (_, true) => {
+                    "not every node of the cluster's log syncs before it answers; use \"replicated\""
+                }
+                (AckLevel::Replicated, false) if self.appender.is_durable() => {
+                    "this router shares its journal with no other; use \"durable\""
+                }
+                (_, false) => "the journal is in memory; use \"memory\" or \"delivered\"",
+            },
         })
     }
 

@@ -12,7 +12,9 @@ pub enum AckLevel {
     /// Once it is queued in memory. A crash may lose it.
     #[default]
     Memory,
-    /// Once it is on disk.
+    /// Once a quorum of the log has it that several routers share. Less than [`Self::Durable`]: it may be in memory there.
+    Replicated,
+    /// Once it is on disk; in a shared log, on those of a quorum.
     Durable,
     /// Once every endpoint has it or it has been dead-lettered.
     Delivered,
@@ -24,6 +26,7 @@ impl AckLevel {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Replicated => "replicated",
             Self::Durable => "durable",
             Self::Delivered => "delivered",
         }
@@ -32,9 +35,14 @@ impl AckLevel {
     /// Reads the word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Memory, Self::Durable, Self::Delivered]
-            .into_iter()
-            .find(|level| level.as_str() == word)
+        [
+            Self::Memory,
+            Self::Replicated,
+            Self::Durable,
+            Self::Delivered,
+        ]
+        .into_iter()
+        .find(|level| level.as_str() == word)
     }
 }
 
@@ -156,12 +164,18 @@ pub enum AcceptError {
         /// Why, and what to use instead.
         reason: &'static str,
     },
-    /// The journal on disk takes nothing, or did not get the batch to disk.
-    #[error("the journal on disk did not take the batch: {reason}")]
+    /// The journal takes nothing, or did not get the batch to disk.
+    #[error("the journal did not take the batch: {reason}")]
     Journal {
         /// Why.
         reason: String,
     },
+    /// The log that several routers share has not answered. The events may stand there all the same, or may yet.
+    #[error(
+        "the cluster's log has not answered for {} s; the batch may be accepted all the same: send it again, and it may \
+         be delivered twice", .0.as_secs()
+    )]
+    Unanswered(Duration),
     /// The router has more to do than it can, and the producer waited as long as it may.
     #[error(
         "twinroute has more to do than it can: the request waited {} ms for its turn; \
@@ -209,6 +223,7 @@ impl AcceptError {
             Self::EndpointFull { .. } => "EndpointFull",
             Self::AckUnavailable { .. } => "AckUnavailable",
             Self::Journal { .. } => "JournalUnavailable",
+            Self::Unanswered(_) => "JournalUnanswered",
             Self::Overloaded { .. } => "Overloaded",
             Self::FirstFailed => "FirstFailed",
             Self::Mapping { .. } => "MappingFailed",
@@ -223,6 +238,7 @@ impl AcceptError {
             Self::Full { .. }
             | Self::EndpointFull { .. }
             | Self::Journal { .. }
+            | Self::Unanswered(_)
             | Self::Overloaded { .. }
             | Self::FirstFailed
             | Self::Stopping => true,
@@ -241,7 +257,7 @@ impl AcceptError {
             | Self::EndpointFull { retry_after, .. }
             | Self::Overloaded { retry_after, .. } => Some(*retry_after),
             Self::FirstFailed => Some(FIRST_FAILED_RETRY),
-            Self::Journal { .. } | Self::Stopping => Some(UNAVAILABLE_RETRY),
+            Self::Journal { .. } | Self::Unanswered(_) | Self::Stopping => Some(UNAVAILABLE_RETRY),
             Self::UnknownInstance { .. }
             | Self::TooLarge { .. }
             | Self::AckUnavailable { .. }
@@ -260,6 +276,7 @@ impl AcceptError {
             Self::Full { .. }
             | Self::EndpointFull { .. }
             | Self::Journal { .. }
+            | Self::Unanswered(_)
             | Self::Overloaded { .. }
             | Self::FirstFailed
             | Self::Stopping => 503,

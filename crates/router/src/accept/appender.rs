@@ -2,29 +2,36 @@
 
 use super::admission::AdmissionGate;
 use super::answer::{AcceptError, AckLevel};
-use super::commit::{self, CommitMessage, DurableBatch};
+use super::commit::{self, BatchTicket, CommitMessage, DurableBatch};
 use super::drain::DrainRate;
 use super::matched_batch::{LaneDeliveries, MatchedBatch};
 use super::receipt::BatchReceipt;
 use super::room_maker::RoomMaker;
+use crate::cluster_journal::APPEND_WAIT_MAX;
 use crate::delivery::{DeliveryTracker, Lane, LaneArrival, RecentOutcomes};
+use crate::event_journal::EventJournal;
+use crate::partition_feed::AwaitedReplays;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
-use twinroute_journal::{
-    AppendError, BatchOrigin, DiskJournal, DurableTicket, Journal, JournalFull, NewEvent,
-    NotDurable,
-};
+use tokio::time::{Instant, timeout, timeout_at};
+use twinroute_journal::{AppendError, BatchOrigin, DiskJournal, JournalFull, NewEvent, NotDurable};
 use twinroute_model::event::Event;
 
 /// Tells when a batch is on disk, and its lanes have it.
 pub(crate) type OnDisk = oneshot::Receiver<Result<(), NotDurable>>;
 
 /// Waits until a batch is on disk, and its lanes have it.
-pub(super) async fn durable(on_disk: OnDisk) -> Result<(), AcceptError> {
-    let result = on_disk.await.unwrap_or(Err(NotDurable::Closed));
+pub(super) async fn durable(on_disk: OnDisk, is_clustered: bool) -> Result<(), AcceptError> {
+    let result = match is_clustered {
+        false => on_disk.await,
+        true => match timeout(APPEND_WAIT_MAX, on_disk).await {
+            Ok(answer) => answer,
+            Err(_) => return Err(AcceptError::Unanswered(APPEND_WAIT_MAX)),
+        },
+    };
+    let result = result.unwrap_or(Err(NotDurable::Closed));
     result.map_err(|error| AcceptError::Journal {
         reason: error.to_string(),
     })
@@ -33,7 +40,7 @@ pub(super) async fn durable(on_disk: OnDisk) -> Result<(), AcceptError> {
 /// Appends to the journal and queues for the lanes, in one order for all.
 pub(crate) struct JournalAppender {
     /// Held while a batch is numbered and handed to its lanes, so that lanes see one order.
-    journal: Mutex<Journal>,
+    journal: Mutex<EventJournal>,
     stopping: AtomicBool,
     drain: DrainRate,
     pub(crate) room: Arc<RoomMaker>,
@@ -44,21 +51,27 @@ pub(crate) struct JournalAppender {
     lost: Arc<AtomicU64>,
     /// What happened lately, where the journal is in memory.
     recent: Option<RecentOutcomes>,
+    /// Replays on their way through a shared log.
+    pub(crate) replays: AwaitedReplays,
 }
 
 impl JournalAppender {
     /// Must be called within a tokio runtime: with a journal on disk a task hands batches to their lanes.
     pub(crate) fn new(
-        journal: Journal,
+        journal: EventJournal,
         room: Arc<RoomMaker>,
         admission: Arc<AdmissionGate>,
     ) -> Self {
         let lost = Arc::new(AtomicU64::new(0));
-        let commits = journal.disk().map(|_| {
+        let is_clustered = journal.cluster().is_some();
+        let commits = (is_clustered || journal.disk().is_some()).then(|| {
             // Without a bound of its own: what is in it is in the journal, which has one, and sending
             // under the lock must not wait.
             let (commits, inbox) = mpsc::unbounded_channel();
-            drop(tokio::spawn(commit::run(inbox, Arc::clone(&lost))));
+            drop(match is_clustered {
+                true => tokio::spawn(commit::run_clustered(inbox)),
+                false => tokio::spawn(commit::run(inbox, Arc::clone(&lost))),
+            });
             commits
         });
         Self {
@@ -70,12 +83,21 @@ impl JournalAppender {
             admission,
             commits,
             lost,
+            replays: AwaitedReplays::default(),
         }
     }
 
     /// Whether what is acknowledged can be on disk.
     pub(crate) fn is_durable(&self) -> bool {
-        self.commits.is_some()
+        match &self.room.cluster {
+            Some(cluster) => cluster.durable().is_ok(),
+            None => self.commits.is_some(),
+        }
+    }
+
+    /// Whether what is acknowledged can be on several machines.
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.room.cluster.is_some()
     }
 
     /// Whether what is settled is kept for a while, and events that match nothing are too.
@@ -108,7 +130,7 @@ impl JournalAppender {
         self.lost.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Journal> {
+    fn lock(&self) -> MutexGuard<'_, EventJournal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,7 +175,9 @@ impl JournalAppender {
         loop {
             let full = match self.try_append(lanes, &mut batch, level, &arrival, receipt) {
                 Ok(on_disk) => {
-                    self.room.relieve();
+                    if !self.is_replicated() {
+                        self.room.relieve();
+                    }
                     return Ok(on_disk);
                 }
                 Err(AppendError::Full(full)) => full,
@@ -185,7 +209,7 @@ impl JournalAppender {
             return Err(AppendError::Closed);
         }
         match &mut *journal {
-            Journal::Memory(memory) => {
+            EventJournal::Memory(memory) => {
                 let entries = memory.append_from(batch.events_mut());
                 let entries = entries.map_err(AppendError::Full)?;
                 let arrival = arrival.numbered(&entries);
@@ -194,7 +218,7 @@ impl JournalAppender {
                 receipt.accepted();
                 Ok(None)
             }
-            Journal::Disk(disk) => {
+            EventJournal::Disk(disk) => {
                 let (events, bytes) = (batch.events_mut().len() as u64, batch.bytes());
                 let origin = batch.origin.clone();
                 let appended = disk.append_of(batch.events_mut(), origin)?;
@@ -204,7 +228,23 @@ impl JournalAppender {
                 }
                 let arrival = arrival.numbered(&appended.entries);
                 let deliveries = batch.by_lane(lanes, appended.entries);
-                self.commit(deliveries, arrival, bytes, appended.durable, receipt)
+                let ticket = BatchTicket::Disk(appended.durable);
+                self.commit(deliveries, arrival, bytes, ticket, receipt)
+                    .map(Some)
+            }
+            EventJournal::Cluster(cluster) => {
+                let (events, bytes) = (batch.events_mut().len() as u64, batch.bytes());
+                if let Some(fault) = cluster.fault() {
+                    return Err(AppendError::NoRoom(fault.into()));
+                }
+                let tickets = cluster.append(batch.events_mut())?;
+                let mut receipt = std::mem::take(receipt);
+                if level == AckLevel::Memory {
+                    receipt.answered(events);
+                }
+                let ticket = BatchTicket::Cluster(tickets);
+                // Lanes hear of them from the log.
+                self.commit(Vec::new(), arrival.clone(), bytes, ticket, receipt)
                     .map(Some)
             }
         }
@@ -240,7 +280,7 @@ impl JournalAppender {
             return Err(AcceptError::Stopping);
         }
         match &mut *journal {
-            Journal::Memory(memory) => {
+            EventJournal::Memory(memory) => {
                 let entry = match of {
                     // It takes the place of the dead letter, which the lane lets go.
                     Some(_) => memory.exchange(event, twin),
@@ -253,7 +293,7 @@ impl JournalAppender {
                 lane.push(vec![entry], &arrival);
                 Ok(None)
             }
-            Journal::Disk(disk) => {
+            EventJournal::Disk(disk) => {
                 let number = lane.number.ok_or(AcceptError::Stopping)?;
                 let bytes = event.size() as u64;
                 let appended = disk.replay(number, of, event, twin);
@@ -263,7 +303,19 @@ impl JournalAppender {
                     entries: appended.entries,
                 }];
                 let receipt = BatchReceipt::default();
-                let sent = self.commit(deliveries, arrival, bytes, appended.durable, receipt);
+                let ticket = BatchTicket::Disk(appended.durable);
+                let sent = self.commit(deliveries, arrival, bytes, ticket, receipt);
+                sent.map(Some).map_err(|error| self.not_appended(error))
+            }
+            EventJournal::Cluster(cluster) => {
+                let number = lane.number.ok_or(AcceptError::Stopping)?;
+                let bytes = event.size() as u64;
+                self.replays.add(number, of, tracker);
+                let ticket = cluster.append_replay(number, of, (&event, twin));
+                let ticket = ticket.map_err(|error| self.not_appended(error))?;
+                let ticket = BatchTicket::Cluster(vec![ticket]);
+                let receipt = BatchReceipt::default();
+                let sent = self.commit(Vec::new(), arrival, bytes, ticket, receipt);
                 sent.map(Some).map_err(|error| self.not_appended(error))
             }
         }
@@ -275,7 +327,7 @@ impl JournalAppender {
         deliveries: Vec<LaneDeliveries>,
         arrival: LaneArrival,
         bytes: u64,
-        durable: DurableTicket,
+        durable: BatchTicket,
         receipt: BatchReceipt,
     ) -> Result<OnDisk, AppendError> {
         let commits = self.commits.as_ref();

@@ -7,10 +7,12 @@ use super::admission::UnsyncedBytes;
 use super::matched_batch::LaneDeliveries;
 use super::receipt::BatchReceipt;
 use crate::delivery::LaneArrival;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
+use twinroute_cluster::AppendTicket;
 use twinroute_journal::{DurableTicket, NotDurable};
 
 /// What the task is given.
@@ -20,11 +22,34 @@ pub(super) enum CommitMessage {
     Barrier(oneshot::Sender<()>),
 }
 
+/// Resolves when a batch is as safe as its journal makes it, or is known not to be.
+pub(super) enum BatchTicket {
+    /// On this machine's disk.
+    Disk(DurableTicket),
+    /// In a shared log: one for each partition.
+    Cluster(Vec<AppendTicket>),
+}
+
+impl BatchTicket {
+    async fn wait(self) -> Result<(), NotDurable> {
+        match self {
+            Self::Disk(ticket) => ticket.await,
+            Self::Cluster(tickets) => {
+                for ticket in tickets {
+                    // Nobody answers any more once the router has ended; it may stand in the log.
+                    ticket.await.map_err(|_| NotDurable::Closed)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// A batch that is on its way to the disk.
 pub(super) struct DurableBatch {
     pub(super) deliveries: Vec<LaneDeliveries>,
     pub(super) arrival: LaneArrival,
-    pub(super) durable: DurableTicket,
+    pub(super) durable: BatchTicket,
     /// What is recorded once it is there.
     pub(super) receipt: BatchReceipt,
     /// Counts its bytes until the lanes have it.
@@ -50,10 +75,32 @@ pub(super) async fn run(mut commits: mpsc::UnboundedReceiver<CommitMessage>, los
     }
 }
 
+/// As [`run`], for a shared log: lanes hear of events from there, and a partition that has no leader just now keeps no
+/// batch of another from being acknowledged.
+pub(super) async fn run_clustered(mut commits: mpsc::UnboundedReceiver<CommitMessage>) {
+    let mut open = FuturesUnordered::new();
+    loop {
+        let commit = tokio::select! {
+            Some(()) = open.next() => continue,
+            commit = commits.recv() => commit,
+        };
+        match commit {
+            // Those that were acknowledged in memory may reach the log yet: nobody knows that they are lost.
+            Some(CommitMessage::Batch(batch)) => open.push(hand_over(*batch, |_| {})),
+            Some(CommitMessage::Barrier(done)) => {
+                while open.next().await.is_some() {}
+                // Whoever waited may have gone.
+                let _gone = done.send(());
+            }
+            None => return,
+        }
+    }
+}
+
 /// Hands a batch to its lanes once it is on disk. One that does not get there is dropped whole: it was not
 /// acknowledged, or only in memory, and then its events are `lost`.
 async fn hand_over(mut batch: DurableBatch, lost: impl FnOnce(u64)) {
-    let result = batch.durable.await;
+    let result = batch.durable.wait().await;
     let answered = batch.receipt.answered_early();
     match &result {
         Ok(()) => {

@@ -7,7 +7,9 @@
 //! never less than what the journal holds: while somebody is within its share and the journal is full, somebody else
 //! is above its own.
 
+use crate::cluster_journal::ClusterJournal;
 use crate::delivery::{EvictionKind, Lane, LaneRoom};
+use crate::event_journal::EventJournal;
 use crate::status::InstanceStatus;
 use crate::table::LiveTable;
 use std::cmp::Reverse;
@@ -16,7 +18,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use twinroute_journal::{DiskJournal, Journal, JournalFull, JournalUsage, UsageGauge};
+use twinroute_journal::{DiskJournal, JournalFull, JournalUsage, UsageGauge};
 
 /// A full journal on disk gives back a bit more than was asked for, one in so many bytes of it and no more than so
 /// many bytes: each time costs a sync.
@@ -30,6 +32,8 @@ pub(crate) struct RoomMaker {
     pub(crate) gauge: UsageGauge,
     /// The journal on disk, where it is.
     pub(crate) disk: Option<DiskJournal>,
+    /// The journal over a shared log, where it is. Nobody makes room in that: it is others' too.
+    pub(crate) cluster: Option<ClusterJournal>,
     turn: Mutex<Option<ExhaustedJournal>>,
     relieved_at: std::sync::Mutex<Option<Instant>>,
 }
@@ -65,13 +69,22 @@ impl ExhaustedJournal {
 pub(crate) type RoomTurn<'a> = MutexGuard<'a, Option<ExhaustedJournal>>;
 
 impl RoomMaker {
-    pub(crate) fn new(live: Arc<LiveTable>, journal: &Journal) -> Self {
+    pub(crate) fn new(live: Arc<LiveTable>, journal: &EventJournal) -> Self {
         Self {
             live,
             gauge: journal.gauge(),
             disk: journal.disk().cloned(),
+            cluster: journal.cluster().cloned(),
             turn: Mutex::default(),
             relieved_at: std::sync::Mutex::default(),
+        }
+    }
+
+    /// What the journal holds.
+    pub(crate) fn usage(&self) -> JournalUsage {
+        match &self.cluster {
+            Some(cluster) => cluster.gauge().usage(),
+            None => self.gauge.usage(),
         }
     }
 

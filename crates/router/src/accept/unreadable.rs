@@ -181,7 +181,7 @@ impl UnreadableKeeper {
         let appender = &acceptor.appender;
         let appended = appender.append(&lanes, matched, level, arrival, &mut receipt);
         match appended.await? {
-            Some(on_disk) => durable(on_disk).await,
+            Some(on_disk) => durable(on_disk, appender.is_replicated()).await,
             None => Ok(()),
         }
     }

@@ -2,11 +2,13 @@
 
 use super::in_flight::InFlightBatch;
 use super::kept_dead_letters::KeptDeadLetter;
+use super::lane_reader::LaneReader;
+use super::partition_shares::AwaitedRecord;
 use crate::sink::{DeliveryOutcome, EndpointFault};
 use crate::user_code::{UserSink, UserStore};
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::{DiskJournal, UnreadableEvent};
+use twinroute_journal::UnreadableEvent;
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// What the loop is to do next.
@@ -16,6 +18,8 @@ pub(super) enum LaneAction {
     OtherSink(UserSink),
     Probe(CredentialProbe),
     DeadLetterUpload(Box<DeadLetterUpload>),
+    /// Wait until an outcome stands in the shared log.
+    AwaitRecord(AwaitedRecord),
     /// Wait for an outcome, a wake-up or this moment.
     Wait(Option<Instant>),
     End,
@@ -27,6 +31,8 @@ pub(super) enum CompletedAction {
     Batch(InFlightBatch, Vec<Option<DeliveryOutcome>>),
     Probe(CredentialProbe, Result<(), EndpointFault>),
     DeadLetterUpload(Box<DeadLetterUpload>, UploadOutcome),
+    /// An outcome, by sequence and epoch, and whether it is recorded.
+    Record(u64, u64, bool),
 }
 
 /// Whether the destination takes the credential is to be asked.
@@ -42,7 +48,7 @@ pub(super) struct DeadLetterUpload {
     pub(super) dead: KeptDeadLetter,
     pub(super) store: UserStore,
     /// Where the event is read from, if it is not in memory.
-    pub(super) disk: Option<DiskJournal>,
+    pub(super) reader: Option<LaneReader>,
     pub(super) instance: InstanceName,
     pub(super) endpoint: EndpointName,
     pub(super) epoch: u64,

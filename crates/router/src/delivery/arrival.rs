@@ -3,6 +3,7 @@
 use super::tracker::DeliveryTracker;
 use crate::trace::EventTraces;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::JournalEntry;
 use twinroute_model::trace_context::TraceContext;
@@ -17,6 +18,8 @@ pub(crate) enum LaneArrival {
         /// Which traces they are part of.
         traces: EventTraces,
     },
+    /// They were read from a log that several routers share, so old.
+    Folded { came: Instant, age: Duration },
     /// A dead letter is replayed: this one if it was kept here.
     Replayed {
         of: Option<u64>,
@@ -37,7 +40,17 @@ impl LaneArrival {
 
     pub(super) fn came(&self) -> Instant {
         match self {
-            Self::Matched { came, .. } | Self::Replayed { came, .. } => *came,
+            Self::Matched { came, .. }
+            | Self::Folded { came, .. }
+            | Self::Replayed { came, .. } => *came,
+        }
+    }
+
+    /// How old their events were when they came.
+    pub(super) fn age(&self) -> Duration {
+        match self {
+            Self::Folded { age, .. } => *age,
+            Self::Matched { .. } | Self::Replayed { .. } => Duration::ZERO,
         }
     }
 
@@ -45,13 +58,14 @@ impl LaneArrival {
     pub(super) fn trace_of(&self, sequence: u64) -> Option<Arc<TraceContext>> {
         match self {
             Self::Matched { traces, .. } => traces.of(sequence),
-            Self::Replayed { .. } => None,
+            Self::Folded { .. } | Self::Replayed { .. } => None,
         }
     }
 
     pub(super) fn tracker(&self) -> Option<&Arc<DeliveryTracker>> {
         match self {
             Self::Matched { tracker, .. } => tracker.as_ref(),
+            Self::Folded { .. } => None,
             Self::Replayed { tracker, .. } => Some(tracker),
         }
     }

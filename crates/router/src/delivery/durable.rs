@@ -4,24 +4,19 @@
 //! Notes of one step are collected and handed over together; they ride along with the journal's next
 //! group. Losing one to a crash costs a duplicate, never an event.
 
-use super::metric_series::LaneSeries;
+use super::lane_reader::LaneReader;
 use super::ttl_clock::TtlClock;
 use crate::sink::FailureReason;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use twinroute_journal::ledger::{DeliverySettlement, Ledger};
-use twinroute_journal::{
-    DiskJournal, FailedSendFault, LaneId, LaneState, PendingDelivery, RecoveredLane,
-    UnreadableEvent,
-};
-use twinroute_model::clock::{Clock, Timestamp};
+use twinroute_journal::ledger::DeliverySettlement;
+use twinroute_journal::{DiskJournal, FailedSendFault, LaneId, LaneState};
+use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
-use twinroute_model::event::Event;
 
 /// A lane's place in the journal on disk.
-pub(crate) struct LaneJournal {
+pub(crate) struct DiskLane {
     disk: DiskJournal,
     number: LaneId,
     settled: Vec<(u64, DeliverySettlement)>,
@@ -36,80 +31,28 @@ struct FailedRun {
     sequences: Vec<u64>,
 }
 
-/// Reads one event back without blocking.
-pub(super) async fn read_one(disk: DiskJournal, sequence: u64) -> Result<Event, UnreadableEvent> {
-    let read = spawn_blocking(move || disk.read(&[sequence]).pop());
-    read.await
-        .ok()
-        .flatten()
-        .unwrap_or(Err(UnreadableEvent::Damaged))
-}
-
-/// What a lane begins with.
-pub(crate) struct LaneOrigin {
-    /// Where it notes what becomes of its deliveries; nowhere when the journal is in memory.
-    pub(crate) journal: Option<LaneJournal>,
-    pub(crate) clock: Arc<dyn Clock>,
-    /// What it had counted before.
-    pub(crate) ledger: Ledger,
-    /// What it had recorded of itself.
-    pub(crate) state: LaneState,
-    /// What it had not settled before the restart.
-    pub(crate) pending: Vec<PendingDelivery>,
-    /// Under which labels it counts.
-    pub(crate) series: LaneSeries,
-}
-
-impl LaneOrigin {
-    /// A lane whose deliveries end with the process.
-    pub(crate) fn in_memory(clock: Arc<dyn Clock>, ledger: Ledger) -> Self {
+impl DiskLane {
+    pub(super) fn new(disk: DiskJournal, number: LaneId) -> Self {
         Self {
-            journal: None,
-            clock,
-            ledger,
-            state: LaneState::default(),
-            pending: Vec::new(),
-            series: LaneSeries::default(),
-        }
-    }
-
-    /// Where its events are read back from.
-    pub(crate) fn disk(&self) -> Option<DiskJournal> {
-        self.journal.as_ref().map(|journal| journal.disk.clone())
-    }
-
-    /// A lane whose deliveries outlive the process.
-    pub(crate) fn durable(
-        disk: DiskJournal,
-        number: LaneId,
-        clock: Arc<dyn Clock>,
-        recovered: Option<RecoveredLane>,
-    ) -> Self {
-        let journal = LaneJournal {
             disk,
             number,
             settled: Vec::new(),
             failed: Vec::new(),
-        };
-        let mut origin = Self::in_memory(clock, Ledger::default());
-        origin.journal = Some(journal);
-        if let Some(lane) = recovered {
-            origin.ledger = lane.ledger;
-            origin.state = lane.state;
-            origin.pending = lane.pending;
         }
-        origin
     }
-}
 
-impl LaneJournal {
     pub(crate) fn number(&self) -> LaneId {
         self.number
     }
 
     /// To read events back from.
-    pub(super) fn disk(&self) -> &DiskJournal {
-        &self.disk
+    pub(super) fn reader(&self) -> LaneReader {
+        LaneReader::Disk(self.disk.clone())
+    }
+
+    /// Whether there is room in memory for events that can be read back.
+    pub(super) fn has_memory(&self) -> bool {
+        self.disk.has_memory()
     }
 
     pub(super) fn settle(&mut self, sequence: u64, settlement: DeliverySettlement) {
@@ -168,10 +111,10 @@ impl LaneJournal {
     }
 }
 
-impl std::fmt::Debug for LaneJournal {
+impl std::fmt::Debug for DiskLane {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("LaneJournal")
+            .debug_struct("DiskLane")
             .field("number", &self.number)
             .finish_non_exhaustive()
     }

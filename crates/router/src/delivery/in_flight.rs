@@ -1,5 +1,7 @@
 //! Batches in flight: what a lane knows of each until it is answered.
 
+use super::lane_reader::LaneReader;
+use super::partition_shares::OwnedEpochs;
 use super::queued_delivery::QueuedDelivery;
 use crate::sink::Delivery;
 use crate::trace::{AttemptSpans, SpanQueue, TracedDelivery};
@@ -7,7 +9,6 @@ use crate::user_code::UserSink;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
-use twinroute_journal::DiskJournal;
 
 /// A batch on its way.
 pub(super) struct InFlightBatch {
@@ -16,11 +17,15 @@ pub(super) struct InFlightBatch {
     pub(super) batch: Vec<QueuedDelivery>,
     pub(super) deadline: Duration,
     /// Where events that are not in memory are read from.
-    pub(super) disk: Option<DiskJournal>,
+    pub(super) reader: Option<LaneReader>,
     pub(super) begun: Instant,
     /// Batches in flight when it was sent, itself included.
     pub(super) in_flight_then: usize,
     pub(super) epoch: u64,
+    /// In which epochs its partitions are owned, where there are some.
+    pub(super) epochs: OwnedEpochs,
+    /// It was not sent: the lease of a partition ended before.
+    pub(super) is_withheld: bool,
     /// Where its attempts are recorded.
     pub(super) spans: SpanQueue,
     /// Those that are, once its events are in memory.

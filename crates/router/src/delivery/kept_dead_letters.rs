@@ -73,6 +73,39 @@ impl LaneDeadLetters {
         Some(dead)
     }
 
+    /// Takes out those that are not on their way and of which `is_it` says so; gives how many are on theirs.
+    pub(crate) fn remove_idle_where(&mut self, is_it: impl Fn(u64) -> bool) -> u64 {
+        let of = self
+            .letters
+            .iter()
+            .filter(|(sequence, _)| is_it(**sequence));
+        let idle = of.filter(|(_, dead)| !dead.busy);
+        let idle: Vec<u64> = idle.map(|(sequence, _)| *sequence).collect();
+        for sequence in idle {
+            self.remove(sequence);
+        }
+        self.count_where(is_it)
+    }
+
+    /// Takes out all of which `is_it` says so; gives how many there were.
+    pub(crate) fn remove_where(&mut self, is_it: impl Fn(u64) -> bool) -> u64 {
+        let of: Vec<u64> = self
+            .letters
+            .keys()
+            .copied()
+            .filter(|one| is_it(*one))
+            .collect();
+        for sequence in &of {
+            self.remove(*sequence);
+        }
+        of.len() as u64
+    }
+
+    /// How many there are of which `is_it` says so.
+    pub(crate) fn count_where(&self, is_it: impl Fn(u64) -> bool) -> u64 {
+        self.letters.keys().filter(|one| is_it(**one)).count() as u64
+    }
+
     /// Takes out the oldest that is not on its way.
     pub(crate) fn remove_oldest(&mut self) -> Option<EvictedDelivery> {
         self.remove_first(|dead| !dead.busy)

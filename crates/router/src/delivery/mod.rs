@@ -6,18 +6,24 @@
 mod action;
 mod arrival;
 mod backlog;
+mod cluster_lane;
 mod concurrency;
 mod counters;
-pub(crate) mod durable;
+mod durable;
 mod duration_histogram;
 mod eviction;
 mod hold;
 mod in_flight;
 mod kept_dead_letters;
+mod lane_journal;
+pub(crate) mod lane_origin;
+mod lane_reader;
 mod latency;
 mod log_throttle;
 mod metric_labels;
 mod metric_series;
+mod partition_shares;
+mod partitions;
 pub(crate) mod queue;
 mod queued_delivery;
 mod recent_outcomes;
@@ -48,7 +54,8 @@ pub(crate) use tracker::{DeliveryTracker, TrackedBatch};
 use crate::status::EndpointStatus;
 use crate::user_code::UserStore;
 use backlog::SharedBacklog;
-use durable::{LaneOrigin, read_one};
+use lane_origin::LaneOrigin;
+use lane_reader::LaneReader;
 use state::{LaneCore, LaneRetirement, ProgramReports};
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
@@ -58,7 +65,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use twinroute_journal::ledger::{DiscardReason, Ledger};
-use twinroute_journal::{DiskJournal, HeldEvent, JournalEntry, LaneId, UnreadableEvent};
+use twinroute_journal::{HeldEvent, JournalEntry, LaneId, UnreadableEvent};
 use twinroute_model::name::{EndpointName, InstanceName};
 
 /// Longer than any batch takes from its match to its lanes.
@@ -90,7 +97,7 @@ pub(crate) struct Lane {
     /// Tells them that they need not any more.
     caught_up: Notify,
     /// Where dead letters are read from; nowhere when the journal is in memory.
-    disk: Option<DiskJournal>,
+    reader: Option<LaneReader>,
     wake: Notify,
     /// Tells whoever waits for the lane to be empty that it may be.
     settled: Notify,
@@ -140,7 +147,7 @@ impl Lane {
     ) -> Arc<Self> {
         let now = Instant::now();
         let refusing = Arc::new(AtomicBool::new(false));
-        let disk = origin.disk();
+        let reader = origin.reader();
         let pending = std::mem::take(&mut origin.pending);
         let mut state = LaneCore::new(
             &instance,
@@ -161,7 +168,7 @@ impl Lane {
             refusing,
             backlog: SharedBacklog::new(),
             caught_up: Notify::new(),
-            disk,
+            reader,
             wake: Notify::new(),
             settled: Notify::new(),
         })
@@ -362,12 +369,9 @@ impl Lane {
         sequence: u64,
         dead: &KeptDeadLetter,
     ) -> Result<HeldEvent, UnreadableEvent> {
-        match (&dead.event, self.disk.clone()) {
+        match (&dead.event, &self.reader) {
             (Some(held), _) => Ok(held.clone()),
-            (None, Some(disk)) => {
-                let read = read_one(disk, sequence).await;
-                read.map(HeldEvent::from)
-            }
+            (None, Some(reader)) => reader.read_one(sequence).await,
             (None, None) => Err(UnreadableEvent::Settled),
         }
     }

@@ -3,6 +3,8 @@
 //! A twin has at most one unresolved batch. Events of a twin that is in flight or retrying are held, in
 //! order, until it is free; other twins pass them.
 
+mod removal;
+
 use super::queued_delivery::QueuedDelivery;
 use super::twin_states::TwinStates;
 use rapidhash::RapidHashMap;

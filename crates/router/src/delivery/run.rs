@@ -4,17 +4,17 @@ use super::Lane;
 use super::action::{
     CompletedAction, CredentialProbe, DeadLetterUpload, LaneAction, UploadOutcome,
 };
-use super::durable::read_one;
 use super::in_flight::InFlightBatch;
+use super::partition_shares::AwaitedRecord;
 use super::queued_delivery::QueuedDelivery;
 use crate::sink::{DeadLetterDocument, EndpointFault, FailureReason, FaultKind};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use twinroute_journal::{HeldEvent, UnreadableEvent};
+use twinroute_journal::UnreadableEvent;
 
 /// Starts the loop. It ends when the lane was retired and is empty, and tells `ended`.
 pub(crate) fn spawn(lane: Arc<Lane>, ended: Arc<Notify>) -> JoinHandle<()> {
@@ -46,6 +46,10 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
                 running.push(store(upload).boxed());
                 continue;
             }
+            LaneAction::AwaitRecord(awaited) => {
+                running.push(recorded(awaited).boxed());
+                continue;
+            }
             LaneAction::Wait(until) => until,
             LaneAction::End => break,
         };
@@ -61,6 +65,9 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
                         let mut state = lane.lock();
                         state.end_attempts(&mut flight, &outcomes, now);
                         state.finish(flight, outcomes, now);
+                    }
+                    CompletedAction::Record(sequence, epoch, is_recorded) => {
+                        lane.lock().recorded(sequence, epoch, is_recorded, now);
                     }
                     CompletedAction::Probe(probe, said) => lane.lock().probed(&probe, said, now),
                     CompletedAction::DeadLetterUpload(upload, stored) => lane.lock().uploaded(&upload, stored, now),
@@ -78,6 +85,11 @@ async fn run(lane: Arc<Lane>, ended: Arc<Notify>) {
 /// Sends a batch. No delivery is left without an outcome, whatever the sink does.
 async fn send(mut flight: InFlightBatch) -> CompletedAction {
     let some_absent = read_back(&mut flight).await;
+    if !flight.may_be_sent() {
+        flight.is_withheld = true;
+        let outcomes = vec![None; flight.batch.len()];
+        return CompletedAction::Batch(flight, outcomes);
+    }
     flight.begin_attempts();
     let deliveries = flight.deliveries();
     if deliveries.is_empty() {
@@ -93,6 +105,16 @@ async fn send(mut flight: InFlightBatch) -> CompletedAction {
         outcomes.into_iter().map(Some).collect()
     };
     CompletedAction::Batch(flight, outcomes)
+}
+
+/// Waits until an outcome is recorded, or never will be.
+async fn recorded(awaited: AwaitedRecord) -> CompletedAction {
+    let AwaitedRecord {
+        sequence,
+        epoch,
+        heard,
+    } = awaited;
+    CompletedAction::Record(sequence, epoch, heard.await.is_ok())
 }
 
 /// Asks a destination whether it takes the credential.
@@ -111,15 +133,10 @@ async fn read_back(flight: &mut InFlightBatch) -> bool {
     if sequences.is_empty() {
         return false;
     }
-    let Some(disk) = flight.disk.clone() else {
+    let Some(reader) = flight.reader.clone() else {
         return true;
     };
-    let reading = spawn_blocking(move || {
-        let events = disk.read(&sequences).into_iter();
-        let held = events.map(|event| event.ok().map(HeldEvent::from));
-        held.collect::<Vec<Option<HeldEvent>>>()
-    });
-    let mut events = reading.await.unwrap_or_default().into_iter();
+    let mut events = reader.read(sequences).await.into_iter();
     flight.note_read(Instant::now());
     let mut some_absent = false;
     for waiting in flight
@@ -143,16 +160,16 @@ fn unreachable(code: &'static str, detail: &str) -> EndpointFault {
 
 /// Writes a dead letter to its store, once the journal knows that it is one: then its name is fixed.
 async fn store(upload: Box<DeadLetterUpload>) -> CompletedAction {
-    if let Some(disk) = &upload.disk
-        && let Err(error) = disk.flush().await
+    if let Some(reader) = &upload.reader
+        && let Err(error) = reader.recorded(upload.sequence).await
     {
         let fault = unreachable("journal", &error.to_string());
         return CompletedAction::DeadLetterUpload(upload, UploadOutcome::Failed(fault));
     }
-    let event = match (&upload.dead.event, upload.disk.clone()) {
+    let event = match (&upload.dead.event, &upload.reader) {
         (Some(held), _) => held.clone(),
-        (None, Some(disk)) => match read_one(disk, upload.sequence).await {
-            Ok(event) => HeldEvent::from(event),
+        (None, Some(reader)) => match reader.read_one(upload.sequence).await {
+            Ok(event) => event,
             Err(reason) => {
                 return CompletedAction::DeadLetterUpload(
                     upload,

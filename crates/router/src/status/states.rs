@@ -193,6 +193,8 @@ pub enum JournalKind {
     Memory,
     /// What is acknowledged as durable outlives it.
     Disk,
+    /// Several routers share it.
+    Cluster,
 }
 
 impl JournalKind {
@@ -202,6 +204,7 @@ impl JournalKind {
         match self {
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Cluster => "cluster",
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::sink::Connect;
 use crate::status::{InstanceStatus, RouteStatus, TableStatus};
 use crate::tap::EventTaps;
 use crate::trace::SpanQueue;
+use crate::unreadable_endpoint;
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use rapidhash::RapidHashMap;
@@ -92,6 +93,10 @@ impl LiveTable {
 
     pub(crate) fn default_instance(&self) -> &InstanceName {
         &self.parts.default_instance
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.parts.clock)
     }
 
     fn lanes_locked(&self) -> MutexGuard<'_, RunningLanes> {
@@ -289,6 +294,23 @@ impl LiveTable {
     /// The lane of an endpoint, that of a removed one too while it finishes.
     pub(crate) fn lane(&self, key: &LaneKey) -> Option<Arc<Lane>> {
         self.lanes_locked().get(key)
+    }
+
+    /// The lane of an endpoint of which a shared log has something; it is started, where `is_needed`, though nothing defines
+    /// the endpoint. None when the router stops.
+    pub(crate) fn lane_of_log(&self, key: &LaneKey, is_needed: bool) -> Option<Arc<Lane>> {
+        let mut lanes = self.lanes_locked();
+        if unreadable_endpoint::is_reserved(&key.1) {
+            return match is_needed {
+                true => lanes.unreadable(&key.0),
+                false => lanes.get(key),
+            };
+        }
+        let lane = lanes.get(key).filter(|lane| lane.is_over().is_none());
+        if lane.is_some() || !is_needed || lanes.is_stopping {
+            return lane;
+        }
+        Some(self.removed.adopt(&mut lanes, key.clone()))
     }
 
     /// The lane that keeps what an instance was sent and nobody can read; none when the router stops.

@@ -1,7 +1,7 @@
 //! What a journal on disk gave back for lanes that do not run yet.
 
 use crate::delivery::LaneKey;
-use crate::delivery::durable::LaneOrigin;
+use crate::delivery::lane_origin::LaneOrigin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -78,6 +78,12 @@ impl RemovedEndpoints {
         }
     }
 
+    /// The lane of an endpoint that nothing defines: it is seen, not sent, and becomes dead letters after the grace time.
+    pub(super) fn adopt(&self, lanes: &mut RunningLanes, key: LaneKey) -> Arc<delivery::Lane> {
+        let setup = undefined(&key, self.grace);
+        lanes.start(key, setup, Some(Instant::now() + self.grace))
+    }
+
     fn by_last_definition(
         &self,
         last: Option<&LastEndpoints>,

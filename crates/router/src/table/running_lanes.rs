@@ -1,7 +1,8 @@
 //! The lanes that run, whatever defines them.
 
 use super::recovered_lanes::RecoveredLanes;
-use crate::delivery::durable::LaneOrigin;
+use crate::cluster_journal::ClusterJournal;
+use crate::delivery::lane_origin::LaneOrigin;
 use crate::delivery::{self, Lane, LaneKey, MetricLabels, RecentOutcomes};
 use crate::trace::SpanQueue;
 use crate::unreadable_endpoint;
@@ -29,6 +30,8 @@ pub(crate) struct RunningLanes {
     labels: MetricLabels,
     /// Where the journal is on disk.
     pub(super) recovered: Option<RecoveredLanes>,
+    /// Where several routers share a log.
+    cluster: Option<ClusterJournal>,
     /// No lane is started or changed any more.
     pub(super) is_stopping: bool,
     /// Where lanes tell that they have ended.
@@ -61,7 +64,17 @@ impl RunningLanes {
                 ..delivery::LaneReports::default()
             },
             recovered,
+            cluster: None,
         }
+    }
+
+    /// Has lanes that are started from here on stand in a shared log.
+    pub(crate) fn with_cluster(mut self, cluster: Option<ClusterJournal>) -> Self {
+        if cluster.is_some() {
+            self.reports.recent = None;
+        }
+        self.cluster = cluster;
+        self
     }
 
     /// Has lanes that are started from here on record their spans.
@@ -119,9 +132,10 @@ impl RunningLanes {
     ) -> Arc<Lane> {
         let over = self.over.remove(key);
         let clock = Arc::clone(&self.clock);
-        let mut origin = match &mut self.recovered {
-            Some(recovered) => recovered.origin(key, clock),
-            None => LaneOrigin::in_memory(clock, Ledger::default()),
+        let mut origin = match (&mut self.recovered, &self.cluster) {
+            (Some(recovered), _) => recovered.origin(key, clock),
+            (None, Some(cluster)) => LaneOrigin::clustered(cluster.clone(), key, clock),
+            (None, None) => LaneOrigin::in_memory(clock, Ledger::default()),
         };
         if let Some(ledger) = over {
             origin.ledger = ledger;

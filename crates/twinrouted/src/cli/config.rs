@@ -46,6 +46,8 @@ pub(crate) enum ConfigKind {
     Daemon,
     /// With definitions that are read from Azure.
     Azure,
+    /// One of several routers that share a log.
+    Cluster,
 }
 
 impl ConfigKind {
@@ -54,6 +56,7 @@ impl ConfigKind {
             Self::Sidecar => include_str!("../config/templates/sidecar.toml"),
             Self::Daemon => include_str!("../config/templates/daemon.toml"),
             Self::Azure => include_str!("../config/templates/azure.toml"),
+            Self::Cluster => include_str!("../config/templates/cluster.toml"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// Of commands, each with what its page ends with.
-const EXAMPLES: [(&str, &str); 26] = [
+const EXAMPLES: [(&str, &str); 27] = [
     (
         "run",
         "twinroute run --config twinroute.toml\nTWINROUTE_INGRESS__LISTEN=0.0.0.0:9080 twinroute run -c twinroute.toml",
@@ -39,6 +39,10 @@ const EXAMPLES: [(&str, &str); 26] = [
     (
         "send",
         "twinroute send events.json\ntwinroute send - --to localhost:9080 --ack delivered < events.ndjson",
+    ),
+    (
+        "cluster",
+        "twinroute cluster status\ntwinroute cluster partitions --json",
     ),
     (
         "graph",

@@ -6,6 +6,7 @@ mod ask;
 mod audit;
 mod cases;
 mod client_certificate;
+mod cluster;
 mod completions;
 mod config;
 mod dead_letters;
@@ -100,6 +101,9 @@ enum TopCommand {
     Status(status::StatusOptions),
     /// Posts events of a file to a running twinroute.
     Send(send::SendOptions),
+    /// Shows the routers that share a log, and who owns which partition.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Draws instances, routes and endpoints, for Mermaid or Graphviz.
     Graph(graph::GraphOptions),
     /// Shows events as they pass a running twinroute, without slowing it.
@@ -172,6 +176,7 @@ pub(crate) async fn run(arguments: CommandLine) -> ExitCode {
         TopCommand::Explain(options) => explain::run(&options).await,
         TopCommand::Test(options) => cases::run(&options),
         TopCommand::Status(options) => status::run(&options).await,
+        TopCommand::Cluster(step) => cluster::run(&step).await,
         TopCommand::Tap(options) => tap::run(&options).await,
         TopCommand::Top(options) => top::run(&options).await,
         TopCommand::Send(options) => send::run(&options).await,

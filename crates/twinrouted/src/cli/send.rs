@@ -32,7 +32,7 @@ pub(crate) struct SendOptions {
     /// The instance whose routes the events are for, instead of the default one.
     #[arg(long)]
     instance: Option<String>,
-    /// The acknowledgement that is waited for: memory, durable or delivered.
+    /// The acknowledgement that is waited for: memory, replicated, durable or delivered.
     #[arg(long, value_name = "LEVEL")]
     ack: Option<String>,
     /// Events of a request.

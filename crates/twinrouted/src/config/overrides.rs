@@ -12,7 +12,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 const PREFIX: &str = "TWINROUTE_";
 
 /// Tables that a variable may name. Names of endpoints are written in ways that variables have no letters for.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "ingress",
     "admin",
     "table",
@@ -21,6 +21,7 @@ const TABLES: [&str; 11] = [
     "secrets",
     "management",
     "journal",
+    "cluster",
     "audit",
     "outgoing",
     "tracing",

@@ -19,6 +19,7 @@ fn config_init_makes_what_validates() {
         ("sidecar", "valid: 1 instance, 0 endpoints, 0 routes"),
         ("daemon", "valid: 1 instance, 0 endpoints, 0 routes"),
         ("azure", "valid; definitions are not in files"),
+        ("cluster", "valid: 1 instance, 0 endpoints, 0 routes"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("twinroute.toml");

@@ -50,6 +50,7 @@ fn the_shipped_configurations_are_valid() {
     for (file, expect) in [
         ("config/sidecar.toml", files),
         ("config/daemon.toml", files),
+        ("config/cluster.toml", files),
         (
             "config/management.toml",
             "valid; definitions are not in files",

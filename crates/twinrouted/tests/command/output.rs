@@ -276,6 +276,9 @@ fn running(
     run.check(send, event);
     let mut check = |words: &[&str]| run.check(command(words), "");
     check(&["ledger"]);
+    check(&["cluster", "status"]);
+    check(&["cluster", "members"]);
+    check(&["cluster", "partitions"]);
     check(&["log-level"]);
     check(&["deadletter", "list"]);
     check(&["deadletter", "show", "grid-1", "1"]);

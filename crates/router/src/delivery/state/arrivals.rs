@@ -21,6 +21,14 @@ const LANE_MEMORY_MAX: usize = 4 << 20;
 impl LaneCore {
     /// Queues what was not settled before a restart; its matches are counted already.
     pub(in crate::delivery) fn restore(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
+        self.queue_pending(pending, now);
+        self.hand_over();
+        self.note_hold();
+        self.update_ttl_clock(now);
+    }
+
+    /// Queues what is not settled, whose matches are counted already.
+    pub(super) fn queue_pending(&mut self, pending: Vec<PendingDelivery>, now: Instant) {
         let wall = self.wall(now);
         for delivery in pending {
             if let Some(about) = delivery.dead.clone() {
@@ -49,9 +57,6 @@ impl LaneCore {
                 None => self.enqueue(waiting, now),
             }
         }
-        self.hand_over();
-        self.note_hold();
-        self.update_ttl_clock(now);
     }
 
     fn restore_dead_letter(&mut self, delivery: &PendingDelivery, about: Arc<DeadLetter>) {
@@ -75,7 +80,10 @@ impl LaneCore {
         deliveries: Vec<JournalEntry>,
         arrival: &LaneArrival,
     ) -> bool {
-        self.count_arrivals(deliveries.len() as u64, arrival);
+        let Some(first) = deliveries.first() else {
+            return false;
+        };
+        self.count_arrivals(first.sequence, deliveries.len() as u64, arrival);
         let now = arrival.came();
         let dead_before = self.dead_count();
         let had_none = self.queue.oldest_sendable().is_none();
@@ -86,7 +94,7 @@ impl LaneCore {
                 self.trackers.add(entry.sequence, tracker);
             }
             let trace = arrival.trace_of(entry.sequence);
-            let waiting = self.arrived(entry, trace, now);
+            let waiting = self.arrived(entry, trace, arrival);
             match self.ended {
                 false => self.queue.push(waiting),
                 true => self.make_dead_letter(waiting, DeadLetterReason::Removed, None, now),
@@ -97,19 +105,27 @@ impl LaneCore {
         self.hand_over();
         let has_some = had_none && self.queue.oldest_sendable().is_some();
         let fills = !filled && self.queue.fills(room);
-        has_some || fills || self.dead_count() > dead_before
+        let has_to_await = !self.unrecorded.to_await.is_empty();
+        has_some || fills || has_to_await || self.dead_count() > dead_before
     }
 
     /// Counts what comes. A replay takes the place of a dead letter, which may have been one of those here; the journal
     /// has recorded both already.
-    fn count_arrivals(&mut self, count: u64, arrival: &LaneArrival) {
+    /// They are of the partition of `first`, where there are partitions.
+    fn count_arrivals(&mut self, first: u64, count: u64, arrival: &LaneArrival) {
         self.counters.register();
+        if self.is_clustered() {
+            self.ensure_share(first);
+        }
+        let share = self.shares.of(first).map(|share| &mut share.ledger);
         match arrival {
-            LaneArrival::Matched { .. } => {
+            LaneArrival::Matched { .. } | LaneArrival::Folded { .. } => {
+                share.into_iter().for_each(|share| share.matched += count);
                 self.ledger.matched += count;
                 self.counters.matched.increment(count);
             }
             LaneArrival::Replayed { of, .. } => {
+                share.into_iter().for_each(|share| share.replayed += count);
                 self.ledger.replayed += count;
                 self.counters.replayed.increment(count);
                 if let Some(of) = *of
@@ -117,7 +133,7 @@ impl LaneCore {
                 {
                     let replayed = DeliverySettlement::Replayed;
                     self.keep_outcome(of, None, || HistoryState::Settled(replayed, None));
-                    self.ledger.settle(replayed);
+                    self.count_settled(of, replayed);
                 }
             }
         }
@@ -128,8 +144,9 @@ impl LaneCore {
         &self,
         entry: JournalEntry,
         trace: Option<Arc<TraceContext>>,
-        now: Instant,
+        arrival: &LaneArrival,
     ) -> QueuedDelivery {
+        let now = arrival.came();
         let bytes = u32::try_from(entry.event.size()).unwrap_or(u32::MAX);
         QueuedDelivery {
             sequence: entry.sequence,
@@ -137,7 +154,7 @@ impl LaneCore {
             bytes,
             attempts: 0,
             came: now,
-            age_then: Duration::ZERO,
+            age_then: arrival.age(),
             ttl_stopped_then: self.ttl_clock.total(now),
             event: self.keeps_event(bytes).then_some(entry.event),
             trace,
@@ -150,7 +167,7 @@ impl LaneCore {
         let room = self.queue.memory() + bytes as usize <= LANE_MEMORY_MAX;
         match &self.journal {
             None => true,
-            Some(journal) => room && !held_back && journal.disk().has_memory(),
+            Some(journal) => room && !held_back && journal.has_memory(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::LaneCore;
 use crate::delivery::hold::HoldReason;
 use crate::delivery::kept_dead_letters::KeptDeadLetter;
+use crate::delivery::lane_journal::LaneJournal;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::delivery::tracker::DeliveryEnd;
 use crate::tap::TapOutcome;
@@ -40,9 +41,22 @@ impl LaneCore {
             last_attempt_at: last.map(|_| wall.wall),
             outcome: DeadLetter::outcome(known),
         });
-        if let Some(journal) = &self.journal {
-            journal.dead_letter(waiting.sequence, &about);
+        if let Some(LaneJournal::Disk(disk)) = &self.journal {
+            disk.dead_letter(waiting.sequence, &about);
         }
+        if let Some(waiting) = self.await_dead_letter(waiting, &about, last.is_none()) {
+            self.keep_dead_letter(waiting, about, now);
+        }
+    }
+
+    /// Keeps a dead letter, which is recorded as far as it has to be.
+    pub(super) fn keep_dead_letter(
+        &mut self,
+        waiting: QueuedDelivery,
+        about: Arc<DeadLetter>,
+        now: Instant,
+    ) {
+        let (reason, wall) = (about.reason, self.wall(now));
         let letter = || HistoryState::Dead(Arc::clone(&about));
         self.keep_outcome(waiting.sequence, Some(&waiting), letter);
         self.counters.get().deaths[reason as usize].increment(1);

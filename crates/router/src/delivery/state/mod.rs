@@ -8,6 +8,7 @@ mod health;
 mod limits;
 mod next;
 mod outcomes;
+mod partitions;
 mod retirement;
 mod room;
 mod show;
@@ -19,10 +20,13 @@ pub(super) use show::ProgramReports;
 
 use super::concurrency::AdaptiveConcurrency;
 use super::counters::LaneCounters;
-use super::durable::{ClockReading, LaneJournal, LaneOrigin};
+use super::durable::ClockReading;
 use super::in_flight::BatchesInFlight;
 use super::kept_dead_letters::LaneDeadLetters;
+use super::lane_journal::LaneJournal;
+use super::lane_origin::LaneOrigin;
 use super::log_throttle::LogThrottle;
+use super::partition_shares::{PartitionShares, UnrecordedOutcomes};
 use super::queue::LaneQueue;
 use super::queued_delivery::QueuedDelivery;
 use super::recent_outcomes::LaneOutcomes;
@@ -111,6 +115,10 @@ pub(super) struct LaneCore {
     rng: fastrand::Rng,
     counters: LaneCounters,
     journal: Option<LaneJournal>,
+    /// What it has of each partition, where its events stand in a shared log.
+    shares: PartitionShares,
+    /// Outcomes on their way there.
+    unrecorded: UnrecordedOutcomes,
     clock: Arc<dyn Clock>,
     /// Whom it reports to.
     reports: LaneReports,
@@ -150,6 +158,8 @@ impl LaneCore {
             limits: UNKNOWN_LIMITS,
             ledger: origin.ledger,
             journal: origin.journal,
+            shares: PartitionShares::default(),
+            unrecorded: UnrecordedOutcomes::default(),
             clock: origin.clock,
             health: TargetHealth::default(),
             epoch: 0,
@@ -230,7 +240,7 @@ impl LaneCore {
         if let Some(journal) = &mut self.journal {
             journal.settle(sequence, settlement);
         }
-        self.ledger.settle(settlement);
+        self.count_settled(sequence, settlement);
     }
 
     /// Discards a delivery, which may have been `waiting`.
@@ -275,7 +285,7 @@ impl LaneCore {
     }
 
     fn is_empty(&self) -> bool {
-        self.in_flight.is_empty() && self.queue.is_empty()
+        self.in_flight.is_empty() && self.queue.is_empty() && !self.awaits_records()
     }
 
     /// Batches that may be unanswered at most.

@@ -4,6 +4,7 @@ use super::LaneCore;
 use super::health::BeforeSending;
 use crate::delivery::action::LaneAction;
 use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::lane_journal::LaneJournal;
 use crate::delivery::queued_delivery::QueuedDelivery;
 use crate::sink::{BatchLimits, EndpointFault};
 use crate::user_code::UserSink;
@@ -20,6 +21,9 @@ impl LaneCore {
         if self.abandoned {
             return LaneAction::End;
         }
+        if let Some(awaited) = self.unrecorded.to_await.pop() {
+            return LaneAction::AwaitRecord(awaited);
+        }
         if !self.setup.sink.is(sink) {
             return LaneAction::OtherSink(self.setup.sink.clone());
         }
@@ -34,8 +38,12 @@ impl LaneCore {
         if let Some(end) = self.ending(now) {
             return end;
         }
+        self.drop_ended_partitions();
         let expiry = self.limit_age(now);
         self.limit_queue(now);
+        if let Some(awaited) = self.unrecorded.to_await.pop() {
+            return LaneAction::AwaitRecord(awaited);
+        }
         if let Some(upload) = self.next_upload(now) {
             return LaneAction::DeadLetterUpload(Box::new(upload));
         }
@@ -89,10 +97,12 @@ impl LaneCore {
 
     fn launch(&mut self, batch: Vec<QueuedDelivery>, now: Instant) -> InFlightBatch {
         InFlightBatch {
+            epochs: self.begin_flight(&batch),
+            is_withheld: false,
             id: self.in_flight.begin(&batch, now),
             sink: self.setup.sink.clone(),
             batch,
-            disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
+            reader: self.journal.as_ref().map(LaneJournal::reader),
             deadline: self.send_time_max(),
             begun: now,
             in_flight_then: self.in_flight.len(),

@@ -3,6 +3,7 @@
 use super::LaneCore;
 use crate::delivery::duration_histogram::DurationHistogram;
 use crate::delivery::in_flight::InFlightBatch;
+use crate::delivery::lane_journal::LaneJournal;
 use crate::delivery::latency::LatencyHistogram;
 use crate::delivery::queue::DeliveryFate;
 use crate::delivery::queued_delivery::QueuedDelivery;
@@ -31,12 +32,12 @@ impl LaneCore {
     /// back: that is tried again too, and never discarded, since the disk may work again.
     pub(in crate::delivery) fn finish(
         &mut self,
-        flight: InFlightBatch,
+        mut flight: InFlightBatch,
         outcomes: Vec<Option<DeliveryOutcome>>,
         now: Instant,
     ) {
         self.in_flight.end(&flight);
-        let twins: Vec<u64> = flight.batch.iter().map(|waiting| waiting.twin).collect();
+        let mut twins = Vec::with_capacity(flight.batch.len());
         // Outcomes are collected, and the queue gets them at once: twins become free together, in order.
         let mut fates = Vec::new();
         let mut fault = None;
@@ -45,11 +46,19 @@ impl LaneCore {
         let mut ages = AgeRun::default();
         let (mut delivered, mut failed) = (0, 0);
         let mut outcomes = outcomes.into_iter();
-        for waiting in flight.batch {
+        let taken = std::mem::take(&mut flight.batch);
+        for waiting in taken {
             let outcome = outcomes.next();
             let outcome = outcome.expect("there is one for each delivery");
+            let (sequence, twin) = (waiting.sequence, waiting.twin);
+            if self.was_lost_in_flight(&flight.epochs, sequence) {
+                twins.push(twin);
+                continue;
+            }
+            let awaited = exhausted.0.len() + self.unrecorded.open.len();
             failed += u64::from(is_failure(outcome.as_ref()));
             match outcome.map(|outcome| self.answer(outcome)) {
+                None if flight.is_withheld => fates.extend(self.returned(waiting)),
                 None => {
                     let reason = FailureReason::new(
                         "unreadable",
@@ -75,8 +84,13 @@ impl LaneCore {
                 Some(DeliveryOutcome::Unavailable(endpoint_fault)) => {
                     self.record_unavailable(&waiting, &endpoint_fault);
                     fault.get_or_insert(endpoint_fault);
-                    fates.push(DeliveryFate::Returned(waiting));
+                    fates.extend(self.returned(waiting));
                 }
+            }
+            // Until its outcome is recorded a delivery keeps its twin.
+            if !self.is_clustered() || exhausted.0.len() + self.unrecorded.open.len() == awaited {
+                self.end_flight(sequence);
+                twins.push(twin);
             }
         }
         ages.end(self.age_histograms());
@@ -87,6 +101,18 @@ impl LaneCore {
         self.queue.resolve(&twins, fates, now);
         self.dead_letter_exhausted(exhausted, now);
         self.hand_over();
+        self.judge_endpoint(&flight, fault, answered, now);
+        self.note_fullness(now);
+    }
+
+    /// Takes what a batch says of its endpoint: a `fault`, or that it `answered`.
+    fn judge_endpoint(
+        &mut self,
+        flight: &InFlightBatch,
+        fault: Option<EndpointFault>,
+        answered: bool,
+        now: Instant,
+    ) {
         let cap = self.in_flight_cap();
         match &fault {
             None => (self.concurrency).answered(now - flight.begun, flight.in_flight_then, cap),
@@ -103,7 +129,6 @@ impl LaneCore {
             }
             self.update_ttl_clock(now);
         }
-        self.note_fullness(now);
     }
 
     /// Where ages of deliveries that arrived are counted.
@@ -184,8 +209,8 @@ impl LaneCore {
             return None;
         }
         let delay = schedule::event_delay(settings, attempts, after, self.rng.f64());
-        if let Some(journal) = &self.journal {
-            journal.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
+        if let Some(LaneJournal::Disk(disk)) = &self.journal {
+            disk.attempt(waiting.sequence, attempts, self.wall(now).at(now + delay));
         }
         tracing::debug!(endpoint = self.label, sequence = waiting.sequence,
             attempts, reason = %reason, ?delay, "an event failed alone and will be retried");
@@ -195,7 +220,13 @@ impl LaneCore {
             attempts,
             ..waiting
         };
+        let retrying = self.await_retry(retrying, now + delay, now)?;
         Some(DeliveryFate::Retrying(retrying, now + delay))
+    }
+
+    /// What goes back to where it was, unless it is another's to send.
+    fn returned(&mut self, waiting: QueuedDelivery) -> Option<DeliveryFate> {
+        (!self.goes_to_another(waiting.sequence)).then_some(DeliveryFate::Returned(waiting))
     }
 
     fn record_unavailable(&mut self, waiting: &QueuedDelivery, fault: &EndpointFault) {

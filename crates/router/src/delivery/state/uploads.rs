@@ -3,6 +3,7 @@
 use super::LaneCore;
 use crate::delivery::action::{DeadLetterUpload, UploadOutcome};
 use crate::delivery::kept_dead_letters::KeptDeadLetter;
+use crate::delivery::lane_journal::LaneJournal;
 use crate::sink::{EndpointFault, FaultKind};
 use tokio::time::Instant;
 use twinroute_journal::ledger::DeliverySettlement;
@@ -28,7 +29,7 @@ impl LaneCore {
             sequence,
             dead,
             store,
-            disk: self.journal.as_ref().map(|journal| journal.disk().clone()),
+            reader: self.journal.as_ref().map(LaneJournal::reader),
             instance: self.instance.clone(),
             endpoint: self.name.clone(),
             epoch: self.epoch,
@@ -81,6 +82,7 @@ impl LaneCore {
                 }
             }
         }
+        self.drop_dead_of_another(sequence);
         self.hand_over();
     }
 
@@ -109,6 +111,7 @@ impl LaneCore {
     /// The replay of a dead letter did not come about.
     pub(in crate::delivery) fn put_back_dead(&mut self, sequence: u64) {
         self.dead.put_back(sequence, false);
+        self.drop_dead_of_another(sequence);
     }
 
     /// How many dead letters there are here.
