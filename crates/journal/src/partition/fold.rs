@@ -9,7 +9,7 @@ use super::checkpoint::{CheckpointLane, PartitionCheckpoint};
 use super::damage::{DamagedHistory, HistoryDamage};
 use super::folded::{FoldedEvent, FoldedRecord, OpenClusterDelivery};
 use super::group::{
-    CheckpointHead, EventsHead, GroupOwner, GroupPart, GroupReader, OwnerStatement,
+    CheckpointHead, EventsHead, GroupOrigin, GroupOwner, GroupPart, GroupReader, OwnerStatement,
 };
 use super::lanes::LaneRegister;
 use super::numbers::GroupNumbers;
@@ -381,6 +381,29 @@ impl PartitionFold {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether a router's groups are there, as many as `counter`, of which the last was acknowledged as record
+    /// `sequence`. The fold must have come to that record, if it is there; before it has its counts it says nothing.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn has_groups(
+        &self,
+        origin: &GroupOrigin,
+        counter: u64,
+        sequence: u64,
+    ) -> Result<(), HistoryDamage> {
+        let router = origin.router.clone();
+        match self.writers.missing(origin, counter) {
+            count if count > 0 && self.has_counts() => Err(DamagedHistory::Forgotten {
+                router,
+                count,
+                sequence,
+            }
+            .of(self.partition)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether counts are those of all records that there ever were: not before a fold from a checkpoint has come to the
