@@ -7,6 +7,7 @@ use crate::settings::ClusterContext;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use twinroute_journal::{ClusterKey, ClusterLogError, ExpectedRevision, PartitionNumber};
+use twinroute_model::clock::Timestamp;
 
 /// Until when deliveries of a partition may be sent, by the monotonic clock. Clones share it.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct LeaseKeeper {
     key: ClusterKey,
     epoch: u64,
     revision: u64,
+    /// When it was claimed, by both clocks.
+    claimed: (Instant, Timestamp),
     /// When the last renewal that went well was asked for.
     asked: Instant,
     permit: watch::Sender<Instant>,
@@ -60,6 +63,7 @@ impl LeaseKeeper {
                     key,
                     epoch,
                     revision: epoch,
+                    claimed: (asked, context.clock.now()),
                     asked,
                     permit: watch::Sender::new(until),
                 }))
@@ -106,14 +110,14 @@ impl LeaseKeeper {
                 Err(_) => return LeaseLoss::Ended,
                 Ok(Ok(revision)) => {
                     self.revision = revision;
-                    self.asked = match self
-                        .context
-                        .times
-                        .planted
-                        .has(PlantedFault::LeaseFromAnswer)
-                    {
-                        true => Instant::now(),
-                        false => asked,
+                    let planted = self.context.times.planted;
+                    self.asked = if planted.has(PlantedFault::LeaseFromAnswer) {
+                        Instant::now()
+                    } else if planted.has(PlantedFault::LeaseOnWallTime) {
+                        let (claimed, at) = self.claimed;
+                        claimed + self.context.clock.now().since(at)
+                    } else {
+                        asked
                     };
                     let mut until = times.send_until(self.asked);
                     if self.context.times.planted.has(PlantedFault::SendPastLease) {

@@ -1,9 +1,10 @@
 //! Several routers on one replicated log: who is there, who owns which partition, and what an owner does.
 //!
-//! What is decided is decided in pure functions ([`lease`], [`member`], [`plan`], and the fold in `twinroute_journal`); a
+//! What is decided is decided in pure functions ([`acknowledged`], [`lease`], [`member`], [`plan`], and the fold in `twinroute_journal`); a
 //! loop around them asks the log and does it. Nothing here knows lanes or sinks: whoever delivers hears
 //! [`PartitionNews`] and answers with [`OutcomeReport`]s.
 
+pub mod acknowledged;
 mod calls;
 mod entry_text;
 pub mod lease;

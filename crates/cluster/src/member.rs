@@ -1,11 +1,13 @@
 //! Which routers are there, and which of them is to own a partition.
 
+use crate::acknowledged::{AcknowledgedGroup, AcknowledgedText};
 use crate::entry_text::{EntryReader, EntryWriter};
 use crate::lease::WatchedRevision;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::partition::WRITER_LIVES;
 use twinroute_journal::{ClusterEntry, PartitionNumber, RouterName};
 use twinroute_model::stable_hash::{mix, stable_hash};
 
@@ -20,9 +22,18 @@ pub struct MemberRecord {
     pub version: u64,
     /// How often it has said so.
     pub beat: u64,
+    /// Whether it has left in order. What it was acknowledged stays.
+    pub has_left: bool,
+    /// What it was acknowledged in each partition, and its lives before.
+    pub acknowledged: Vec<AcknowledgedGroup>,
 }
 
 const KIND: &str = "member";
+
+/// Lives of a router before the one that runs, of which it is remembered what they were acknowledged: fewer than the fold
+/// knows, and more than any router has before somebody has looked for what it was acknowledged.
+const LIVES_REMEMBERED: usize = 7;
+const _: () = assert!(LIVES_REMEMBERED < WRITER_LIVES);
 
 impl MemberRecord {
     /// As an entry.
@@ -33,6 +44,8 @@ impl MemberRecord {
             .field("incarnation", self.incarnation)
             .field("version", self.version)
             .field("beat", self.beat)
+            .field("left", self.has_left)
+            .field("acknowledged", AcknowledgedText(self.acknowledged.clone()))
             .finish()
     }
 
@@ -45,7 +58,22 @@ impl MemberRecord {
             incarnation: reader.field("incarnation")?,
             version: reader.field("version")?,
             beat: reader.field("beat")?,
+            has_left: reader.field("left")?,
+            acknowledged: reader.field::<AcknowledgedText>("acknowledged")?.0,
         })
+    }
+
+    /// What is to be remembered of the lives before `incarnation`: of the last [`LIVES_REMEMBERED`] that were acknowledged
+    /// anything.
+    #[must_use]
+    pub fn acknowledged_before(&self, incarnation: u64) -> Vec<AcknowledgedGroup> {
+        let mut before = self.acknowledged.clone();
+        before.retain(|group| group.incarnation < incarnation);
+        let lives: BTreeSet<_> = before.iter().map(|group| group.incarnation).collect();
+        if let Some(oldest) = lives.iter().rev().nth(LIVES_REMEMBERED - 1) {
+            before.retain(|group| group.incarnation >= *oldest);
+        }
+        before
     }
 }
 
@@ -119,8 +147,38 @@ mod tests {
             incarnation: 3,
             version: 1,
             beat: 12,
+            has_left: false,
+            acknowledged: vec![acknowledged(3, 0, 7)],
         };
         assert_eq!(MemberRecord::decode(&member.encode()), Some(member));
+    }
+
+    fn acknowledged(incarnation: u64, partition: u8, counter: u64) -> AcknowledgedGroup {
+        AcknowledgedGroup {
+            incarnation,
+            partition: PartitionNumber::new(partition).unwrap(),
+            counter,
+            sequence: counter,
+        }
+    }
+
+    #[test]
+    fn what_the_last_lives_were_acknowledged_is_remembered() {
+        let groups: Vec<_> = (1..=9)
+            .flat_map(|life| [acknowledged(life, 0, 3), acknowledged(life, 1, 2)])
+            .collect();
+        let member = MemberRecord {
+            router: RouterName::new("west").unwrap(),
+            incarnation: 9,
+            version: 1,
+            beat: 1,
+            has_left: true,
+            acknowledged: groups.clone(),
+        };
+        assert_eq!(member.acknowledged_before(5), groups[..8]);
+        assert_eq!(member.acknowledged_before(9), groups[2..16]);
+        assert_eq!(member.acknowledged_before(10), groups[4..]);
+        assert_eq!(member.acknowledged_before(1), []);
     }
 
     #[test]

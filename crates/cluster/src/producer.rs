@@ -1,5 +1,6 @@
 //! Brings accepted events into the log: for each partition one loop, one group in flight.
 
+use crate::acknowledged::AcknowledgedGroup;
 use crate::planted::PlantedFault;
 use crate::settings::ClusterContext;
 use std::collections::BTreeMap;
@@ -29,14 +30,20 @@ struct PartitionProducer {
     former: Mutex<PartitionFormer>,
     /// There is something to append.
     work: Notify,
-    /// The last sequence that was acknowledged to this router.
-    acknowledged: Mutex<u64>,
+    /// The last group that was acknowledged to this router.
+    acknowledged: Mutex<Option<AcknowledgedGroup>>,
+    /// Events that were taken and not appended, for a fault that is planted.
+    planted: Mutex<Vec<NewEvent>>,
 }
 
 impl PartitionProducer {
     fn lock(&self) -> MutexGuard<'_, PartitionFormer> {
-        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.former)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ClusterProducer {
@@ -51,7 +58,8 @@ impl ClusterProducer {
                 context.times.former,
             )),
             work: Notify::new(),
-            acknowledged: Mutex::new(0),
+            acknowledged: Mutex::new(None),
+            planted: Mutex::default(),
         };
         let all = PartitionNumber::all(context.facts.partitions);
         let producer = Self {
@@ -84,6 +92,14 @@ impl ClusterProducer {
         let accepted_at = self.context.clock.now();
         let pushed = of.lock().push(batch, accepted_at, done);
         pushed.map_err(|(error, _)| error)?;
+        if self
+            .context
+            .times
+            .planted
+            .has(PlantedFault::GroupRenumbered)
+        {
+            lock(&of.planted).extend_from_slice(batch);
+        }
         of.work.notify_one();
         Ok(ticket)
     }
@@ -145,16 +161,13 @@ impl ClusterProducer {
         Ok(ticket)
     }
 
-    /// The last sequence of a partition that was acknowledged to this router; 0: none. A log that ends before it has lost
-    /// what it acknowledged.
+    /// The last group of each partition that was acknowledged to this router. A log that does not have it has lost what it
+    /// acknowledged.
     #[must_use]
-    pub fn acknowledged(&self, partition: PartitionNumber) -> u64 {
-        let of = self.partitions.get(&partition);
-        of.map_or(0, |of| {
-            *of.acknowledged
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        })
+    pub fn acknowledged(&self) -> Vec<AcknowledgedGroup> {
+        let all = self.partitions.values();
+        let all = all.filter_map(|of| *lock(&of.acknowledged));
+        all.collect()
     }
 
     async fn run(&self, partition: PartitionNumber) {
@@ -171,20 +184,51 @@ impl ClusterProducer {
                 drop(self.context.call(self.context.log.append(append)).await);
                 continue;
             }
+            if self
+                .context
+                .times
+                .planted
+                .has(PlantedFault::GroupRenumbered)
+            {
+                self.append_as_next(of, append).await;
+                continue;
+            }
             if let Some(appended) = self.append_until_answered(append).await {
-                let mut last = of
-                    .acknowledged
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                *last = appended.sequence.max(*last);
-                drop(last);
-                answer(of.lock().appended(), appended.sequence);
+                let tickets = {
+                    let mut former = of.lock();
+                    *lock(&of.acknowledged) = Some(AcknowledgedGroup {
+                        incarnation: self.context.origin.incarnation,
+                        partition,
+                        // The one in flight is the last that was formed.
+                        counter: former.groups(),
+                        sequence: appended.sequence,
+                    });
+                    former.appended()
+                };
+                answer(tickets, appended.sequence);
+            }
+        }
+    }
+
+    /// A planted fault: what was not answered is formed again, so that it has another number and id.
+    async fn append_as_next(&self, of: &PartitionProducer, append: RecordAppend) {
+        let events = std::mem::take(&mut *lock(&of.planted));
+        let answer_to = self.context.call(self.context.log.append(append)).await;
+        let tickets = of.lock().appended();
+        match answer_to {
+            Ok(appended) => answer(tickets, appended.sequence),
+            Err(_) => {
+                for ticket in tickets {
+                    let accepted_at = self.context.clock.now();
+                    drop(of.lock().push(&events, accepted_at, ticket));
+                }
+                lock(&of.planted).extend(events);
             }
         }
     }
 
     /// Appends a group as often as need be: until the log says that it has it.
-    async fn append_until_answered(&self, append: RecordAppend) -> Option<AppendedRecord> {
+    async fn append_until_answered(&self, mut append: RecordAppend) -> Option<AppendedRecord> {
         let planted = self.context.times.planted;
         loop {
             match self
@@ -208,6 +252,9 @@ impl ClusterProducer {
                         sequence: 0,
                         is_repeated: false,
                     });
+                }
+                Err(ClusterLogError::Unavailable(_)) if planted.has(PlantedFault::GroupNewId) => {
+                    append.message_id = format!("{}+", append.message_id).into();
                 }
                 Err(ClusterLogError::Unavailable(reason)) => {
                     tracing::debug!(%reason, id = %append.message_id, "a group is appended again");

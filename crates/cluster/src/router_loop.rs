@@ -1,11 +1,13 @@
 //! A router's place in its cluster: says that it is there, sees who else is, claims and hands over partitions.
 
+use crate::acknowledged::{AcknowledgedGroup, AcknowledgedView, RememberedGroups};
 use crate::calls::expected_of;
 use crate::lease::{LeaseRecord, WatchedRevision};
 use crate::member::{MemberRecord, MemberWatch};
 use crate::membership_view::{MembershipView, PartitionView};
 use crate::owner::{OwnerEnd, PartitionNews, PartitionTask};
 use crate::plan::{ClusterView, LeaseView, PartitionStep, partition_step};
+use crate::planted::PlantedFault;
 use crate::producer::ClusterProducer;
 use crate::settings::ClusterContext;
 use crate::signal::raised;
@@ -18,6 +20,9 @@ use twinroute_journal::{
 
 /// The layout of records that this program writes.
 const VERSION: u64 = 1;
+
+/// A router that leaves says so at most so often: what it waits for is its own end.
+const LEAVE_TRIES: u32 = 3;
 
 /// Why a router is no member of its cluster any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +49,11 @@ pub struct ClusterMember {
     /// Its own entry, once it is written.
     revision: Option<u64>,
     beat: u64,
+    /// What this life was acknowledged, as the entry says; and the one before it.
+    remembered: Vec<AcknowledgedGroup>,
+    remembered_before: Vec<AcknowledgedGroup>,
+    /// What all routers were, for owners.
+    acknowledged: watch::Sender<RememberedGroups>,
     is_stopping: bool,
 }
 
@@ -66,6 +76,9 @@ impl ClusterMember {
             owned: BTreeMap::new(),
             revision: None,
             beat: 0,
+            remembered: Vec::new(),
+            remembered_before: Vec::new(),
+            acknowledged: watch::Sender::new(RememberedGroups::from([])),
             is_stopping: false,
         }
     }
@@ -92,14 +105,16 @@ impl ClusterMember {
                 Some((partition, end)) = ended.recv() => self.task_ended(partition, &end),
                 () = sleep_until(beat_at.min(poll_at)) => {
                     let now = Instant::now();
-                    if now >= beat_at {
-                        beat_at = now + self.context.times.lease.lease / 4;
-                        if let Some(end) = self.say_it_is_there().await {
-                            return end;
-                        }
-                    } else {
+                    let is_poll = now < beat_at;
+                    if is_poll {
                         poll_at = now + self.context.times.poll;
                         self.look(&ends).await;
+                    }
+                    if !is_poll || self.has_more_to_remember() {
+                        beat_at = now + self.context.times.lease.lease / 4;
+                        if let Some(end) = self.say_it_is_there(false).await {
+                            return end;
+                        }
                     }
                 }
             }
@@ -119,39 +134,57 @@ impl ClusterMember {
         }
     }
 
+    /// Whether it was acknowledged what its entry does not say yet.
+    fn has_more_to_remember(&self) -> bool {
+        let planted = self.context.times.planted;
+        !planted.has(PlantedFault::AcknowledgedForgotten)
+            && self.producer.acknowledged() != self.remembered
+    }
+
     /// Writes its own entry again. Gives why it is no member any more, if it is not.
-    async fn say_it_is_there(&mut self) -> Option<MembershipEnd> {
+    async fn say_it_is_there(&mut self, has_left: bool) -> Option<MembershipEnd> {
         self.beat += 1;
         let origin = &self.context.origin;
-        let record = MemberRecord {
-            router: origin.router.clone(),
-            incarnation: origin.incarnation,
-            version: VERSION,
-            beat: self.beat,
-        };
         let key = ClusterKey::Member(origin.router.clone());
         let expected = match self.revision {
             Some(revision) => ExpectedRevision::Revision(revision),
             // What is there is of a life before, or of another router of this name, which notices.
             None => match self.context.call(self.context.log.entry(&key)).await {
                 Ok(entry) => {
-                    let is_newer = entry.as_ref().is_some_and(|entry| {
-                        let member = MemberRecord::decode(&entry.value);
-                        member.is_some_and(|member| member.incarnation > origin.incarnation)
-                    });
-                    if is_newer {
-                        return Some(MembershipEnd::NameTaken(origin.router.clone()));
+                    let member = entry.as_ref();
+                    let member = member.and_then(|entry| MemberRecord::decode(&entry.value));
+                    if let Some(member) = member {
+                        if member.incarnation > origin.incarnation {
+                            return Some(MembershipEnd::NameTaken(origin.router.clone()));
+                        }
+                        self.remembered_before = member.acknowledged_before(origin.incarnation);
                     }
                     expected_of(entry.as_ref())
                 }
                 Err(_) => return None,
             },
         };
+        let remembered = match self.context.times.planted {
+            planted if planted.has(PlantedFault::AcknowledgedForgotten) => Vec::new(),
+            _ => self.producer.acknowledged(),
+        };
+        let record = MemberRecord {
+            router: origin.router.clone(),
+            incarnation: origin.incarnation,
+            version: VERSION,
+            beat: self.beat,
+            has_left,
+            acknowledged: [&self.remembered_before[..], &remembered].concat(),
+        };
         let write = self
             .context
             .log
             .write_entry(&key, record.encode(), expected);
         self.revision = self.context.call(write).await.ok();
+        self.remembered = match self.revision {
+            Some(_) => remembered,
+            None => Vec::new(),
+        };
         None
     }
 
@@ -161,7 +194,7 @@ impl ClusterMember {
             return;
         };
         let now = Instant::now();
-        let times = self.context.times.lease;
+        let times = self.context.times.claim_times();
         let mut members = self.members.live(times.lease, now);
         if self.is_stopping {
             members.remove(&self.context.origin.router);
@@ -240,11 +273,24 @@ impl ClusterMember {
             .context
             .call(log.entries(ClusterKeyKind::Member))
             .await?;
-        let named = members.iter().filter_map(|(key, entry)| match key {
-            ClusterKey::Member(router) => Some((router, entry)),
-            _ => None,
-        });
-        self.members.look(named, Instant::now());
+        let mut acknowledged = Vec::new();
+        let mut there = Vec::new();
+        for (key, entry) in &members {
+            let ClusterKey::Member(router) = key else {
+                continue;
+            };
+            let member = MemberRecord::decode(&entry.value);
+            if !member.as_ref().is_some_and(|member| member.has_left) {
+                there.push((router, entry));
+            }
+            let groups = member.into_iter().flat_map(|member| member.acknowledged);
+            acknowledged.extend(groups.map(|group| (router.clone(), group)));
+        }
+        self.members.look(there.into_iter(), Instant::now());
+        let router = &self.context.origin.router;
+        let own = self.producer.acknowledged().into_iter();
+        acknowledged.extend(own.map(|group| (router.clone(), group)));
+        self.acknowledged.send_replace(acknowledged.into());
         let leases = self
             .context
             .call(log.entries(ClusterKeyKind::Lease))
@@ -274,7 +320,7 @@ impl ClusterMember {
                 0 => ExpectedRevision::Absent,
                 revision => ExpectedRevision::Revision(revision),
             },
-            acknowledged: self.producer.acknowledged(partition),
+            acknowledged: AcknowledgedView(self.acknowledged.subscribe()),
             news: self.news.clone(),
             hand_over,
         };
@@ -291,14 +337,14 @@ impl ClusterMember {
         }
     }
 
-    async fn leave(&self) {
-        let Some(revision) = self.revision else {
-            return;
-        };
-        let key = ClusterKey::Member(self.context.origin.router.clone());
-        let remove = self.context.log.remove_entry(&key, revision);
-        if let Err(error) = self.context.call(remove).await {
-            tracing::debug!(%error, "the member's entry stays until it is old");
+    /// Says that it has left: at once to the others, and what it was acknowledged stays.
+    async fn leave(&mut self) {
+        for _ in 0..LEAVE_TRIES {
+            self.say_it_is_there(true).await;
+            if self.revision.is_some() {
+                return;
+            }
         }
+        tracing::debug!("that this router has left is seen when its entry is old");
     }
 }

@@ -58,7 +58,7 @@ impl ClusterTimes {
     pub(crate) fn claim_times(&self) -> LeaseTimes {
         match self.planted.has(PlantedFault::ClaimWithoutWait) {
             true => LeaseTimes {
-                lease: self.lease.lease / 10,
+                lease: self.lease.lease / 2,
                 margin: Duration::ZERO,
             },
             false => self.lease,

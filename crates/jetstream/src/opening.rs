@@ -137,8 +137,14 @@ impl JetStreamLog {
         let charter = self
             .last_message(&stream, &self.cluster.charter_subject())
             .await;
-        let charter = charter
-            .map_err(|fault| self.opening_error(fault, &format!("stream {stream}"), began))?;
+        let charter = charter.map_err(|fault| match fault {
+            // Another router makes it just now, and the server that was asked does not know of it yet; or it was deleted
+            // between two questions, which the next try sees.
+            RequestFault::Answered(fault) if FaultMeaning::of(&fault) == FaultMeaning::NoStream => {
+                unavailable(&format!("stream {stream}: is not there yet"))
+            }
+            fault => self.opening_error(fault, &format!("stream {stream}"), began),
+        })?;
         charter
             .map(|(_, value)| {
                 serde_json::from_slice(&value).map_err(|_| {

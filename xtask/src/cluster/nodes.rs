@@ -134,7 +134,7 @@ impl NatsNode {
         let store = folder.join("store");
         let config = folder.join("nats.conf");
         let text = format!(
-            "server_name: {name}\nlisten: \"{address}\"\njetstream {{ store_dir: \"{}\", max_memory_store: 64M, max_file_store: 2G\n{sync} }}\n{more}",
+            "server_name: {name}\nlisten: \"{address}\"\njetstream {{ store_dir: \"{}\", max_memory_store: 64M, max_file_store: 64G\n{sync} }}\n{more}",
             store.display()
         );
         std::fs::write(&config, text)?;

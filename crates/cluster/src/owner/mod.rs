@@ -9,6 +9,7 @@ mod upkeep;
 pub(crate) use end::OwnerEnd;
 pub use feed::{OpenedPartition, OutcomeReport, PartitionHolding, PartitionNews, RecordedOutcome};
 
+use crate::acknowledged::{AcknowledgedView, check_acknowledged};
 use crate::lease_keeper::{LeaseKeeper, LeaseLoss, SendPermit};
 use crate::planted::PlantedFault;
 use crate::settings::ClusterContext;
@@ -17,9 +18,11 @@ use opening::{FoldedPartition, open};
 use recorder::SettlementRecorder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use twinroute_journal::partition::{DamagedHistory, FoldedRecord, GroupOwner, SettlementGroup};
+use twinroute_journal::partition::{
+    DamagedHistory, FoldedRecord, GroupOwner, HistoryDamage, SettlementGroup,
+};
 use twinroute_journal::{ClusterLogError, ClusterRecord, ExpectedRevision, PartitionNumber};
-use upkeep::{PartitionUpkeep, UpkeepDone};
+use upkeep::{CheckedBounds, PartitionUpkeep, UpkeepDone};
 
 /// A partition to own.
 pub(crate) struct PartitionTask {
@@ -27,8 +30,8 @@ pub(crate) struct PartitionTask {
     pub(crate) partition: PartitionNumber,
     /// The lease as it was last seen.
     pub(crate) lease: ExpectedRevision,
-    /// The last sequence that the log has acknowledged to this router.
-    pub(crate) acknowledged: u64,
+    /// What routers were acknowledged.
+    pub(crate) acknowledged: AcknowledgedView,
     /// Where lanes listen. Without a bound of its own: it holds what the log has, without the events' contents.
     pub(crate) news: mpsc::UnboundedSender<PartitionNews>,
     /// Turns true when it is to be handed over.
@@ -87,7 +90,7 @@ impl PartitionTask {
         let mut recorder = SettlementRecorder::new(context.clone(), self.partition, owner);
         let opened = tokio::select! {
             biased;
-            opened = open(&context, self.partition, &mut recorder, self.acknowledged) => opened,
+            opened = open(&context, self.partition, &mut recorder, &self.acknowledged) => opened,
             // Nothing was sent yet.
             () = raised(&mut self.hand_over) => return OwnerEnd::HandedOver,
         };
@@ -115,6 +118,7 @@ impl PartitionTask {
             partition: self.partition,
             folded,
             upkeep,
+            acknowledged: self.acknowledged.clone(),
             outcomes: SettlementGroup::default(),
             waiters: Vec::new(),
             flush_at: None,
@@ -148,6 +152,7 @@ struct PartitionOwner {
     folded: FoldedPartition,
     recorder: SettlementRecorder,
     upkeep: PartitionUpkeep,
+    acknowledged: AcknowledgedView,
     /// Outcomes that are to be recorded, and who waits for that.
     outcomes: SettlementGroup,
     waiters: Vec<oneshot::Sender<()>>,
@@ -192,11 +197,9 @@ impl PartitionOwner {
                 let record = record?;
                 self.upkeep.folded(record.bytes.len());
                 match self.folded.fold.fold(&record) {
+                    Ok(_) if self.is_succeeded() => return Err(OwnerEnd::Lost),
                     Ok(folded) => self.folded(folded, record),
-                    Err(damage) if self.context.times.planted.has(PlantedFault::DamageIgnored) => {
-                        tracing::warn!(%damage, "ignored");
-                    }
-                    Err(damage) => return Err(damage.into()),
+                    Err(damage) => self.damaged(damage)?,
                 }
             }
             Some(report) = reports.recv() => self.report(report),
@@ -214,7 +217,7 @@ impl PartitionOwner {
         };
         let is_idle = self.recorder.is_idle();
         let flush = self.flush_at.filter(|_| is_idle);
-        let upkeep = (is_idle && self.upkeep.is_idle()).then(|| self.upkeep.due());
+        let upkeep = self.upkeep.due(is_idle);
         let never = Instant::now() + self.context.times.checkpoint_every;
         [drain, flush, upkeep]
             .into_iter()
@@ -234,6 +237,11 @@ impl PartitionOwner {
         {
             self.hand_over = HandOverState::Settling;
         }
+    }
+
+    /// Whether settlements of a later owner stand in the log, so that none of this one count.
+    fn is_succeeded(&self) -> bool {
+        self.folded.fold.epoch() > self.recorder.owner().epoch
     }
 
     fn folded(&mut self, folded: FoldedRecord, record: ClusterRecord) {
@@ -287,19 +295,35 @@ impl PartitionOwner {
         self.flush_at.get_or_insert_with(|| Instant::now() + delay);
     }
 
-    fn appended(&self, appended: Result<(), ClusterLogError>) -> Result<(), OwnerEnd> {
+    fn appended(&mut self, appended: Result<Option<u64>, ClusterLogError>) -> Result<(), OwnerEnd> {
         match appended {
-            Ok(()) => Ok(()),
+            Ok(sequence) => {
+                let planted = self.context.times.planted;
+                if sequence.is_some() && planted.has(PlantedFault::CheckpointBeforeFold) {
+                    self.upkeep.recorded();
+                }
+                let behind = sequence.map(|sequence| self.folded.is_ahead_of(sequence));
+                let damage = behind.flatten().map(|damage| damage.of(self.partition));
+                damage.map_or(Ok(()), |damage| self.damaged(damage))
+            }
             Err(ClusterLogError::Conflict { expected, found }) if found < expected => {
                 let damage = DamagedHistory::Shrunk {
                     last: found,
                     seen: expected,
                 };
-                Err(OwnerEnd::Damaged(damage.of(self.partition)))
+                self.damaged(damage.of(self.partition))
             }
             // Another owner's epoch record stands there.
             Err(ClusterLogError::Conflict { .. }) => Err(OwnerEnd::Lost),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Nothing more is to be believed.
+    fn damaged(&self, damage: HistoryDamage) -> Result<(), OwnerEnd> {
+        match self.context.times.planted.has(PlantedFault::DamageIgnored) {
+            true => Ok(()),
+            false => Err(OwnerEnd::Damaged(damage)),
         }
     }
 
@@ -312,11 +336,19 @@ impl PartitionOwner {
                 }
                 Ok(())
             }
-            UpkeepDone::Bounds { bounds, seen } if bounds.last < seen => {
-                let damage = opening::shrunk(self.partition, bounds, seen);
-                Err(OwnerEnd::Damaged(damage))
+            UpkeepDone::Bounds(checked) => {
+                let CheckedBounds {
+                    bounds,
+                    seen,
+                    acknowledged,
+                } = checked;
+                if bounds.last < seen {
+                    return self.damaged(opening::shrunk(self.partition, bounds, seen));
+                }
+                let fold = &self.folded.fold;
+                let checked = check_acknowledged(fold, self.partition, bounds, &acknowledged);
+                checked.or_else(|damage| self.damaged(damage))
             }
-            UpkeepDone::Bounds { .. } => Ok(()),
             UpkeepDone::Taken => Err(OwnerEnd::Lost),
         }
     }
@@ -329,6 +361,9 @@ impl PartitionOwner {
         {
             self.hand_over = HandOverState::Settling;
         }
+        // Also while a record is on its way: in a log that went back it may be on it for ever.
+        self.upkeep
+            .check_bounds(&self.folded.fold, &self.acknowledged);
         if !self.recorder.is_idle() {
             return;
         }
@@ -344,6 +379,8 @@ impl PartitionOwner {
                     .has(PlantedFault::HandOverUnsettled)
             {
                 self.outcomes = SettlementGroup::default();
+                self.waiters.clear();
+                self.flush_at = None;
                 return;
             }
             let group = std::mem::take(&mut self.outcomes);
@@ -364,8 +401,6 @@ impl PartitionOwner {
             let bytes = statement.encode_checkpoint(&checkpoint);
             self.upkeep.begin(checkpoint);
             self.recorder.checkpoint(&self.folded.fold, bytes);
-        } else {
-            self.upkeep.check_bounds(&self.folded.fold);
         }
     }
 

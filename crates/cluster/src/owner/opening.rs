@@ -2,6 +2,7 @@
 
 use super::end::OwnerEnd;
 use super::recorder::SettlementRecorder;
+use crate::acknowledged::{AcknowledgedView, check_acknowledged};
 use crate::calls::expected_of;
 use crate::planted::PlantedFault;
 use crate::settings::ClusterContext;
@@ -22,20 +23,18 @@ pub(super) struct FoldedPartition {
 
 /// Reads a partition up to its end, and ends all lower epochs.
 ///
-/// `acknowledged` is the last sequence of the partition that the log has acknowledged to this router. Dropping the future
-/// leaves at most an epoch record behind, which the next claim ends as it ends any other.
+/// All that routers remember to have been acknowledged must be there. Dropping the future leaves at most an epoch record
+/// behind, which the next claim ends as it ends any other.
 pub(super) async fn open(
     context: &ClusterContext,
     partition: PartitionNumber,
     recorder: &mut SettlementRecorder,
-    acknowledged: u64,
+    acknowledged: &AcknowledgedView,
 ) -> Result<FoldedPartition, OwnerEnd> {
     let (revision, checkpoint) = fence_checkpoint(context, partition).await?;
     let log = &context.log;
+    let remembered = acknowledged.now();
     let bounds = context.insist(|| log.bounds(partition)).await?;
-    if bounds.last < acknowledged {
-        return Err(OwnerEnd::Damaged(shrunk(partition, bounds, acknowledged)));
-    }
     let fold = begin(context, partition, checkpoint, bounds).await?;
     let from = fold.folded_to() + 1;
     let tail = context.insist(|| log.tail(partition, from)).await?;
@@ -47,6 +46,10 @@ pub(super) async fn open(
     let planted = context.times.planted;
     while folded.fold.folded_to() < bounds.last {
         folded.next().await?;
+    }
+    let checked = check_acknowledged(&folded.fold, partition, bounds, &remembered);
+    if !planted.has(PlantedFault::DamageIgnored) {
+        checked?;
     }
     if !planted.has(PlantedFault::NoEpochRecord) {
         end_lower_epochs(partition, recorder, &mut folded).await?;
@@ -68,6 +71,14 @@ impl FoldedPartition {
     pub(super) async fn next(&mut self) -> Result<FoldedRecord, OwnerEnd> {
         let record = self.tail.next().await?;
         Ok(self.fold.fold(&record)?)
+    }
+
+    /// What is wrong where a record was appended that the fold has not come to though it has gone past its place: the log
+    /// went back, and has grown again since.
+    pub(super) fn is_ahead_of(&self, appended: u64) -> Option<DamagedHistory> {
+        let seen = self.fold.folded_to();
+        let last = appended - 1;
+        (appended <= seen).then_some(DamagedHistory::Shrunk { last, seen })
     }
 }
 
@@ -158,12 +169,20 @@ async fn end_lower_epochs(
     folded: &mut FoldedPartition,
 ) -> Result<(), OwnerEnd> {
     loop {
+        if folded.fold.epoch() > recorder.owner().epoch {
+            return Err(OwnerEnd::Lost);
+        }
         recorder.claim(&folded.fold);
         let behind = loop {
             tokio::select! {
                 biased;
                 appended = recorder.append() => match appended {
-                    Ok(()) => {}
+                    Ok(sequence) => {
+                        let ahead = sequence.and_then(|sequence| folded.is_ahead_of(sequence));
+                        if let Some(damage) = ahead {
+                            return Err(OwnerEnd::Damaged(damage.of(partition)));
+                        }
+                    }
                     Err(ClusterLogError::Conflict { expected, found }) if found > expected => break found,
                     // The log went back.
                     Err(ClusterLogError::Conflict { expected, found }) => {

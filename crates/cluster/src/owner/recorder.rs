@@ -96,6 +96,15 @@ impl SettlementRecorder {
         self.counter += 1;
         let GroupOwner { router, epoch } = &self.owner;
         let id = format!("{router}.{epoch}.{}.s{}", self.partition, self.counter);
+        let mut waiters = waiters;
+        if self
+            .context
+            .times
+            .planted
+            .has(PlantedFault::SettlementNotAwaited)
+        {
+            tell(std::mem::take(&mut waiters));
+        }
         let is_fenced = !self
             .context
             .times
@@ -115,12 +124,12 @@ impl SettlementRecorder {
         });
     }
 
-    /// Appends what is in flight until the log has it; waits without an end when it has, or when nothing is. Dropping it
-    /// loses nothing: the next call goes on.
+    /// Appends what is in flight until the log has it, and gives its sequence then; waits without an end when it has, or
+    /// when nothing is. Dropping it loses nothing: the next call goes on.
     ///
     /// # Errors
     /// [`ClusterLogError::Conflict`]: others' settlements stand where it was to, and it will never be there.
-    pub(super) async fn append(&mut self) -> Result<(), ClusterLogError> {
+    pub(super) async fn append(&mut self) -> Result<Option<u64>, ClusterLogError> {
         let Some(record) = &mut self.in_flight else {
             return pending().await;
         };
@@ -143,16 +152,27 @@ impl SettlementRecorder {
         let answer = call.await;
         record.call = None;
         match answer {
-            Ok(_) => {
+            Ok(appended) => {
                 record.is_acknowledged = true;
-                Ok(())
+                Ok(Some(appended.sequence))
             }
             Err(ClusterLogError::Conflict { expected, found }) => {
                 Err(ClusterLogError::Conflict { expected, found })
             }
             Err(error) => {
                 tracing::debug!(%error, "settlements are appended again");
-                Ok(())
+                if self
+                    .context
+                    .times
+                    .planted
+                    .has(PlantedFault::SettlementNewId)
+                {
+                    self.counter += 1;
+                    let GroupOwner { router, epoch } = &self.owner;
+                    let id = format!("{router}.{epoch}.{}.s{}", self.partition, self.counter);
+                    record.append.message_id = id.into();
+                }
+                Ok(None)
             }
         }
     }
@@ -168,10 +188,14 @@ impl SettlementRecorder {
         let Some(record) = self.in_flight.take() else {
             return false;
         };
-        for waiter in record.waiters {
-            // Whoever waited may have ended.
-            let _gone = waiter.send(());
-        }
+        tell(record.waiters);
         true
+    }
+}
+
+fn tell(waiters: Vec<oneshot::Sender<()>>) {
+    for waiter in waiters {
+        // Whoever waited may have ended.
+        let _gone = waiter.send(());
     }
 }

@@ -3,6 +3,7 @@
 //! In this order, each after the one before is certain: the checkpoint stands within the log; it stands beside it; what lies
 //! before its cursor is trimmed. So whatever is lost on the way, what is left says everything.
 
+use crate::acknowledged::{AcknowledgedView, RememberedGroups};
 use crate::planted::PlantedFault;
 use crate::settings::ClusterContext;
 use futures_util::future::BoxFuture;
@@ -20,10 +21,20 @@ pub(super) enum UpkeepDone {
     Nothing,
     /// A checkpoint stands beside the log, and what it makes needless is trimmed.
     Checkpointed,
-    /// Where the log ends, and up to where it had been folded when that was asked.
-    Bounds { bounds: PartitionBounds, seen: u64 },
+    /// Where the log ends.
+    Bounds(CheckedBounds),
     /// Another owner has written a checkpoint, or has fenced this one.
     Taken,
+}
+
+/// Where the log ends, and what was known of it before that was asked.
+#[derive(Debug)]
+pub(super) struct CheckedBounds {
+    pub(super) bounds: PartitionBounds,
+    /// Up to where it had been folded,
+    pub(super) seen: u64,
+    /// and what routers had been acknowledged.
+    pub(super) acknowledged: RememberedGroups,
 }
 
 pub(super) struct PartitionUpkeep {
@@ -71,14 +82,18 @@ impl PartitionUpkeep {
         matches!(self.state, UpkeepState::Idle)
     }
 
+    /// When something is due that can be begun by then; a checkpoint only while no other record is on its way.
+    pub(super) fn due(&self, can_record: bool) -> Option<Instant> {
+        let due = match can_record {
+            true => self.checkpoint_at.min(self.bounds_at),
+            false => self.bounds_at,
+        };
+        self.is_idle().then_some(due)
+    }
+
     /// A record was folded.
     pub(super) fn folded(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-    }
-
-    /// When something is due next.
-    pub(super) fn due(&self) -> Instant {
-        self.checkpoint_at.min(self.bounds_at)
     }
 
     /// Whether a checkpoint is to be made. None is where nothing has happened since the last.
@@ -125,6 +140,11 @@ impl PartitionUpkeep {
         let expected = ExpectedRevision::Revision(self.revision);
         UpkeepState::Running(Box::pin(async move {
             let key = ClusterKey::Checkpoint(partition);
+            let planted = context.times.planted;
+            if planted.has(PlantedFault::TrimBeforeCursor) {
+                let before = checkpoint.cursor();
+                drop(context.call(context.log.trim(partition, before)).await);
+            }
             let revision = match context.write(&key, &checkpoint.encode(), expected).await {
                 Ok(revision) => revision,
                 Err(ClusterLogError::Conflict { .. }) => return (None, UpkeepDone::Taken),
@@ -133,9 +153,14 @@ impl PartitionUpkeep {
                     return (None, UpkeepDone::Nothing);
                 }
             };
-            let before = match context.times.planted.has(PlantedFault::TrimPastOpen) {
+            let before = match planted.has(PlantedFault::TrimPastOpen) {
                 true => checkpoint.folded_to(),
                 false => checkpoint.cursor(),
+            };
+            let end = context.call(context.log.bounds(partition));
+            let before = match planted.has(PlantedFault::TrimPastFold) {
+                true => end.await.map_or(before, |end| end.last + 1),
+                false => before,
             };
             // One that was not trimmed is trimmed with the next.
             if let Err(error) = context.call(context.log.trim(partition, before)).await {
@@ -146,7 +171,7 @@ impl PartitionUpkeep {
     }
 
     /// Looks at where the log ends, if that is due.
-    pub(super) fn check_bounds(&mut self, fold: &PartitionFold) {
+    pub(super) fn check_bounds(&mut self, fold: &PartitionFold, known: &AcknowledgedView) {
         let now = Instant::now();
         if now < self.bounds_at {
             return;
@@ -155,10 +180,17 @@ impl PartitionUpkeep {
         if matches!(self.state, UpkeepState::Idle) {
             let (context, partition) = (self.context.clone(), self.partition);
             // What is folded while the answer is on its way may stand behind the end that it tells.
-            let seen = fold.folded_to();
+            let (seen, acknowledged) = (fold.folded_to(), known.now());
             self.state = UpkeepState::Running(Box::pin(async move {
                 match context.call(context.log.bounds(partition)).await {
-                    Ok(bounds) => (None, UpkeepDone::Bounds { bounds, seen }),
+                    Ok(bounds) => {
+                        let checked = CheckedBounds {
+                            bounds,
+                            seen,
+                            acknowledged,
+                        };
+                        (None, UpkeepDone::Bounds(checked))
+                    }
                     Err(_) => (None, UpkeepDone::Nothing),
                 }
             }));

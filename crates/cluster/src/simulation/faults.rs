@@ -23,6 +23,14 @@ pub(super) enum SimulatedFault {
         percent: u32,
         lasts: Duration,
     },
+    /// Answers of the log to a router come late.
+    LateAnswers {
+        router: usize,
+        percent: u32,
+        lasts: Duration,
+    },
+    /// The clock of a router is set.
+    ClockJump { router: usize, millis: i64 },
     /// A destination refuses everything for a while, and takes it later.
     EndpointRefuses { endpoint: usize, lasts: Duration },
     /// A partition elects a leader.
@@ -70,17 +78,31 @@ impl FaultPlan {
         if rng.u8(0..8) == 0 {
             let partition = rng.u8(0..partitions);
             let at = Duration::from_millis(rng.u64(15_000..30_000));
-            let damage = match rng.bool() {
-                true => SimulatedFault::Forget {
-                    partition,
-                    records: rng.u64(1..=4),
-                },
-                false => SimulatedFault::Rewrite {
+            let forget = |records| SimulatedFault::Forget { partition, records };
+            let damage = match rng.u8(0..4) {
+                0 => forget(rng.u64(1..=4)),
+                1 => {
+                    // Nobody is there who knows better, and what was forgotten goes back some seconds.
+                    let crash = |router| SimulatedFault::Crash {
+                        router,
+                        away: Duration::from_secs(2),
+                    };
+                    let crashes_at = at - Duration::from_millis(500);
+                    faults.extend((0..routers).map(|router| (crashes_at, crash(router))));
+                    forget(rng.u64(10..=60))
+                }
+                _ => SimulatedFault::Rewrite {
                     partition,
                     pick: rng.u64(..),
                 },
             };
             faults.push((at, damage));
+        }
+        match rng.u8(0..16) {
+            0 | 1 => faults.extend(late_settlements(&mut rng, routers)),
+            2 => faults.extend(cut_behind_a_jump(&mut rng, routers)),
+            3 => faults.extend(cut_behind_late_answers(&mut rng, routers)),
+            _ => {}
         }
         faults.sort_by_key(|(at, _)| *at);
         Self {
@@ -91,12 +113,75 @@ impl FaultPlan {
     }
 }
 
+/// An owner dies whose last settlements are on their way for long, and the next one has nothing to settle meanwhile.
+fn late_settlements(rng: &mut fastrand::Rng, routers: usize) -> [(Duration, SimulatedFault); 4] {
+    let router = rng.usize(0..routers);
+    let at = Duration::from_millis(rng.u64(5_000..12_000));
+    let after = |millis| at + Duration::from_millis(millis);
+    let lasts = Duration::from_secs(1);
+    let down = |endpoint| SimulatedFault::EndpointDown {
+        endpoint,
+        lasts: Duration::from_secs(24),
+    };
+    let late = SimulatedFault::LateRequests {
+        router,
+        percent: 90,
+        lasts,
+    };
+    let crash = SimulatedFault::Crash {
+        router,
+        away: Duration::from_secs(30),
+    };
+    [
+        (at, late),
+        (after(600), down(0)),
+        (after(600), down(1)),
+        (after(900), crash),
+    ]
+}
+
+/// The clock of an owner is set forward, and then it does not reach the log while its lease ends.
+fn cut_behind_a_jump(rng: &mut fastrand::Rng, routers: usize) -> [(Duration, SimulatedFault); 2] {
+    let router = rng.usize(0..routers);
+    let at = Duration::from_millis(rng.u64(5_000..20_000));
+    let millis = rng.i64(5_000..60_000);
+    let cut = SimulatedFault::Cut {
+        router,
+        lasts: Duration::from_secs(14),
+    };
+    // It has renewed its lease once meanwhile.
+    let cut_at = at + Duration::from_millis(rng.u64(2_600..4_000));
+    [
+        (at, SimulatedFault::ClockJump { router, millis }),
+        (cut_at, cut),
+    ]
+}
+
+/// An owner hears late that it has renewed its lease, and then does not reach the log while that ends.
+fn cut_behind_late_answers(
+    rng: &mut fastrand::Rng,
+    routers: usize,
+) -> [(Duration, SimulatedFault); 2] {
+    let router = rng.usize(0..routers);
+    let at = Duration::from_millis(rng.u64(5_000..20_000));
+    let late = SimulatedFault::LateAnswers {
+        router,
+        percent: 100,
+        lasts: Duration::from_secs(3),
+    };
+    let cut = SimulatedFault::Cut {
+        router,
+        lasts: Duration::from_secs(14),
+    };
+    [(at, late), (at + Duration::from_secs(8), cut)]
+}
+
 fn fault(rng: &mut fastrand::Rng, routers: usize, partitions: u8) -> SimulatedFault {
     let router = rng.usize(0..routers);
     let partition = rng.u8(0..partitions);
     let lasts = Duration::from_millis(rng.u64(500..30_000));
     let short = Duration::from_millis(rng.u64(500..9_000));
-    match rng.u8(0..18) {
+    match rng.u8(0..21) {
         0 | 1 => SimulatedFault::Crash {
             router,
             away: lasts,
@@ -123,6 +208,15 @@ fn fault(rng: &mut fastrand::Rng, routers: usize, partitions: u8) -> SimulatedFa
             router,
             percent: rng.u32(20..80),
             lasts: short,
+        },
+        18 | 19 => SimulatedFault::LateAnswers {
+            router,
+            percent: rng.u32(20..80),
+            lasts: short,
+        },
+        20 => SimulatedFault::ClockJump {
+            router,
+            millis: rng.i64(-60_000..60_000),
         },
         14 => SimulatedFault::EndpointRefuses {
             endpoint: rng.usize(0..2),

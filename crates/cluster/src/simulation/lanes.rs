@@ -2,7 +2,8 @@
 
 use super::log::SimulatedLog;
 use super::world::{
-    DeliveryKey, ENDPOINTS, RecordedOpening, RecordedSend, SimulatedAnswer, SimulatedWorld,
+    DeliveryKey, ENDPOINTS, RecordedLetter, RecordedOpening, RecordedSend, SimulatedAnswer,
+    SimulatedClock, SimulatedWorld,
 };
 use crate::lease_keeper::SendPermit;
 use crate::owner::{OpenedPartition, OutcomeReport, PartitionNews};
@@ -30,6 +31,7 @@ const ATTEMPTS_MAX: u32 = 2;
 pub(super) struct SimulatedLanes {
     pub(super) world: SimulatedWorld,
     pub(super) log: SimulatedLog,
+    pub(super) clock: SimulatedClock,
     pub(super) router: String,
     pub(super) lanes: [LaneId; ENDPOINTS.len()],
     pub(super) planted: PlantedFaults,
@@ -157,6 +159,7 @@ impl SimulatedLanes {
             sender: Arc::new(DeliverySender {
                 world: self.world.clone(),
                 log: self.log.clone(),
+                clock: self.clock.clone(),
                 router: self.router.clone(),
                 lanes: self.lanes,
                 planted: self.planted,
@@ -231,6 +234,7 @@ impl OpenLanes {
 struct DeliverySender {
     world: SimulatedWorld,
     log: SimulatedLog,
+    clock: SimulatedClock,
     router: String,
     lanes: [LaneId; ENDPOINTS.len()],
     planted: PlantedFaults,
@@ -371,8 +375,8 @@ impl DeliverySender {
         let letter = DeadLetter {
             reason: DeadLetterReason::Rejected,
             attempts: delivery.attempts,
-            died_at: self.world.now(),
-            last_attempt_at: Some(self.world.now()),
+            died_at: self.clock.now(),
+            last_attempt_at: Some(self.clock.now()),
             outcome: "400: rejected".into(),
         };
         drop(self.outcomes.send(OutcomeReport::Dead {
@@ -388,8 +392,13 @@ impl DeliverySender {
         if !self.may_send() {
             return false;
         }
+        let at = Instant::now();
         self.network().await;
-        self.world.record().letters.push((key, self.epoch));
+        self.world.record().letters.push(RecordedLetter {
+            delivery: key,
+            epoch: self.epoch,
+            at,
+        });
         self.settle(key, DeliverySettlement::DeadLettered);
         true
     }

@@ -26,8 +26,10 @@ struct LinkState {
     cut_until: Instant,
     /// Of a hundred answers so many are lost until then.
     answers_lost: (u32, Instant),
-    /// Of a hundred requests so many come late until then.
+    /// Of a hundred requests so many come late until then,
     late: (u32, Instant),
+    /// and so many answers.
+    answers_late: (u32, Instant),
 }
 
 impl fmt::Debug for LogLink {
@@ -47,6 +49,7 @@ impl LogLink {
                 cut_until: now,
                 answers_lost: (0, now),
                 late: (0, now),
+                answers_late: (0, now),
             })),
         }
     }
@@ -66,8 +69,18 @@ impl LogLink {
         lock(&self.state).late = (percent, Instant::now() + lasts);
     }
 
+    /// So many of a hundred answers come some seconds late for so long.
+    pub fn delay_answers(&self, percent: u32, lasts: Duration) {
+        lock(&self.state).answers_late = (percent, Instant::now() + lasts);
+    }
+
     fn comes_late(&self) -> bool {
         let (percent, until) = lock(&self.state).late;
+        Instant::now() < until && self.log.happens(percent)
+    }
+
+    fn answers_late(&self) -> bool {
+        let (percent, until) = lock(&self.state).answers_late;
         Instant::now() < until && self.log.happens(percent)
     }
 
@@ -123,6 +136,9 @@ impl LogLink {
                 return;
             }
             sleep(link.log.millis(1..6)).await;
+            if link.answers_late() {
+                sleep(link.log.millis(100..5_500)).await;
+            }
             if !link.is_cut() {
                 // Whoever asked may not wait any more.
                 drop(answer.send(done));
@@ -267,6 +283,11 @@ impl RecordTail for SimulatedTail {
                 }
                 self.ready_at = None;
                 self.next = record.sequence + 1;
+                log.change(self.partition, |state| {
+                    if let Some((sequence, is_read)) = &mut state.rewritten {
+                        *is_read |= *sequence == record.sequence;
+                    }
+                });
                 return Ok(record);
             }
         })

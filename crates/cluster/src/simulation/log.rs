@@ -1,6 +1,7 @@
 //! A cluster's log in memory that does what a log may do: elects leaders, answers late, twice or not at all, is cut off
 //! from some routers, and, where it is asked to, what it must not: forgets and rewrites.
 
+use crate::lease::LeaseRecord;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,8 @@ pub(super) struct LogState {
     partitions: BTreeMap<PartitionNumber, PartitionState>,
     pub(super) entries: BTreeMap<ClusterKey, ClusterEntry>,
     revision: u64,
+    /// Each writing of a lease that keeps it: of which epoch, and when.
+    leases: Vec<(PartitionNumber, u64, Instant)>,
     /// No leader answers for the entries until then.
     entries_elect_until: Instant,
 }
@@ -50,6 +53,8 @@ pub(super) struct PartitionState {
     elects_until: Instant,
     /// Trims after which the log alone would not have said where to begin.
     careless_trims: u64,
+    /// A record that holds other bytes than it was given, and whether anybody has read it since.
+    pub(super) rewritten: Option<(u64, bool)>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,6 +77,7 @@ impl SimulatedLog {
             ids: BTreeMap::new(),
             elects_until: now,
             careless_trims: 0,
+            rewritten: None,
         };
         let all = PartitionNumber::all(partitions);
         Self(Arc::new(LogShared {
@@ -80,6 +86,7 @@ impl SimulatedLog {
                 partitions: all.map(|number| (number, partition())).collect(),
                 entries: BTreeMap::new(),
                 revision: 0,
+                leases: Vec::new(),
                 entries_elect_until: now,
             }),
             appended: Notify::new(),
@@ -149,6 +156,7 @@ impl SimulatedLog {
                 bytes[at] ^= 1;
                 record.bytes = bytes.into();
             }
+            state.rewritten = Some((record.sequence, false));
             Some(record.sequence)
         })
     }
@@ -164,11 +172,23 @@ impl SimulatedLog {
         self.change(partition, |state| state.careless_trims)
     }
 
+    /// Whether somebody has read a record that was rewritten.
+    pub(super) fn is_rewritten_read(&self, partition: PartitionNumber) -> bool {
+        self.change(partition, |state| {
+            state.rewritten.is_some_and(|(_, is_read)| is_read)
+        })
+    }
+
     /// One of them, by its number.
     pub(super) fn ever_one(&self, partition: PartitionNumber, at: usize) -> Option<ClusterRecord> {
         self.change(partition, |state| {
             state.ever.get(at).map(|(record, _)| record.clone())
         })
+    }
+
+    /// Each writing of a lease that keeps it: of which epoch, and when.
+    pub(super) fn lease_writes(&self) -> Vec<(PartitionNumber, u64, Instant)> {
+        lock(&self.0.state).leases.clone()
     }
 
     /// The records that a partition has.
@@ -214,7 +234,12 @@ impl LogState {
         // Should the checkpoint beside the log be lost now, the one within must say where to begin.
         let within = of.records.values().rev();
         let mut within = within.filter_map(|record| checkpoint_of(record, partition));
-        let is_kept = within.next().is_some_and(|one| one.cursor() >= before);
+        let is_within = within.next().is_some_and(|one| one.cursor() >= before);
+        // And the one beside it must not say to begin before what is left.
+        let beside = self.entries.get(&ClusterKey::Checkpoint(partition));
+        let beside =
+            beside.and_then(|entry| PartitionCheckpoint::decode(&entry.value, partition).ok());
+        let is_kept = is_within && beside.is_none_or(|one| one.cursor() >= before);
         of.careless_trims += u64::from(before > of.first && !is_kept);
         of.records = of.records.split_off(&before);
         of.first = of.first.max(before);
@@ -302,6 +327,15 @@ impl LogState {
             return Err(ClusterLogError::Conflict { expected, found });
         }
         self.revision += 1;
+        if let (ClusterKey::Lease(partition), Some(lease)) = (key, LeaseRecord::decode(value))
+            && !lease.is_released
+        {
+            let epoch = match lease.epoch {
+                0 => self.revision,
+                epoch => epoch,
+            };
+            self.leases.push((*partition, epoch, Instant::now()));
+        }
         let entry = ClusterEntry {
             revision: self.revision,
             value: value.clone(),

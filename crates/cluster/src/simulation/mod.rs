@@ -11,6 +11,8 @@ mod link;
 mod log;
 mod oracle;
 mod producers;
+mod reading;
+mod recorded_times;
 mod routers;
 mod run;
 mod world;

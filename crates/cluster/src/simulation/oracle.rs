@@ -2,14 +2,23 @@
 
 use super::faults::FaultPlan;
 use super::log::SimulatedLog;
-use super::world::{DeliveryKey, RecordedSend, SimulatedAnswer, WorldRecord};
+use super::reading::{PartitionReading, refold};
+use super::recorded_times::LeaseHistory;
+use super::world::{
+    DeliveryKey, RecordedAcknowledgement, RecordedSend, SimulatedAnswer, WorldRecord,
+};
+use crate::lease::LeaseTimes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 use tokio::time::Instant;
+use twinroute_journal::PartitionNumber;
 use twinroute_journal::partition::{
-    FoldedRecord, LaneRegister, PartitionCheckpoint, PartitionFold, checkpoint_of, events_of,
+    LaneRegister, OwnerStatement, PartitionCheckpoint, checkpoint_of,
 };
-use twinroute_journal::{ClusterRecord, PartitionNumber};
+
+/// A router to which nothing happens remembers within so long what it was acknowledged.
+const REMEMBERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +43,6 @@ pub(super) struct ClusterJudge<'a> {
     pub(super) lanes: [twinroute_journal::LaneId; 2],
     pub(super) register: &'a LaneRegister,
     found: Vec<SimulationViolation>,
-}
-
-/// What the log of a partition says, read from its first record to its last.
-struct PartitionReading {
-    partition: PartitionNumber,
-    /// By sequence: the event's id, its twin and its endpoints.
-    events: BTreeMap<u64, (String, u64, Vec<usize>)>,
-    /// The record that settled a delivery.
-    settled: BTreeMap<DeliveryKey, u64>,
-    /// The first record of each epoch.
-    epochs: BTreeMap<u64, u64>,
-    fold: PartitionFold,
 }
 
 impl<'a> ClusterJudge<'a> {
@@ -83,78 +80,54 @@ impl<'a> ClusterJudge<'a> {
             }
         }
         self.stale_sends();
+        self.sends_past_lease();
         for partition in PartitionNumber::all(self.plan.partitions) {
             if Some(partition) == damaged {
                 let mut named = self.world.quarantined.iter();
                 let is_named = named.any(|damage| damage.partition == partition);
-                if self.world.is_damage_to_notice && !is_named {
+                if !is_named && self.log.is_rewritten_read(partition) {
                     self.violation("unnoticed damage", partition);
+                }
+                if let Some(id) = self.remembered_loss().filter(|_| !is_named) {
+                    self.violation(
+                        "unnoticed damage",
+                        format_args!("{partition}: {id} is lost"),
+                    );
                 }
                 continue;
             }
-            match self.read(partition) {
-                Some(mut reading) => self.judge_partition(&mut reading),
-                None => return self.found,
+            match PartitionReading::of(self.log, partition, &self.lanes, self.register) {
+                Ok(mut reading) => self.judge_partition(&mut reading),
+                Err(damage) => {
+                    self.violation("log", damage);
+                    return self.found;
+                }
             }
         }
         self.found
     }
 
-    /// Reads all that a partition ever held.
-    fn read(&mut self, partition: PartitionNumber) -> Option<PartitionReading> {
-        let mut reading = PartitionReading {
-            partition,
-            events: BTreeMap::new(),
-            settled: BTreeMap::new(),
-            epochs: BTreeMap::new(),
-            fold: PartitionFold::new(partition, self.register.clone()),
-        };
-        let mut open: BTreeSet<DeliveryKey> = BTreeSet::new();
-        for (record, appended_at) in self.log.ever(partition) {
-            let folded = match reading.fold.fold(&record) {
-                Ok(folded) => folded,
-                Err(damage) => {
-                    self.violation("log", damage);
-                    return None;
-                }
-            };
-            match folded {
-                FoldedRecord::Events(events) => {
-                    let ids: BTreeMap<_, _> = events_of(&record, partition).collect();
-                    for event in events {
-                        let at = |lane| self.lanes.iter().position(|one| *one == lane);
-                        let lanes: Vec<_> =
-                            event.lanes.iter().filter_map(|lane| at(*lane)).collect();
-                        open.extend(lanes.iter().map(|lane| (event.sequence, *lane)));
-                        let id = ids[&event.sequence].id().to_owned();
-                        reading
-                            .events
-                            .insert(event.sequence, (id, event.twin, lanes));
-                    }
-                }
-                FoldedRecord::Settlements(statement) => {
-                    self.is_owners(partition, statement.epoch, appended_at);
-                    let first = reading.epochs.entry(statement.epoch);
-                    first.or_insert(record.sequence);
-                    for key @ (sequence, lane) in std::mem::take(&mut open) {
-                        if reading.fold.is_open(sequence, self.lanes[lane]) {
-                            open.insert(key);
-                        } else {
-                            reading.settled.insert(key, record.sequence);
-                        }
-                    }
-                }
-                FoldedRecord::Repeated => {}
-                FoldedRecord::Void(statement) => self.violation(
-                    "fence",
-                    format_args!(
-                        "the log took settlements of {} in epoch {}",
-                        statement.owner, statement.epoch
-                    ),
-                ),
-            }
-        }
-        Some(reading)
+    /// An event that the log forgot though it was acknowledged, by a router that then had the time to remember it where
+    /// others find it.
+    fn remembered_loss(&self) -> Option<&'a str> {
+        let world = self.world;
+        let forgotten: BTreeSet<&str> = world.forgotten.iter().map(String::as_str).collect();
+        let mut lost = world
+            .acknowledged
+            .iter()
+            .filter(|one| forgotten.contains(one.id.as_str()));
+        let lost = lost.find(|one| {
+            let mut faults = world.faults.iter();
+            !faults.any(|fault| {
+                fault
+                    .router
+                    .as_ref()
+                    .is_none_or(|router| *router == one.router)
+                    && fault.from <= one.at + REMEMBERED_WITHIN
+                    && one.at <= fault.until
+            })
+        });
+        lost.map(|one| one.id.as_str())
     }
 
     /// Settlements that count are of the owner: none are of a lower epoch than the one that is open.
@@ -173,10 +146,18 @@ impl<'a> ClusterJudge<'a> {
     }
 
     fn judge_partition(&mut self, reading: &mut PartitionReading) {
+        for (epoch, at) in &reading.statements {
+            self.is_owners(reading.partition, *epoch, *at);
+        }
+        for OwnerStatement { owner, epoch, .. } in &reading.void {
+            let what = format!("the log took settlements of {owner} in epoch {epoch}");
+            self.violation("fence", what);
+        }
         self.acknowledged_is_there(reading);
         self.all_arrived(reading);
         self.in_order(reading);
         self.no_duplicates_without_reason(reading);
+        self.outcomes_are_awaited(reading);
         self.counts(reading);
         self.trimmed_log_says_the_same(reading);
         let careless = self.log.careless_trims(reading.partition);
@@ -195,7 +176,7 @@ impl<'a> ClusterJudge<'a> {
         }
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
         let world = self.world;
-        for (id, twin) in &world.acknowledged {
+        for RecordedAcknowledgement { id, twin, .. } in &world.acknowledged {
             if PartitionNumber::of_twin(*twin, self.plan.partitions) != reading.partition {
                 continue;
             }
@@ -230,7 +211,8 @@ impl<'a> ClusterJudge<'a> {
             .sends(reading.partition)
             .filter(|send| send.arrived.is_some() && send.answer == SimulatedAnswer::Delivered);
         let arrived: BTreeMap<_, _> = arrived.map(|send| (send.delivery, send.epoch)).collect();
-        let letters: BTreeMap<_, _> = self.world.letters.iter().copied().collect();
+        let letters = self.world.letters.iter();
+        let letters: BTreeMap<_, _> = letters.map(|one| (one.delivery, one.epoch)).collect();
         for (sequence, (id, _, lanes)) in &reading.events {
             for lane in lanes {
                 let key = (*sequence, *lane);
@@ -311,6 +293,36 @@ impl<'a> ClusterJudge<'a> {
         }
     }
 
+    /// An owner acts upon its lease as the log has it.
+    fn sends_past_lease(&mut self) {
+        let leases = LeaseHistory::of(self.log, LeaseTimes::default());
+        if let Some(send) = self.world.sends.iter().find(|send| leases.is_past(send)) {
+            let what = format!("{} sends in epoch {} after it", send.router, send.epoch);
+            self.violation("lease", what);
+        }
+    }
+
+    /// What follows from a failure or a dead letter waits until that stands in the log.
+    fn outcomes_are_awaited(&mut self, reading: &PartitionReading) {
+        let events = &reading.events;
+        let letters = self.world.letters.iter();
+        let letters = letters.filter(|letter| events.contains_key(&letter.delivery.0));
+        if let Some(early) = reading.times.early_letter(letters) {
+            let (sequence, lane) = early.delivery;
+            self.violation(
+                "awaited",
+                format_args!("the letter of {sequence:x} to {lane}"),
+            );
+        }
+        if let Some(early) = reading.times.early_retry(self.sends(reading.partition)) {
+            let (sequence, lane) = early.delivery;
+            self.violation(
+                "awaited",
+                format_args!("the retry of {sequence:x} to {lane}"),
+            );
+        }
+    }
+
     fn no_duplicates_without_reason(&mut self, reading: &PartitionReading) {
         let mut by_delivery: BTreeMap<DeliveryKey, Vec<&RecordedSend>> = BTreeMap::new();
         for send in self.sends(reading.partition) {
@@ -374,7 +386,7 @@ impl<'a> ClusterJudge<'a> {
         }
         let dead: u64 = fold.ledgers().map(|(_, ledger)| ledger.dead_lettered).sum();
         let events = &reading.events;
-        let letters = self.world.letters.iter().map(|(key, _)| key);
+        let letters = self.world.letters.iter().map(|letter| letter.delivery);
         let letters: BTreeSet<_> = letters
             .filter(|(sequence, _)| events.contains_key(sequence))
             .collect();
@@ -422,21 +434,4 @@ impl<'a> ClusterJudge<'a> {
             }
         }
     }
-}
-
-fn refold(
-    checkpoint: Option<PartitionCheckpoint>,
-    records: &[ClusterRecord],
-    partition: PartitionNumber,
-    register: &LaneRegister,
-) -> Result<PartitionFold, twinroute_journal::partition::HistoryDamage> {
-    let mut fold = match checkpoint {
-        Some(checkpoint) => PartitionFold::from_checkpoint(checkpoint, register.clone())?,
-        None => PartitionFold::new(partition, register.clone()),
-    };
-    let from = fold.folded_to();
-    for record in records.iter().filter(|record| record.sequence > from) {
-        fold.fold(record)?;
-    }
-    Ok(fold)
 }

@@ -1,7 +1,7 @@
 //! Simulated producers: each posts events of its own twins to any router, one after the other.
 
 use super::routers::SimulatedRouter;
-use super::world::SimulatedWorld;
+use super::world::{RecordedAcknowledgement, SimulatedWorld};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -46,7 +46,7 @@ impl SimulatedProducer {
             .map(|event| format!("t{twin}-{count}.{event}"))
             .collect();
         let lanes = self.rng.u8(1..=3);
-        let ticket = {
+        let (ticket, router) = {
             let routers = self.routers.lock().unwrap_or_else(PoisonError::into_inner);
             let running: Vec<_> = routers
                 .iter()
@@ -72,7 +72,8 @@ impl SimulatedProducer {
                 .entry(hash)
                 .or_default()
                 .extend(ids.iter().cloned());
-            router.producer.append(partition, &batch)
+            let ticket = router.producer.append(partition, &batch);
+            (ticket, router.name.clone())
         };
         let Ok(ticket) = ticket else {
             return;
@@ -85,7 +86,12 @@ impl SimulatedProducer {
                     "{first} and {} more are accepted in {partition}",
                     events - 1
                 ));
-                let acknowledged = ids.into_iter().map(|id| (id, hash));
+                let acknowledged = ids.into_iter().map(|id| RecordedAcknowledgement {
+                    id,
+                    twin: hash,
+                    router: router.clone(),
+                    at: Instant::now(),
+                });
                 self.world.record().acknowledged.extend(acknowledged);
             }
             _ => self

@@ -3,7 +3,7 @@
 use super::lanes::SimulatedLanes;
 use super::link::LogLink;
 use super::log::SimulatedLog;
-use super::world::SimulatedWorld;
+use super::world::{SimulatedClock, SimulatedWorld};
 use crate::log_health::LogHealth;
 use crate::membership_view::MembershipView;
 use crate::planted::PlantedFaults;
@@ -12,7 +12,7 @@ use crate::router_loop::ClusterMember;
 use crate::settings::{ClusterContext, ClusterTimes, TaskSpawner};
 use futures_util::future::BoxFuture;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -23,9 +23,11 @@ use twinroute_journal::{ClusterLogFacts, LaneId, RouterName};
 
 /// A life of a router. Dropping it is a crash.
 pub(super) struct SimulatedRouter {
+    pub(super) name: String,
     pub(super) producer: ClusterProducer,
     pub(super) lanes: [LaneId; 2],
     pub(super) link: LogLink,
+    pub(super) clock: SimulatedClock,
     pause: PauseGate,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
     stop: watch::Sender<bool>,
@@ -63,13 +65,15 @@ impl RouterMaker {
                 .push(task);
         });
         let link = LogLink::new(&self.log);
-        let context = self.context(name, incarnation, &link, spawner.clone());
+        let clock = SimulatedClock::new(&self.world);
+        let context = self.context(name, incarnation, &link, &clock, spawner.clone());
         let lanes = SimulatedLanes::bind(&context.register);
         let producer = ClusterProducer::start(&context);
         let (news, heard) = mpsc::unbounded_channel();
         let simulated = SimulatedLanes {
             world: self.world.clone(),
             log: self.log.clone(),
+            clock: clock.clone(),
             router: name.to_owned(),
             lanes,
             planted: self.planted,
@@ -84,16 +88,18 @@ impl RouterMaker {
             news,
             watch::channel(MembershipView::default()).0,
         );
-        let (world, name) = (self.world.clone(), name.to_owned());
+        let (world, own_name) = (self.world.clone(), name.to_owned());
         spawner.spawn(async move {
             let end = member.run(stopped).await;
-            world.trace(format_args!("{name}: {end}"));
+            world.trace(format_args!("{own_name}: {end}"));
             ended_sender.send_replace(true);
         });
         SimulatedRouter {
+            name: name.to_owned(),
             producer,
             lanes,
             link,
+            clock,
             pause,
             tasks,
             stop,
@@ -106,6 +112,7 @@ impl RouterMaker {
         name: &str,
         incarnation: u64,
         link: &LogLink,
+        clock: &SimulatedClock,
         spawner: TaskSpawner,
     ) -> ClusterContext {
         ClusterContext {
@@ -122,7 +129,7 @@ impl RouterMaker {
             },
             register: LaneRegister::default(),
             health: LogHealth::default(),
-            clock: Arc::new(self.world.clone()),
+            clock: Arc::new(clock.clone()),
             spawner,
             times: ClusterTimes {
                 checkpoint_every: Duration::from_secs(7),
@@ -168,20 +175,47 @@ impl Drop for SimulatedRouter {
     }
 }
 
+/// A router's tasks are polled at most so often without time going on.
+const POLLS_MAX: u32 = 200_000;
+
 #[derive(Clone)]
-struct PauseGate(Arc<Mutex<Instant>>);
+struct PauseGate(Arc<Mutex<GateState>>);
+
+struct GateState {
+    paused_until: Instant,
+    /// How often tasks were polled in this moment.
+    polls: (Instant, u32),
+}
 
 impl PauseGate {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        let now = Instant::now();
+        Self(Arc::new(Mutex::new(GateState {
+            paused_until: now,
+            polls: (now, 0),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, GateState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, until: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        self.lock().paused_until = until;
     }
 
     fn until(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().paused_until
+    }
+
+    /// Counts a poll; true when there were far too many.
+    fn is_stuck(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        match &mut state.polls {
+            (at, polls) if *at == now => *polls += 1,
+            polls => *polls = (now, 1),
+        }
+        state.polls.1 > POLLS_MAX
     }
 }
 
@@ -198,8 +232,13 @@ impl Future for PausedTask {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let until = self.gate.until();
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if now >= until {
                 self.pause = None;
+                if self.gate.is_stuck(now) {
+                    // It would go on for ever, and time with it would not.
+                    return Poll::Pending;
+                }
                 return self.task.as_mut().poll(context);
             }
             let pause = self

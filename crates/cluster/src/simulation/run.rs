@@ -11,8 +11,8 @@ use crate::planted::PlantedFaults;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
-use twinroute_journal::partition::{LaneRegister, PartitionFold};
-use twinroute_journal::{PartitionNumber, RecordSubject};
+use twinroute_journal::PartitionNumber;
+use twinroute_journal::partition::{LaneRegister, PartitionFold, events_of};
 
 /// Names of routers.
 const NAMES: [&str; 3] = ["east", "north", "west"];
@@ -126,8 +126,7 @@ impl SimulationRun {
 
     /// Has a fault happen. What it may cost in duplicates is recorded with it.
     fn inject(&self, fault: SimulatedFault) {
-        let (world, log) = (&self.maker.world, &self.maker.log);
-        let partition_of = |number| PartitionNumber::new(number).expect("the plan has it");
+        let world = &self.maker.world;
         match fault {
             SimulatedFault::Crash { router, away } => {
                 world.fault(Some(NAMES[router]), Duration::ZERO);
@@ -162,9 +161,35 @@ impl SimulationRun {
                 world.fault(Some(NAMES[router]), lasts);
                 self.with_router(router, |router| router.link.delay(percent, lasts));
             }
+            SimulatedFault::LateAnswers {
+                router,
+                percent,
+                lasts,
+            } => {
+                world.fault(Some(NAMES[router]), lasts);
+                self.with_router(router, |router| router.link.delay_answers(percent, lasts));
+            }
+            SimulatedFault::ClockJump { router, millis } => {
+                self.with_router(router, |router| router.clock.jump(millis));
+            }
             SimulatedFault::EndpointRefuses { endpoint, lasts } => {
                 world.endpoint_refuses(endpoint, lasts);
             }
+            SimulatedFault::Leave { router, away } => {
+                self.with_router(router, SimulatedRouter::stop);
+                self.start_again(router, away);
+            }
+            SimulatedFault::EndpointDown { endpoint, lasts } => {
+                world.endpoint_down(endpoint, lasts)
+            }
+            of_the_log => self.inject_in_log(of_the_log),
+        }
+    }
+
+    fn inject_in_log(&self, fault: SimulatedFault) {
+        let (world, log) = (&self.maker.world, &self.maker.log);
+        let partition_of = |number| PartitionNumber::new(number).expect("the plan has it");
+        match fault {
             SimulatedFault::Election { partition, lasts } => {
                 log.elect(partition_of(partition), lasts)
             }
@@ -182,19 +207,13 @@ impl SimulationRun {
                 world.fault(None, Duration::from_secs(8));
                 log.lose_checkpoint(partition_of(partition));
             }
-            SimulatedFault::Leave { router, away } => {
-                self.with_router(router, SimulatedRouter::stop);
-                self.start_again(router, away);
-            }
-            SimulatedFault::EndpointDown { endpoint, lasts } => {
-                world.endpoint_down(endpoint, lasts)
-            }
             SimulatedFault::Forget { partition, records } => {
                 self.forget(partition_of(partition), records);
             }
             SimulatedFault::Rewrite { partition, pick } => {
                 self.rewrite(partition_of(partition), pick);
             }
+            _ => unreachable!("it is one of a router or an endpoint"),
         }
     }
 
@@ -205,13 +224,9 @@ impl SimulationRun {
         world.trace(format_args!("forgotten: {}", gone.len()));
         let mut record = world.record();
         record.damaged = (!gone.is_empty()).then_some(partition);
-        // A settlement that is lost costs a duplicate, and nobody was promised that it stays. And while routers
-        // are away, what they knew of the log's end is too.
-        let mut events = gone.iter().map(|one| one.subject);
-        let routers = self.routers.lock().unwrap_or_else(PoisonError::into_inner);
-        let all_run = routers.iter().all(Option::is_some);
-        record.is_damage_to_notice =
-            all_run && events.any(|subject| subject == RecordSubject::Events);
+        // A settlement that is lost costs a duplicate, and nobody was promised that it stays.
+        let events = gone.iter().flat_map(|one| events_of(one, partition));
+        record.forgotten = events.map(|(_, event)| event.id().to_owned()).collect();
     }
 
     /// The log holds other bytes than it was given, and all routers read it again.
@@ -220,7 +235,6 @@ impl SimulationRun {
         let record = log.rewrite(partition, pick);
         world.trace(format_args!("rewritten: {record:?}"));
         world.record().damaged = record.map(|_| partition);
-        world.record().is_damage_to_notice = true;
         // Whoever owns the partition next reads it again.
         for (router, name) in NAMES.iter().enumerate().take(self.plan.routers) {
             world.fault(Some(name), Duration::ZERO);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,11 +38,30 @@ pub(super) struct RecordedSend {
     pub(super) answer: SimulatedAnswer,
 }
 
+/// A dead letter that was written.
+#[derive(Clone, Debug)]
+pub(super) struct RecordedLetter {
+    pub(super) delivery: DeliveryKey,
+    /// The epoch of who wrote it, and when that began.
+    pub(super) epoch: u64,
+    pub(super) at: Instant,
+}
+
 /// A partition that was opened by an owner.
 #[derive(Clone, Debug)]
 pub(super) struct RecordedOpening {
     pub(super) partition: PartitionNumber,
     pub(super) epoch: u64,
+    pub(super) at: Instant,
+}
+
+/// An event that a producer was promised.
+#[derive(Clone, Debug)]
+pub(super) struct RecordedAcknowledgement {
+    pub(super) id: String,
+    pub(super) twin: u64,
+    /// The router that did, and when.
+    pub(super) router: String,
     pub(super) at: Instant,
 }
 
@@ -59,17 +79,17 @@ pub(super) struct WorldRecord {
     pub(super) trace: Vec<String>,
     /// Ids of events that were posted, by twin, in the order of their posts; and those that were acknowledged.
     pub(super) posted: BTreeMap<u64, Vec<String>>,
-    pub(super) acknowledged: Vec<(String, u64)>,
+    pub(super) acknowledged: Vec<RecordedAcknowledgement>,
     pub(super) sends: Vec<RecordedSend>,
-    /// Dead letters in the container, with the epoch of who wrote them.
-    pub(super) letters: Vec<(DeliveryKey, u64)>,
+    /// Dead letters in the container.
+    pub(super) letters: Vec<RecordedLetter>,
     pub(super) openings: Vec<RecordedOpening>,
     pub(super) faults: Vec<RecordedFault>,
     pub(super) quarantined: Vec<HistoryDamage>,
     /// The partition whose log was damaged.
     pub(super) damaged: Option<PartitionNumber>,
-    /// Whether that took what was acknowledged, so that it must be noticed.
-    pub(super) is_damage_to_notice: bool,
+    /// Ids of events that it lost.
+    pub(super) forgotten: Vec<String>,
     endpoints_down: BTreeMap<usize, Instant>,
     endpoints_refuse: BTreeMap<usize, Instant>,
 }
@@ -152,10 +172,31 @@ impl SimulatedWorld {
     }
 }
 
-/// Wall time of the simulation.
-impl Clock for SimulatedWorld {
+/// Wall time of a router. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct SimulatedClock {
+    start: Instant,
+    jumped_millis: Arc<AtomicI64>,
+}
+
+impl SimulatedClock {
+    pub(super) fn new(world: &SimulatedWorld) -> Self {
+        Self {
+            start: world.start,
+            jumped_millis: Arc::default(),
+        }
+    }
+
+    /// Somebody sets it.
+    pub(super) fn jump(&self, millis: i64) {
+        self.jumped_millis.fetch_add(millis, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_millis(1_700_000_000_000).after(self.start.elapsed())
+        let jumped = self.jumped_millis.load(Ordering::Relaxed);
+        Timestamp::from_unix_millis(1_700_000_000_000 + jumped).after(self.start.elapsed())
     }
 }
 

@@ -57,6 +57,18 @@ pub enum DamagedHistory {
         /// Where the next one of it stands.
         sequence: u64,
     },
+    /// The last groups that a router was acknowledged are not there.
+    #[error(
+        "lacks the last {count} groups that router {router} was acknowledged, up to record {sequence}"
+    )]
+    Forgotten {
+        /// Whose.
+        router: RouterName,
+        /// How many.
+        count: u64,
+        /// Where the last one of them stood.
+        sequence: u64,
+    },
     /// Counts that were recorded do not add up with the records that are there.
     #[error("does not add up with its counts as of record {sequence}")]
     Unaccounted {

@@ -9,7 +9,7 @@ use super::checkpoint::{CheckpointLane, PartitionCheckpoint};
 use super::damage::{DamagedHistory, HistoryDamage};
 use super::folded::{FoldedEvent, FoldedRecord, OpenClusterDelivery};
 use super::group::{
-    CheckpointHead, EventsHead, GroupOwner, GroupPart, GroupReader, OwnerStatement,
+    CheckpointHead, EventsHead, GroupOrigin, GroupOwner, GroupPart, GroupReader, OwnerStatement,
 };
 use super::lanes::LaneRegister;
 use super::numbers::GroupNumbers;
@@ -422,6 +422,29 @@ impl PartitionFold {
         self.epoch
     }
 
+    /// Whether a router's groups are there, as many as `counter`, of which the last was acknowledged as record
+    /// `sequence`. The fold must have come to that record, if it is there; before it has its counts it says nothing.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn has_groups(
+        &self,
+        origin: &GroupOrigin,
+        counter: u64,
+        sequence: u64,
+    ) -> Result<(), HistoryDamage> {
+        let router = origin.router.clone();
+        match self.writers.missing(origin, counter) {
+            count if count > 0 && self.has_counts() => Err(DamagedHistory::Forgotten {
+                router,
+                count,
+                sequence,
+            }
+            .of(self.partition)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether counts are those of all records that there ever were: not before a fold from a checkpoint has come to the
     /// record as of which that was made.
     #[must_use]
@@ -463,20 +486,10 @@ impl PartitionFold {
 
     /// Deliveries that are not settled, in the order of the log.
     pub fn pending(&self) -> impl Iterator<Item = OpenClusterDelivery> {
-        self.index.events.from(0).flat_map(|(sequence, live)| {
-            live.open
-                .as_slice()
-                .iter()
-                .map(move |open| OpenClusterDelivery {
-                    sequence,
-                    lane: LaneId(open.lane),
-                    twin: live.twin,
-                    bytes: live.place.bytes,
-                    accepted_at: live.accepted_at,
-                    attempts: open.attempts,
-                    due: open.due,
-                    dead: open.dead.clone(),
-                })
+        let events = self.index.events.from(0);
+        events.flat_map(|(sequence, live)| {
+            let open = live.open.as_slice().iter();
+            open.map(move |open| OpenClusterDelivery::of(sequence, live, open))
         })
     }
 }

@@ -1,7 +1,8 @@
 //! What the fold of a partition gives: new events, and deliveries that are not settled.
 
 use super::group::OwnerStatement;
-use crate::record::LaneId;
+use crate::pages::LiveEvent;
+use crate::record::{LaneId, OpenDelivery};
 use std::sync::Arc;
 use twinroute_model::clock::Timestamp;
 use twinroute_model::dead_letter::DeadLetter;
@@ -55,4 +56,19 @@ pub struct OpenClusterDelivery {
     pub due: Option<Timestamp>,
     /// What is known of it, if it is a dead letter.
     pub dead: Option<Arc<DeadLetter>>,
+}
+
+impl OpenClusterDelivery {
+    pub(super) fn of(sequence: u64, live: &LiveEvent, open: &OpenDelivery) -> Self {
+        Self {
+            sequence,
+            lane: LaneId(open.lane),
+            twin: live.twin,
+            bytes: live.place.bytes,
+            accepted_at: live.accepted_at,
+            attempts: open.attempts,
+            due: open.due,
+            dead: open.dead.clone(),
+        }
+    }
 }

@@ -26,6 +26,7 @@ pub use lanes::{ClusterLaneId, LaneName, LaneRegister};
 pub use place::{EventPlace, GROUP_EVENTS_MAX};
 pub use read::{checkpoint_of, events_of};
 pub use settlements::{FailedDelivery, SettlementGroup};
+pub use writers::WRITER_LIVES;
 
 #[cfg(test)]
 #[path = "fold_tests.rs"]

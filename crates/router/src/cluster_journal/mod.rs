@@ -349,9 +349,11 @@ impl ClusterJournal {
 
     fn has_heard_of_all(&self) -> bool {
         let view = self.view();
+        let acknowledged = self.producer().acknowledged();
         let all = PartitionNumber::all(self.0.context.facts.partitions);
         all.into_iter().all(|partition| {
-            let acknowledged = self.producer().acknowledged(partition);
+            let mut last = acknowledged.iter();
+            let last = last.find(|last| last.partition == partition);
             let seen = view
                 .partitions
                 .iter()
@@ -360,7 +362,7 @@ impl ClusterJournal {
             let is_others = owner.is_some_and(|owner| owner != self.router());
             is_others
                 || lock(&self.0.quarantined).contains_key(&partition)
-                || self.0.owned.heard_of(partition) >= Some(acknowledged)
+                || self.0.owned.heard_of(partition) >= Some(last.map_or(0, |last| last.sequence))
         })
     }
 
