@@ -23,6 +23,10 @@ const TEXT_BYTES_MAX: usize = 8 << 20;
 const RUN_MAX: usize = 1_000;
 const RUN_BYTES_MAX: usize = 256 << 10;
 
+/// What a lane keeps room for between two hand-overs, so that it need not grow each time: outcomes, and bytes of text.
+const SPARE_OUTCOMES: usize = 128;
+const SPARE_BYTES: usize = 16 << 10;
+
 /// The latest outcomes of all lanes. Clones share them.
 #[derive(Clone)]
 pub(crate) struct RecentOutcomes {
@@ -172,10 +176,17 @@ impl OutcomeRun {
         self.outcomes.len() >= RUN_MAX || self.text.len() >= RUN_BYTES_MAX
     }
 
-    /// Gives what there is and goes on with none.
+    /// Gives what there is, in memory of just its size, and goes on with none.
     fn take(&mut self) -> Self {
-        let next = Self::new(&self.instance, self.endpoint.as_ref());
-        std::mem::replace(self, next)
+        let taken = Self {
+            text: self.text.clone(),
+            outcomes: self.outcomes.drain(..).collect(),
+            ..Self::new(&self.instance, self.endpoint.as_ref())
+        };
+        self.text.clear();
+        self.text.shrink_to(SPARE_BYTES);
+        self.outcomes.shrink_to(SPARE_OUTCOMES);
+        taken
     }
 
     fn put(&mut self, event: &Event) -> EventText {

@@ -92,10 +92,20 @@ struct TopicRequest<'a> {
 fn common_trace<'a>(
     mut deliveries: impl Iterator<Item = &'a Delivery>,
 ) -> Option<Cow<'a, TraceContext>> {
-    let first = deliveries.next()?.trace_context()?;
-    let mut others = deliveries.map(Delivery::trace_context);
-    let is_common = others.all(|other| other.as_ref() == Some(&first));
-    is_common.then_some(first)
+    let first = deliveries.next()?;
+    let trace = first.trace_context()?;
+    let origin = trace_origin(first);
+    // Equal texts say the same: one is parsed for all, since a batch mostly has the texts of one request.
+    let is_common = deliveries.all(|other| {
+        trace_origin(other) == origin || other.trace_context().as_ref() == Some(&trace)
+    });
+    is_common.then_some(trace)
+}
+
+/// What [`Delivery::trace_context`] is made of.
+fn trace_origin(delivery: &Delivery) -> (Option<&TraceContext>, [Option<&str>; 2]) {
+    let own = ["traceparent", "tracestate"].map(|name| delivery.event.attribute(name));
+    (delivery.trace.as_deref(), own)
 }
 
 /// The HTTP client that all topics share; it keeps connections by host.

@@ -400,6 +400,7 @@ fn traced(parents: [&str; 2], request: &str) -> Vec<Delivery> {
 async fn a_request_continues_the_one_trace_of_its_events() {
     const ONE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     const OTHER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const BELOW_ONE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-01";
     for (batch, expect) in [
         (deliveries(0..2), [None, None]),
         (traced([ONE, ONE], "00-x"), [Some(ONE), None]),
@@ -409,6 +410,11 @@ async fn a_request_continues_the_one_trace_of_its_events() {
         // An event's own counts for more than that of its request.
         (traced([ONE, "00-x"], OTHER), [None, None]),
         (traced([ONE, ONE], OTHER), [Some(ONE), None]),
+        // Texts that differ may still continue the same.
+        (
+            traced([ONE, "00-x"], BELOW_ONE),
+            [Some(BELOW_ONE), Some("a=1")],
+        ),
     ] {
         let topic = ScriptedTopic::start(|_| reply(200)).await;
         let outcomes = topic.sink(&settings()).send(&batch).await;
