@@ -3,7 +3,7 @@
 
 use crate::lease::LeaseRecord;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,6 +38,8 @@ pub(super) struct LogState {
     revision: u64,
     /// Each writing of a lease that keeps it: of which epoch, and when.
     leases: Vec<(PartitionNumber, u64, Instant)>,
+    /// Epochs whose lease was given back.
+    released: BTreeSet<(PartitionNumber, u64)>,
     /// No leader answers for the entries until then.
     entries_elect_until: Instant,
 }
@@ -87,6 +89,7 @@ impl SimulatedLog {
                 entries: BTreeMap::new(),
                 revision: 0,
                 leases: Vec::new(),
+                released: BTreeSet::new(),
                 entries_elect_until: now,
             }),
             appended: Notify::new(),
@@ -132,10 +135,17 @@ impl SimulatedLog {
     /// Puts other bytes in the place of a record of events that whoever claims the partition next will read, and that an
     /// owner had read: whole ones of another record, or its own with a flipped bit. Gives its sequence, if there is one.
     pub fn rewrite(&self, partition: PartitionNumber, pick: u64) -> Option<u64> {
-        let checkpoint = self.checkpoint(partition)?;
-        let cursor =
-            PartitionCheckpoint::decode(&checkpoint, partition).map_or(1, |one| one.cursor());
+        let beside = self.checkpoint(partition)?;
+        let beside = PartitionCheckpoint::decode(&beside, partition).ok();
         self.change(partition, |state| {
+            // Where the one beside it is lost, a trimmed log is read on from the last one within.
+            let within = state.records.values().rev();
+            let mut within = within.filter_map(|one| checkpoint_of(one, partition));
+            let begin = match beside {
+                None if state.first > 1 => within.next(),
+                beside => beside,
+            };
+            let cursor = begin.map_or(1, |one| one.cursor());
             let settlements = state.records.values();
             let settlements = settlements.filter(|one| one.subject == RecordSubject::Settlements);
             // Whoever wrote the last one had folded the one before.
@@ -189,6 +199,11 @@ impl SimulatedLog {
     /// Each writing of a lease that keeps it: of which epoch, and when.
     pub(super) fn lease_writes(&self) -> Vec<(PartitionNumber, u64, Instant)> {
         lock(&self.0.state).leases.clone()
+    }
+
+    /// Whether the lease of an epoch was given back.
+    pub(super) fn is_released(&self, partition: PartitionNumber, epoch: u64) -> bool {
+        lock(&self.0.state).released.contains(&(partition, epoch))
     }
 
     /// The records that a partition has.
@@ -327,14 +342,15 @@ impl LogState {
             return Err(ClusterLogError::Conflict { expected, found });
         }
         self.revision += 1;
-        if let (ClusterKey::Lease(partition), Some(lease)) = (key, LeaseRecord::decode(value))
-            && !lease.is_released
-        {
+        if let (ClusterKey::Lease(partition), Some(lease)) = (key, LeaseRecord::decode(value)) {
             let epoch = match lease.epoch {
                 0 => self.revision,
                 epoch => epoch,
             };
-            self.leases.push((*partition, epoch, Instant::now()));
+            match lease.is_released {
+                true => drop(self.released.insert((*partition, epoch))),
+                false => self.leases.push((*partition, epoch, Instant::now())),
+            }
         }
         let entry = ClusterEntry {
             revision: self.revision,

@@ -5,7 +5,7 @@ use super::log::SimulatedLog;
 use super::reading::{PartitionReading, refold};
 use super::recorded_times::LeaseHistory;
 use super::world::{
-    DeliveryKey, RecordedAcknowledgement, RecordedSend, SimulatedAnswer, WorldRecord,
+    DeliveryKey, FaultCost, RecordedAcknowledgement, RecordedSend, SimulatedAnswer, WorldRecord,
 };
 use crate::lease::LeaseTimes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use twinroute_journal::PartitionNumber;
 use twinroute_journal::partition::{
-    LaneRegister, OwnerStatement, PartitionCheckpoint, checkpoint_of,
+    LaneRegister, OwnerStatement, PartitionCheckpoint, checkpoint_of, events_of,
 };
 
 /// A router to which nothing happens remembers within so long what it was acknowledged.
@@ -88,7 +88,7 @@ impl<'a> ClusterJudge<'a> {
                 if !is_named && self.log.is_rewritten_read(partition) {
                     self.violation("unnoticed damage", partition);
                 }
-                if let Some(id) = self.remembered_loss().filter(|_| !is_named) {
+                if let Some(id) = self.remembered_loss(partition).filter(|_| !is_named) {
                     self.violation(
                         "unnoticed damage",
                         format_args!("{partition}: {id} is lost"),
@@ -108,10 +108,15 @@ impl<'a> ClusterJudge<'a> {
     }
 
     /// An event that the log forgot though it was acknowledged, by a router that then had the time to remember it where
-    /// others find it.
-    fn remembered_loss(&self) -> Option<&'a str> {
+    /// others find it. What the log took again is not lost: a group that was not answered is appended until it is.
+    fn remembered_loss(&self, partition: PartitionNumber) -> Option<&'a str> {
         let world = self.world;
-        let forgotten: BTreeSet<&str> = world.forgotten.iter().map(String::as_str).collect();
+        let mut forgotten: BTreeSet<&str> = world.forgotten.iter().map(String::as_str).collect();
+        for (record, _) in self.log.ever(partition).iter().skip(world.forgotten_behind) {
+            for (_, event) in events_of(record, partition) {
+                forgotten.remove(event.id());
+            }
+        }
         let mut lost = world
             .acknowledged
             .iter()
@@ -119,10 +124,11 @@ impl<'a> ClusterJudge<'a> {
         let lost = lost.find(|one| {
             let mut faults = world.faults.iter();
             !faults.any(|fault| {
-                fault
-                    .router
-                    .as_ref()
-                    .is_none_or(|router| *router == one.router)
+                fault.cost == FaultCost::InFlight
+                    && fault
+                        .router
+                        .as_ref()
+                        .is_none_or(|router| *router == one.router)
                     && fault.from <= one.at + REMEMBERED_WITHIN
                     && one.at <= fault.until
             })
@@ -354,6 +360,7 @@ impl<'a> ClusterJudge<'a> {
                         format_args!("{name}: it was settled before the claim"),
                     );
                 }
+                let is_released = self.log.is_released(reading.partition, before.epoch);
                 let mut faults = self.world.faults.iter();
                 let has_reason = faults.any(|fault| {
                     fault
@@ -362,6 +369,7 @@ impl<'a> ClusterJudge<'a> {
                         .is_none_or(|router| *router == before.router)
                         && fault.from <= again.began
                         && fault.until >= before.began
+                        && (fault.cost == FaultCost::InFlight || !is_released)
                 });
                 if !has_reason {
                     self.violation("duplicate", format_args!("{name}: without a fault"));

@@ -6,7 +6,7 @@ use super::log::SimulatedLog;
 use super::oracle::{ClusterJudge, SimulationViolation};
 use super::producers::{RouterSlots, SimulatedProducer};
 use super::routers::{RouterMaker, SimulatedRouter};
-use super::world::SimulatedWorld;
+use super::world::{FaultCost, SimulatedWorld};
 use crate::planted::PlantedFaults;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -146,10 +146,12 @@ impl SimulationRun {
                 percent,
                 lasts,
             } => {
-                // Renewals are among them.
-                if percent > 50 {
-                    world.fault(Some(NAMES[router]), lasts);
-                }
+                // Renewals are among them: two in a row that nobody hears of end a lease.
+                let cost = match percent {
+                    0..=50 => FaultCost::LostLease,
+                    _ => FaultCost::InFlight,
+                };
+                world.fault_of_cost(Some(NAMES[router]), lasts, cost);
                 self.with_router(router, |router| router.link.lose_answers(percent, lasts));
             }
             SimulatedFault::LateRequests {
@@ -220,12 +222,14 @@ impl SimulationRun {
     /// The log loses its last records.
     fn forget(&self, partition: PartitionNumber, records: u64) {
         let (world, log) = (&self.maker.world, &self.maker.log);
+        let behind = log.ever(partition).len();
         let gone = log.forget(partition, records);
         world.trace(format_args!("forgotten: {}", gone.len()));
         let mut record = world.record();
         record.damaged = (!gone.is_empty()).then_some(partition);
         // A settlement that is lost costs a duplicate, and nobody was promised that it stays.
         let events = gone.iter().flat_map(|one| events_of(one, partition));
+        record.forgotten_behind = behind;
         record.forgotten = events.map(|(_, event)| event.id().to_owned()).collect();
     }
 

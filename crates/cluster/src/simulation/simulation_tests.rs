@@ -15,7 +15,11 @@ fn two_runs_of_a_seed_do_the_same() {
 /// More seeds: `cargo xtask simulate-cluster`.
 #[test]
 fn a_cluster_keeps_its_promises_under_faults() {
-    for seed in 0..10 {
+    keeps_its_promises(0..10);
+}
+
+fn keeps_its_promises(seeds: impl IntoIterator<Item = u64>) {
+    for seed in seeds {
         let outcome = run(seed, PlantedFaults::default());
         let broken: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
         let trace = outcome.trace.join("\n");
@@ -25,6 +29,26 @@ fn a_cluster_keeps_its_promises_under_faults() {
             broken.join("\n")
         );
     }
+}
+
+/// Two answers in a row are lost, of a renewal and of the look at what became of it: the lease ends, and what was in flight
+/// goes out again.
+#[test]
+fn a_lease_that_lost_answers_end_may_cost_what_was_in_flight() {
+    keeps_its_promises([3896, 6334, 8199]);
+}
+
+/// The log forgets a group that nobody was answered yet, and then takes it again.
+#[test]
+fn a_group_that_was_forgotten_before_its_answer_and_appended_again_is_not_lost() {
+    keeps_its_promises([2574]);
+}
+
+/// The checkpoint beside the log is lost: the search for the one within reads what lies before its cursor, and believes
+/// nothing of it.
+#[test]
+fn what_lies_before_the_cursor_of_the_checkpoint_within_is_not_judged() {
+    keeps_its_promises([6229]);
 }
 
 /// Each with a seed that finds it. Where the simulation has changed, `cargo xtask simulate-cluster --planted` prints how many

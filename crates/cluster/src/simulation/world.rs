@@ -72,6 +72,16 @@ pub(super) struct RecordedFault {
     pub(super) router: Option<String>,
     pub(super) from: Instant,
     pub(super) until: Instant,
+    pub(super) cost: FaultCost,
+}
+
+/// Which duplicates a fault may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultCost {
+    /// Those of what was in flight, however the router's owning of a partition ends.
+    InFlight,
+    /// Those of a lease that ended alone: one that was given back costs none.
+    LostLease,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +100,8 @@ pub(super) struct WorldRecord {
     pub(super) damaged: Option<PartitionNumber>,
     /// Ids of events that it lost.
     pub(super) forgotten: Vec<String>,
+    /// How many records it had ever had by then.
+    pub(super) forgotten_behind: usize,
     endpoints_down: BTreeMap<usize, Instant>,
     endpoints_refuse: BTreeMap<usize, Instant>,
 }
@@ -130,11 +142,16 @@ impl SimulatedWorld {
 
     /// Something happened that may cost duplicates: until its end, and the time in which a partition finds its next owner.
     pub(super) fn fault(&self, router: Option<&str>, lasts: Duration) {
+        self.fault_of_cost(router, lasts, FaultCost::InFlight);
+    }
+
+    pub(super) fn fault_of_cost(&self, router: Option<&str>, lasts: Duration, cost: FaultCost) {
         let now = Instant::now();
         self.record().faults.push(RecordedFault {
             router: router.map(str::to_owned),
             from: now,
             until: now + lasts + Duration::from_secs(20),
+            cost,
         });
     }
 
