@@ -32,7 +32,9 @@ pub enum AzureDefinitionsError {
 /// variables and from the folder that the settings name.
 ///
 /// ```
-/// use twinroute::azure::{Azure, AzureDefinitions, AzureSettings, OutgoingConnections};
+/// use twinroute::azure::{
+///     Azure, AzureDefinitions, AzureSettings, CredentialSettings, OutgoingConnections,
+/// };
 /// use twinroute::prelude::*;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -41,6 +43,7 @@ pub enum AzureDefinitionsError {
 /// settings.subscription = "00000000-0000-0000-0000-000000000000".to_owned();
 /// settings.resource_group = "plant".to_owned();
 /// settings.instance = "berlin".to_owned();
+/// settings.credential = Some(CredentialSettings::ManagedIdentity);
 /// # settings.management_url = "https://127.0.0.1:1".to_owned();
 /// let outgoing = OutgoingConnections::of_environment()?;
 /// let definitions = std::sync::Arc::new(AzureDefinitions::open(&settings, &outgoing)?);

@@ -109,7 +109,16 @@ const EXAMPLES: [(&str, &str); 27] = [
 ];
 
 /// Of the commands below them.
-const EXAMPLES_BELOW: [(&str, &str); 56] = [
+const EXAMPLES_BELOW: [(&str, &str); 59] = [
+    (
+        "cluster status",
+        "twinroute cluster status\ntwinroute cluster status --admin 10.0.0.2:8081 --json",
+    ),
+    ("cluster members", "twinroute cluster members"),
+    (
+        "cluster partitions",
+        "twinroute cluster partitions\ntwinroute cluster partitions --json",
+    ),
     (
         "config init",
         "twinroute config init sidecar twinroute.toml\ntwinroute config init azure",
