@@ -42,7 +42,8 @@ impl LeaseTimes {
         seen + self.lease + self.margin
     }
 
-    /// When to renew that was asked for at `asked`: early enough for a second and a third try.
+    /// When to renew that was asked for at `asked`: early enough for a second try behind a call that nobody answered. Two in
+    /// a row that nobody answers end the lease.
     #[must_use]
     pub fn renew_at(&self, asked: Instant) -> Instant {
         asked + self.lease / 4
