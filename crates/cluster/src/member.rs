@@ -63,7 +63,7 @@ impl MemberRecord {
         })
     }
 
-    /// What is to be remembered of the lives before `incarnation`: of the last [`LIVES_REMEMBERED`] that were acknowledged
+    /// What is to be remembered of the lives before `incarnation`: of the last seven that were acknowledged
     /// anything.
     #[must_use]
     pub fn acknowledged_before(&self, incarnation: u64) -> Vec<AcknowledgedGroup> {
