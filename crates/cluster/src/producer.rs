@@ -40,6 +40,14 @@ impl PartitionProducer {
     fn lock(&self) -> MutexGuard<'_, PartitionFormer> {
         lock(&self.former)
     }
+
+    /// Takes what was prepared, and has it appended.
+    fn push(&self, former: &mut PartitionFormer, prepared: PreparedBatch) -> AppendTicket {
+        let (done, ticket) = oneshot::channel();
+        former.push_prepared(prepared, done);
+        self.work.notify_one();
+        ticket
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,17 +133,9 @@ impl ClusterProducer {
             former.check_room(&prepared)?;
             formers.push((of, former, prepared));
         }
-        let push = |(of, mut former, prepared): (
-            &PartitionProducer,
-            MutexGuard<'_, PartitionFormer>,
-            PreparedBatch,
-        )| {
-            let (done, ticket) = oneshot::channel();
-            former.push_prepared(prepared, done);
-            of.work.notify_one();
-            ticket
-        };
-        Ok(formers.into_iter().map(push).collect())
+        let formers = formers.into_iter();
+        let tickets = formers.map(|(of, mut former, prepared)| of.push(&mut former, prepared));
+        Ok(tickets.collect())
     }
 
     /// Takes a dead letter that goes through its lane again; `replay_of` is its sequence where it is kept in the same
@@ -155,10 +155,7 @@ impl ClusterProducer {
         let accepted_at = self.context.clock.now();
         let prepared = former.prepare_replay(lane, replay_of, (event, twin), accepted_at)?;
         former.check_room(&prepared)?;
-        let (done, ticket) = oneshot::channel();
-        former.push_prepared(prepared, done);
-        of.work.notify_one();
-        Ok(ticket)
+        Ok(of.push(&mut former, prepared))
     }
 
     /// The last group of each partition that was acknowledged to this router. A log that does not have it has lost what it
